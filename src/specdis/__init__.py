@@ -1,0 +1,22 @@
+"""Distances for every star of a spectroscopic survey, learned from its own spectra and Gaia parallaxes.
+
+The method is SPECDis (Li et al. 2025, arXiv:2503.02291). Heavy modules load when they are used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+__version__ = version("specdis")
+
+_LAZY = {"load_model": "specdis.model", "read_catalogue": "specdis.catalogue"}
+
+__all__ = ["__version__", "load_model", "read_catalogue"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'specdis' has no attribute {name!r}")

@@ -1,0 +1,28 @@
+"""Array types used throughout, and the few operations on arrays that every layer needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Bool = NDArray[np.bool_]
+Float = NDArray[np.floating[Any]]
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Int = NDArray[np.integer[Any]]
+Int64 = NDArray[np.int64]
+
+
+def native(values: Array) -> Array:
+    """Return the array in the machine's byte order; FITS arrays come big-endian."""
+    return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
+
+
+def ranges(total: int, size: int) -> Iterator[slice]:
+    """Yield the slices that cut `total` rows into blocks of `size`, the last one shorter."""
+    for start in range(0, total, size):
+        yield slice(start, min(start + size, total))

@@ -1,0 +1,217 @@
+"""The columns of the catalogue: Table 1 of the paper in its order, then what a user needs to trust a row.
+
+This one table feeds both files, their units, UCDs and descriptions, the verification and the documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from specdis.flags import Flag
+
+
+@dataclass(frozen=True)
+class Field:
+    """What a file says of one of its columns.
+
+    Parameters
+    ----------
+    name
+        Name of the column.
+    dtype
+        Type as numpy writes it: `f8`, `i2`, `?`, `S7`.
+    unit
+        Unit in FITS spelling; empty where there is none.
+    ucd
+        Unified Content Descriptor (IVOA UCD1+).
+    description
+        One sentence.
+    null
+        Integer that stands for a missing value; missing floats are NaN, missing strings empty.
+    """
+
+    name: str
+    dtype: str
+    unit: str
+    ucd: str
+    description: str
+    null: int | None = None
+
+
+@dataclass(frozen=True)
+class Column(Field):
+    """A column of the catalogue: its field, and where its values come from.
+
+    Parameters
+    ----------
+    source
+        `table.NAME` of the column it is taken from, the table being `sample` or `distances`; empty where it is
+        computed from others or, like the binary columns, missing throughout.
+    missing
+        When the value is missing; empty where it never is.
+    allowed
+        Smallest and largest value, both allowed.
+    """
+
+    source: str = ""
+    missing: str = ""
+    allowed: tuple[float, float] | None = None
+
+    @property
+    def range(self) -> str:
+        """What `allowed` says, in words; empty where every value is allowed."""
+        if self.allowed is None:
+            return ""
+        low, high = self.allowed
+        if high == np.inf:
+            return "> 0" if low > 0 else ">= 0"
+        return f"from {low:g} to {high:g}"
+
+
+_POSITIVE = (float(np.finfo(np.float32).tiny), np.inf)
+_NOT_NEGATIVE = (0.0, np.inf)
+_FRACTION = (0.0, 1.0)
+_LATITUDE = (-90.0, 90.0)
+
+_NOT_GIVEN = "the survey does not give it"
+_NO_LABEL = "no spectrum, or predicted label <= 0"
+_NO_DISTANCE = "M_G_NN or PHOT_G_MEAN_MAG is missing"
+_NO_DRAWS = "no spectrum or no error spectrum"
+_NO_ERROR = "no error spectrum, or a draw has a label <= 0"
+_NO_QUANTILES = "DIST is missing, or no error spectrum"
+_NO_BINARIES = "no binary model"
+
+# fmt: off
+_COLUMNS: tuple[Column, ...] = (
+    # Table 1 of the paper, in its order.
+    Column("TARGETID", "i8", "", "meta.id;meta.main", "DESI target identifier", source="sample.TARGETID"),
+    Column("SOURCE_ID", "i8", "", "meta.id.cross", "Gaia DR3 source identifier", 0,
+           source="sample.SOURCE_ID", missing="no Gaia match"),
+    Column("RA", "f8", "deg", "pos.eq.ra;meta.main", "Gaia DR3 right ascension",
+           source="sample.RA", missing=_NOT_GIVEN, allowed=(0.0, 360.0)),
+    Column("DEC", "f8", "deg", "pos.eq.dec;meta.main", "Gaia DR3 declination",
+           source="sample.DEC", missing=_NOT_GIVEN, allowed=_LATITUDE),
+    Column("PMRA", "f8", "mas yr-1", "pos.pm;pos.eq.ra", "Gaia DR3 proper motion in right ascension, times cos(DEC)",
+           source="sample.PMRA", missing=_NOT_GIVEN),
+    Column("PMRA_ERR", "f4", "mas yr-1", "stat.error;pos.pm;pos.eq.ra", "Uncertainty of PMRA",
+           source="sample.PMRA_ERROR", missing=_NOT_GIVEN, allowed=_NOT_NEGATIVE),
+    Column("PMDEC", "f8", "mas yr-1", "pos.pm;pos.eq.dec", "Gaia DR3 proper motion in declination",
+           source="sample.PMDEC", missing=_NOT_GIVEN),
+    Column("PMDEC_ERR", "f4", "mas yr-1", "stat.error;pos.pm;pos.eq.dec", "Uncertainty of PMDEC",
+           source="sample.PMDEC_ERROR", missing=_NOT_GIVEN, allowed=_NOT_NEGATIVE),
+    Column("VRAD", "f8", "km s-1", "spect.dopplerVeloc.opt", "Heliocentric radial velocity",
+           source="sample.VRAD", missing=_NOT_GIVEN),
+    Column("DIST", "f8", "kpc", "pos.distance;pos.heliocentric",
+           "Heliocentric distance from M_G_NN, PHOT_G_MEAN_MAG and A_G",
+           source="distances.DIST", missing=_NO_DISTANCE, allowed=_POSITIVE),
+    Column("DISTERR", "f4", "kpc", "stat.error;pos.distance;pos.heliocentric", "Uncertainty of DIST",
+           source="distances.DISTERR", missing=f"DIST is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
+    Column("M_G_NN", "f8", "mag", "phys.magAbs;em.opt", "Absolute G magnitude predicted from the spectrum",
+           source="distances.M_G_NN", missing=_NO_LABEL),
+    Column("M_G_GEO", "f8", "mag", "phys.magAbs;em.opt",
+           "Absolute G magnitude from the corrected parallax, PHOT_G_MEAN_MAG and A_G",
+           missing="the corrected parallax is <= 0 or missing, or PHOT_G_MEAN_MAG is missing"),
+    Column("PARALLAX", "f8", "mas", "pos.parallax.trig", "Gaia DR3 parallax, before zero-point correction",
+           source="sample.PARALLAX", missing=_NOT_GIVEN),
+    Column("PARALLAX_ERR", "f4", "mas", "stat.error;pos.parallax.trig", "Uncertainty of PARALLAX as published",
+           source="sample.PARALLAX_ERROR", missing=_NOT_GIVEN),
+    Column("PARALLAX_ZPC", "f8", "mas", "arith.zp;pos.parallax.trig",
+           "Parallax zero point (Lindegren et al. 2021); corrected parallax = PARALLAX - PARALLAX_ZPC",
+           source="sample.PARALLAX_ZPC", missing="not defined for the star, whose parallax is left as published"),
+    Column("EBV", "f4", "mag", "phot.color.excess",
+           "Reddening E(B-V) used: the survey's value times EBVSCALE of the header",
+           source="sample.EBV_SCALED", missing=_NOT_GIVEN),
+    Column("A_G", "f4", "mag", "phys.absorption;em.opt", "Extinction in G used; 0 where EBV is missing",
+           source="sample.A_G"),
+    Column("RUWE", "f4", "", "stat.fit.goodness", "Gaia DR3 renormalised unit weight error",
+           source="sample.RUWE", missing=_NOT_GIVEN, allowed=_POSITIVE),
+    Column("APS", "i2", "", "meta.code", "Gaia DR3 ASTROMETRIC_PARAMS_SOLVED: 31 five, 95 six, 3 two parameters", 0,
+           source="sample.ASTROMETRIC_PARAMS_SOLVED", missing=_NOT_GIVEN),
+    Column("NEUIA", "f4", "um-1", "em.wavenumber", "Gaia DR3 NU_EFF_USED_IN_ASTROMETRY",
+           source="sample.NU_EFF_USED_IN_ASTROMETRY", missing="APS is not 31"),
+    Column("P_COLOUR", "f4", "um-1", "em.wavenumber", "Gaia DR3 PSEUDOCOLOUR",
+           source="sample.PSEUDOCOLOUR", missing="APS is not 95"),
+    Column("ECL_LAT", "f8", "deg", "pos.ecliptic.lat", "Gaia DR3 ecliptic latitude",
+           source="sample.ECL_LAT", missing=_NOT_GIVEN, allowed=_LATITUDE),
+    Column("BINARY_FLAG", "i2", "", "meta.code.multip", "1 single star, 0 binary", -1,
+           missing=_NO_BINARIES, allowed=(0, 1)),
+    Column("BINARY_POSSIBILITY", "f4", "", "stat.probability", "Probability that the star is a binary",
+           missing=_NO_BINARIES, allowed=_FRACTION),
+    # Which spectrum, and what the survey says of the star.
+    Column("SURVEY", "S7", "", "meta.dataset", "DESI survey: main, sv1, sv2, sv3, special, cmx",
+           source="sample.SURVEY", missing=_NOT_GIVEN),
+    Column("PROGRAM", "S6", "", "meta.code;obs", "DESI programme: bright, backup, dark, other",
+           source="sample.PROGRAM", missing=_NOT_GIVEN),
+    Column("HEALPIX", "i8", "", "pos.healpix", "HEALPix pixel of the spectrum's file, nside 64, nested", -1,
+           source="sample.HEALPIX", missing=_NOT_GIVEN, allowed=(0, 12 * 64**2 - 1)),
+    Column("SN", "f4", "", "stat.snr", "S/N of the spectrum: the mean of SN_B and SN_R, or what the survey gives",
+           source="sample.SN", missing=_NOT_GIVEN),
+    Column("SN_B", "f4", "", "stat.snr;em.opt.B", "Median S/N per Angstrom^(1/2) of the B arm",
+           source="sample.SN_B", missing=_NOT_GIVEN),
+    Column("SN_R", "f4", "", "stat.snr;em.opt.R", "Median S/N per Angstrom^(1/2) of the R arm",
+           source="sample.SN_R", missing=_NOT_GIVEN),
+    Column("TEFF", "f4", "K", "phys.temperature.effective", "Effective temperature",
+           source="sample.TEFF", missing=_NOT_GIVEN),
+    Column("LOGG", "f4", "", "phys.gravity", "Surface gravity, log10 of cm s-2",
+           source="sample.LOGG", missing=_NOT_GIVEN),
+    Column("FEH", "f4", "", "phys.abund.Fe", "Iron abundance [Fe/H] in dex", source="sample.FEH", missing=_NOT_GIVEN),
+    Column("ALPHAFE", "f4", "", "phys.abund", "Alpha abundance [alpha/Fe] in dex",
+           source="sample.ALPHAFE", missing=_NOT_GIVEN),
+    Column("PHOT_G_MEAN_MAG", "f4", "mag", "phot.mag;em.opt", "Gaia DR3 mean G magnitude",
+           source="sample.PHOT_G_MEAN_MAG", missing=_NOT_GIVEN),
+    Column("PHOT_BP_MEAN_MAG", "f4", "mag", "phot.mag;em.opt.B", "Gaia DR3 mean BP magnitude",
+           source="sample.PHOT_BP_MEAN_MAG", missing=_NOT_GIVEN),
+    Column("PHOT_RP_MEAN_MAG", "f4", "mag", "phot.mag;em.opt.R", "Gaia DR3 mean RP magnitude",
+           source="sample.PHOT_RP_MEAN_MAG", missing=_NOT_GIVEN),
+    # Errors, quantiles, quality.
+    Column("M_G_NN_ERR", "f4", "mag", "stat.error;phys.magAbs;em.opt",
+           "Uncertainty of M_G_NN: noise of the spectrum and training, in quadrature",
+           source="distances.M_G_NN_ERR", missing=f"M_G_NN is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
+    Column("M_G_NN_ERR_NOISE", "f4", "mag", "stat.error;phys.magAbs;em.opt",
+           "Uncertainty of M_G_NN from the noise of the spectrum: scatter of the Monte-Carlo draws",
+           source="distances.M_G_NN_ERR_NOISE", missing=f"M_G_NN is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
+    Column("M_G_NN_ERR_TRAINING", "f4", "mag", "stat.error;phys.magAbs;em.opt",
+           "Uncertainty of M_G_NN from training: scatter between networks of different seeds",
+           source="distances.M_G_NN_ERR_TRAINING", missing="M_G_NN is missing, a single seed, or one's label <= 0",
+           allowed=_NOT_NEGATIVE),
+    Column("M_G_GEO_ERR", "f4", "mag", "stat.error;phys.magAbs;em.opt",
+           "Uncertainty of M_G_GEO, from PARALLAX_ERR as inflated by the run",
+           missing="M_G_GEO is missing, or PARALLAX_ERR is not positive", allowed=_NOT_NEGATIVE),
+    Column("DISTMOD", "f8", "mag", "phot.mag.distMod", "Distance modulus 5 log10(DIST) + 10",
+           source="distances.DISTMOD", missing="DIST is missing"),
+    Column("DISTMOD_ERR", "f4", "mag", "stat.error;phot.mag.distMod", "Uncertainty of DISTMOD",
+           source="distances.DISTMOD_ERR", missing=f"DIST is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
+    Column("DIST_16", "f8", "kpc", "pos.distance;stat.percentile",
+           "16 per cent quantile of the distance over all draws, those with a label <= 0 being infinite",
+           source="distances.DIST_16", missing=_NO_QUANTILES, allowed=_POSITIVE),
+    Column("DIST_50", "f8", "kpc", "pos.distance;stat.median",
+           "Median of the distance over all draws, those with a label <= 0 being infinite",
+           source="distances.DIST_50", missing=_NO_QUANTILES, allowed=_POSITIVE),
+    Column("DIST_84", "f8", "kpc", "pos.distance;stat.percentile",
+           "84 per cent quantile of the distance over all draws, those with a label <= 0 being infinite",
+           source="distances.DIST_84", missing=_NO_QUANTILES, allowed=_POSITIVE),
+    Column("FRACTION_UNBOUND", "f4", "", "stat.probability",
+           "Fraction of the draws whose label, averaged over the networks, is <= 0",
+           source="distances.FRACTION_UNBOUND", missing=_NO_DRAWS, allowed=_FRACTION),
+    Column("HELD_OUT", "?", "", "meta.code",
+           "True where no network that predicted the star was trained on any spectrum of it",
+           source="sample.HELD_OUT"),
+    Column("SELECTED", "?", "", "meta.code",
+           "True where the row passes every cut of the sample and is the one chosen for its star",
+           source="sample.SELECTED"),
+    Column("CHI2_RECONSTRUCTION", "f4", "", "stat.fit.chi2",
+           "Reduced chi-square of the spectrum rebuilt from its components",
+           source="distances.CHI2_RECONSTRUCTION", missing=_NO_DRAWS, allowed=_NOT_NEGATIVE),
+    Column("FRACTION_BAD", "f4", "", "meta.code.qual", "Fraction of the spectrum's pixels that are bad",
+           source="distances.FRACTION_BAD", missing="no spectrum", allowed=_FRACTION),
+    Column("FLAGS", "i4", "", "meta.code.qual", "Sum of the bits that the header lists as FLAG0, FLAG1, ...",
+           allowed=(0, 2 * max(Flag) - 1)),
+)
+# fmt: on
+
+COLUMNS: Mapping[str, Column] = MappingProxyType({column.name: column for column in _COLUMNS})
+"""Name to column, in the order of the files."""

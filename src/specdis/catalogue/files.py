@@ -1,0 +1,226 @@
+"""The catalogue on disk: specdis.fits, specdis.parquet and SHA256SUMS; written as one, read from any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from astropy.table import Column as TableColumn
+from astropy.table import MaskedColumn, Table
+
+from specdis.arrays import Array, Bool
+from specdis.catalogue import fits, parquet
+from specdis.catalogue.columns import Field
+from specdis.catalogue.header import Cards, Header, cards
+from specdis.errors import InputError
+from specdis.flags import Flag
+from specdis.storage import Provenance, RunPaths, atomic, file_digest
+
+FITS_NAME, PARQUET_NAME, SUMS_NAME = "specdis.fits", "specdis.parquet", "SHA256SUMS"
+
+_BLOCK = 1 << 16  # rows read at a time
+
+
+def write(directory: Path, columns: Mapping[str, Array], provenance: Provenance, header: Cards) -> None:
+    """Write the catalogue as a folder: FITS, VOParquet and their SHA-256 sums; equal input, equal bytes.
+
+    The folder appears as a whole, or stays as it was.
+
+    Parameters
+    ----------
+    directory
+        The folder, made or replaced.
+    columns
+        What `build` returns.
+    provenance
+        Where the catalogue comes from.
+    header
+        Cards besides those of the provenance, EBVSCALE among them: keyword to value and comment.
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be written.
+    """
+    every = cards(provenance, header)
+    with atomic(directory) as temporary:
+        temporary.mkdir()
+        fits.write_fits(temporary / FITS_NAME, columns, every)
+        parquet.write_parquet(temporary / PARQUET_NAME, columns, every)
+        sums = [f"{file_digest(temporary / name)}  {name}\n" for name in (FITS_NAME, PARQUET_NAME)]
+        (temporary / SUMS_NAME).write_text("".join(sums), encoding="ascii")
+
+
+def write_file(path: Path, columns: Mapping[str, Array], provenance: Provenance, header: Cards) -> None:
+    """Write a catalogue as one file, FITS or VOParquet.
+
+    Parameters
+    ----------
+    path
+        The file: its name ends in .fits or .parquet.
+    columns, provenance, header
+        As for `write`.
+
+    Raises
+    ------
+    InputError
+        When the name has another ending, or the folder cannot be written.
+    """
+    writers = {".fits": fits.write_fits, ".parquet": parquet.write_parquet}
+    if path.suffix not in writers:
+        raise InputError(path, expected="a name in .fits or .parquet", found=path.name, remedy="Choose another name.")
+    with atomic(path) as temporary:
+        writers[path.suffix](temporary, columns, cards(provenance, header))
+
+
+def read_catalogue(path: str | Path, columns: Sequence[str] | None = None, without: Flag | int = 0) -> Table:
+    """Read a catalogue as an astropy table with units, descriptions and masks.
+
+    Parameters
+    ----------
+    path
+        A run, its catalogue folder, or one of the two files.
+    columns
+        Names of the columns wanted; all by default.
+    without
+        Bits of FLAGS: rows that have any of them are left out, as in
+        ``without=Flag.OUTSIDE_CUTS | Flag.DRAW_NOT_POSITIVE``.
+
+    Returns
+    -------
+    Table
+        One row per spectrum, missing values masked. Each column carries its UCD in `meta`, the table the header.
+
+    Raises
+    ------
+    InputError
+        When there is no catalogue, it cannot be read, or it lacks a column.
+    """
+    file = locate(Path(path))[-1]  # Parquet where there is one: it reads the columns wanted and no others
+    header = read_header(file)
+    names = list(header.fields) if columns is None else list(columns)
+    needed = list(dict.fromkeys([*names, "FLAGS"] if without else names))
+    for name in needed:
+        if name not in header.fields:
+            raise _unknown_column(file, name, header)
+    blocks = [
+        {name: block[name][_kept(block, without)] for name in names} for block in read_blocks(file, needed, _BLOCK)
+    ]
+    made = [_table_column(header.fields[name], [block.pop(name) for block in blocks]) for name in names]
+    return Table(made, names=names, meta=dict(header.cards), copy=False)
+
+
+def _kept(block: Mapping[str, Array], without: int) -> Bool | slice:
+    return (block["FLAGS"] & without) == 0 if without else slice(None)
+
+
+def _table_column(field: Field, parts: Sequence[Array]) -> TableColumn:
+    values = np.concatenate(parts) if parts else np.empty(0, dtype=field.dtype)
+    described = {"unit": field.unit or None, "description": field.description, "meta": {"ucd": field.ucd}}
+    missing = _null_rows(field, values)
+    if missing.any():
+        return MaskedColumn(values, mask=missing, **described)
+    return TableColumn(values, **described)
+
+
+def _null_rows(field: Field, values: Array) -> Bool:
+    """Return True where a value is missing: NaN, or the integer that stands for it."""
+    if values.dtype.kind == "f":
+        return np.isnan(values)
+    return np.zeros(len(values), dtype=bool) if field.null is None else np.asarray(values == field.null)
+
+
+def locate(path: Path) -> list[Path]:
+    """Return the files of a catalogue, FITS before Parquet: of a run, of its catalogue folder, or the file itself.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    if path.is_file():
+        return [path]
+    for folder in (path, RunPaths(path).catalogue):
+        found = [folder / name for name in (FITS_NAME, PARQUET_NAME) if (folder / name).is_file()]
+        if found:
+            return found
+    raise InputError(
+        path,
+        expected=f"a run, a catalogue folder, {FITS_NAME} or {PARQUET_NAME}",
+        found="a folder without a catalogue" if path.is_dir() else "nothing",
+        remedy="Give the folder of a run whose stage catalogue is done, or the catalogue itself.",
+    )
+
+
+def read_header(file: Path) -> Header:
+    """Return what a catalogue file says of itself.
+
+    Raises
+    ------
+    InputError
+        When the file is no catalogue or is damaged.
+    """
+    try:
+        header: Header = format_of(file).read_header(file)
+    except InputError:
+        raise
+    except Exception as error:  # astropy, fitsio, pyarrow and XML each have their own for a damaged file
+        raise _unreadable(file, error) from error
+    return header
+
+
+def read_blocks(file: Path, names: Sequence[str], rows: int) -> Iterator[dict[str, Array]]:
+    """Yield columns of a catalogue file, `rows` stars at a time or fewer; missing integers are as in `COLUMNS`.
+
+    Raises
+    ------
+    InputError
+        When the file is damaged.
+    """
+    try:
+        yield from format_of(file).read_blocks(file, names, rows)
+    except InputError:
+        raise
+    except Exception as error:
+        raise _unreadable(file, error) from error
+
+
+def format_of(file: Path) -> ModuleType:
+    """Return the module that reads a file, `fits` or `parquet`, by the file's first bytes.
+
+    Raises
+    ------
+    InputError
+        When it is neither.
+    """
+    with file.open("rb") as stream:
+        start = stream.read(6)
+    if start == b"SIMPLE":
+        return fits
+    if start.startswith(b"PAR1"):
+        return parquet
+    raise InputError(
+        file, expected="FITS or Parquet", found=f"a file that starts with {start!r}", remedy="Give a catalogue."
+    )
+
+
+def _unreadable(file: Path, error: Exception) -> InputError:
+    return InputError(
+        file,
+        expected="a catalogue of specdis",
+        found=f"{type(error).__name__}: {error}",
+        remedy="If the file was copied, copy it again; else run the stage catalogue again.",
+    )
+
+
+def _unknown_column(file: Path, name: str, header: Header) -> InputError:
+    near = get_close_matches(name.upper(), header.fields, n=3, cutoff=0.5)
+    return InputError(
+        file,
+        expected=f"column {name}",
+        found=f"{len(header.fields)} columns without it",
+        remedy=f"Did you mean {' or '.join(near)}?" if near else "The names are those of specdis.catalogue.COLUMNS.",
+    )

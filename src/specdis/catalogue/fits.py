@@ -1,0 +1,198 @@
+"""The catalogue as FITS: units, UCDs and descriptions in the header, checksums without dates, rows in blocks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import fitsio
+import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
+
+from specdis.arrays import Array, native, ranges
+from specdis.catalogue.columns import COLUMNS, Column, Field
+from specdis.catalogue.header import Cards, Header
+
+EXTNAME = "SPECDIS"
+
+_BLOCK = 1 << 16  # rows; a multiple of 4, so that a block is a whole number of the checksum's 32-bit words
+_UNIT = 2880  # bytes of a FITS block
+_ALL_ONES = 0xFFFFFFFF  # the sum of a sound HDU
+_CODES = {"i8": "K", "i4": "J", "i2": "I", "f8": "D", "f4": "E", "?": "L"}
+_TYPES = {code: dtype for dtype, code in _CODES.items()}
+
+
+def write_fits(path: Path, columns: Mapping[str, Array], cards: Cards) -> None:
+    """Write `COLUMNS` as the first extension of a FITS file; equal columns and cards give equal bytes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    columns
+        `COLUMNS`, shape (star,).
+    cards
+        Keyword to value and comment.
+    """
+    header = _table_header(len(columns["TARGETID"]), cards)
+    with path.open("w+b") as file:
+        file.write(_sealed(fits.PrimaryHDU().header, 0))
+        start = file.tell()
+        file.write(_sealed(header, 0))
+        datasum = _write_rows(file, columns)
+        file.seek(start)
+        file.write(_sealed(header, datasum))
+
+
+def _table_header(stars: int, cards: Cards) -> fits.Header:
+    header = fits.Header()
+    header["XTENSION"] = ("BINTABLE", "binary table")
+    for keyword, value in {"BITPIX": 8, "NAXIS": 2, "NAXIS1": _record().itemsize, "NAXIS2": stars}.items():
+        header[keyword] = value
+    for keyword, value in {"PCOUNT": 0, "GCOUNT": 1, "TFIELDS": len(COLUMNS)}.items():
+        header[keyword] = value
+    header["EXTNAME"] = EXTNAME
+    for number, column in enumerate(COLUMNS.values(), start=1):
+        for keyword, field in _column_cards(column).items():
+            header[f"{keyword}{number}"] = field
+    for keyword, card in cards.items():
+        header[keyword] = card
+    return header
+
+
+def _column_cards(column: Column) -> dict[str, str | int]:
+    cards: dict[str, str | int] = {"TTYPE": column.name, "TFORM": _tform(column.dtype)}
+    if column.unit:
+        cards["TUNIT"] = column.unit
+    if column.null is not None:
+        cards["TNULL"] = column.null
+    return cards | {"TUCD": column.ucd, "TCOMM": column.description}
+
+
+def _tform(dtype: str) -> str:
+    return f"{dtype[1:]}A" if dtype[0] == "S" else _CODES[dtype]
+
+
+def _record() -> np.dtype[np.void]:
+    """Return a row of the table as FITS stores it: big-endian, logicals as the letters T and F."""
+    return np.dtype(
+        [
+            (name, "S1" if column.dtype == "?" else np.dtype(column.dtype).newbyteorder(">"))
+            for name, column in COLUMNS.items()
+        ]
+    )
+
+
+def _write_rows(file: BinaryIO, columns: Mapping[str, Array]) -> int:
+    """Write the rows, padded to a whole FITS block, and return their checksum."""
+    datasum, written, record = 0, 0, _record()
+    for block in ranges(len(columns["TARGETID"]), _BLOCK):
+        rows = np.empty(block.stop - block.start, dtype=record)
+        for name, column in COLUMNS.items():
+            values = columns[name][block]
+            rows[name] = np.where(values, b"T", b"F") if column.dtype == "?" else values
+        data = rows.tobytes()
+        datasum = _checksum(data, datasum)
+        written += file.write(data)
+    file.write(b"\0" * (-written % _UNIT))
+    return datasum
+
+
+def _sealed(header: fits.Header, datasum: int) -> bytes:
+    """Return the header's bytes with DATASUM and CHECKSUM, of one length whatever the sums are.
+
+    astropy and cfitsio write the date of the sum into the comment; equal runs must write equal bytes.
+    """
+    header["DATASUM"] = (str(datasum), "data unit checksum")
+    header["CHECKSUM"] = ("0" * 16, "HDU checksum")
+    header["CHECKSUM"] = _encoded(_ALL_ONES - _checksum(header.tostring().encode("ascii"), datasum))
+    return bytes(header.tostring().encode("ascii"))
+
+
+def _checksum(data: bytes, total: int = 0) -> int:
+    """Add 32-bit words to a total in ones' complement (FITS standard 4.0, section 4.4.2.7)."""
+    words = np.frombuffer(data + b"\0" * (-len(data) % 4), dtype=">u4")
+    total += int(words.sum(dtype=np.uint64))
+    while total > _ALL_ONES:
+        total = (total & _ALL_ONES) + (total >> 32)
+    return total
+
+
+def _encoded(value: int) -> str:
+    """Write a 32-bit number as 16 letters and digits whose own checksum is that number (FITS standard, appendix J).
+
+    Each byte becomes four characters that add up to it; a pair with punctuation in it moves apart, its sum unchanged.
+    """
+    characters = np.empty((4, 4), dtype=np.uint8)
+    for place, byte in enumerate(value.to_bytes(4, "big")):
+        quarter, rest = divmod(byte, 4)
+        four = [ord("0") + quarter + rest, *[ord("0") + quarter] * 3]
+        for pair in (0, 2):
+            while not (chr(four[pair]) + chr(four[pair + 1])).isalnum():
+                four[pair : pair + 2] = four[pair] + 1, four[pair + 1] - 1
+        characters[:, place] = four
+    text = characters.tobytes().decode("ascii")
+    return text[-1] + text[:-1]
+
+
+def read_header(path: Path) -> Header:
+    """Return what the file says of itself and of its columns."""
+    header = fits.getheader(path, EXTNAME)
+    fields = {}
+    for number in range(1, header["TFIELDS"] + 1):
+        name, tform = header[f"TTYPE{number}"], header[f"TFORM{number}"]
+        fields[name] = Field(
+            name,
+            f"S{tform[:-1]}" if tform.endswith("A") else _TYPES.get(tform.removeprefix("1"), tform),
+            header.get(f"TUNIT{number}", ""),
+            header.get(f"TUCD{number}", ""),
+            header.get(f"TCOMM{number}", ""),
+            header.get(f"TNULL{number}"),
+        )
+    last = list(header).index(f"TCOMM{len(fields)}") if fields else -1
+    cards = {keyword: header[keyword] for keyword in list(header)[last + 1 :] if keyword not in ("DATASUM", "CHECKSUM")}
+    return Header(header["NAXIS2"], fields, cards)
+
+
+def read_blocks(path: Path, names: Sequence[str], rows: int) -> Iterator[dict[str, Array]]:
+    """Yield columns, `rows` stars at a time; missing integers are as stored."""
+    with fitsio.FITS(path) as file:
+        table = file[EXTNAME]
+        for block in ranges(table.get_nrows(), rows):
+            stars = table[list(names)][block.start : block.stop]
+            yield {name: _plain(stars[name]) for name in names}
+
+
+def _plain(values: Array) -> Array:
+    """Return numbers in the machine's byte order, and strings, which fitsio gives as UCS-4, as the ASCII they are."""
+    if values.dtype.kind == "U":
+        characters = np.ascontiguousarray(values).view(np.uint32).astype(np.uint8)
+        return characters.view(f"S{values.dtype.itemsize // 4}")
+    return native(values)
+
+
+def damage(path: Path) -> list[str]:
+    """Return the checksums that do not agree, HDU by HDU."""
+    found = []
+    with warnings.catch_warnings(), fits.open(path, memmap=True) as hdus, path.open("rb") as file:
+        warnings.simplefilter("ignore", AstropyUserWarning)  # a truncated file: its sums tell
+        for number, hdu in enumerate(hdus):
+            where = hdu.fileinfo()
+            data = _checksum_of(file, where["datLoc"], where["datLoc"] + where["datSpan"], 0)
+            whole = _checksum_of(file, where["hdrLoc"], where["datLoc"], data)
+            if hdu.header.get("DATASUM") != str(data):
+                found.append(f"DATASUM of HDU {number} to agree")
+            if "CHECKSUM" not in hdu.header or whole != _ALL_ONES:
+                found.append(f"CHECKSUM of HDU {number} to agree")
+    return found
+
+
+def _checksum_of(file: BinaryIO, start: int, stop: int, total: int) -> int:
+    """Add the words of a part of a file to a total."""
+    file.seek(start)
+    for block in ranges(stop - start, _UNIT << 10):
+        total = _checksum(file.read(block.stop - block.start), total)
+    return total

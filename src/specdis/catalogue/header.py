@@ -1,0 +1,57 @@
+"""What both files say of themselves: where they come from, and the bits of FLAGS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from specdis.catalogue.columns import Field
+from specdis.flags import DESCRIPTIONS
+from specdis.storage import Provenance
+
+Value = str | int | float | bool
+Cards = Mapping[str, tuple[Value, str]]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself.
+
+    Parameters
+    ----------
+    stars
+        Number of rows.
+    fields
+        Name to column, in the order of the file.
+    cards
+        Keyword to value: provenance, EBVSCALE, the bits of FLAGS.
+    """
+
+    stars: int
+    fields: Mapping[str, Field]
+    cards: Mapping[str, Value]
+
+
+def cards(provenance: Provenance, extra: Cards) -> Cards:
+    """Return the cards of both files: provenance, those of the caller, and one per bit of FLAGS.
+
+    Parameters
+    ----------
+    provenance
+        Where the catalogue comes from.
+    extra
+        Keyword of at most eight characters to value and comment.
+    """
+    return {
+        "REFERENC": ("arXiv:2503.02291", "the method: Li et al. 2025"),
+        "KIND": (provenance.kind, "what this is"),
+        "FORMVER": (provenance.format_version, "version of the format"),
+        "SOFTWARE": (provenance.software, "what wrote it"),
+        "RUNKEY": (provenance.key, "hash of configuration, inputs, software"),
+        "SEED": (provenance.seed, "random seed"),
+        **extra,
+        **{
+            f"FLAG{flag.bit_length() - 1}": (f"{flag.name} ({flag.value}): {description}", "")
+            for flag, description in DESCRIPTIONS.items()
+        },
+    }

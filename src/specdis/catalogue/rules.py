@@ -1,0 +1,146 @@
+"""What must hold in every row of a catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from specdis.arrays import Array, Bool, Float64
+from specdis.catalogue.columns import COLUMNS
+from specdis.flags import Flag
+from specdis.photometry import distance_modulus, geometric_magnitude
+
+Rows = Mapping[str, Array]
+
+TOLERANCE = 1e-5
+"""In mag: G is stored in single precision, good to 1e-6 mag."""
+
+_DESI_SURVEYS = (b"main", b"sv1", b"sv2", b"sv3", b"special", b"cmx")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A statement about each row by itself.
+
+    Parameters
+    ----------
+    columns
+        The columns that it is about; what is wrong is reported under the first.
+    text
+        The statement.
+    broken
+        Tells in which rows it does not hold, shape (star,).
+    warning
+        Whether breaking it is odd rather than wrong.
+    """
+
+    columns: tuple[str, ...]
+    text: str
+    broken: Callable[[Rows], Bool]
+    warning: bool = False
+
+
+def _within(name: str, low: float, high: float, text: str, warning: bool = False) -> Rule:
+    """Return the rule that a value, where it is not missing, lies between two others."""
+    null = COLUMNS[name].null
+
+    def broken(rows: Rows) -> Bool:
+        values = rows[name]
+        outside = (values < low) | (values > high)
+        return np.asarray(outside if null is None else outside & (values != null))
+
+    return Rule((name,), f"{name} {text}", broken, warning)
+
+
+def _flagged(rows: Rows, flags: Flag) -> Bool:
+    return np.asarray((rows["FLAGS"] & flags) != 0)
+
+
+def _flag_means(flag: Flag, name: str, text: str, expected: Callable[[Array], Bool]) -> Rule:
+    """Return the rule that a flag is set where, and only where, a column tells the same."""
+
+    def broken(rows: Rows) -> Bool:
+        return np.asarray(_flagged(rows, flag) != expected(rows[name]))
+
+    return Rule(("FLAGS", name), f"{flag.name} where, and only where, {text}", broken)
+
+
+def _differ(found: Array, expected: Array) -> Bool:
+    """Return True where two values are apart by more than the tolerance, or one of them alone is NaN."""
+    return np.asarray((np.abs(found - expected) > TOLERANCE) | (np.isnan(found) != np.isnan(expected)))
+
+
+def _g_0(rows: Rows) -> Float64:
+    return np.asarray(rows["PHOT_G_MEAN_MAG"].astype(np.float64) - rows["A_G"])
+
+
+def _distance_differs(rows: Rows) -> Bool:
+    return _differ(distance_modulus(rows["DIST"]), _g_0(rows) - rows["M_G_NN"])
+
+
+def _modulus_differs(rows: Rows) -> Bool:
+    return _differ(rows["DISTMOD"], distance_modulus(rows["DIST"]))
+
+
+def _geometric_magnitude_differs(rows: Rows) -> Bool:
+    corrected = rows["PARALLAX"] - np.nan_to_num(rows["PARALLAX_ZPC"])
+    return _differ(rows["M_G_GEO"], geometric_magnitude(corrected, np.nan, _g_0(rows))[0])
+
+
+def _quantiles_disordered(rows: Rows) -> Bool:
+    return np.asarray((rows["DIST_16"] > rows["DIST_50"]) | (rows["DIST_50"] > rows["DIST_84"]))
+
+
+def _prediction_unexplained(rows: Rows) -> Bool:
+    explained = _flagged(rows, Flag.LABEL_NOT_POSITIVE | Flag.NO_SPECTRUM)
+    return np.asarray(np.isnan(rows["M_G_NN"]) != explained)
+
+
+def _error_unexplained(rows: Rows) -> Bool:
+    missing, impossible = np.isnan(rows["DISTERR"]), np.isnan(rows["DIST"]) | _flagged(rows, Flag.DRAW_NOT_POSITIVE)
+    return np.asarray((impossible & ~missing) | (missing & ~impossible & ~_flagged(rows, Flag.NO_ERROR_SPECTRUM)))
+
+
+def _another_pixel(rows: Rows) -> Bool:
+    of_desi = (rows["SOURCE_ID"] > 0) & np.isin(rows["SURVEY"], _DESI_SURVEYS)
+    return np.asarray(of_desi & (rows["HEALPIX"] != rows["SOURCE_ID"] >> 47))
+
+
+RULES: tuple[Rule, ...] = (
+    *(_within(name, *column.allowed, column.range) for name, column in COLUMNS.items() if column.allowed is not None),
+    Rule(("A_G",), "A_G is never missing", lambda rows: np.isnan(rows["A_G"])),
+    Rule(
+        ("DIST", "M_G_NN", "PHOT_G_MEAN_MAG", "A_G"),
+        "DIST = 10^((PHOT_G_MEAN_MAG - A_G - M_G_NN) / 5 - 2), missing where one of these is",
+        _distance_differs,
+    ),
+    Rule(("DISTMOD", "DIST"), "DISTMOD = 5 log10(DIST) + 10", _modulus_differs),
+    Rule(
+        ("M_G_GEO", "PARALLAX", "PARALLAX_ZPC", "PHOT_G_MEAN_MAG", "A_G"),
+        "M_G_GEO = PHOT_G_MEAN_MAG - A_G + 5 log10((PARALLAX - PARALLAX_ZPC) / 100), missing where that is not defined",
+        _geometric_magnitude_differs,
+    ),
+    Rule(("DIST_16", "DIST_50", "DIST_84"), "DIST_16 <= DIST_50 <= DIST_84", _quantiles_disordered),
+    Rule(
+        ("M_G_NN", "FLAGS"),
+        "M_G_NN is missing where, and only where, LABEL_NOT_POSITIVE or NO_SPECTRUM",
+        _prediction_unexplained,
+    ),
+    Rule(
+        ("DISTERR", "DIST", "FLAGS"),
+        "DISTERR is missing without DIST or with DRAW_NOT_POSITIVE, and else only with NO_ERROR_SPECTRUM",
+        _error_unexplained,
+    ),
+    _flag_means(Flag.OUTSIDE_CUTS, "SELECTED", "SELECTED is false", np.logical_not),
+    _flag_means(Flag.NO_MAGNITUDE, "PHOT_G_MEAN_MAG", "PHOT_G_MEAN_MAG is missing", np.isnan),
+    _flag_means(Flag.DRAW_NOT_POSITIVE, "FRACTION_UNBOUND", "FRACTION_UNBOUND > 0", lambda share: share > 0),
+    _flag_means(Flag.NO_ZERO_POINT, "PARALLAX_ZPC", "PARALLAX_ZPC is missing", np.isnan),
+    _flag_means(Flag.NO_EBV, "EBV", "EBV is missing", np.isnan),
+    _within("M_G_NN", -30, 30, "from -30 to 30", warning=True),
+    _within("M_G_GEO", -30, 30, "from -30 to 30", warning=True),
+    Rule(("PARALLAX_ERR",), "PARALLAX_ERR > 0", lambda rows: rows["PARALLAX_ERR"] <= 0, warning=True),
+    Rule(("HEALPIX", "SOURCE_ID", "SURVEY"), "HEALPIX = SOURCE_ID >> 47", _another_pixel, warning=True),
+)
+"""Every rule, in the order in which what breaks them is reported."""

@@ -1,0 +1,245 @@
+"""Verifying a catalogue: checksums, schema, ranges, identifiers, flags against nulls, FITS against Parquet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from specdis.arrays import Array, Bool, Int64
+from specdis.catalogue import fits
+from specdis.catalogue.columns import COLUMNS
+from specdis.catalogue.files import FITS_NAME, PARQUET_NAME, SUMS_NAME, format_of, locate, read_blocks, read_header
+from specdis.catalogue.header import Header
+from specdis.catalogue.rules import RULES, Rows, Rule
+from specdis.errors import InputError
+from specdis.flags import Flag
+from specdis.storage import file_digest
+from specdis.streams import hash64
+from specdis.surveys.base import IDENTIFIER
+
+_BLOCK = 1 << 16  # rows
+_SHOWN = 5  # rows named in a problem
+_NAMES = (FITS_NAME, PARQUET_NAME, SUMS_NAME)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A rule that does not hold.
+
+    Parameters
+    ----------
+    file
+        Name of the file.
+    column
+        The column; empty where the rule is about the file.
+    rule
+        What is expected, and for a file what is found.
+    rows
+        Number of rows that break it; 0 where it is not about rows.
+    first
+        The first of them, counted from 0.
+    warning
+        Whether it is odd rather than wrong.
+    """
+
+    file: str
+    column: str
+    rule: str
+    rows: int = 0
+    first: tuple[int, ...] = ()
+    warning: bool = False
+
+    def __str__(self) -> str:
+        place = f"{self.file}, {self.column}" if self.column else self.file
+        where = f"; rows broken: {self.rows}, first {', '.join(map(str, self.first))}" if self.rows else ""
+        return f"{'warning' if self.warning else 'error'}: {place}: expected {self.rule}{where}"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found.
+
+    Parameters
+    ----------
+    problems
+        All that does not hold, files first.
+    counts
+        Number of stars, of those SELECTED and HELD_OUT, of those with finite M_G_NN, M_G_GEO, DIST and DISTERR, and
+        of those with each flag.
+    """
+
+    problems: tuple[Problem, ...]
+    counts: Mapping[str, int]
+
+    @property
+    def good(self) -> bool:
+        """True without errors; warnings do not count."""
+        return all(problem.warning for problem in self.problems)
+
+
+def verify(path: str | Path) -> Verification:
+    """Verify a catalogue.
+
+    Parameters
+    ----------
+    path
+        A run or its catalogue folder, where both files and SHA256SUMS must be there; or one file by itself.
+
+    Returns
+    -------
+    Verification
+        Problems and counts. Rows are read in blocks; what is kept of each is 16 bytes, twice that while sorting.
+
+    Raises
+    ------
+    InputError
+        When there is no catalogue.
+    """
+    path = Path(path)
+    files = locate(path)
+    folder = files[0].parent
+    problems = [Problem(name, "", "the file") for name in _NAMES if path.is_dir() and not (folder / name).is_file()]
+    headers: dict[Path, Header] = {}
+    for file in files:
+        with _noting(problems):
+            problems += _check_bytes(file)
+            headers[file] = read_header(file)
+            problems += _check_schema(file, headers[file])
+    checks = _RowChecks()
+    names = [name for name in COLUMNS if all(name in header.fields for header in headers.values())]
+    if headers:
+        file = next(iter(headers))
+        with _noting(problems):
+            for block in read_blocks(file, names, _BLOCK):
+                checks.add(block)
+        problems += checks.problems(file.name)
+    if len(headers) == 2:
+        with _noting(problems):
+            problems += _compare(headers, names)
+    return Verification(tuple(problems), dict(checks.counts))
+
+
+@contextmanager
+def _noting(problems: list[Problem]) -> Iterator[None]:
+    """Make a problem of a file that cannot be read, and go on."""
+    try:
+        yield
+    except InputError as error:
+        problems.append(Problem(Path(error.place).name, "", f"{error.expected}, found {error.found}"))
+
+
+def _check_bytes(file: Path) -> Iterator[Problem]:
+    """Check a file against SHA256SUMS, where that stands beside it, and FITS against its own checksums."""
+    sums = file.parent / SUMS_NAME
+    if sums.is_file() and f"{file_digest(file)}  {file.name}" not in sums.read_text(encoding="utf-8").splitlines():
+        yield Problem(file.name, "", f"the SHA-256 sum that {SUMS_NAME} gives")
+    if format_of(file) is fits:
+        yield from (Problem(file.name, "", expected) for expected in fits.damage(file))
+
+
+def _check_schema(file: Path, header: Header) -> Iterator[Problem]:
+    """Compare the columns, and what is said of them, with `COLUMNS`."""
+    for name in COLUMNS:
+        if name not in header.fields:
+            yield Problem(file.name, name, "the column")
+    for name in header.fields:
+        if name not in COLUMNS:
+            yield Problem(file.name, name, "no such column", warning=True)
+    known = [name for name in header.fields if name in COLUMNS]
+    if known != [name for name in COLUMNS if name in known]:
+        yield Problem(file.name, "", "the columns in the order of Table 1")
+    for name in known:
+        for quality in ("dtype", "unit", "ucd", "description", "null"):
+            expected, found = getattr(COLUMNS[name], quality), getattr(header.fields[name], quality)
+            if found != expected:
+                yield Problem(file.name, name, f"{quality} {expected!r}, found {found!r}")
+    if "EBVSCALE" not in header.cards:
+        yield Problem(file.name, "", "EBVSCALE in the header, without which EBV cannot be read")
+
+
+class _RowChecks:
+    """Every rule about rows, applied block by block."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter(stars=0)
+        self._broken: dict[Rule, list[Int64]] = {rule: [] for rule in RULES}
+        self._keys: list[Array] = []
+        self._sources: list[Array] = []
+
+    def add(self, block: Rows) -> None:
+        """Check one block of rows, the next in order."""
+        for rule, broken in self._broken.items():
+            if _has(block, rule.columns):
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    broken.append(self.counts["stars"] + np.flatnonzero(rule.broken(block)))
+        if _has(block, IDENTIFIER):
+            self._keys.append(hash64(0, *(block[name] for name in IDENTIFIER)))
+        if _has(block, ("SOURCE_ID", "SELECTED")):
+            self._sources.append(np.where(block["SELECTED"], block["SOURCE_ID"], 0))
+        self._count(block)
+
+    def _count(self, block: Rows) -> None:
+        self.counts["stars"] += len(next(iter(block.values())))
+        for name in ("SELECTED", "HELD_OUT"):
+            self.counts[name] += int(np.count_nonzero(block.get(name, False)))
+        for name in ("M_G_NN", "M_G_GEO", "DIST", "DISTERR"):
+            self.counts[name] += int(np.count_nonzero(np.isfinite(block.get(name, np.nan))))
+        for flag in Flag:
+            self.counts[str(flag.name)] += int(np.count_nonzero(block.get("FLAGS", np.int32(0)) & flag))
+
+    def problems(self, file: str) -> Iterator[Problem]:
+        """Yield what does not hold in the file of this name."""
+        for rule, broken in self._broken.items():
+            yield from _problem(file, rule.columns[0], rule.text, _joined(broken), rule.warning)
+        identifier = ", ".join(IDENTIFIER)
+        yield from _problem(file, "TARGETID", f"one row per {identifier}", _repeated(_joined(self._keys)))
+        yield from _problem(file, "SOURCE_ID", "one SELECTED row per SOURCE_ID", _repeated(_joined(self._sources)))
+
+
+def _compare(headers: Mapping[Path, Header], names: Sequence[str]) -> Iterator[Problem]:
+    """Compare two files value by value."""
+    (file, header), (other_file, other_header) = headers.items()
+    if header.stars != other_header.stars:
+        yield Problem(other_file.name, "", f"the {header.stars} rows of {file.name}, found {other_header.stars}")
+        return
+    broken: dict[str, list[Array]] = {name: [] for name in names}
+    start = 0
+    for one, other in zip(read_blocks(file, names, _BLOCK), read_blocks(other_file, names, _BLOCK)):
+        if len(one[names[0]]) != len(other[names[0]]):
+            yield Problem(other_file.name, "", f"row groups of whole blocks, to be compared with {file.name}")
+            return
+        for name in names:
+            broken[name].append(start + np.flatnonzero(_unequal(one[name], other[name])))
+        start += len(one[names[0]])
+    for name in names:
+        yield from _problem(other_file.name, name, f"the values of {file.name}", _joined(broken[name]))
+
+
+def _unequal(one: Array, other: Array) -> Bool:
+    both_missing = np.isnan(one) & np.isnan(other) if one.dtype.kind == "f" else False
+    return np.asarray((one != other) & ~np.asarray(both_missing))
+
+
+def _problem(file: str, column: str, rule: str, rows: Array, warning: bool = False) -> Iterator[Problem]:
+    if len(rows):
+        yield Problem(file, column, rule, len(rows), tuple(rows[:_SHOWN].tolist()), warning)
+
+
+def _repeated(values: Array) -> Array:
+    """Return the rows whose value an earlier row has already; 0 is no value."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    return np.sort(order[1:][(ordered[1:] == ordered[:-1]) & (ordered[1:] != 0)])
+
+
+def _joined(parts: Sequence[Array]) -> Array:
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+
+
+def _has(block: Rows, names: Iterable[str]) -> bool:
+    return all(name in block for name in names)

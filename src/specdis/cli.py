@@ -1,0 +1,273 @@
+"""The command line: verbs, exit statuses, and the only module that prints.
+
+Results go to stdout, the log and errors to stderr. Exit status: 0 good, 1 an expected failure, 2 bad usage,
+130 interrupted. What a verb needs is imported when it runs, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+from specdis import __version__, log
+from specdis.errors import ConfigError, ProductError, SpecdisError
+
+if TYPE_CHECKING:
+    from specdis.pipeline.config import Config
+    from specdis.pipeline.plan import StageStatus
+
+StageName = Literal["sample", "spectra", "components", "training", "distances", "catalogue", "validation", "report"]
+
+
+class _Verbs(TyperGroup):
+    """Turns expected failures into messages and exit statuses."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SpecdisError as error:
+            print(f"specdis: {error}", file=sys.stderr)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt:
+            print("specdis: interrupted. The same command goes on where it stopped.", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=_Verbs,
+    help="Stellar distances from survey spectra and Gaia parallaxes (SPECDis, Li et al. 2025).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="specdis")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"specdis {__version__}")
+        raise typer.Exit
+
+
+def _checked_overrides(overrides: list[str]) -> list[str]:
+    from specdis.pipeline.document import parse_overrides
+
+    try:
+        parse_overrides(overrides)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
+    return overrides
+
+
+Overrides = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        callback=_checked_overrides,
+        help="Put a value over the configuration's; may be given many times.",
+    ),
+]
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The configuration, a TOML file.")]
+RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run: run.directory.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    log.to_stderr()
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    first: Annotated[StageName | None, typer.Option("--from", help="First stage that may run.")] = None,
+    last: Annotated[StageName | None, typer.Option("--to", help="Last stage that may run.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run the stages even if nothing changed.")] = False,
+    overrides: Overrides = [],  # noqa: B006 - typer copies it
+) -> None:
+    """Turn a survey's files into a catalogue: only stale stages run, and an interrupted run goes on."""
+    _limit_threads(config, overrides)
+    from specdis.pipeline import runner
+    from specdis.pipeline.config import Config
+    from specdis.pipeline.stages import STAGES
+
+    settings = Config.load(config, overrides)
+    runner.run(settings, STAGES, first=first, last=last, force=force)
+    _print_products(settings)
+
+
+@app.command()
+def status(directory: RunDirectory, as_json: AsJson = False) -> None:
+    """Say which stages of a run are fresh, which are stale, and why."""
+    from specdis.pipeline import plan
+    from specdis.pipeline.stages import STAGES
+
+    found = plan.status(_config_of(directory), STAGES)
+    if as_json:
+        _print_json([_status_content(stage) for stage in found])
+        return
+    for stage in found:
+        print(f"{stage.name:<12}{stage.state:<13}{_status_detail(stage)}")
+
+
+@app.command()
+def check(config: ConfigFile, as_json: AsJson = False, overrides: Overrides = []) -> None:  # noqa: B006
+    """Look whether a run can succeed: inputs, folder, disk, memory; starts nothing."""
+    from specdis.pipeline.check import check as examine
+    from specdis.pipeline.config import Config
+
+    found = examine(Config.load(config, overrides))
+    if as_json:
+        _print_json({"problems": found.problems, "facts": found.facts})
+    else:
+        for name, value in found.facts.items():
+            print(f"{name}: {value}")
+        for problem in found.problems:
+            print(f"problem: {problem}")
+        print(f"{len(found.problems)} problems" if found.problems else "ready to run")
+    raise typer.Exit(1 if found.problems else 0)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model: the folder RUN/model.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT...", help="Spectra tables, DESI coadd or spmod files.")
+    ],
+    output: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The catalogue to write.")],
+) -> None:
+    """Give distances to new spectra with a released model."""
+    from specdis.pipeline.predict import predict_files
+
+    predict_files(model, inputs, output)
+    print(output)
+
+
+@app.command()
+def verify(
+    catalogue: Annotated[Path, typer.Argument(metavar="CATALOGUE", help="A catalogue: a file, its folder or a run.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check a catalogue's schema, ranges, units, checksums and identifiers."""
+    from dataclasses import asdict
+
+    from specdis.catalogue import verify as examine
+
+    found = examine(catalogue)
+    if as_json:
+        _print_json(
+            {"good": found.good, "problems": [asdict(problem) for problem in found.problems], "counts": found.counts}
+        )
+    else:
+        for problem in found.problems:
+            print(problem)
+        print(", ".join(f"{name} {count}" for name, count in found.counts.items()))
+        print("the catalogue is good" if found.good else "the catalogue is not good")
+    raise typer.Exit(0 if found.good else 1)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the survey and the run.")] = Path("demo"),
+    stars: Annotated[int | None, typer.Option("--stars", min=300, help="Stars of the mock survey.")] = None,
+) -> None:
+    """Make a mock survey, run everything on it and write a report."""
+    from specdis.pipeline.demo import demo as show
+
+    _print_products(show(out, stars))
+
+
+@app.command()
+def mock(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the survey.")],
+    stars: Annotated[int | None, typer.Option("--stars", min=300, help="Number of stars.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Random seed.")] = None,
+) -> None:
+    """Write a mock survey of known truth in DESI's file formats."""
+    from specdis.mock.settings import MockSettings
+    from specdis.mock.survey import write_mock
+
+    given = {name: value for name, value in (("stars", stars), ("seed", seed)) if value is not None}
+    write_mock(out, MockSettings.model_validate(given))
+    print(out)
+
+
+@app.command()
+def report(directory: RunDirectory) -> None:
+    """Write the report of a finished run again."""
+    from specdis.pipeline import runner
+    from specdis.pipeline.stages import STAGES
+
+    config = _config_of(directory)
+    runner.run(config, STAGES, first="report", last="report", force=True)
+    _print_products(config)
+
+
+def _limit_threads(path: Path, overrides: Sequence[str]) -> None:
+    """Set the number of CPU threads before NumPy and JAX are imported, when they fix it."""
+    from specdis.pipeline.document import parse_overrides, read_toml
+
+    for content in (read_toml(path), parse_overrides(overrides)):
+        section = content.get("run")
+        if isinstance(section, dict) and isinstance(section.get("threads"), int):
+            for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC", "ZARR_THREADING__MAX_WORKERS"):
+                os.environ[name] = str(section["threads"])
+
+
+def _config_of(directory: Path) -> Config:
+    """Return the configuration that a run keeps; the folder may have been moved since."""
+    from specdis.pipeline.config import Config
+    from specdis.storage import RunPaths
+
+    resolved = RunPaths(directory).config_resolved
+    if not resolved.exists():
+        raise ProductError(f"{directory} is no run: it holds no {resolved.name}. Give the folder run.directory.")
+    return Config.load(resolved, [f"run.directory={json.dumps(str(directory.resolve()))}"])
+
+
+def _print_products(config: Config) -> None:
+    """Print where the catalogue and the report are, if they are there."""
+    from specdis.storage import RunPaths
+
+    paths = RunPaths(config.run.directory)
+    for path in (paths.catalogue / "specdis.fits", paths.report / "index.html"):
+        if path.exists():
+            print(path)
+
+
+def _status_content(stage: StageStatus) -> dict[str, Any]:
+    record = None if stage.record is None else stage.record.model_dump(mode="json")
+    return {"name": stage.name, "state": stage.state, "reasons": stage.reasons, "record": record}
+
+
+def _status_detail(stage: StageStatus) -> str:
+    record = stage.record
+    if stage.reasons or record is None:
+        return "; ".join(stage.reasons)
+    lost = sum(count["stars"] for count in record.fault_counts.values())
+    return (
+        f"{record.stars:,} stars in {record.seconds:,.1f} s, {record.stars_per_second:,.0f} per s, "
+        f"{record.peak_memory_gb:.2f} GB" + (f", {lost:,} stars lost to faults" if lost else "")
+    )
+
+
+def _print_json(content: Any) -> None:
+    print(json.dumps(content, indent=2))

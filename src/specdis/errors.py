@@ -1,0 +1,37 @@
+"""The errors that a user can mend: each says where, what was expected, what was found and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class SpecdisError(Exception):
+    """An expected failure: the command line prints its message and exits with status 1."""
+
+
+class ConfigError(SpecdisError):
+    """The configuration holds unknown keys, wrong types or values out of range."""
+
+
+class InputError(SpecdisError):
+    """A file, HDU, column or array is not what the software reads.
+
+    Parameters
+    ----------
+    place
+        Where: a file, or file and HDU and column.
+    expected
+        What should be there.
+    found
+        What is there.
+    remedy
+        What the user can do.
+    """
+
+    def __init__(self, place: str | Path, *, expected: str, found: str, remedy: str) -> None:
+        self.place, self.expected, self.found, self.remedy = str(place), expected, found, remedy
+        super().__init__(f"{place}: expected {expected}, found {found}. {remedy}")
+
+
+class ProductError(SpecdisError):
+    """A product of a run is missing, damaged or made by another version."""

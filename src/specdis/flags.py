@@ -1,0 +1,42 @@
+"""The bits of the catalogue's FLAGS column: why a row deserves a second look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntFlag
+from types import MappingProxyType
+
+
+class Flag(IntFlag):
+    """One bit per reason; 0 is a star with nothing to say about it."""
+
+    OUTSIDE_CUTS = 1
+    NO_SPECTRUM = 2
+    LABEL_NOT_POSITIVE = 4
+    DRAW_NOT_POSITIVE = 8
+    NO_MAGNITUDE = 16
+    NO_ERROR_SPECTRUM = 32
+    A_G_FALLBACK = 64
+    NO_ZERO_POINT = 128
+    NO_EBV = 256
+    OUTSIDE_DOMAIN = 512
+    MANY_BAD_PIXELS = 1024
+    OUTSIDE_PARAMETERS = 2048
+
+
+DESCRIPTIONS: Mapping[Flag, str] = MappingProxyType(
+    {
+        Flag.OUTSIDE_CUTS: "fails a cut of the sample, was predicted all the same",
+        Flag.NO_SPECTRUM: "spectrum missing, unreadable or without a good pixel: no prediction",
+        Flag.LABEL_NOT_POSITIVE: "predicted label <= 0: no magnitude, no distance",
+        Flag.DRAW_NOT_POSITIVE: "at least one Monte-Carlo draw has a label <= 0: DISTERR is null",
+        Flag.NO_MAGNITUDE: "no apparent G magnitude: absolute magnitude only, no distance",
+        Flag.NO_ERROR_SPECTRUM: "no error spectrum: no Monte-Carlo error",
+        Flag.A_G_FALLBACK: "A_G from the colour or a constant, because Teff is missing",
+        Flag.NO_ZERO_POINT: "parallax zero point not defined for this star: not corrected",
+        Flag.NO_EBV: "no reddening: A_G taken as 0",
+        Flag.OUTSIDE_DOMAIN: "spectrum unlike the training spectra: the components leave too large a residual",
+        Flag.MANY_BAD_PIXELS: "more bad pixels than the model was trained to bear",
+        Flag.OUTSIDE_PARAMETERS: "Teff, log g or [Fe/H] outside the range of the training stars",
+    }
+)

@@ -1,0 +1,5 @@
+"""A mock survey with known truth, in DESI's own file formats."""
+
+from specdis.mock.settings import MockSettings
+
+__all__ = ["MockSettings"]

@@ -1,0 +1,280 @@
+"""The galaxy: discs and halo, the footprint and magnitude limits of the programmes, and the stars seen through them.
+
+Every star is drawn from what its programme sees along its line of sight: component and distance from density times
+volume times the share of the component's stars inside the magnitude limits, then one star of that share. No draw is
+thrown away, so that a star depends on its own random numbers alone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from astropy_healpix.core import healpix_to_lonlat
+
+from specdis.arrays import Array, Float64, Int64
+from specdis.mock.draws import Draws
+from specdis.mock.settings import MockSettings
+from specdis.mock.stars import Population, population
+
+NSIDE = 64
+SURVEY = b"main"
+SUN = np.array([-8.2, 0.0, 0.02])  # kpc; Bland-Hawthorn & Gerhard (2016)
+SUN_VELOCITY = np.array([11.1, 245.8, 7.8])  # km/s towards the centre, along rotation, to the north; same source
+DISTANCE_LIMITS = (0.05, 100.0)  # kpc
+DISTANT_FROM = 10.0  # kpc
+
+# Rotation from ICRS to Galactic Cartesian coordinates (ESA 1997, The Hipparcos Catalogue, Vol. 1, Eq. 1.5.11)
+_GALACTIC = np.array(
+    [
+        [-0.0548755604, -0.8734370902, -0.4838350155],
+        [0.4941094279, -0.4448296300, 0.7469822445],
+        [-0.8676661490, -0.1980763734, 0.4559837762],
+    ]
+)
+_KM_S = 4.740471  # km/s of one kpc times one mas/yr
+
+
+class Programme(NamedTuple):
+    """A programme's limits: G magnitude, Galactic latitude and declination in degrees."""
+
+    name: bytes
+    bright: float
+    faint: float
+    latitude: float
+    declination: float = -20.0
+
+
+PROGRAMMES = (Programme(b"bright", 16.0, 19.0, 20.0), Programme(b"backup", 11.0, 16.0, 6.0))
+
+
+class Component(NamedTuple):
+    """Abundances, ages and motions of one component, as normal distributions or ranges.
+
+    Parameters
+    ----------
+    feh
+        Mean and scatter of [Fe/H] (dex).
+    alphafe
+        [alpha/Fe] at [Fe/H] = 0, its slope with [Fe/H] and its scatter (dex).
+    age
+        Range, Gyr.
+    rotation
+        Mean velocity about the Galactic centre, km/s.
+    dispersion
+        Radial, azimuthal and vertical velocity dispersion, km/s.
+    """
+
+    name: bytes
+    feh: tuple[float, float]
+    alphafe: tuple[float, float, float]
+    age: tuple[float, float]
+    rotation: float
+    dispersion: tuple[float, float, float]
+
+
+COMPONENTS = (
+    Component(b"thin", (-0.15, 0.20), (0.04, -0.15, 0.03), (1.0, 9.0), 218.0, (35.0, 25.0, 20.0)),
+    Component(b"thick", (-0.60, 0.25), (0.14, -0.20, 0.04), (9.0, 12.0), 185.0, (60.0, 45.0, 40.0)),
+    Component(b"halo", (-1.50, 0.45), (0.15, -0.08, 0.06), (11.0, 13.0), 10.0, (130.0, 105.0, 95.0)),
+)
+_POINTS = 200_000
+_TYPICAL_A_G = 2.3  # mag per mag of E(B-V) on the scale of SFD98, for the magnitude limits alone
+
+
+def density(radius: Array, height: Array) -> Float64:
+    """Return stars per volume of thin disc, thick disc and halo, in units of the thin disc's at the Sun.
+
+    Discs are double exponentials with the scale lengths and local shares of Jurić et al. (2008, ApJ 673, 864); the
+    halo is the flattened broken power law of Deason et al. (2011, MNRAS 416, 2903), scaled to 0.5 % at the Sun.
+
+    Parameters
+    ----------
+    radius, height
+        Galactocentric cylindrical coordinates in kpc, any one shape.
+
+    Returns
+    -------
+    ndarray, shape (component, ...)
+    """
+    outwards, upwards = radius - np.hypot(*SUN[:2]), np.abs(height)
+    thin = np.exp(-outwards / 2.6 - upwards / 0.3)
+    thick = 0.12 * np.exp(-outwards / 3.6 - upwards / 0.9)
+    reach = np.hypot(radius, height / 0.59)
+    halo = 0.005 * (reach / 8.2) ** -2.3 * np.maximum(reach / 27.0, 1.0) ** -2.3
+    return np.stack([thin, thick, halo])
+
+
+def populations(seed: int) -> tuple[Population, ...]:
+    """Return the stars of each of `COMPONENTS`."""
+    result = []
+    for number, component in enumerate(COMPONENTS):
+        draws = Draws(seed, (np.full(_POINTS, number), np.arange(_POINTS)))
+        feh = np.clip(component.feh[0] + component.feh[1] * draws.normal("feh"), -2.9, 0.45)
+        zero, slope, scatter = component.alphafe
+        alphafe = np.clip(zero + slope * feh + scatter * draws.normal("alphafe"), 0.0, 0.4)
+        age = component.age[0] + (component.age[1] - component.age[0]) * draws.uniform("age")
+        result.append(population(feh, alphafe, age, draws))
+    return tuple(result)
+
+
+def footprint(settings: MockSettings) -> dict[bytes, tuple[int, Int64]]:
+    """Return for each programme its number of stars and the HEALPix pixels (nside 64, nested) that they fill.
+
+    Pixels are a random subset of the programme's footprint, in one random order for all programmes, so that
+    programmes share pixels.
+    """
+    pixels = np.arange(12 * NSIDE**2)
+    pixels = pixels[np.argsort(Draws(settings.seed, (pixels,)).uniform("footprint"), kind="stable")]
+    ra, dec = _sky(pixels, NSIDE)
+    latitude = np.degrees(np.arcsin(_directions(ra, dec)[0][2]))
+    backup = round(settings.stars * settings.backup_fraction)
+    result = {}
+    for programme, stars in zip(PROGRAMMES, (settings.stars - backup, backup), strict=True):
+        inside = (np.abs(latitude) > programme.latitude) & (dec > programme.declination)
+        files = max(1, stars // settings.stars_per_file)
+        result[programme.name] = stars, pixels[inside][:files]
+    return result
+
+
+def universe(settings: MockSettings) -> dict[str, Array]:
+    """Draw all stars.
+
+    Returns
+    -------
+    dict of ndarray, shape (star,)
+        PROGRAM, HEALPIX, NUMBER (within the programme's pixel), SOURCE_ID; RA, DEC (deg), DIST (kpc), COMPONENT;
+        TEFF (K), LOGG, FEH, ALPHAFE (dex), MASS (solar), AGE (Gyr), M_G (mag); EBV (mag, on the scale of SFD98);
+        VRAD (km/s), PMRA, PMDEC (mas/yr); all true values.
+    """
+    members = populations(settings.seed)
+    plan = footprint(settings)
+    parts = [_draw(settings, programme, members, *plan[programme.name]) for programme in PROGRAMMES]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _draw(
+    settings: MockSettings, programme: Programme, members: tuple[Population, ...], stars: int, pixels: Int64
+) -> dict[str, Array]:
+    """Draw the stars of one programme; star i is number i // P of pixel i modulo P among P pixels."""
+    number, place = np.divmod(np.arange(stars), len(pixels))
+    pixel, branch = pixels[place], np.full(stars, PROGRAMMES.index(programme))
+    draws = Draws(settings.seed, (branch, pixel, number))
+
+    # Gaia's SOURCE_ID: pixel at nside 4096 from bit 35 on, that is, at nside 64 from bit 47 on; then a running number
+    fine = (pixel << 12) | (4096 * draws.uniform("position")).astype(np.int64)
+    corner = draws.uniform("position x"), draws.uniform("position y")
+    ra, dec = _sky(fine, 64 * NSIDE, *corner)
+    towards, east, north = _directions(ra, dec)
+    ebv = reddening(settings.seed, pixel, towards[2])
+
+    component, distance = _components_and_distances(settings, programme, members, pixels, place, draws)
+    modulus = 5.0 * np.log10(distance) + 10.0 + _TYPICAL_A_G * ebv
+    columns = {
+        "PROGRAM": np.full(stars, programme.name),
+        "HEALPIX": pixel,
+        "NUMBER": number,
+        "SOURCE_ID": (fine << 35) | (branch << 30) | (number + 1),
+        "RA": ra,
+        "DEC": dec,
+        "DIST": distance,
+        "COMPONENT": np.array([c.name for c in COMPONENTS])[component],
+        "EBV": ebv,
+    }
+    columns |= _members(programme, members, component, modulus, draws.uniform("member"))
+    position = SUN[:, None] + distance * towards
+    velocity = _velocity(component, position, draws)
+    columns["VRAD"] = np.sum(velocity * towards, axis=0)
+    columns["PMRA"] = np.sum(velocity * east, axis=0) / (_KM_S * distance)
+    columns["PMDEC"] = np.sum(velocity * north, axis=0) / (_KM_S * distance)
+    return columns
+
+
+def reddening(seed: int, pixel: Int64, sine_latitude: Array) -> Float64:
+    """Return E(B-V) on the scale of SFD98 (mag): a plane layer of dust, patchy from pixel to pixel, shape (star,)."""
+    patch = 0.55 * Draws(seed, (pixel,)).normal("dust") + 0.5 * Draws(seed, (pixel >> 4,)).normal("dust cloud")
+    return np.asarray(0.025 / np.abs(sine_latitude) * np.exp(patch))
+
+
+def _components_and_distances(
+    settings: MockSettings,
+    programme: Programme,
+    members: tuple[Population, ...],
+    pixels: Int64,
+    place: Int64,
+    draws: Draws,
+) -> tuple[Int64, Float64]:
+    """Draw component and distance (kpc) of stars in the pixels with the numbers `place`."""
+    edges = np.geomspace(*DISTANCE_LIMITS, 151)
+    middle = np.sqrt(edges[1:] * edges[:-1])
+    towards = _directions(*_sky(pixels, NSIDE))[0]
+    position = SUN[:, None, None] + towards[:, :, None] * middle
+    dust = _TYPICAL_A_G * reddening(settings.seed, pixels, towards[2])
+    modulus = 5.0 * np.log10(middle) + 10.0 + dust[:, None]
+    seen = np.stack([m.brighter(programme.faint - modulus) - m.brighter(programme.bright - modulus) for m in members])
+
+    thin, thick, halo = density(np.hypot(position[0], position[1]), position[2]) * seen * middle**3
+    distant = ((seen[-1] > 0) & (middle > DISTANT_FROM)).astype(float)
+    discs = np.concatenate([thin, thick], axis=1)
+    share = (
+        1.0 - settings.halo_fraction - settings.distant_fraction,
+        settings.halo_fraction,
+        settings.distant_fraction,
+    )
+    table = np.concatenate(
+        [s * part / part.sum(axis=1, keepdims=True) for s, part in zip(share, (discs, halo, distant), strict=True)],
+        axis=1,
+    )
+    cumulative = np.cumsum(table, axis=1) / table.sum(axis=1, keepdims=True)
+    flat = (np.arange(len(pixels))[:, None] + cumulative).ravel()
+    cell = np.searchsorted(flat, place + draws.uniform("component"), side="right") - place * table.shape[1]
+    stratum, step = np.divmod(np.minimum(cell, table.shape[1] - 1), len(middle))
+    distance = edges[step] * (edges[step + 1] / edges[step]) ** draws.uniform("distance")
+    return np.minimum(stratum, len(COMPONENTS) - 1), distance
+
+
+def _members(
+    programme: Programme, members: tuple[Population, ...], component: Int64, modulus: Float64, rank: Float64
+) -> dict[str, Float64]:
+    """Draw a star within the magnitude limits from the population of each component."""
+    columns = {name: np.empty(len(component)) for name in members[0].columns}
+    for number, population_ in enumerate(members):
+        mine = component == number
+        bright = population_.brighter(programme.bright - modulus[mine])
+        faint = population_.brighter(programme.faint - modulus[mine])
+        point = population_.draw(bright + rank[mine] * (faint - bright))
+        for name, values in population_.columns.items():
+            columns[name][mine] = values[point]
+    return columns
+
+
+def _velocity(component: Int64, position: Float64, draws: Draws) -> Float64:
+    """Draw velocities relative to the Sun in Galactic Cartesian km/s, shape (3, star)."""
+    radius = np.hypot(position[0], position[1])
+    outwards = np.stack([position[0], position[1]]) / radius
+    scatter = np.array([c.dispersion for c in COMPONENTS])[component]
+    radial = scatter[:, 0] * draws.normal("radial velocity")
+    azimuthal = np.array([c.rotation for c in COMPONENTS])[component] + scatter[:, 1] * draws.normal("rotation")
+    vertical = scatter[:, 2] * draws.normal("vertical velocity")
+    across = np.stack([outwards[1], -outwards[0]])
+    return np.asarray(np.stack([*(radial * outwards + azimuthal * across), vertical]) - SUN_VELOCITY[:, None])
+
+
+def _sky(pixel: Int64, nside: int, x: Array | float = 0.5, y: Array | float = 0.5) -> tuple[Float64, Float64]:
+    """Return RA and Dec (deg) of places in nested HEALPix pixels; the centre by default."""
+    ra, dec = healpix_to_lonlat(pixel, nside, dx=x, dy=y, order="nested")
+    return ra.to_value("deg"), dec.to_value("deg")
+
+
+def _directions(ra: Array, dec: Array) -> Float64:
+    """Return Galactic Cartesian unit vectors towards stars at RA, Dec (deg), to the east and to the north.
+
+    Returns
+    -------
+    ndarray, shape (3 vectors, 3 coordinates, star)
+    """
+    a, d = np.radians(ra), np.radians(dec)
+    towards = np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)])
+    east = np.stack([-np.sin(a), np.cos(a), np.zeros_like(a)])
+    north = np.stack([-np.sin(d) * np.cos(a), -np.sin(d) * np.sin(a), np.cos(d)])
+    return np.asarray(_GALACTIC @ np.stack([towards, east, north]))

@@ -1,0 +1,204 @@
+"""What DESI records of each star: counts of star and sky in three arms, bad pixels, and the fit of the RVS pipeline.
+
+Flux is in 1e-17 erg / (s cm2 Angstrom), as in the coadds. The noise of a pixel is that of the photons of star and
+sky together, so that the error spectrum rises where the sky shines or the instrument is blind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from scipy.ndimage import maximum_filter1d
+
+from specdis.arrays import Array, Bool, Float32, Float64
+from specdis.mock import atmospheres
+from specdis.mock.draws import Draws
+from specdis.mock.settings import MockSettings
+from specdis.surveys.layout import NATIVE_GRID
+
+ARMS = ("B", "R", "Z")
+
+COSMIC, BAD_FIBRE, BAD_COLUMN = 1 << 2, 1 << 9, 1 << 10
+"""Bits of the coadds' MASK (desispec's SPECMASK) that occur in the mock."""
+
+_RVERR_WARN = 1 << 2  # bit of RVS_WARN: velocity error above 100 km/s
+
+_G_ZERO = 2.5e8  # flux of a star of G = 0 at the pivot wavelength of the band
+_SKY = 7.5  # flux of the sky in a fibre, continuum: that of a star of G = 18.8
+_NOISE = 0.0165  # variance per Angstrom for unit flux, throughput and exposure: S/N 75 per sqrt(Angstrom) at G = 16
+_EXPOSURE = {
+    b"bright": (0.6, 0.35),
+    b"backup": (0.15, 0.45),
+}  # exposure relative to that of _NOISE, and its scatter in ln
+_BAD_COLUMNS = 8  # in each arm
+_SYSTEMATIC = 0.002  # of the flux: bounds the S/N of the brightest stars, as flat fields do
+
+# Airglow and lamp lines, wavelength in air (Angstrom) and peak over the sky's continuum: atoms, then the OH bands
+# 6-1, 7-2 and 8-3 (wavelengths: Osterbrock et al. 1996, PASP 108, 277; strengths: typical of a dark site, round)
+_SKY_LINES = np.array(
+    [
+        *((4046.6, 1.0), (4358.3, 1.5), (5460.7, 2.0), (5577.3, 60.0), (5890.0, 8.0), (5895.9, 5.0)),
+        *((6300.3, 30.0), (6363.8, 10.0), (6498.7, 4.0), (6533.0, 4.0), (6553.6, 4.0), (6577.2, 3.0)),
+        *((6834.0, 6.0), (6863.9, 9.0), (6889.3, 3.0), (6900.8, 6.0), (6923.2, 7.0), (6949.0, 5.0), (6978.3, 3.0)),
+        *((7244.9, 6.0), (7276.4, 14.0), (7284.4, 6.0), (7303.7, 6.0), (7316.3, 13.0), (7329.1, 7.0)),
+        *((7340.9, 16.0), (7358.7, 4.0), (7369.2, 11.0), (7392.2, 3.0), (7401.7, 7.0), (7524.1, 5.0), (7571.7, 6.0)),
+    ]
+)
+LINE_WIDTH = 0.77  # Angstrom: FWHM 1.8, as the resolution of the model spectra
+_VACUUM = 1.000277  # refractive index of air
+
+
+class ArmData(NamedTuple):
+    """Pixels of one arm: wavelength (pixel,), flux, ivar and mask (star, pixel)."""
+
+    wavelength: Float64
+    flux: Float32
+    ivar: Float32
+    mask: Array
+
+
+def sky(wavelength: Float64) -> Float64:
+    """Return the flux of the sky in a fibre, shape (pixel,), for vacuum wavelengths in Angstrom."""
+    distance = wavelength[:, None] - _VACUUM * _SKY_LINES[:, 0]
+    lines = np.exp(-0.5 * (distance / LINE_WIDTH) ** 2) @ _SKY_LINES[:, 1]
+    return np.asarray(_SKY * (1.0 + lines))
+
+
+def throughput(wavelength: Float64, arm: str) -> Float64:
+    """Return the throughput relative to the R arm's: half in the B arm, poor below 4000 A and at the dichroics."""
+    blue = (0.5 if arm == "B" else 1.0) / (1.0 + np.exp((3900.0 - wavelength) / 130.0))
+    ends = NATIVE_GRID[arm].wavelength()[[0, -1]]
+    red_edge = 1.0 / (1.0 + np.exp((wavelength - ends[1] + 20.0) / 15.0)) + 0.05
+    blue_edge = 1.0 if arm == "B" else 1.0 / (1.0 + np.exp((ends[0] + 20.0 - wavelength) / 15.0)) + 0.05
+    return np.asarray(blue * red_edge * blue_edge)
+
+
+def model_flux(stars: Mapping[str, Array]) -> dict[str, Float32]:
+    """Return the flux of stars in each arm without noise, reddened and at their velocities, shape (star, pixel).
+
+    Parameters
+    ----------
+    stars
+        TEFF, LOGG, FEH, ALPHAFE, VRAD, EBV and PHOT_G_MEAN_MAG. The Z arm is flat: the pipeline leaves it out.
+    """
+    teff, logg, feh, alphafe = (stars[name] for name in ("TEFF", "LOGG", "FEH", "ALPHAFE"))
+    flux = {}
+    for arm in ("B", "R"):
+        wavelength = NATIVE_GRID[arm].wavelength()
+        intrinsic = atmospheres.spectra(teff, logg, feh, alphafe, wavelength, stars["VRAD"])
+        a0 = (3.1 * 0.86 * stars["EBV"]).astype(np.float32)[:, None]
+        # near the optical, extinction falls as this power of wavelength; the continuum's slope is all that it moves
+        flux[arm] = intrinsic * np.exp(-0.921 * a0 * (wavelength / 5500.0).astype(np.float32) ** -1.3)
+    pivot = (NATIVE_GRID["R"].wavelength() > 6000.0) & (NATIVE_GRID["R"].wavelength() < 6500.0)
+    level = flux["R"][:, pivot].mean(axis=1)
+    scale = (_G_ZERO * 10.0 ** (-0.4 * stars["PHOT_G_MEAN_MAG"]) / level).astype(np.float32)[:, None]
+    flux = {arm: values * scale for arm, values in flux.items()}
+    flux["Z"] = np.repeat(flux["R"][:, -200:].mean(axis=1, keepdims=True), NATIVE_GRID["Z"].pixels, axis=1)
+    return flux
+
+
+def observe(stars: Mapping[str, Array], settings: MockSettings) -> dict[str, ArmData]:
+    """Observe stars: add noise, cosmic rays, bad columns and dead arms to their spectra.
+
+    Parameters
+    ----------
+    stars
+        What `model_flux` needs, and TARGETID and PROGRAM; one row per spectrum of one file.
+    """
+    draws = Draws(settings.seed, (stars["TARGETID"],))
+    time = exposure(stars, settings).astype(np.float32)[:, None]
+    dead = _dead_arm(draws, settings)
+    arms = {}
+    for arm, flux in model_flux(stars).items():
+        wavelength = NATIVE_GRID[arm].wavelength()
+        step = NATIVE_GRID[arm].step
+        efficiency = (throughput(wavelength, arm) * step).astype(np.float32)
+        photons = (flux + sky(wavelength).astype(np.float32)) / efficiency
+        variance = _NOISE * photons / time + (_SYSTEMATIC * flux) ** 2
+        noisy = flux + np.sqrt(variance) * draws.pixel_normal(f"noise {arm}", flux.shape[1])
+        mask = _mask(draws, settings, arm, flux.shape[1], dead == arm)
+        good = mask == 0
+        arms[arm] = ArmData(wavelength, np.where(good, noisy, 0.0), np.where(good, 1.0 / variance, 0.0), mask)
+    return arms
+
+
+def exposure(stars: Mapping[str, Array], settings: MockSettings) -> Float64:
+    """Return the exposure of each spectrum, weather included, in units of that of `_NOISE`."""
+    usual, scatter = np.array([_EXPOSURE[bytes(name)] for name in stars["PROGRAM"]]).T
+    return np.asarray(usual * np.exp(scatter * Draws(settings.seed, (stars["TARGETID"],)).normal("exposure")))
+
+
+def signal_to_noise(arms: Mapping[str, ArmData]) -> dict[str, Float64]:
+    """Return S/N per Angstrom^(1/2) by arm, shape (star,): the median over all pixels, bad ones counting as 0."""
+    return {
+        arm: np.median(data.flux * np.sqrt(data.ivar), axis=1).astype(np.float64) / np.sqrt(NATIVE_GRID[arm].step)
+        for arm, data in arms.items()
+    }
+
+
+def _dead_arm(draws: Draws, settings: MockSettings) -> Array:
+    """Return the name of the arm that is dead, empty for most, shape (star,)."""
+    place = draws.uniform("dead arm") / max(settings.dead_arm_fraction, 1e-12)
+    return np.select([place < 0.5, place < 1.0], ["B", "R"], "")
+
+
+def _mask(draws: Draws, settings: MockSettings, arm: str, pixels: int, dead: Bool) -> Array:
+    """Return the MASK of one arm, int32, shape (star, pixel).
+
+    Cosmic rays strike at random, three pixels each; bad columns of the detector spoil the same pixels of every star
+    whose trace crosses them.
+    """
+    mask = np.zeros((len(dead), pixels), np.int32)
+    row = np.arange(len(dead))
+    for number in range(4):
+        struck = draws.uniform(f"cosmic {arm} {number}") < 0.5
+        place = (draws.uniform(f"cosmic place {arm} {number}") * pixels).astype(np.int64)
+        mask[row[struck], place[struck]] = COSMIC
+    mask = np.asarray(maximum_filter1d(mask, 3, axis=1))
+    columns = Draws(settings.seed, (np.arange(_BAD_COLUMNS),)).uniform(f"bad column {arm}")
+    for number, place in enumerate((columns * pixels).astype(np.int64)):
+        mask[draws.uniform(f"crosses {arm} {number}") < 0.15, place] |= BAD_COLUMN
+    mask[dead] |= BAD_FIBRE
+    return mask
+
+
+def rvs(stars: Mapping[str, Array], snr: Mapping[str, Array], settings: MockSettings) -> dict[str, Array]:
+    """Return what the RVS pipeline finds: the truth with errors that grow as S/N falls, and a few failures.
+
+    Parameters
+    ----------
+    stars
+        TARGETID, TEFF, LOGG, FEH, ALPHAFE and VRAD, one row per spectrum.
+    snr
+        S/N by arm, shape (star,).
+
+    Returns
+    -------
+    dict of ndarray, shape (star,)
+        Columns of RVTAB by their names.
+    """
+    draws = Draws(settings.seed, (stars["TARGETID"],))
+    noise = 1.0 / np.maximum(np.maximum(snr["B"], snr["R"]), 1.0)
+    failed = (draws.uniform("warning") < settings.warning_fraction) | (noise > 0.5)
+    hot = (stars["TEFF"] / 5500.0) ** 2
+    floors = {
+        "VRAD": (0.6, 25.0),
+        "TEFF": (20.0, 1000.0),
+        "LOGG": (0.03, 2.5),
+        "FEH": (0.02, 2.0),
+        "ALPHAFE": (0.02, 1.2),
+    }
+    columns: dict[str, Array] = {}
+    for name, (floor, slope) in floors.items():
+        error = np.hypot(floor, slope * hot * noise)
+        columns[name] = stars[name] + error * draws.normal(f"measured {name}")
+        columns[f"{name}_ERR"] = error
+    columns["TEFF"] = np.clip(columns["TEFF"], 2310.0, 14990.0)
+    columns["FEH"] = np.clip(columns["FEH"], -3.98, 0.98)
+    columns["VRAD"] = np.where(failed, 800.0 * (draws.uniform("failure") - 0.5), columns["VRAD"])
+    columns["VRAD_ERR"] = np.where(failed, 101.0 + columns["VRAD_ERR"], columns["VRAD_ERR"])
+    columns["RVS_WARN"] = np.where(failed, _RVERR_WARN, 0)
+    columns["SUCCESS"] = ~failed
+    return columns

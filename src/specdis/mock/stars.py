@@ -1,0 +1,194 @@
+"""Stars: isochrones, magnitudes in Gaia's bands, and populations from which stars are drawn.
+
+Luminosity, temperature and mass come from one isochrone, and surface gravity from these three, so that a spectrum
+(Teff, log g, [Fe/H]) fixes the absolute magnitude up to the mass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import as_file, files
+from typing import NamedTuple
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from specdis.arrays import Array, Float64, Int64
+from specdis.mock.draws import Draws
+
+SUN_TEFF, SUN_LOGG, SUN_M_BOL = 5772.0, 4.438, 4.74  # IAU 2015 Resolutions B2 and B3
+
+TEFF_RANGE = (3500.0, 11500.0)
+"""Effective temperatures of the stars in the mock, K: those for which there are model spectra."""
+
+# Measured on the BaSTI-IAC isochrones (Hidalgo et al. 2018) in the Gaia DR3 passbands at [M/H] = -0.08. Gravity moves
+# BC_G by less than 0.06 mag at any of these temperatures. Columns: Teff (K), BC_G, BP - RP, G - RP (mag).
+_GAIA_BANDS = np.array(
+    [
+        (2800, -1.606, 3.604, 1.358),
+        (3000, -1.277, 3.006, 1.257),
+        (3200, -1.016, 2.573, 1.160),
+        (3400, -0.771, 2.219, 1.070),
+        (3600, -0.660, 2.017, 1.001),
+        (3800, -0.560, 1.838, 0.934),
+        (4000, -0.437, 1.655, 0.864),
+        (4250, -0.299, 1.472, 0.791),
+        (4500, -0.186, 1.314, 0.725),
+        (4750, -0.100, 1.186, 0.669),
+        (5000, -0.035, 1.073, 0.617),
+        (5250, 0.011, 0.976, 0.570),
+        (5500, 0.043, 0.888, 0.526),
+        (6000, 0.076, 0.725, 0.442),
+        (6500, 0.084, 0.578, 0.361),
+        (7000, 0.078, 0.446, 0.284),
+        (7500, 0.062, 0.328, 0.212),
+        (8000, 0.035, 0.218, 0.142),
+        (9000, -0.072, 0.038, 0.024),
+        (10000, -0.262, -0.053, -0.035),
+        (12000, -0.650, -0.139, -0.090),
+        (15000, -1.191, -0.228, -0.148),
+    ]
+)
+
+_GIANT_BRANCH, _HELIUM_BURNING = 2, 3  # places in Isochrones.first_node
+
+
+def bolometric_correction(teff: Array) -> Float64:
+    """Return BC_G = M_bol - M_G in mag for effective temperatures in K, shape (star,)."""
+    return np.asarray(np.interp(np.log(teff), np.log(_GAIA_BANDS[:, 0]), _GAIA_BANDS[:, 1]))
+
+
+def colours(teff: Array) -> tuple[Float64, Float64]:
+    """Return the intrinsic colours BP - RP and G - RP in mag for effective temperatures in K, each of shape (star,)."""
+    log_teff, nodes = np.log(teff), np.log(_GAIA_BANDS[:, 0])
+    return np.interp(log_teff, nodes, _GAIA_BANDS[:, 2]), np.interp(log_teff, nodes, _GAIA_BANDS[:, 3])
+
+
+def surface_gravity(mass: Array, log_luminosity: Array, teff: Array) -> Float64:
+    """Return log g (cm s-2) of stars from mass and luminosity in solar units and Teff in K: g = GM/R^2."""
+    gravity = SUN_LOGG + np.log10(mass) + 4.0 * np.log10(teff / SUN_TEFF) - log_luminosity
+    return np.asarray(gravity, np.float64)
+
+
+class Isochrones(NamedTuple):
+    """Isochrones on a grid of metallicity, age and node.
+
+    A node is the same stage of evolution on each of them; tools/make_isochrones.py says which.
+
+    Parameters
+    ----------
+    metallicity, age
+        [M/H] in dex and age in Gyr of the isochrones.
+    first_node
+        First node of the main sequence, the Hertzsprung gap, the red giant branch, core helium burning and the early
+        asymptotic giant branch, and the number of nodes.
+    grid
+        log L and log Teff (solar units, K), mass (solar), log10 of the stars per node for one Kroupa (2001) mass
+        function; shape (metallicity, age, node, quantity).
+    """
+
+    metallicity: Float64
+    age: Float64
+    first_node: Int64
+    grid: Array
+
+    def at(self, metallicity: Array, age: Array, node: Array) -> list[Float64]:
+        """Return log L, Teff, mass and stars per node by linear interpolation; the nearest isochrone outside."""
+        where = np.stack(
+            [
+                np.interp(metallicity, self.metallicity, np.arange(len(self.metallicity))),
+                np.interp(age, self.age, np.arange(len(self.age))),
+                node,
+            ]
+        )
+        log_luminosity, log_teff, mass, log_number = (
+            map_coordinates(self.grid[..., quantity], where, order=1, mode="nearest", output=np.float64)
+            for quantity in range(4)
+        )
+        return [log_luminosity, 10.0**log_teff, mass, 10.0**log_number]
+
+
+@cache
+def isochrones() -> Isochrones:
+    """Return the isochrones that come with the package."""
+    with as_file(files("specdis") / "data" / "isochrones.npz") as path, np.load(path) as content:
+        return Isochrones(**{name: content[name] for name in Isochrones._fields})
+
+
+@dataclass(frozen=True)
+class Population:
+    """Points of a population's HR diagram and the number of stars that each stands for, bright ones first.
+
+    Parameters
+    ----------
+    columns
+        TEFF (K), LOGG, FEH, ALPHAFE (dex), MASS (solar), AGE (Gyr) and M_G (mag), each of shape (point,).
+    number
+        Stars brighter than each point, as a share of the population; shape (point + 1,), from 0 to 1.
+    """
+
+    columns: Mapping[str, Float64]
+    number: Float64
+
+    def brighter(self, magnitude: Array) -> Float64:
+        """Return the share of stars with M_G below the given magnitudes, any shape."""
+        return self.number[np.searchsorted(self.columns["M_G"], magnitude)]
+
+    def draw(self, share: Array) -> Int64:
+        """Return the point up to which the share of brighter stars adds up: the inverse of `brighter`."""
+        point = np.searchsorted(self.number, share, side="right") - 1
+        return np.asarray(np.clip(point, 0, len(self.number) - 2))
+
+
+def population(feh: Array, alphafe: Array, age: Array, draws: Draws) -> Population:
+    """Make a population from abundances and ages of its members, a point of the HR diagram for each.
+
+    Points are spread evenly over the nodes of the isochrones, so that giants are as many as dwarfs; their weights
+    follow the Kroupa mass function and the speed of evolution.
+
+    Parameters
+    ----------
+    feh, alphafe
+        [Fe/H] and [alpha/Fe] in dex, shape (point,).
+    age
+        Gyr, shape (point,).
+    draws
+        Random numbers of the points.
+    """
+    tracks = isochrones()
+    node = draws.uniform("node") * (tracks.first_node[-1] - 1)
+    # alpha elements count as metals: Salaris et al. (1993, ApJ 414, 580), Eq. 3
+    metallicity = feh + np.log10(0.638 * 10.0**alphafe + 0.362)
+    log_luminosity, teff, mass, number = tracks.at(metallicity, age, node)
+    phase = np.searchsorted(tracks.first_node, node, side="right") - 1
+    jumps = (phase != np.searchsorted(tracks.first_node, np.ceil(node), side="right") - 1) & (phase >= _GIANT_BRANCH)
+    horizontal = (phase == _HELIUM_BURNING) & (metallicity < -0.8) & (age > 9.0)
+    teff = np.where(horizontal, _horizontal_branch(draws), teff)
+    seen = ~jumps & (teff > TEFF_RANGE[0]) & (teff < TEFF_RANGE[1])
+
+    magnitude = SUN_M_BOL - 2.5 * log_luminosity - bolometric_correction(teff)
+    order = np.argsort(magnitude[seen])
+    columns = {
+        "TEFF": teff,
+        "LOGG": surface_gravity(mass, log_luminosity, teff),
+        "FEH": feh,
+        "ALPHAFE": alphafe,
+        "MASS": mass,
+        "AGE": age,
+        "M_G": magnitude,
+    }
+    columns = {name: values[seen][order] for name, values in columns.items()}
+    share = np.concatenate([[0.0], np.cumsum(number[seen][order])])
+    return Population(columns, share / share[-1])
+
+
+def _horizontal_branch(draws: Draws) -> Float64:
+    """Draw Teff (K) on the horizontal branch of old metal-poor stars: half red, half blue of the RR Lyrae gap.
+
+    Stars lose different masses on the giant branch, which spreads them in Teff; the tracks lose one.
+    """
+    place = draws.uniform("horizontal branch")
+    red = 5350.0 + 150.0 * draws.normal("red horizontal branch")
+    return np.where(place < 0.5, red, 7400.0 * (11000.0 / 7400.0) ** (2.0 * place - 1.0))

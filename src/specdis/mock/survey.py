@@ -1,0 +1,183 @@
+"""The whole mock survey: stars, Gaia's catalogue, spectra and truth, written file by file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from specdis import __version__
+from specdis.arrays import Array, Int64
+from specdis.errors import InputError
+from specdis.log import Progress, logger
+from specdis.mock import files, gaia, galaxy, observation
+from specdis.mock.draws import Draws
+from specdis.mock.settings import MockSettings
+from specdis.storage import Provenance, digest, read_json, remove, write_json, write_table
+
+CATALOGUE = "mwsall-pix-mock.fits"
+TRUTH = "truth.parquet"
+SUMMARY = "mock.json"
+
+_DISTANCE_EDGES = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)  # kpc
+_SKY_FIBRES = 2  # in each file
+_EXPOSURE = 180.0  # s
+_MAGNITUDES = ("PHOT_G_MEAN_MAG", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG")
+
+
+def write_mock(directory: Path, settings: MockSettings) -> dict[str, Any]:
+    """Write a mock survey in DESI's formats, unless the folder holds the very same one already.
+
+    Parameters
+    ----------
+    directory
+        Gets mwsall-pix-mock.fits, healpix/, truth.parquet and mock.json, which says what is in them.
+    settings
+        Section `[mock]`.
+
+    Returns
+    -------
+    dict
+        What mock.json says: settings, numbers of stars, spectra and files, stars per distance, share of negative
+        parallaxes, quantiles of S/N.
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be written, or holds the spectra of another survey.
+    """
+    key = digest([settings.model_dump(), __version__])
+    if _holds(directory, key):
+        logger.info(f"{directory} holds this mock survey already")
+        return dict(read_json(directory / SUMMARY))
+    for stale in ("healpix", CATALOGUE, TRUTH):
+        remove(directory / stale)
+    write_json(directory / SUMMARY, {"key": None})  # tells a mock that was interrupted from somebody's survey
+
+    stars = galaxy.universe(settings)
+    catalogue = gaia.catalogue(stars, settings)
+    star, rows = _spectra(stars, catalogue, settings)
+    snr = _write_coadds(directory, rows, settings)
+    rvs = observation.rvs(rows, snr, settings)
+    matched = {name: values[star] for name, values in catalogue.items()}
+    files.write_catalogue(directory / CATALOGUE, rows, matched, rvs, snr)
+    truth = _truth(rows, catalogue["MATCHED"][star])
+    write_table(directory / TRUTH, Provenance("truth", key, settings.seed), truth)
+    summary = {"key": key, "settings": settings.model_dump(), **_summary(stars, catalogue, rows, snr)}
+    write_json(directory / SUMMARY, summary)
+    return summary
+
+
+def _holds(directory: Path, key: str) -> bool:
+    """Return whether the folder holds the survey of this key; refuse a folder with spectra that are no mock's."""
+    if (directory / SUMMARY).is_file():
+        return bool(read_json(directory / SUMMARY).get("key") == key)
+    if (directory / "healpix").exists():
+        raise InputError(
+            directory / "healpix",
+            expected="an empty folder or an earlier mock survey",
+            found=f"spectra without {SUMMARY}",
+            remedy="Choose another folder: the mock would replace what is there.",
+        )
+    return False
+
+
+def _spectra(
+    stars: dict[str, Array], catalogue: dict[str, Array], settings: MockSettings
+) -> tuple[Int64, dict[str, Array]]:
+    """Return the star of each spectrum, and the spectra's columns, in an order that has nothing to do with the sky.
+
+    Some stars of the bright programme are targets of the backup programme too, under another TARGETID.
+    """
+    backup = np.unique(stars["HEALPIX"][stars["PROGRAM"] == b"backup"])
+    chosen = Draws(settings.seed, (stars["SOURCE_ID"],)).uniform("repeat") < settings.repeat_fraction
+    again = np.flatnonzero(chosen & (stars["PROGRAM"] == b"bright") & np.isin(stars["HEALPIX"], backup))
+    star = np.concatenate([np.arange(len(chosen)), again])
+    rows = {name: values[star] for name, values in stars.items()}
+    rows |= {name: catalogue[name][star] for name in ("PARALLAX", *_MAGNITUDES)}
+    rows |= {"A_G": gaia.extinction(rows["TEFF"], rows["EBV"], "G")}
+    rows["PROGRAM"][len(chosen) :] = b"backup"
+    repeated = np.arange(len(star)) >= len(chosen)
+    rows["TARGETID"] = _target_id(rows["PROGRAM"], rows["HEALPIX"], rows["NUMBER"] | (repeated << 21))
+    rows["EXPTIME"] = _EXPOSURE * observation.exposure(rows, settings)
+    order = np.argsort(Draws(settings.seed, (rows["TARGETID"],)).uniform("order"), kind="stable")
+    return star[order], {name: values[order] for name, values in rows.items()}
+
+
+def _target_id(program: Array, pixel: Int64, number: Int64) -> Int64:
+    """Encode TARGETID as desitarget does: 22 bits of object, 20 of brick, 16 of release, the mock bit, Gaia's release.
+
+    The brick is the HEALPix pixel. Targets of the backup programme come from Gaia, the others from the ninth data
+    release of the imaging surveys.
+    """
+    source = np.where(program == b"backup", 2 << 60, 9010 << 42)
+    return np.asarray(source | (1 << 58) | (pixel << 22) | number)
+
+
+def _write_coadds(directory: Path, rows: dict[str, Array], settings: MockSettings) -> dict[str, Array]:
+    """Write the spectra, file by file; return the S/N of each by arm, shape (star,)."""
+    snr = {arm: np.zeros(len(rows["TARGETID"])) for arm in observation.ARMS}
+    order = np.lexsort((rows["TARGETID"], rows["HEALPIX"], rows["PROGRAM"]))
+    place = np.stack([rows["HEALPIX"][order], rows["PROGRAM"][order] == b"backup"])
+    progress = Progress("mock", len(order))
+    for spectra in np.split(order, np.flatnonzero(np.any(np.diff(place), axis=0)) + 1):
+        targets = _with_sky({name: values[spectra] for name, values in rows.items()})
+        arms = observation.observe(targets, settings)
+        measured = observation.signal_to_noise(arms)
+        path = files.coadd_path(directory, targets["PROGRAM"][0].decode(), int(targets["HEALPIX"][0]))
+        files.write_coadd(path, targets, arms, measured, resolution=settings.resolution)
+        for arm, values in measured.items():
+            snr[arm][spectra] = values[_SKY_FIBRES:]
+        progress.advance(len(spectra))
+    progress.close()
+    return snr
+
+
+def _with_sky(rows: dict[str, Array]) -> dict[str, Array]:
+    """Return the targets of one file with fibres on empty sky before them: stars without light."""
+    sky = {name: np.repeat(values[:1], _SKY_FIBRES) for name, values in rows.items()}
+    backup = rows["PROGRAM"][0] == b"backup"
+    sky["TARGETID"] = -(10 * rows["HEALPIX"][0] + 5 * backup + np.arange(_SKY_FIBRES)) - 1
+    sky["PHOT_G_MEAN_MAG"] = np.full(_SKY_FIBRES, np.inf)
+    return {name: np.concatenate([sky[name], values]) for name, values in rows.items()}
+
+
+def _truth(rows: dict[str, Array], matched: Array) -> dict[str, Array]:
+    """Return the columns of truth.parquet, one row per spectrum; SOURCE_ID is 0 without a Gaia match."""
+    n = len(rows["TARGETID"])
+    return {
+        "TARGETID": rows["TARGETID"],
+        "SURVEY": np.full(n, galaxy.SURVEY),
+        "PROGRAM": rows["PROGRAM"],
+        "HEALPIX": rows["HEALPIX"],
+        "SOURCE_ID": np.where(matched, rows["SOURCE_ID"], 0),
+        "DIST_TRUE": rows["DIST"],
+        "M_G_TRUE": rows["M_G"],
+        "A_G_TRUE": rows["A_G"],
+        "BINARY_TRUE": np.zeros(n, bool),
+        "MASS_RATIO": np.full(n, np.nan),
+        "COMPONENT": rows["COMPONENT"],
+        **{f"{name}_TRUE": rows[name] for name in ("TEFF", "LOGG", "FEH", "ALPHAFE", "VRAD")},
+    }
+
+
+def _summary(
+    stars: dict[str, Array], catalogue: dict[str, Array], rows: dict[str, Array], snr: dict[str, Array]
+) -> dict[str, Any]:
+    """Return the numbers that say what kind of survey this is."""
+    count, _ = np.histogram(stars["DIST"], _DISTANCE_EDGES)
+    solved = np.isfinite(catalogue["PARALLAX"])
+    parallax, error = catalogue["PARALLAX"][solved], catalogue["PARALLAX_ERROR"][solved]
+    mean = 0.5 * (snr["B"] + snr["R"])
+    return {
+        "stars": len(stars["DIST"]),
+        "spectra": len(mean),
+        "files": len(np.unique(np.stack([rows["HEALPIX"], rows["PROGRAM"] == b"backup"]), axis=1).T),
+        "giants": int(np.sum(stars["LOGG"] < 3.5)),
+        "distance_edges_kpc": list(_DISTANCE_EDGES),
+        "stars_per_distance": count.tolist(),
+        "negative_parallaxes": float(np.mean(parallax < 0.0)),
+        "parallax_snr_above_10": float(np.mean(parallax > 10.0 * error)),
+        "snr_16_50_84": np.percentile(mean, [16, 50, 84]).tolist(),
+    }

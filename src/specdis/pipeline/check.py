@@ -1,0 +1,148 @@
+"""Whether a run can succeed: inputs, folder, disk and memory, before anything starts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fitsio
+
+from specdis import accelerator
+from specdis.errors import SpecdisError
+from specdis.pipeline.config import Config
+from specdis.spectra import PixelGrid
+from specdis.surveys import Fault, Spectra, Stars, Survey, open_survey
+
+_STARS_TRIED = 100
+
+# Bytes on disk for a star and pixel, before compression: half-precision flux and sigma, and one byte for bad.
+_PIXEL_BYTES = 5
+# Memory that does not grow with the stars: libraries and compiled programs, GB.
+_BASE_MEMORY_GB = 1.0
+# Bytes of a star in memory beside its coefficients: the columns of the sample and of the predictions.
+_STAR_BYTES = 1000
+
+
+@dataclass
+class Findings:
+    """What `check` found.
+
+    Parameters
+    ----------
+    problems
+        What would make the run fail, each with place and remedy.
+    facts
+        Numbers by name, for the user to judge.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def check(config: Config, *, opener: Callable[[Any], Survey] = open_survey) -> Findings:
+    """Look at everything a run needs, without starting one, and list all problems.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    opener
+        Opens the survey.
+    """
+    found = Findings()
+    for examine in (_folder, _device):
+        found.problems += _problems(examine(config, found.facts))
+    found.problems += _problems(_survey(config, found.facts, opener))
+    return found
+
+
+def _problems(examination: Iterator[str]) -> list[str]:
+    """Collect problems; an error that ends an examination is one of them."""
+    problems = []
+    try:
+        for problem in examination:
+            problems.append(problem)  # noqa: PERF402 - an error must not lose those before it
+    except SpecdisError as error:
+        problems.append(str(error))
+    return problems
+
+
+def _folder(config: Config, facts: dict[str, Any]) -> Iterator[str]:
+    """Look whether the run's folder is there or can be made."""
+    there = _existing(config.run.directory)
+    facts["disk_free_gb"] = round(shutil.disk_usage(there).free / 1e9, 1)
+    if not there.is_dir():
+        yield f"{config.run.directory}: {there} is no folder. Choose another run.directory."
+    elif not os.access(there, os.W_OK | os.X_OK):
+        yield f"{config.run.directory}: {there} cannot be written. Choose another run.directory or its permissions."
+
+
+def _existing(path: Path) -> Path:
+    """Return the path, or the nearest of its parents that is there."""
+    return next(parent for parent in (path, *path.parents) if parent.exists())
+
+
+def _device(config: Config, facts: dict[str, Any]) -> Iterator[str]:
+    """Look whether the device is there."""
+    facts["cores"] = os.cpu_count()
+    accelerator.use(config.run.device)
+    yield from ()
+
+
+def _survey(config: Config, facts: dict[str, Any], opener: Callable[[Any], Survey]) -> Iterator[str]:
+    """Open the survey, read a few stars and their spectra, and estimate what all of them need."""
+    survey = opener(config.survey)
+    stars = next(survey.stars(_STARS_TRIED))
+    rows = facts["stars"] = _rows(config.survey.catalogue or config.survey.spectra)
+    column = config.sample.fold_column
+    if column is not None and column not in stars:
+        yield f"sample.fold_column: the survey has no column {column}. It has {', '.join(sorted(stars.columns))}."
+    if rows < config.components.n_components:
+        yield f"components.n_components is {config.components.n_components}, and there are only {rows} stars."
+    spectra, faults = _read(survey, stars)
+    yield from (f"{fault.place}: {fault.message}" for fault in faults)
+    if spectra is not None:
+        native = {name: arm.wavelength for name, arm in spectra.arms.items()}
+        facts["pixels"] = len(PixelGrid.of(native, config.spectra).wavelength)
+        yield from _resources(config, facts)
+
+
+def _read(survey: Survey, stars: Stars) -> tuple[Spectra | None, list[Fault]]:
+    """Return the first spectra that can be read, and the faults before them."""
+    faults: list[Fault] = []
+    for part in survey.spectra(stars):
+        if not isinstance(part, Fault):
+            return part, faults
+        faults.append(part)
+    return None, faults
+
+
+def _rows(path: Path) -> int:
+    """Return the number of stars: the rows of the longest table of a file."""
+    with fitsio.FITS(str(path)) as file:
+        return max(int(hdu.get_nrows()) for hdu in file if hdu.get_exttype() == "BINARY_TBL")
+
+
+def _resources(config: Config, facts: dict[str, Any]) -> Iterator[str]:
+    """Estimate disk and memory, and compare them with what there is."""
+    stars, pixels, components = facts["stars"], facts["pixels"], config.components.n_components
+    disk = stars * (pixels * _PIXEL_BYTES + components * 4) / 1e9
+    # Moments of the spectra take pixels x pixels in float64, and their decomposition as much again.
+    memory = _BASE_MEMORY_GB + (2 * pixels**2 * 8 + stars * (components * 4 + _STAR_BYTES)) / 1e9
+    installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    limit = min(config.run.memory_limit_gb or installed, installed)
+    facts |= {"disk_gb": round(disk, 2), "memory_gb": round(memory, 2), "memory_limit_gb": round(limit, 1)}
+    if disk > facts["disk_free_gb"]:
+        yield (
+            f"{config.run.directory}: {disk:.1f} GB are needed, {facts['disk_free_gb']:.1f} GB are free. "
+            "Choose another run.directory or free some space."
+        )
+    if memory > limit:
+        yield (
+            f"{memory:.1f} GB of memory are needed, {limit:.1f} GB are allowed or installed. "
+            "Raise run.memory_limit_gb, use a larger machine or a coarser spectra.grid.step."
+        )

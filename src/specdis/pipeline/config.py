@@ -1,0 +1,58 @@
+"""The configuration: one TOML, to which every part of the software contributes its own section."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from specdis.components import ComponentsSettings
+from specdis.distances import DistancesSettings
+from specdis.errors import ConfigError
+from specdis.network.mlp import NetworkSettings
+from specdis.photometry import PhotometrySettings
+from specdis.pipeline.document import Document
+from specdis.pipeline.runner import RunSettings
+from specdis.sample import SampleSettings
+from specdis.spectra import SpectraSettings
+from specdis.surveys import SurveySettings
+from specdis.training import TrainingSettings
+
+
+class Config(Document):
+    """All sections; those that may be left out have the paper's values."""
+
+    run: RunSettings
+    """Where the run is kept and what it may use."""
+    survey: SurveySettings
+    """The survey's files."""
+    sample: SampleSettings = SampleSettings()
+    """Which stars: section 2.3 of the paper."""
+    photometry: PhotometrySettings = PhotometrySettings()
+    """Extinction and parallaxes: section 2.3."""
+    spectra: SpectraSettings = SpectraSettings()
+    """The common grid, continuum and scaling: section 2.4."""
+    components: ComponentsSettings = ComponentsSettings()
+    """Principal components: section 3.1."""
+    network: NetworkSettings = NetworkSettings()
+    """The network: section 3.2.2."""
+    training: TrainingSettings = TrainingSettings()
+    """Loss and training: section 3.2."""
+    distances: DistancesSettings = DistancesSettings()
+    """Predictions and their errors: section 3.3."""
+
+
+def template(name: str) -> Path:
+    """Return a configuration that comes with the software: `paper.toml`, `demo.toml`, ...
+
+    Raises
+    ------
+    ConfigError
+        When there is none of this name.
+    """
+    # A wheel carries configs/ inside the package; in a source tree it lies beside src/.
+    installed, source = Path(str(files("specdis"))) / "configs", Path(__file__).parents[3] / "configs"
+    for folder in (installed, source):
+        if (folder / name).is_file():
+            return folder / name
+    found = sorted({path.name for folder in (installed, source) for path in folder.glob("*.toml")})
+    raise ConfigError(f"{name}: expected one of {', '.join(found)}")

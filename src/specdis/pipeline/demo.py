@@ -1,0 +1,39 @@
+"""The demonstration: a mock survey, the whole pipeline on it, and a report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from specdis.mock.settings import MockSettings
+from specdis.mock.survey import CATALOGUE, write_mock
+from specdis.pipeline.config import Config, template
+from specdis.pipeline.runner import run
+from specdis.pipeline.stages import STAGES
+
+
+def demo(directory: Path, stars: int | None = None) -> Config:
+    """Make a mock survey in `directory`/survey, unless it is there, and run everything on it in `directory`/run.
+
+    Parameters
+    ----------
+    directory
+        Where to put both.
+    stars
+        Stars of the survey; the mock's own number without it.
+
+    Returns
+    -------
+    Config
+        The configuration of the run.
+    """
+    survey = directory.resolve() / "survey"
+    write_mock(survey, MockSettings() if stars is None else MockSettings(stars=stars))
+    places = {
+        "run.directory": directory.resolve() / "run",
+        "survey.catalogue": survey / CATALOGUE,
+        "survey.spectra": survey / "healpix",
+    }
+    config = Config.load(template("demo.toml"), [f"{key}={json.dumps(str(place))}" for key, place in places.items()])
+    run(config, STAGES)
+    return config

@@ -1,0 +1,324 @@
+"""Strict reading of a TOML file into models: paths expanded, keys overridden, every error in one message."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple, Self, get_args
+
+import tomli_w
+from pydantic import BaseModel, PrivateAttr, ValidationError
+
+from specdis.errors import ConfigError
+from specdis.settings import Settings
+
+Keys = tuple[str, ...]
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^{}]*))?\}")
+
+
+class _Problem(NamedTuple):
+    """One error of a document, and the key that it concerns."""
+
+    keys: Keys
+    message: str
+
+    def __str__(self) -> str:
+        *section, key = self.keys
+        return f"[{'.'.join(section)}] {key}: {self.message}" if section else f"[{key}]: {self.message}"
+
+
+class Document(Settings):
+    """A TOML file as a model: its tables are sections, which are models themselves."""
+
+    _source: str = PrivateAttr(default="")
+
+    @classmethod
+    def load(cls, path: Path, overrides: Sequence[str] = ()) -> Self:
+        """Read a TOML file and put overrides over it.
+
+        Parameters
+        ----------
+        path
+            The TOML file; relative paths in it are relative to its folder.
+        overrides
+            `section.key=value`, the value in TOML or a bare string; paths are relative to the working directory.
+
+        Raises
+        ------
+        ConfigError
+            When the file cannot be read or is no TOML, an override is malformed, or any key is unknown, missing, of the
+            wrong type or out of range: one message names them all.
+        """
+        text = _read_text(path)
+        problems: list[_Problem] = []
+        given = _expand(_parse(text, path), cls, path.resolve().parent, problems)
+        overriding = _expand(parse_overrides(overrides), cls, Path.cwd(), problems)
+        values = _merge(given, overriding)
+        try:
+            # JSON's strict mode is TOML's own: arrays may be tuples and strings paths, but "3" is no number.
+            document = cls.model_validate_json(json.dumps(values, default=str), strict=True)
+        except ValidationError as error:
+            problems += _explain(error, cls, values)
+        if problems:
+            raise ConfigError(_message(problems, path, overriding))
+        document._source = text + "".join(f"# --set {override}\n" for override in overrides)
+        return document
+
+    @property
+    def source(self) -> str:
+        """The TOML as the user gave it, overrides as comments."""
+        return self._source or self.to_toml()
+
+    def to_toml(self) -> str:
+        """Return TOML with every key that has a value, defaults included and paths absolute."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+    def flat(self, *names: str) -> dict[str, Any]:
+        """Return the values of sections (`sample`) and keys (`run.seed`), by dotted name.
+
+        Raises
+        ------
+        KeyError
+            When a name is neither a section nor a key.
+        """
+        values = _flatten(self.model_dump())
+        chosen = {name: {key: values[key] for key in values if f"{key}.".startswith(f"{name}.")} for name in names}
+        if empty := [name for name in names if not chosen[name]]:
+            raise KeyError(f"{type(self).__name__} has no section or key {', '.join(empty)}")
+        return {key: value for part in chosen.values() for key, value in part.items()}
+
+    def differences(self) -> dict[str, tuple[Any, Any]]:
+        """Return value and default of each key that differs from its default, in sections that have defaults."""
+        defaults = _flatten(_defaults(type(self)))
+        sections = {key.split(".")[0] for key in defaults}
+        return {
+            key: (value, defaults.get(key))
+            for key, value in _flatten(self.model_dump()).items()
+            if key.split(".")[0] in sections and value != defaults.get(key)
+        }
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return nested tables from `section.key=value`; the last one wins.
+
+    Raises
+    ------
+    ConfigError
+        When an override has another form.
+    """
+    values: dict[str, Any] = {}
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        keys = [key.strip() for key in name.split(".")]
+        if not equals or len(keys) < 2 or not all(keys):
+            raise ConfigError(f"--set {override}: expected section.key=value, for example sample.ebv_max=0.3")
+        value = _toml_value(text.strip())
+        for key in reversed(keys):
+            value = {key: value}
+        values = _merge(values, value)
+    return values
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file as they stand in it.
+
+    Raises
+    ------
+    ConfigError
+        When the file cannot be read or is no TOML.
+    """
+    return _parse(_read_text(path), path)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a TOML file, found: {error.strerror}. Check the name.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: expected a TOML file in UTF-8, found other bytes ({error}).") from error
+
+
+def _parse(text: str, path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: this is not TOML: {error}") from error
+
+
+def _toml_value(text: str) -> Any:
+    """Parse a value as TOML; what is none is a bare string."""
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return table["value"] if len(table) == 1 else text
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Put one tree of tables over another."""
+    merged = {**below, **above}
+    for key in below.keys() & above.keys():
+        if isinstance(below[key], dict) and isinstance(above[key], dict):
+            merged[key] = _merge(below[key], above[key])
+    return merged
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = isinstance(value, Mapping) and value
+        flat |= _flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
+
+
+def _defaults(model: type[BaseModel]) -> dict[str, Any]:
+    fields = {name: field for name, field in model.model_fields.items() if not field.is_required()}
+    values = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
+    return {name: value.model_dump() if isinstance(value, BaseModel) else value for name, value in values.items()}
+
+
+# Paths
+
+
+def _expand(
+    values: dict[str, Any], model: type[BaseModel], base: Path, problems: list[_Problem], above: Keys = ()
+) -> dict[str, Any]:
+    """Expand the values of fields of type Path; what cannot be is added to the problems."""
+    expanded = dict(values)
+    for key, value in values.items():
+        types = _types(model, key)
+        if Path in types and isinstance(value, str):
+            try:
+                expanded[key] = _path(value, base)
+            except ValueError as error:
+                problems.append(_Problem((*above, key), str(error)))
+        for section in filter(_is_model, types):
+            if isinstance(value, dict):
+                expanded[key] = _expand(value, section, base, problems, (*above, key))
+    return expanded
+
+
+def _types(model: type[BaseModel], key: str) -> tuple[Any, ...]:
+    """Return the types that a field accepts, the members of a union one by one."""
+    if key not in model.model_fields:
+        return ()
+    annotation = model.model_fields[key].annotation
+    return (annotation, *get_args(annotation))
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _path(text: str, base: Path) -> str:
+    """Expand `~`, `${NAME}` and `${NAME:-default}` and make the path absolute.
+
+    Raises
+    ------
+    ValueError
+        When a variable or a home is not known.
+    """
+
+    def variable(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        if value := os.environ.get(name, "") or default:
+            return value
+        raise ValueError(
+            f"variable {name} is not set, found {text!r}; set it (export {name}=...) or write ${{{name}:-default}}"
+        )
+
+    expanded = _VARIABLE.sub(variable, text)
+    if "${" in expanded:
+        raise ValueError(f"expected ${{NAME}} or ${{NAME:-default}}, found {text!r}")
+    try:
+        return os.path.normpath(base / Path(expanded).expanduser())
+    except RuntimeError as error:
+        raise ValueError(f"expected a known user after ~, found {text!r}") from error
+
+
+# Errors
+
+
+def _explain(error: ValidationError, model: type[BaseModel], values: Mapping[str, Any]) -> list[_Problem]:
+    """Return one problem per key: the members of a union each have an error of their own."""
+    errors: dict[Keys, list[Any]] = {}
+    for detail in error.errors(include_url=False):
+        errors.setdefault(_field(model, detail["loc"]), []).append(detail)
+    return [_Problem(keys, _describe(keys, details, model, values)) for keys, details in errors.items()]
+
+
+def _field(model: type[BaseModel], place: tuple[int | str, ...]) -> Keys:
+    """Return the part of an error's place that names sections and keys, without members of unions and lists."""
+    key = str(place[0])
+    sections = list(filter(_is_model, _types(model, key)))
+    return (key, *_field(sections[0], place[1:])) if sections and len(place) > 1 else (key,)
+
+
+def _describe(keys: Keys, details: Sequence[Any], model: type[BaseModel], values: Mapping[str, Any]) -> str:
+    kind, message = details[0]["type"], details[0]["msg"]
+    if kind == "extra_forbidden":
+        return _unknown(keys, model)
+    found = _at(values, keys)
+    if kind == "value_error":
+        message = message.removeprefix("Value error, ")
+        return message if "found" in message or isinstance(found, Mapping) else f"{message}, found {_short(found)}"
+    if kind == "missing":
+        what = _section(model, keys).model_fields[keys[-1]].description or "a value"
+        return f"expected a value ({what.rstrip('.')}), found none"
+    messages = [detail["msg"].removeprefix("Input should be ").replace("an object", "a table") for detail in details]
+    expected = " or ".join(dict.fromkeys(messages))
+    options = re.findall(r"'([^']*)'", expected)
+    return f"expected {expected}, found {_short(found)}{_nearest(str(found), options)}"
+
+
+def _unknown(keys: Keys, model: type[BaseModel]) -> str:
+    """Say that a key is unknown, and which one may have been meant."""
+    valid = list(_section(model, keys).model_fields)
+    kind = "key" if len(keys) > 1 else "section"
+    homes = [section for section, name in _all_keys(model) if name == keys[-1]]
+    hint = _nearest(keys[-1], valid) or (f"; it belongs to [{homes[0]}]" if homes else "")
+    return f"unknown {kind}, expected one of {', '.join(valid)}{hint}"
+
+
+def _all_keys(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
+    for name in model.model_fields:
+        for section in filter(_is_model, _types(model, name)):
+            yield from ((name, key) for key in section.model_fields)
+
+
+def _section(model: type[BaseModel], keys: Keys) -> type[BaseModel]:
+    """Return the model that holds, or should hold, the last of the keys."""
+    for key in keys[:-1]:
+        model = next(filter(_is_model, _types(model, key)))
+    return model
+
+
+def _at(values: Any, keys: Keys) -> Any:
+    """Return the value at a key, None where there is none."""
+    for key in keys:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _nearest(name: str, valid: Sequence[str]) -> str:
+    close = get_close_matches(name, valid, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _message(problems: Sequence[_Problem], path: Path, overriding: Mapping[str, Any]) -> str:
+    """Name the file, or --set, before each problem."""
+    places = [path if _at(overriding, problem.keys) is None else "--set" for problem in problems]
+    lines = [f"{place}: {problem}" for place, problem in zip(places, problems, strict=True)]
+    return lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} errors in the configuration:", *lines])

@@ -1,0 +1,273 @@
+"""Runs stages in order: only the stale ones, and from where an interrupted run stopped.
+
+Products are written atomically and the manifest after them, so that a killed run leaves either a finished stage or one
+that runs again.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+
+from specdis import __version__, log
+from specdis.errors import ConfigError, InputError, ProductError, SpecdisError
+from specdis.log import logger
+from specdis.pipeline.manifest import (
+    FAULTS_LISTED,
+    Manifest,
+    ProductSize,
+    StageRecord,
+    count_faults,
+    software_versions,
+)
+from specdis.pipeline.plan import Plan
+from specdis.pipeline.stage import Context, Stage, SurveyFiles
+from specdis.settings import Settings
+from specdis.storage import RunPaths, digest, write_text
+from specdis.surveys import Survey, open_survey
+
+if TYPE_CHECKING:
+    from specdis.pipeline.config import Config
+
+
+class RunSettings(Settings):
+    """Section [run]: where a run is kept and what it may use."""
+
+    name: str
+    """Name of the run, in the report and in logs."""
+    directory: Path
+    """Folder of all products."""
+    seed: NonNegativeInt = 1
+    """Seed of every random number."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where networks and components are computed; auto takes a GPU where there is one."""
+    threads: PositiveInt | None = None
+    """CPU threads; without it, one per core."""
+    memory_limit_gb: PositiveFloat | None = None
+    """Memory in GB that the run may use: `specdis check` compares its estimate with it."""
+
+
+def run(
+    config: Config,
+    stages: Sequence[Stage],
+    *,
+    first: str | None = None,
+    last: str | None = None,
+    force: bool = False,
+    opener: Callable[[Any], Survey] = open_survey,
+) -> list[str]:
+    """Run the stale stages, in order.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    stages
+        All stages, in order.
+    first, last
+        Names of the first and the last stage that may run.
+    force
+        Run them all, stale or not, from their beginning.
+    opener
+        Opens the survey.
+
+    Returns
+    -------
+    list of str
+        Names of the stages that ran.
+
+    Raises
+    ------
+    ConfigError
+        When `first` or `last` is no stage.
+    SpecdisError
+        When another run works in the directory, when a stage before `first` is stale, or when a stage fails.
+    """
+    chosen = _between([stage.name for stage in stages], first, last)
+    paths = RunPaths(config.run.directory)
+    with _locked(paths.directory), log.to_file(paths.log):
+        manifest = _start(config, paths)
+        files = SurveyFiles(config, manifest, opener)
+        plan = Plan(config, stages, files)
+        ran: list[str] = []
+        stale: dict[str, list[str]] = {}
+        for stage in stages:
+            reasons = plan.reasons(stage, manifest, stale)
+            if stage.name in chosen and (reasons or force):
+                _require_fresh(stage, stale)
+                logger.info("%s: runs, because %s", stage.name, "; ".join(reasons) or "it is forced")
+                context = Context(config, paths, plan.keys[stage.name], plan.scratch(stage, manifest), manifest, files)
+                manifest = _make(stage, plan, context, force=force)
+                ran.append(stage.name)
+            elif reasons:
+                stale[stage.name] = reasons
+            else:
+                plan.discard(stage)
+        if not ran:
+            logger.info("everything asked for is up to date in %s", paths.directory)
+        return ran
+
+
+def _between(names: Sequence[str], first: str | None, last: str | None) -> Sequence[str]:
+    """Return the names from first to last, both included."""
+    for option, name in (("--from", first), ("--to", last)):
+        if name is not None and name not in names:
+            close = get_close_matches(name, names, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise ConfigError(f"{option} {name}: expected a stage, one of {', '.join(names)}{hint}")
+    start = names.index(first) if first else 0
+    stop = names.index(last) if last else len(names) - 1
+    if start > stop:
+        raise ConfigError(f"--from {first} --to {last}: {first} comes after {last}. The order is {', '.join(names)}.")
+    return names[start : stop + 1]
+
+
+def _start(config: Config, paths: RunPaths) -> Manifest:
+    """Keep the configuration, say what differs from the paper, and read what is finished."""
+    manifest = Manifest.read(paths.manifest)
+    logger.info("%s: specdis %s in %s", config.run.name, __version__, paths.directory)
+    for key, (value, default) in config.differences().items():
+        logger.info("differs from the paper: %s = %s (paper: %s)", key, value, default)
+    resolved = config.to_toml()
+    write_text(paths.config_input, config.source)
+    write_text(paths.config_resolved, resolved)
+    made_by = {"software": f"specdis {__version__}", "versions": software_versions()}
+    return manifest.model_copy(update={**made_by, "configuration": digest(resolved)})
+
+
+def _require_fresh(stage: Stage, stale: dict[str, list[str]]) -> None:
+    for need in stage.needs:
+        if need in stale:
+            raise ProductError(
+                f"{stage.name} needs {need}, which is stale: {'; '.join(stale[need])}. "
+                f"Run without --from, or with --from {need}."
+            )
+
+
+def _make(stage: Stage, plan: Plan, context: Context, *, force: bool) -> Manifest:
+    """Run one stage and write the manifest."""
+    plan.discard(stage, keep=None if force else context.scratch)
+    # The record goes before the products do: a kill between two products must not leave a record of the old ones.
+    manifest = context.manifest.replace(stage.name, None)
+    manifest.write(plan.paths.manifest)
+    record = _measured(stage, plan, context)
+    manifest = manifest.replace(stage.name, record)
+    manifest.write(plan.paths.manifest)
+    plan.discard(stage)
+    _report(stage, record)
+    return manifest
+
+
+def _measured(stage: Stage, plan: Plan, context: Context) -> StageRecord:
+    """Run one stage; record what it made, how fast and in how much memory."""
+    started, clock = _now(), time.perf_counter()
+    _reset_peak_memory()
+    with _explained(stage, plan.paths):
+        outcome = stage.run(context)
+    seconds = time.perf_counter() - clock
+    return StageRecord(
+        key=context.key,
+        software=f"specdis {__version__}",
+        settings=plan.settings[stage.name],
+        inputs=plan.inputs[stage.name],
+        upstream={need: context.manifest.stages[need].finished for need in stage.needs},
+        started=started,
+        finished=_now(),
+        seconds=round(seconds, 3),
+        stars=outcome.stars,
+        stars_per_second=round((outcome.stars - outcome.resumed) / seconds, 3),
+        peak_memory_gb=round(_peak_memory_gb(), 3),
+        fault_counts=count_faults(outcome.faults),
+        faults=tuple(outcome.faults[:FAULTS_LISTED]),
+        notes=dict(outcome.notes),
+        products={name: _size(stage, getattr(plan.paths, name)) for name in stage.products},
+    )
+
+
+@contextmanager
+def _explained(stage: Stage, paths: RunPaths) -> Iterator[None]:
+    """Keep the traceback in the log file, and say what a full disk means."""
+    try:
+        yield
+    except Exception as error:
+        logger.debug("%s failed", stage.name, exc_info=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise SpecdisError(
+                f"{paths.directory}: no space left while {stage.name} ran. Free some and run again: finished stages "
+                "are kept."
+            ) from error
+        raise
+
+
+def _size(stage: Stage, path: Path) -> ProductSize:
+    size = ProductSize.of(path)
+    if size is None:
+        raise ProductError(f"stage {stage.name} ended without writing {path}")
+    return size
+
+
+def _report(stage: Stage, record: StageRecord) -> None:
+    stars, rate = f"{record.stars:,}", f"{record.stars_per_second:,.0f}"
+    logger.info(
+        "%s: %s stars in %.1f s, %s per s, peak memory %.2f GB",
+        *(stage.name, stars, record.seconds, rate, record.peak_memory_gb),
+    )
+    for name, count in record.fault_counts.items():
+        logger.warning("%s: %d stars lost to %d faults of kind %s", stage.name, count["stars"], count["faults"], name)
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Keep a second run out of the directory; the system frees the lock when a run ends or is killed."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        file = (directory / ".lock").open("a+")
+    except OSError as error:
+        raise InputError(
+            directory,
+            expected="a folder that can be written",
+            found=str(error.strerror),
+            remedy="Choose another run.directory or change its permissions.",
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise SpecdisError(
+                f"{directory} is in use by another run ({file.read().strip()}). Wait for it to end, or choose another "
+                "run.directory."
+            ) from None
+        except OSError as error:
+            logger.warning("%s cannot be locked (%s): see that no other run works in it", directory, error.strerror)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+        file.flush()
+        yield
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def _reset_peak_memory() -> None:
+    """Measure from here on, where the system allows it (Linux)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_memory_gb() -> float:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

@@ -1,0 +1,130 @@
+"""What a stage is, what it is given and what it says when it has finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from specdis.errors import InputError
+from specdis.log import logger
+from specdis.pipeline.manifest import Inputs, Manifest, StageFault
+from specdis.storage import Provenance, RunPaths, digest, fingerprint
+from specdis.surveys import Survey
+
+if TYPE_CHECKING:  # importing the configuration imports every section's code, and JAX with it
+    from specdis.pipeline.config import Config
+
+
+class SurveyFiles:
+    """The survey's files: opened when first needed, and what tells that they changed.
+
+    Parameters
+    ----------
+    config
+        Its section [survey] says which survey.
+    manifest
+        Stands in for files that have been moved away, so that a finished run remains usable without them.
+    opener
+        Opens a survey.
+    """
+
+    def __init__(self, config: Config, manifest: Manifest, opener: Callable[[Any], Survey]) -> None:
+        self._config, self._opener = config, opener
+        self._recorded = next((record.inputs for record in manifest.stages.values() if record.inputs), None)
+
+    @cached_property
+    def survey(self) -> Survey:
+        """The open survey."""
+        return self._opener(self._config.survey)
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """What tells that the survey changed."""
+        try:
+            files = [path for path in self.survey.inputs if path.exists()]
+        except InputError as error:
+            if self._recorded is None or self._all_exist():
+                raise
+            logger.warning("%s Taken as unchanged.", error)
+            return self._recorded
+        # The size of a folder is the file system's affair.
+        names_and_sizes = [(path.name, path.stat().st_size if path.is_file() else 0) for path in files]
+        return Inputs(identity=digest(names_and_sizes), fingerprint=fingerprint(files))
+
+    def _all_exist(self) -> bool:
+        return all(value.exists() for value in self._config.flat("survey").values() if isinstance(value, Path))
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage is given.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    paths
+        Where products are.
+    key
+        Hash of the settings, inputs and software of this stage.
+    scratch
+        Folder that outlives a kill and is removed when the stage has finished; the stage makes it. Its content comes
+        from the same key, settings, inputs and upstream products.
+    manifest
+        The stages finished so far.
+    files
+        The survey's files.
+    """
+
+    config: Config
+    paths: RunPaths
+    key: str
+    scratch: Path
+    manifest: Manifest
+    files: SurveyFiles
+
+    def provenance(self, kind: str) -> Provenance:
+        """Return what an artefact of this stage says about its origin."""
+        return Provenance(kind, self.key, self.config.run.seed)
+
+    def survey(self) -> Survey:
+        """Open the survey, once for all stages."""
+        return self.files.survey
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage says about what it did.
+
+    Parameters
+    ----------
+    stars
+        Stars that went through.
+    faults
+        Stars that were lost, with reasons.
+    notes
+        Numbers worth keeping in the manifest, in plain values.
+    resumed
+        Stars that an interrupted attempt had done already.
+    """
+
+    stars: int
+    faults: Sequence[StageFault] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    resumed: int = 0
+
+
+class Stage(NamedTuple):
+    """One step from the survey to the report."""
+
+    name: str
+    needs: tuple[str, ...]
+    """Stages whose products it reads."""
+    sections: tuple[str, ...]
+    """Sections (`sample`) and keys (`run.seed`) of the configuration on which its products depend."""
+    products: tuple[str, ...]
+    """Names of its products in `RunPaths`."""
+    run: Callable[[Context], Outcome]

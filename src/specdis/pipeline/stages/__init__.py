@@ -1,0 +1,41 @@
+"""The stages in order: thin shells that read products, call the science and write products."""
+
+from specdis.pipeline.stage import Stage
+from specdis.pipeline.stages import learning, products, selection
+
+STAGES = (
+    Stage("sample", (), ("run.seed", "survey", "sample", "photometry"), ("sample", "cutflow"), selection.sample),
+    Stage("spectra", ("sample",), ("survey", "spectra"), ("pixels",), selection.spectra),
+    Stage(
+        "components",
+        ("sample", "spectra"),
+        ("spectra", "components", "run.device"),
+        ("basis", "coefficients"),
+        learning.components,
+    ),
+    Stage(
+        "training",
+        ("sample", "spectra", "components"),
+        ("run.seed", "run.device", "network", "training"),
+        ("history", "networks"),
+        learning.training,
+    ),
+    Stage(
+        "distances",
+        ("sample", "spectra", "components", "training"),
+        ("run.seed", "run.device", "sample", "photometry", "spectra", "network", "distances"),
+        ("model", "distances"),
+        products.distances,
+    ),
+    Stage("catalogue", ("sample", "distances"), ("photometry.ebv_scale",), ("catalogue",), products.make_catalogue),
+    Stage("validation", ("catalogue",), ("survey.truth",), ("metrics",), products.validate),
+    Stage(
+        "report",
+        ("sample", "spectra", "components", "training", "distances", "catalogue", "validation"),
+        ("run.name",),
+        ("report",),
+        products.make_report,
+    ),
+)
+
+__all__ = ["STAGES"]

@@ -1,0 +1,106 @@
+"""What the report is made of: plain columns and numbers, already read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from specdis.arrays import Array, Float64
+from specdis.validation import Columns
+
+
+@dataclass(frozen=True)
+class ErrorStack:
+    """The stacked error spectrum in which the sky windows were found (Fig. 1).
+
+    Parameters
+    ----------
+    wavelength
+        Vacuum wavelength in Angstrom, increasing, shape (pixel,).
+    sigma
+        Median error of the flux over continuum, shape (pixel,).
+    windows
+        Wavelength ranges in Angstrom that are left out.
+    """
+
+    wavelength: Array
+    sigma: Array
+    windows: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """One spectrum, and what the components make of it (Fig. 2).
+
+    Parameters
+    ----------
+    wavelength
+        Vacuum wavelength in Angstrom, increasing, shape (pixel,).
+    spectrum
+        After the transformations of section 2.4, NaN where the pixel is not used or bad; shape (pixel,).
+    reconstruction
+        The same rebuilt from the components, shape (pixel,).
+    n_components
+        Number of components.
+    snr
+        S/N of the spectrum.
+    """
+
+    wavelength: Array
+    spectrum: Array
+    reconstruction: Array
+    n_components: int
+    snr: float
+
+
+@dataclass(frozen=True)
+class History:
+    """Mean loss per star, NaN after a network has stopped.
+
+    Parameters
+    ----------
+    training
+        On the stars that a network learns from, shape (epoch, network).
+    inner
+        On the stars that stop it, shape (epoch, network).
+    """
+
+    training: Float64
+    inner: Float64
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """Everything that the report shows.
+
+    Parameters
+    ----------
+    name
+        Name of the run.
+    catalogue
+        Columns of the catalogue: `validation.COLUMNS`, and PHOT_BP_MEAN_MAG and PHOT_RP_MEAN_MAG; shape (star,).
+    metrics
+        What `validation.metrics` returned, or what metrics.json holds.
+    cutflow
+        Content of cutflow.json.
+    stages
+        The stages of manifest.json, in order. Their rates go into a file of their own, since no two runs have the same.
+    differences
+        Value here and in the paper of each key of the configuration in which the two differ.
+    truth
+        `IDENTIFIER` and DIST_TRUE in kpc, where they are known.
+    history, error_stack, reconstruction
+        Data of figures; None where the run has none.
+    """
+
+    name: str
+    catalogue: Columns
+    metrics: Mapping[str, Any]
+    cutflow: Mapping[str, Any]
+    stages: Mapping[str, Mapping[str, Any]]
+    differences: Mapping[str, tuple[Any, Any]]
+    truth: Columns | None = None
+    history: History | None = None
+    error_stack: ErrorStack | None = None
+    reconstruction: Reconstruction | None = None

@@ -1,0 +1,200 @@
+"""How every figure looks and how it is written: one style, colours that everybody can tell apart, no dates in files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib
+import numpy as np
+from astropy.table import Table
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colors import Colormap, ListedColormap, LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
+
+from specdis.arrays import Array, Bool, Float64
+from specdis.storage import Provenance
+
+PAGE_WIDTH = 7.1
+"""Width of a printed page in inches."""
+COLUMN_WIDTH = 5.0
+"""Width of a figure with one panel in inches."""
+
+# Okabe & Ito (2008): told apart with every form of colour vision.
+BLACK, BLUE, VERMILION, GREY = "#1a1a1a", "#0072b2", "#d55e00", "#8c8c8c"
+
+MOST_POINTS = 3000
+"""Stars up to which each is drawn as a point; above it their density is drawn."""
+
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "mathtext.fontset": "dejavusans",
+    "axes.labelsize": 9,
+    "axes.titlesize": 9,
+    "axes.linewidth": 0.7,
+    "axes.axisbelow": False,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.2,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.top": True,
+    "ytick.right": True,
+    "xtick.minor.visible": True,
+    "ytick.minor.visible": True,
+    "xtick.major.size": 4,
+    "ytick.major.size": 4,
+    "xtick.minor.size": 2,
+    "ytick.minor.size": 2,
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One figure of the report.
+
+    Parameters
+    ----------
+    name
+        Stem of its files: `fig03`, `training`, ...
+    title
+        What it shows, a few words.
+    caption
+        How to read it.
+    figure
+        The picture.
+    data
+        The numbers drawn, with units.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    data: Table
+
+    def save(self, directory: Path, provenance: Provenance) -> None:
+        """Write `name`.png, .pdf and .ecsv; equal plots give equal bytes."""
+        origin = json.dumps(provenance.to_dict())
+        with styled():
+            self.figure.savefig(
+                directory / f"{self.name}.png", metadata={"Software": provenance.software, "Comment": origin}
+            )
+            self.figure.set_layout_engine("none")  # the layout is made: both files share it
+            self.figure.savefig(
+                directory / f"{self.name}.pdf",
+                metadata={"Creator": provenance.software, "Producer": None, "CreationDate": None, "Keywords": origin},
+            )
+        table = self.data.copy(copy_data=False)
+        table.meta = {"figure": self.name, "title": self.title, "provenance": provenance.to_dict()}
+        table.write(directory / f"{self.name}.ecsv", format="ascii.ecsv", overwrite=True)
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Apply the report's style, whatever the user's own settings of matplotlib are."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        yield
+
+
+def missing(name: str, title: str, reason: str) -> Plot:
+    """Return a figure that says what the run lacks for it."""
+    with styled():
+        figure = Figure(figsize=(COLUMN_WIDTH, 0.9), facecolor="#f5f7f9")
+        figure.text(0.5, 0.66, title, ha="center", va="center", fontsize=9, color=BLACK)
+        figure.text(0.5, 0.34, f"Not drawn: {reason}.", ha="center", va="center", fontsize=8, color="#5c6470")
+    return Plot(name, title, f"Not drawn: {reason}.", figure, Table({"missing": [reason]}))
+
+
+def draw_stars(axis: Axes, x: Array, y: Array) -> Table:
+    """Draw stars within the limits of the axes: points for a few, for many the density, the darker the more.
+
+    Parameters
+    ----------
+    axis
+        Its limits and scales are set already.
+    x, y
+        Shape (star,); a star is left out where either is NaN.
+
+    Returns
+    -------
+    Table
+        What was drawn: `x`, `y` and `count`, the stars at a point or in the cell around it.
+    """
+    inside = _between(x, axis.get_xlim()) & _between(y, axis.get_ylim())
+    x, y = np.asarray(x, dtype=np.float64)[inside], np.asarray(y, dtype=np.float64)[inside]
+    if len(x) > MOST_POINTS:
+        return _draw_density(axis, x, y)
+    size = np.clip(60.0 / np.sqrt(max(len(x), 1)), 1.6, 3.2)
+    axis.plot(x, y, "o", color=BLUE, alpha=0.55, markersize=size, markeredgewidth=0, rasterized=True)
+    return Table({"x": x, "y": y, "count": np.ones(len(x), dtype=np.int64)})
+
+
+def _draw_density(axis: Axes, x: Float64, y: Float64) -> Table:
+    edges = (
+        _edges(axis.get_xlim(), axis.get_xscale(), axis.bbox.width),
+        _edges(axis.get_ylim(), axis.get_yscale(), axis.bbox.height),
+    )
+    count = np.histogram2d(x, y, bins=edges)[0].astype(np.int64)
+    shown = np.ma.masked_equal(count.T, 0)
+    axis.pcolormesh(*edges, shown, cmap=_ramp(), norm=LogNorm(1, max(count.max(), 2)), rasterized=True)
+    column, row = np.nonzero(count)
+    x_centre, y_centre = (0.5 * (ends[1:] + ends[:-1]) for ends in edges)
+    return Table({"x": x_centre[column], "y": y_centre[row], "count": count[column, row]})
+
+
+def _between(values: Array, limits: tuple[float, float]) -> Bool:
+    return np.asarray((values >= min(limits)) & (values <= max(limits)))
+
+
+def _edges(limits: tuple[float, float], scale: str, points: float) -> Float64:
+    """Cut an axis into cells about two hundredths of an inch wide."""
+    spaced = np.geomspace if scale == "log" else np.linspace
+    return np.asarray(spaced(min(limits), max(limits), max(round(points / 2), 2) + 1))
+
+
+def _ramp() -> Colormap:
+    """Return one hue from light to dark, whose lightest shade still stands out from the paper."""
+    return ListedColormap(colormaps["Blues"](np.linspace(0.3, 1.0, 256)), name="ramp")
+
+
+class _PlainNumbers(LogFormatter):
+    """Labels the same ticks as its parent, always without an exponent."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def plain_numbers(*axes: Axis) -> None:
+    """Write 0.1, 1, 10 on logarithmic axes instead of powers of ten."""
+    for axis in axes:
+        axis.set_major_formatter(_PlainNumbers())
+        axis.set_minor_formatter(_PlainNumbers(minor_thresholds=(1, 0.4)))
+
+
+def label(axis: Axes, text: str, corner: Literal["upper left", "upper right", "lower left"] = "upper left") -> None:
+    """Write in a corner of the axes, legible above whatever is drawn there."""
+    vertical, horizontal = corner.split()
+    axis.text(
+        0.03 if horizontal == "left" else 0.97,
+        0.95 if vertical == "upper" else 0.05,
+        text,
+        transform=axis.transAxes,
+        horizontalalignment=horizontal,
+        verticalalignment="top" if vertical == "upper" else "bottom",
+        bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 1.5},
+        zorder=5,
+    )

@@ -1,0 +1,11 @@
+"""Section 2.3: which stars go on, which of them may train the networks, and how they are split.
+
+Rows are cut block by block, each cut with a name, so that rows in = rows selected + rows counted by name. Then each
+Gaia star keeps its best spectrum, and a hash of the star decides its side of the split: blocks and order do not.
+"""
+
+from specdis.sample.cuts import Cut, CutFlow, CutLine, cuts
+from specdis.sample.selection import Sample, select
+from specdis.sample.settings import SampleSettings
+
+__all__ = ["Cut", "CutFlow", "CutLine", "Sample", "SampleSettings", "cuts", "select"]

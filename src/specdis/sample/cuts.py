@@ -1,0 +1,174 @@
+"""The cuts of section 2.3, each with a name, and the cut flow: where every row of the survey went."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from specdis.arrays import Bool, Int, Int64
+from specdis.sample.settings import SampleSettings
+from specdis.surveys.base import Stars
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One line of the cut flow.
+
+    Parameters
+    ----------
+    name
+        Short name: the value of CUT for the rows that it takes out.
+    description
+        What is wrong with these rows.
+    columns
+        Columns of the survey that it reads; it is not applied where one is lacking.
+    fails
+        Tells which rows it takes out, shape (star,); None where that takes all rows at once.
+    key
+        Key of `[sample]` that governs it; empty where nothing does.
+    on
+        Whether the configuration leaves it on.
+    """
+
+    name: str
+    description: str
+    columns: tuple[str, ...]
+    fails: Callable[[Stars], Bool] | None
+    key: str = ""
+    on: bool = True
+
+    def reason(self, columns: frozenset[str]) -> str:
+        """Tell why it is not applied to a survey with these columns; empty where it is."""
+        if not self.on:
+            return f"switched off by sample.{self.key}"
+        lacking = [name for name in self.columns if name not in columns]
+        return f"the survey has no {', '.join(lacking)}" if lacking else ""
+
+
+def cuts(settings: SampleSettings) -> tuple[Cut, ...]:
+    """Return the cuts of section 2.3, explicit and implicit, in the order in which they are applied.
+
+    Whether a star has a Gaia match is known only where Gaia's own columns are: elsewhere SOURCE_ID is any identifier.
+    """
+    return (
+        _unlisted("wrong-survey", "SURVEY", settings.surveys, "surveys"),
+        _unlisted("wrong-programme", "PROGRAM", settings.programs, "programs"),
+        Cut(
+            "no-gaia-match",
+            "no Gaia DR3 source",
+            ("SOURCE_ID", "ASTROMETRIC_PARAMS_SOLVED"),
+            lambda stars: stars["SOURCE_ID"] <= 0,
+        ),
+        Cut(
+            "two-parameter-solution",
+            "ASTROMETRIC_PARAMS_SOLVED is neither 31 nor 95: Gaia gives no parallax",
+            ("ASTROMETRIC_PARAMS_SOLVED",),
+            lambda stars: ~np.isin(stars["ASTROMETRIC_PARAMS_SOLVED"], (31, 95)),
+        ),
+        _missing("no-parallax", "PARALLAX"),
+        Cut(
+            "invalid-parallax-error",
+            "PARALLAX_ERROR is not a positive number",
+            ("PARALLAX_ERROR",),
+            lambda stars: ~(np.isfinite(stars["PARALLAX_ERROR"]) & (stars["PARALLAX_ERROR"] > 0)),
+        ),
+        _missing("no-g-magnitude", "PHOT_G_MEAN_MAG"),
+        _missing("feh-missing", "FEH", settings.feh_min, "feh_min"),
+        _outside("feh", "FEH", operator.gt, settings.feh_min, "feh_min"),
+        _missing("ebv-missing", "EBV"),
+        _outside("ebv", "EBV", operator.lt, settings.ebv_max, "ebv_max"),
+        Cut(
+            "rvs-warn",
+            f"RVS_WARN has bits outside rvs_warn = {settings.rvs_warn}",
+            ("RVS_WARN",),
+            lambda stars: (stars["RVS_WARN"] & ~np.int64(settings.rvs_warn)) != 0,
+            "rvs_warn",
+            settings.rvs_warn != "none",
+        ),
+        _missing("ruwe-missing", "RUWE", settings.ruwe_max, "ruwe_max"),
+        _outside("ruwe", "RUWE", operator.lt, settings.ruwe_max, "ruwe_max"),
+        Cut(
+            "variable",
+            "PHOT_VARIABLE_FLAG is VARIABLE",
+            ("PHOT_VARIABLE_FLAG",),
+            lambda stars: stars["PHOT_VARIABLE_FLAG"] == b"VARIABLE",
+            "exclude_variable",
+            settings.exclude_variable,
+        ),
+        Cut("duplicate-identifier", "TARGETID, SURVEY, PROGRAM and HEALPIX of an earlier row", (), None),
+        Cut("duplicate", "another spectrum of the same Gaia star has a higher S/N", ("SOURCE_ID",), None),
+    )
+
+
+def _unlisted(name: str, column: str, kept: Sequence[str] | Literal["none"], key: str) -> Cut:
+    values = np.array([value.encode() for value in kept])
+    description = f"{column} is not in {key} = {kept if kept == 'none' else ', '.join(kept)}"
+    return Cut(name, description, (column,), lambda stars: ~np.isin(stars[column], values), key, kept != "none")
+
+
+def _missing(name: str, column: str, limit: float | str = 0.0, key: str = "") -> Cut:
+    return Cut(name, f"{column} is missing", (column,), lambda s: ~np.isfinite(s[column]), key, limit != "none")
+
+
+def _outside(name: str, column: str, kept: Callable[[Any, Any], Any], limit: float | str, key: str) -> Cut:
+    description = f"{column} is not {'above' if kept is operator.gt else 'below'} {key} = {limit}"
+    return Cut(name, description, (column,), lambda s: ~kept(s[column], limit), key, limit != "none")
+
+
+def first_failed(stars: Stars, flow: Sequence[Cut], columns: frozenset[str]) -> Int:
+    """Return the number of the first cut that each row fails, `len(flow)` where it passes them all."""
+    first = np.full(len(stars), len(flow), dtype=np.int8)
+    for number, cut in reversed(list(enumerate(flow))):
+        if cut.fails is not None and not cut.reason(columns):
+            first[cut.fails(stars)] = number
+    return first
+
+
+@dataclass(frozen=True)
+class CutLine:
+    """What one cut did: `stars_in` = `cut` + `stars_out`; `reason` tells why it was not applied."""
+
+    name: str
+    description: str
+    stars_in: int
+    cut: int
+    stars_out: int
+    applied: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class CutFlow:
+    """Rows in, cut and out, cut by cut, and what became of them.
+
+    Parameters
+    ----------
+    lines
+        One line per cut, in order: each begins with what the line before left.
+    summary
+        `rows` of the survey, `selected`, `predicted_outside` the cuts, `duplicates_outside` (rows outside the cuts
+        that repeat an identifier and are left out), `trainable`, `held_out`, and `folds`: a list of `fold`, `stars`
+        and `trainable`.
+    """
+
+    lines: tuple[CutLine, ...]
+    summary: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values: the content of cutflow.json."""
+        return {"cuts": [asdict(line) for line in self.lines], "summary": dict(self.summary)}
+
+
+def lines(flow: Sequence[Cut], counts: Int64, columns: frozenset[str]) -> tuple[CutLine, ...]:
+    """Return the lines of the cut flow from the number of rows that each cut took out, and that passed."""
+    before = counts.sum() - np.concatenate([[0], np.cumsum(counts[:-1])])
+    return tuple(
+        CutLine(
+            cut.name, cut.description, int(n), int(lost), int(n - lost), not cut.reason(columns), cut.reason(columns)
+        )
+        for cut, n, lost in zip(flow, before, counts)
+    )

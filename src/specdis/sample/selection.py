@@ -1,0 +1,158 @@
+"""From a survey's rows to the sample: cut, correct, keep the best spectrum of each star, split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from specdis.arrays import Array, Int, Int64
+from specdis.errors import InputError
+from specdis.photometry import PhotometrySettings, corrected
+from specdis.sample.cuts import Cut, CutFlow, cuts, first_failed, lines
+from specdis.sample.settings import SampleSettings
+from specdis.sample.split import split, unusable_fold
+from specdis.surveys.base import IDENTIFIER, STAR_COLUMNS, Stars
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The stars that go on, sorted by SURVEY, PROGRAM, HEALPIX, TARGETID, and how they were chosen.
+
+    Parameters
+    ----------
+    stars
+        All `STAR_COLUMNS`, the survey's own columns, those of `photometry.corrected`, and
+
+        - SELECTED bool: passes all cuts and is the chosen spectrum of its star;
+        - CUT bytes: name of the first cut that it fails, empty where selected;
+        - TRAINABLE bool: selected, and has all that the loss needs;
+        - STAR_ID int64: the star, the same for repeats and copies of it;
+        - FOLD int16: the networks that never saw the star; -1 where the mean over all networks predicts it;
+        - HELD_OUT bool: predicted by networks none of which saw any spectrum of the star.
+    cutflow
+        Where the other rows of the survey went.
+    """
+
+    stars: Stars
+    cutflow: CutFlow
+
+
+def select(
+    blocks: Iterable[Stars],
+    columns: frozenset[str],
+    settings: SampleSettings,
+    photometry: PhotometrySettings,
+    seed: int,
+    predicts_every_row: bool,
+) -> Sample:
+    """Cut, correct the photometry, keep the best spectrum of each star, and split (section 2.3).
+
+    Parameters
+    ----------
+    blocks
+        The survey's rows in file order; the size of the blocks does not matter.
+    columns
+        `STAR_COLUMNS` that the survey's files hold.
+    settings, photometry
+        The sections `[sample]` and `[photometry]`.
+    seed
+        Random seed of the run.
+    predicts_every_row
+        Whether rows outside the cuts go on where `settings.predict_outside` leaves it open.
+
+    Raises
+    ------
+    InputError
+        When no star goes on, or the fold column is missing, holds no whole numbers, or is of no use.
+    """
+    flow = cuts(settings)
+    passed = len(flow)
+    outside = predicts_every_row if settings.predict_outside is None else settings.predict_outside
+
+    counts = np.zeros(passed + 1, dtype=np.int64)
+    parts: list[dict[str, Array]] = []
+    for block in blocks:
+        first = first_failed(block, flow, columns)
+        counts += np.bincount(first, minlength=passed + 1)
+        rows = np.flatnonzero(outside | (first == passed))
+        parts.append({**_complete(block.take(rows), settings.fold_column, photometry), "CUT": first[rows]})
+    if not any(len(part["CUT"]) for part in parts):
+        raise _nothing_left(flow, counts)
+
+    order, first = _unique(parts, passed)
+    counts[-3:] = np.bincount(first, minlength=passed + 1)[-3:]  # both kinds of duplicates, and what passes them too
+    duplicates_outside = len(first) - len(order) - int(counts[-3])
+    if not outside:
+        order = order[first[order] == passed]
+    stars = _gather(parts, order)
+    stars["SELECTED"] = first[order] == passed
+    stars["CUT"] = np.array([*(cut.name.encode() for cut in flow), b""])[first[order]]
+    stars |= split(stars, settings, seed)
+    return Sample(Stars(stars), CutFlow(lines(flow, counts, columns), _summary(stars, counts, duplicates_outside)))
+
+
+def _complete(stars: Stars, fold_column: str | None, photometry: PhotometrySettings) -> dict[str, Array]:
+    """Return the survey's own columns, all of `STAR_COLUMNS` with their types, and the photometry."""
+    if fold_column is not None and (fold_column not in stars or stars[fold_column].dtype.kind not in "iu"):
+        found = str(stars[fold_column].dtype) if fold_column in stars else f"columns {', '.join(stars.columns)}"
+        raise unusable_fold(fold_column, "whole numbers", found)
+    known = {name: stars.get(name).astype(column.dtype, copy=False) for name, column in STAR_COLUMNS.items()}
+    return {**stars.columns, **known, **corrected(known, photometry)}
+
+
+def _unique(parts: Sequence[Mapping[str, Array]], passed: int) -> tuple[Int64, Int]:
+    """Return the rows sorted by identifier, each identifier once, and each row's first cut with the duplicates marked.
+
+    Of rows with one identifier the first that passes all cuts stays; of the spectra of one Gaia star the one with
+    the highest S/N, and the lowest identifier where that is equal. These are the last two cuts of the flow.
+    """
+    identifier_cut, star_cut = passed - 2, passed - 1
+    keys = {name: np.concatenate([part[name] for part in parts]) for name in (*IDENTIFIER, "SOURCE_ID", "SN", "CUT")}
+    first, source = keys["CUT"], keys["SOURCE_ID"]
+    order = np.lexsort((first != passed, keys["TARGETID"], keys["HEALPIX"], keys["PROGRAM"], keys["SURVEY"]))
+    repeats = np.zeros(len(order), dtype=np.bool_)
+    repeats[1:] = np.all([keys[name][order[1:]] == keys[name][order[:-1]] for name in IDENTIFIER], axis=0)
+    again, order = order[repeats], order[~repeats]
+    first[again[first[again] == passed]] = identifier_cut
+
+    best = order[(first[order] == passed) & (source[order] > 0)]
+    best = best[np.lexsort((-np.nan_to_num(keys["SN"][best], nan=-np.inf), source[best]))]
+    worse = source[best[1:]] == source[best[:-1]]
+    first[best[1:][worse]] = star_cut
+    return order, first
+
+
+def _gather(parts: Sequence[dict[str, Array]], order: Int64) -> dict[str, Array]:
+    """Return the columns of all parts in order, emptying the parts: the table is never held twice."""
+    return {name: np.concatenate([part.pop(name) for part in parts])[order] for name in list(parts[0])}
+
+
+def _nothing_left(flow: Sequence[Cut], counts: Int64) -> InputError:
+    lost = [f"{cut.name} {count:,}" for cut, count in zip(flow, counts) if count]
+    return InputError(
+        "the survey's stars",
+        expected="at least one that passes the cuts",
+        found=f"{counts.sum():,} rows" + (f", cut as {', '.join(lost)}" if lost else ""),
+        remedy="Loosen the cuts of [sample], or set sample.predict_outside = true.",
+    )
+
+
+def _summary(stars: Mapping[str, Array], counts: Int64, duplicates_outside: int) -> dict[str, Any]:
+    selected = int(stars["SELECTED"].sum())
+    folds, group, size = np.unique(stars["FOLD"], return_inverse=True, return_counts=True)
+    trainable = np.bincount(group, weights=stars["TRAINABLE"], minlength=len(folds))
+    return {
+        "rows": int(counts.sum()),
+        "selected": selected,
+        "predicted_outside": len(stars["FOLD"]) - selected,
+        "duplicates_outside": duplicates_outside,
+        "trainable": int(stars["TRAINABLE"].sum()),
+        "held_out": int(stars["HELD_OUT"].sum()),
+        "folds": [
+            {"fold": int(fold), "stars": int(all_), "trainable": int(part)}
+            for fold, all_, part in zip(folds, size, trainable)
+        ],
+    }

@@ -1,0 +1,414 @@
+"""From native pixels to unit vectors on one rest-frame grid (section 2.4, Eq. 1).
+
+`normalise` is block-wise numpy: rest frame, running-mean continuum, bad pixels, joined arms. What it returns is
+stored. `transform` is pure JAX and does the rest; the components, the Monte-Carlo draws and every prediction go
+through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field, PositiveFloat
+from scipy.ndimage import percentile_filter
+
+from specdis.accelerator import ArrayLike, jax, jnp
+from specdis.arrays import Array, Bool, Float, Float32, Float64, ranges
+from specdis.errors import InputError
+from specdis.settings import Settings
+from specdis.surveys.base import Arm, Spectra
+
+SPEED_OF_LIGHT = 299_792.458
+"""km/s, exact by definition of the metre."""
+
+GRID_ORIGIN = 3579.2
+"""A pixel of the rest-frame grid of the survey's own normalised spectra, vacuum Angstrom."""
+
+
+class GridSettings(Settings):
+    """The common rest-frame grid, vacuum Angstrom."""
+
+    start: PositiveFloat | None = None
+    """First wavelength; without it, where the data start."""
+    stop: PositiveFloat | None = None
+    """Last wavelength; without it, where the data end."""
+    step: PositiveFloat = 0.5
+    """Width of a pixel; the grid holds 3579.2 A plus or minus whole steps."""
+
+
+class SpectraSettings(Settings):
+    """Section [spectra]: section 2.4 of the paper."""
+
+    grid: GridSettings = GridSettings()
+    """The common rest-frame grid."""
+    continuum_width: PositiveFloat = 250.5
+    """Width of the running mean, Angstrom."""
+    continuum_masked: bool = False
+    """Keep bad pixels out of the running mean; the survey's own recipe counts them as zeros."""
+    sky_windows: Literal["auto", "none"] | tuple[tuple[float, float], ...] = "auto"
+    """Observed-frame windows of sky lines, vacuum Angstrom: found from the stacked errors, none, or a list."""
+    sky_threshold: PositiveFloat = 1.5
+    """A sky line is where the stacked error exceeds its running median by this factor."""
+    join: PositiveFloat | Literal["none"] = 5780.0
+    """Where the B arm ends and the R arm begins, rest-frame Angstrom; `none` keeps every arm whole."""
+    bad_fraction_max: Annotated[float, Field(ge=0, le=1)] = 0.10
+    """A pixel that is bad in more than this fraction of the stars is removed for all."""
+    subtract_mean: bool = True
+    """Subtract each spectrum's own mean over its good pixels."""
+    signed_log: bool = True
+    """Apply Eq. 1."""
+    unit_norm: bool = True
+    """Divide by the root of the sum of squares."""
+
+
+class ArmPixels(NamedTuple):
+    """One arm's part of the grid: its native wavelengths and the pixels `start` to `stop` that it fills."""
+
+    name: str
+    native: Float64
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class PixelGrid:
+    """The common rest-frame grid and which arm fills which of its pixels.
+
+    Parameters
+    ----------
+    wavelength
+        Vacuum rest-frame wavelength in Angstrom, shape (pixel,).
+    arms
+        The arms in order of wavelength.
+    step
+        Width of a pixel in Angstrom.
+    """
+
+    wavelength: Float64
+    arms: tuple[ArmPixels, ...]
+    step: float
+
+    @classmethod
+    def of(cls, native: Mapping[str, Float64], settings: SpectraSettings) -> PixelGrid:
+        """Lay the grid over the arms' native wavelengths, trimmed to the data (0.5 A: 4,360 + 3,680 pixels in DESI).
+
+        Raises
+        ------
+        InputError
+            When no pixel of the grid lies inside the data.
+        """
+        named = sorted(native.items(), key=lambda item: item[1][0])
+        step, join = settings.grid.step, settings.join
+        pieces, arms, filled = [], [], 0
+        for number, (name, wavelength) in enumerate(named):
+            low = max(wavelength[0], settings.grid.start or 0.0)
+            high = min(wavelength[-1], settings.grid.stop or np.inf)
+            pixels = _lattice(low, high, step)
+            if join != "none" and len(named) > 1:
+                lower, upper = (-np.inf, join) if number == 0 else (join, np.inf)
+                pixels = pixels[(pixels >= lower) & (pixels < upper)]
+            pieces.append(pixels)
+            arms.append(ArmPixels(name, wavelength, filled, filled + len(pixels)))
+            filled += len(pixels)
+        if filled == 0:
+            raise InputError(
+                "spectra.grid",
+                expected="pixels inside the data",
+                found=f"none between {settings.grid.start} and {settings.grid.stop} A",
+                remedy="Correct spectra.grid.start, spectra.grid.stop and spectra.join.",
+            )
+        return cls(np.concatenate(pieces), tuple(arms), step)
+
+
+def _lattice(low: float, high: float, step: float) -> Float64:
+    """Return the wavelengths GRID_ORIGIN + k step inside [low, high]."""
+    first, last = np.ceil((low - GRID_ORIGIN) / step - 1e-9), np.floor((high - GRID_ORIGIN) / step + 1e-9)
+    return np.asarray(np.round(GRID_ORIGIN + step * np.arange(first, last + 1), 9))
+
+
+class Normalised(NamedTuple):
+    """Flux over continuum, its sigma and the bad pixels on the grid, shape (star, pixel); flux and sigma 0 where bad.
+
+    `sigma` is None where the survey has no errors.
+    """
+
+    flux: Float32
+    sigma: Float32 | None
+    bad: Bool
+
+
+_TILE = 256
+
+
+def normalise(
+    spectra: Spectra, grid: PixelGrid, settings: SpectraSettings, sky: Sequence[tuple[float, float]] = ()
+) -> Normalised:
+    """Bring spectra to the rest frame, divide them by their running mean and join their arms (section 2.4).
+
+    The recipe is that of the survey's own normalised spectra: linear interpolation of flux and of sigma at
+    wavelength (1 - v/c), then a centred unweighted running mean per arm with constant ends.
+
+    Parameters
+    ----------
+    spectra
+        Native pixels of a block of stars.
+    grid
+        Where to put them.
+    settings
+        Width of the running mean, and whether bad pixels enter it.
+    sky
+        Observed-frame windows in vacuum Angstrom, masked in every star whatever its velocity.
+
+    Returns
+    -------
+    Normalised
+        A grid pixel is bad where a bad native pixel enters it, where it lies outside the data, where the
+        continuum is not positive, and everywhere when the velocity is not finite.
+    """
+    shape = (len(spectra), len(grid.wavelength))
+    with_errors = all(arm.ivar is not None for arm in spectra.arms.values())
+    flux, bad = np.zeros(shape, np.float32), np.ones(shape, bool)
+    sigma = np.zeros(shape, np.float32) if with_errors else None
+    for part in grid.arms:
+        if part.name not in spectra.arms or part.start == part.stop:
+            continue
+        arm, columns = spectra.arms[part.name], slice(part.start, part.stop)
+        for rows in ranges(len(spectra), _TILE):
+            tile = _normalise_arm(arm, spectra, rows, grid.wavelength[columns], grid.step, settings, sky)
+            flux[rows, columns], bad[rows, columns] = tile.flux, tile.bad
+            if sigma is not None and tile.sigma is not None:
+                sigma[rows, columns] = tile.sigma
+    return Normalised(flux, sigma, bad)
+
+
+def _normalise_arm(
+    arm: Arm,
+    spectra: Spectra,
+    rows: slice,
+    wavelength: Float64,
+    step: float,
+    settings: SpectraSettings,
+    sky: Sequence[tuple[float, float]],
+) -> Normalised:
+    """Do the work of `normalise` for one arm of a few stars."""
+    half = 0 if spectra.normalised else round((settings.continuum_width / step - 1) / 2)
+    velocity = spectra.velocity[rows]
+    rest = np.concatenate(
+        [wavelength[0] - step * np.arange(half, 0, -1), wavelength, wavelength[-1] + step * np.arange(1, half + 1)]
+    )
+    position = native_position(arm.wavelength, rest / (1 - np.nan_to_num(velocity)[:, None] / SPEED_OF_LIGHT))
+    native_bad = arm.bad[rows] | _inside(arm.wavelength, spectra, rows, sky)
+    native_flux = np.where(arm.bad[rows], 0, arm.flux[rows])
+    flux = _interpolate(native_flux, position)
+    inside = slice(half, half + len(wavelength))
+    spoilt = _interpolate(native_bad.astype(np.float32), position) > 0
+    outside = (position < -1e-6) | (position > len(arm.wavelength) - 1 + 1e-6)
+    if spectra.normalised:
+        continuum: Float = np.ones_like(flux)
+    else:
+        weight = ~(spoilt | outside) if settings.continuum_masked else None
+        continuum = running_mean(flux, half, weight)
+    bad = (spoilt | outside)[:, inside] | ~(continuum > 0) | ~np.isfinite(velocity)[:, None]
+    safe = np.where(bad, 1, continuum)
+    sigma = None
+    if arm.ivar is not None:
+        with np.errstate(divide="ignore"):
+            native_sigma = np.where(native_bad, 0, 1 / np.sqrt(arm.ivar[rows]))
+        sigma = np.where(bad, 0, _interpolate(native_sigma, position[:, inside]) / safe).astype(np.float32)
+    return Normalised(np.where(bad, 0, flux[:, inside] / safe).astype(np.float32), sigma, bad)
+
+
+def native_position(native: Float64, wavelength: Float64) -> Float64:
+    """Return where wavelengths lie among native pixels, as a fractional pixel number; below 0 or above n-1 outside.
+
+    Parameters
+    ----------
+    native
+        Increasing wavelengths, shape (native pixel,).
+    wavelength
+        Wavelengths to place, any shape.
+    """
+    steps = np.diff(native)
+    if np.ptp(steps) < 1e-6 * steps[0]:
+        return np.asarray((wavelength - native[0]) / steps.mean())
+    ends = np.concatenate([[2 * native[0] - native[1]], native, [2 * native[-1] - native[-2]]])
+    return np.asarray(np.interp(wavelength, ends, np.arange(-1.0, len(native) + 1)))
+
+
+def _interpolate(values: Array, position: Float64) -> Float64:
+    """Interpolate (star, native pixel) linearly at fractional pixels (star, pixel), constant beyond the ends."""
+    last = values.shape[1] - 1
+    position = np.clip(position, 0, last)
+    lower = np.minimum(position.astype(np.int64), last - 1)
+    weight = position - lower
+    below, above = np.take_along_axis(values, lower, 1), np.take_along_axis(values, lower + 1, 1)
+    return np.asarray(below + weight * (above - below.astype(np.float64)))
+
+
+def running_mean(values: Float, half: int, weight: Bool | None = None) -> Float64:
+    """Return the mean over 2 half + 1 pixels around each pixel that has so many neighbours.
+
+    Parameters
+    ----------
+    values
+        Shape (star, pixel + 2 half).
+    half
+        Pixels on either side.
+    weight
+        Pixels that count, shape of `values`; all of them by default. A window without any gives 0.
+
+    Returns
+    -------
+    ndarray, float64, shape (star, pixel)
+    """
+    if weight is None:
+        return _window_sums(values, half) / (2 * half + 1)
+    count = _window_sums(weight, half)
+    return _window_sums(np.where(weight, values, 0), half) / np.maximum(count, 1)
+
+
+def _window_sums(values: Array, half: int) -> Float64:
+    sums = np.zeros((values.shape[0], values.shape[1] + 1))
+    np.cumsum(values, axis=1, dtype=np.float64, out=sums[:, 1:])
+    width = 2 * half + 1
+    return np.asarray(sums[:, width:] - sums[:, :-width])
+
+
+def _observed(native: Float64, spectra: Spectra, rows: slice) -> Float64:
+    """Return the observed-frame wavelengths of native pixels, shape (star or 1, native pixel)."""
+    applied = np.nan_to_num(spectra.observed_velocity[rows] - spectra.velocity[rows])
+    if not applied.any():
+        return native[None, :]
+    return native[None, :] / (1 - applied[:, None] / SPEED_OF_LIGHT)
+
+
+def _inside(native: Float64, spectra: Spectra, rows: slice, windows: Sequence[tuple[float, float]]) -> Bool:
+    """Return which native pixels fall into observed-frame windows, shape (star or 1, native pixel)."""
+    edges = np.sort(np.asarray(windows, np.float64).ravel())
+    return np.asarray(np.searchsorted(edges, _observed(native, spectra, rows), side="right") % 2 == 1)
+
+
+class ErrorStack:
+    """The mean logarithm of the errors of many stars over observed wavelength (Fig. 1), from which sky lines show.
+
+    Each star's errors are divided by their own median, so that bright and faint stars weigh the same.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[str, tuple[Float64, Float64, Float64]] = {}
+
+    def add(self, spectra: Spectra) -> None:
+        """Add a block of stars."""
+        for name, arm in spectra.arms.items():
+            if arm.ivar is None:
+                continue
+            bins, total, count = self._sums.get(name, (arm.wavelength, *np.zeros((2, len(arm.wavelength)))))
+            rows = np.flatnonzero(np.isfinite(spectra.observed_velocity) & (~arm.bad).any(1))
+            for block in ranges(len(rows), _TILE):
+                chosen = rows[block]
+                shift = spectra.observed_velocity[chosen] - spectra.velocity[chosen]
+                position = native_position(arm.wavelength, bins * (1 - shift[:, None] / SPEED_OF_LIGHT))
+                nearest = np.clip(np.rint(position), 0, len(arm.wavelength) - 1).astype(np.int64)
+                good = ~arm.bad[chosen]
+                with np.errstate(divide="ignore"):
+                    logarithm = np.where(good, -0.5 * np.log10(arm.ivar[chosen]), np.nan)
+                logarithm -= np.nanmedian(logarithm, axis=1, keepdims=True)
+                values = np.take_along_axis(logarithm, nearest, 1)
+                total, count = total + np.nansum(values, 0), count + np.isfinite(values).sum(0)
+            self._sums[name] = (bins, total, count)
+
+    def windows(self, threshold: float) -> list[tuple[float, float]]:
+        """Return the windows where the stacked error exceeds its surroundings by the factor `threshold`.
+
+        The surroundings are the lower quartile over 200 A, which follows the rise to the blue end and is not lifted
+        by a forest of lines. Windows are one native pixel wider on either side than what exceeds.
+        """
+        found: list[tuple[float, float]] = []
+        for wavelength, total, count in self._sums.values():
+            level = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
+            width = max(3, round(200 / np.median(np.diff(wavelength))))
+            high = level - percentile_filter(level, 25, size=width, mode="nearest") > np.log10(threshold)
+            found += _runs(wavelength, high)
+        return merge(found)
+
+
+def _runs(wavelength: Float64, high: Bool) -> list[tuple[float, float]]:
+    """Return the ranges of wavelength over which `high` holds, one pixel wider on either side."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], high, [False]]).astype(np.int8)))
+    starts, stops = np.maximum(edges[::2] - 1, 0), np.minimum(edges[1::2], len(wavelength) - 1)
+    return [(float(wavelength[start]), float(wavelength[stop])) for start, stop in zip(starts, stops, strict=True)]
+
+
+def merge(windows: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return windows in order, overlapping ones made one."""
+    merged: list[tuple[float, float]] = []
+    for low, high in sorted(windows):
+        if merged and low <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    return merged
+
+
+class Transform(NamedTuple):
+    """The steps from stored pixels to unit vectors, and the pixels that take part in them.
+
+    Parameters
+    ----------
+    kept
+        Indices of the pixels not removed for all stars, shape (kept pixel,).
+    subtract_mean, signed_log, unit_norm
+        The steps of section 2.4, each of which can be switched off.
+    """
+
+    kept: Array
+    subtract_mean: bool = True
+    signed_log: bool = True
+    unit_norm: bool = True
+
+    def __call__(self, flux: ArrayLike, bad: ArrayLike) -> jax.Array:
+        """Transform spectra: pure, differentiable, and the only road from pixels to components.
+
+        Parameters
+        ----------
+        flux
+            Flux over continuum, shape (star, pixel).
+        bad
+            Bad pixels, shape (star, pixel); they are 0 throughout.
+
+        Returns
+        -------
+        Array, float32, shape (star, kept pixel)
+            Unit vectors, or zeros for a star without a good pixel.
+        """
+        values = self._contrast(flux, bad)
+        if self.signed_log:
+            values = jnp.sign(values) * jnp.log1p(jnp.abs(values))
+        if self.unit_norm:
+            square = (values**2).sum(1, keepdims=True)
+            values = jnp.where(square > 0, values / jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+        return values
+
+    def slope(self, flux: ArrayLike, bad: ArrayLike) -> jax.Array:
+        """Return the change of each transformed pixel with its own flux, shape (star, kept pixel), 0 where bad.
+
+        The change through the mean and through the norm, 1/pixel of it, is left out.
+        """
+        values = self._contrast(flux, bad)
+        slope = 1 / (1 + jnp.abs(values)) if self.signed_log else jnp.ones_like(values)
+        if self.unit_norm:
+            raw = self._replace(unit_norm=False)(flux, bad)
+            slope = slope / jnp.maximum(jnp.sqrt((raw**2).sum(1, keepdims=True)), 1e-30)
+        return jnp.where(jnp.asarray(bad)[:, self.kept], 0, slope)
+
+    def _contrast(self, flux: ArrayLike, bad: ArrayLike) -> jax.Array:
+        """Return L of Eq. 1: the kept pixels less their own mean over good pixels, 0 where bad."""
+        values = jnp.asarray(flux)[:, self.kept].astype(jnp.float32)
+        good = ~jnp.asarray(bad)[:, self.kept]
+        if self.subtract_mean:
+            count = jnp.maximum(good.sum(1, keepdims=True), 1)
+            values = values - jnp.where(good, values, 0).sum(1, keepdims=True) / count.astype(jnp.float32)
+        return jnp.where(good, values, 0)

@@ -1,0 +1,135 @@
+"""Robust scatter, coverage of intervals and the bootstrap.
+
+A statistic is a function that reduces the last axis of an array, such as `robust_scatter`; the bootstrap hands it
+many resamples at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from specdis.arrays import Array, Float64, ranges
+from specdis.streams import generator
+
+Statistic = Callable[[Float64], Any]
+
+_MAD_TO_SIGMA = 1.4826
+"""Standard deviation over median absolute deviation of a Gaussian."""
+_RESAMPLED_VALUES = 1 << 22
+"""Numbers drawn at once: 32 MB, whatever the number of stars and resamples."""
+
+
+class Estimate(NamedTuple):
+    """A number with its standard error."""
+
+    value: float
+    error: float
+
+
+def robust_scatter(values: ArrayLike) -> Any:
+    """Return 1.4826 times the median absolute deviation from the median, over the last axis.
+
+    Parameters
+    ----------
+    values
+        Numbers without NaN, shape (..., star).
+
+    Returns
+    -------
+    float or ndarray of float64, shape (...)
+        The standard deviation of Gaussian numbers, hardly moved by outliers; NaN for no numbers.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.shape[-1] == 0:
+        return np.full(numbers.shape[:-1], np.nan)[()]
+    deviation = np.abs(numbers - np.median(numbers, axis=-1, keepdims=True))
+    return _MAD_TO_SIGMA * np.median(deviation, axis=-1)
+
+
+def coverage(truth: ArrayLike, low: ArrayLike, high: ArrayLike) -> float:
+    """Return the fraction of true values that lie within their quoted intervals, ends included.
+
+    Parameters
+    ----------
+    truth, low, high
+        Shape (star,). An end may be infinite; stars with NaN in any of the three take no part.
+
+    Returns
+    -------
+    float
+        NaN where no star is left.
+    """
+    truth, low, high = (np.asarray(values, dtype=np.float64) for values in (truth, low, high))
+    known = ~(np.isnan(truth) | np.isnan(low) | np.isnan(high))
+    if not known.any():
+        return float("nan")
+    return float(np.mean((low <= truth) & (truth <= high), where=known))
+
+
+def bootstrap_error(
+    statistic: Statistic, values: ArrayLike, *, seed: int, purpose: str, resamples: int = 1000
+) -> float:
+    """Return the standard error of a statistic, the spread of its values over resamples of the stars.
+
+    Parameters
+    ----------
+    statistic
+        Function that reduces the last axis.
+    values
+        One number per star, shape (star,).
+    seed, purpose
+        Name the random stream: equal names, equal errors.
+    resamples
+        Number of resamples drawn.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    return float(
+        np.std(_resampled(lambda rows: statistic(numbers[rows]), len(numbers), seed, purpose, resamples), ddof=1)
+    )
+
+
+def paired_difference(
+    statistic: Statistic, first: ArrayLike, second: ArrayLike, *, seed: int, purpose: str, resamples: int = 1000
+) -> Estimate:
+    """Return by how much a statistic of `first` exceeds that of `second`, with the error of a paired bootstrap.
+
+    Both are resampled with the same stars, so what the two have in common cancels.
+
+    Parameters
+    ----------
+    statistic
+        Function that reduces the last axis.
+    first, second
+        Two numbers per star, shape (star,) both.
+    seed, purpose
+        Name the random stream: equal names, equal errors.
+    resamples
+        Number of resamples drawn.
+
+    Raises
+    ------
+    ValueError
+        When the two have different lengths: then they are no pairs.
+    """
+    one, two = (np.asarray(values, dtype=np.float64) for values in (first, second))
+    if one.shape != two.shape:
+        raise ValueError(f"pairs needed, got {len(one)} and {len(two)} numbers")
+
+    def difference(rows: Array) -> Any:
+        return statistic(one[rows]) - statistic(two[rows])
+
+    spread = _resampled(difference, len(one), seed, purpose, resamples)
+    return Estimate(float(difference(np.arange(len(one)))), float(np.std(spread, ddof=1)))
+
+
+def _resampled(statistic: Callable[[Array], Any], stars: int, seed: int, purpose: str, resamples: int) -> Float64:
+    """Return the statistic of rows drawn with replacement, shape (resample,)."""
+    random = generator(seed, purpose)
+    result = np.empty(resamples)
+    for block in ranges(resamples, max(1, _RESAMPLED_VALUES // max(stars, 1))):
+        result[block] = statistic(random.integers(stars, size=(block.stop - block.start, stars)))
+    return result

@@ -1,0 +1,294 @@
+"""Names on disk, atomic writing, hashes and provenance.
+
+Everything is written to a temporary name and renamed, so that a killed run leaves no half-written product. No date
+and no path goes into a product: equal runs write equal bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from specdis import __version__
+from specdis.arrays import Array
+from specdis.errors import InputError, ProductError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where an artefact comes from.
+
+    Parameters
+    ----------
+    kind
+        What the artefact is: `sample`, `pixels`, `basis`, `model`, `catalogue`, ...
+    key
+        Hash of the configuration, the inputs and the software that made it: equal keys, equal products.
+    seed
+        Random seed of the run.
+    """
+
+    kind: str
+    key: str
+    seed: int
+    format_version: int = FORMAT_VERSION
+    software: str = f"specdis {__version__}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Where a run keeps its products; the one place that knows these names."""
+
+    directory: Path
+
+    @property
+    def config_input(self) -> Path:
+        """The configuration as the user gave it."""
+        return self.directory / "config.input.toml"
+
+    @property
+    def config_resolved(self) -> Path:
+        """The configuration with every default filled in."""
+        return self.directory / "config.resolved.toml"
+
+    @property
+    def manifest(self) -> Path:
+        """What each stage made, from what, how fast, and what went wrong."""
+        return self.directory / "manifest.json"
+
+    @property
+    def log(self) -> Path:
+        """The log of all runs in this directory."""
+        return self.directory / "log.txt"
+
+    @property
+    def sample(self) -> Path:
+        """The stars: selected or predicted, their photometry and their folds."""
+        return self.directory / "sample" / "sample.parquet"
+
+    @property
+    def cutflow(self) -> Path:
+        """Stars in, cut and out, cut by cut."""
+        return self.directory / "sample" / "cutflow.json"
+
+    @property
+    def pixels(self) -> Path:
+        """Continuum-normalised rest-frame flux, sigma and bad pixels of every star."""
+        return self.directory / "spectra" / "pixels.zarr"
+
+    @property
+    def basis(self) -> Path:
+        """Principal components."""
+        return self.directory / "components" / "basis.npz"
+
+    @property
+    def coefficients(self) -> Path:
+        """Coefficients of every star."""
+        return self.directory / "components" / "coefficients.zarr"
+
+    @property
+    def history(self) -> Path:
+        """Loss by epoch and network."""
+        return self.directory / "training" / "history.csv"
+
+    @property
+    def networks(self) -> Path:
+        """The trained networks."""
+        return self.directory / "training" / "networks.npz"
+
+    @property
+    def model(self) -> Path:
+        """Everything that predicting needs."""
+        return self.directory / "model"
+
+    @property
+    def distances(self) -> Path:
+        """Absolute magnitudes, distances and their errors."""
+        return self.directory / "distances" / "distances.parquet"
+
+    @property
+    def catalogue(self) -> Path:
+        """The folder of the catalogue: specdis.fits, specdis.parquet and SHA256SUMS."""
+        return self.directory / "catalogue"
+
+    @property
+    def metrics(self) -> Path:
+        """Numbers of the validation."""
+        return self.directory / "validation" / "metrics.json"
+
+    @property
+    def report(self) -> Path:
+        """The folder of the report: index.html and figures/."""
+        return self.directory / "report"
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, a file or a folder to be made; rename it when the block ends well.
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove(temporary)
+        yield temporary
+        if path.is_dir():
+            remove(path)
+        os.replace(temporary, path)
+    except PermissionError as error:
+        raise InputError(
+            path.parent,
+            expected="a folder that can be written",
+            found=str(error.strerror),
+            remedy="Choose another folder (run.directory or -o) or change its permissions.",
+        ) from error
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically; NaN becomes null, because JSON has none."""
+    write_text(path, json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
+
+
+def _plain(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {str(key): _plain(value) for key, value in content.items()}
+    if isinstance(content, np.ndarray | list | tuple):
+        return [_plain(value) for value in content]
+    if isinstance(content, np.generic):
+        content = content.item()
+    if isinstance(content, float) and not np.isfinite(content):
+        return None
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON product."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProductError(f"{path} is missing: run the stage that writes it.") from None
+    except json.JSONDecodeError as error:
+        raise ProductError(f"{path} is no JSON ({error}): remove it and run again.") from error
+
+
+def write_arrays(path: Path, provenance: Provenance, arrays: Mapping[str, Array]) -> None:
+    """Write named arrays as npz, without pickle; the provenance is an array of its own."""
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        header = np.frombuffer(json.dumps(provenance.to_dict()).encode(), dtype=np.uint8)
+        np.savez(file, allow_pickle=False, provenance=header, **arrays)
+
+
+def read_arrays(path: Path, kind: str) -> tuple[Provenance, dict[str, Array]]:
+    """Read what `write_arrays` wrote.
+
+    Raises
+    ------
+    ProductError
+        When the file is missing, damaged, of another kind or of another format version.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        provenance = Provenance(**json.loads(bytes(arrays.pop("provenance"))))
+    except FileNotFoundError:
+        raise ProductError(f"{path} is missing: run the stage that writes it.") from None
+    except Exception as error:
+        raise ProductError(f"{path} cannot be read ({error}): remove it and run again.") from error
+    if (provenance.kind, provenance.format_version) != (kind, FORMAT_VERSION):
+        raise ProductError(
+            f"{path} is a {provenance.kind} of format {provenance.format_version}, expected a {kind} of format "
+            f"{FORMAT_VERSION}: run again with this version."
+        )
+    return provenance, arrays
+
+
+def write_table(path: Path, provenance: Provenance, columns: Mapping[str, Array]) -> None:
+    """Write columns of one length as Parquet, provenance in its metadata."""
+    table = pa.table({name: _to_arrow(values) for name, values in columns.items()})
+    table = table.replace_schema_metadata({"specdis": json.dumps(provenance.to_dict())})
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def _to_arrow(values: Array) -> pa.Array:
+    if values.dtype.kind == "S":
+        return pa.array(np.char.decode(values, "ascii"), type=pa.string())
+    return pa.array(values)
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> dict[str, Array]:
+    """Read columns of a Parquet product; strings come back as bytes, as they went in.
+
+    Raises
+    ------
+    ProductError
+        When the file is missing or damaged, or lacks a column.
+    """
+    try:
+        table = pq.read_table(path, columns=None if columns is None else list(columns))
+    except FileNotFoundError:
+        raise ProductError(f"{path} is missing: run the stage that writes it.") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ProductError(f"{path} cannot be read ({error}): remove it and run again.") from error
+    for name in columns or ():
+        if name not in table.column_names:
+            raise ProductError(f"{path} lacks column {name}: run the stage that writes it again.")
+    return {name: _from_arrow(table[name]) for name in table.column_names}
+
+
+def _from_arrow(column: pa.ChunkedArray) -> Array:
+    values = column.to_numpy(zero_copy_only=False)
+    return np.char.encode(values.astype("U"), "ascii") if pa.types.is_string(column.type) else values
+
+
+def digest(content: Any) -> str:
+    """Return a short hash of plain values, the same on every machine."""
+    text = json.dumps(_plain(content), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(paths: Sequence[Path]) -> str:
+    """Return a hash of names, sizes and dates: enough to see that survey files of many gigabytes changed."""
+    found = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.exists()]
+    return digest(found)

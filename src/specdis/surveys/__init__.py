@@ -1,0 +1,102 @@
+"""Surveys: one module per survey's files, all giving the same stars and spectra."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import model_validator
+
+from specdis.errors import InputError
+from specdis.settings import Settings
+from specdis.surveys.base import IDENTIFIER, STAR_COLUMNS, Arm, Fault, Spectra, Stars, Survey
+
+__all__ = [
+    "IDENTIFIER",
+    "STAR_COLUMNS",
+    "Arm",
+    "Fault",
+    "Spectra",
+    "Stars",
+    "Survey",
+    "SurveySettings",
+    "open_file",
+    "open_survey",
+]
+
+
+class SurveySettings(Settings):
+    """Section [survey]: where the stars and their spectra are."""
+
+    kind: Literal["desi", "table"]
+    """`desi`: a catalogue mwsall-pix-*.fits and the spectra by HEALPix pixel. `table`: one FITS spectra table."""
+    catalogue: Path | None = None
+    """The file mwsall-pix-*.fits; only for `desi`."""
+    spectra: Path
+    """For `desi` the folder `healpix` or the one that holds it, for `table` the file."""
+    spectra_kind: Literal["coadd", "spmod"] = "coadd"
+    """Observed spectra, or the survey's own continuum-normalised ones at rest; only for `desi`."""
+    truth: Path | None = None
+    """True distances of a mock survey; without it, truth.parquet beside the catalogue, if there is one."""
+
+    @model_validator(mode="after")
+    def _kind_has_what_it_needs(self) -> SurveySettings:
+        if self.kind == "desi" and self.catalogue is None:
+            raise ValueError("kind = 'desi' needs catalogue, the file mwsall-pix-*.fits")
+        if self.kind == "table" and self.catalogue is not None:
+            raise ValueError("kind = 'table' takes no catalogue: the table given by spectra holds its own stars")
+        if self.kind == "table" and self.spectra_kind != "coadd":
+            raise ValueError("kind = 'table' takes no spectra_kind: that is for kind = 'desi'")
+        return self
+
+    @property
+    def truth_file(self) -> Path | None:
+        """The file with true distances: the one that is set, or the one that lies beside the stars, or none."""
+        if self.truth is not None:
+            return self.truth
+        beside = (self.catalogue or self.spectra).with_name("truth.parquet")
+        return beside if beside.is_file() else None
+
+
+def open_survey(settings: SurveySettings) -> Survey:
+    """Return the survey that a configuration names.
+
+    Raises
+    ------
+    InputError
+        When its files are missing or not what they should be.
+    """
+    if settings.kind == "table":
+        from specdis.surveys.table import TableSurvey
+
+        return TableSurvey(settings.spectra)
+    from specdis.surveys.desi import DesiSurvey
+
+    assert settings.catalogue is not None
+    return DesiSurvey(settings.catalogue, settings.spectra, settings.spectra_kind)
+
+
+def open_file(path: Path) -> Survey:
+    """Return the survey that one file of spectra is by itself: a spectra table, a DESI coadd or spmod file.
+
+    Raises
+    ------
+    InputError
+        When the file is none of these, or is damaged.
+    """
+    from specdis.surveys.desi import CoaddSurvey
+    from specdis.surveys.fits import reading
+    from specdis.surveys.table import TableSurvey
+
+    with reading(path) as file:
+        names = {hdu.get_extname() for hdu in file}
+    if "STARS" in names:
+        return TableSurvey(path)
+    if "RVTAB" in names and "GAIA" in names:
+        raise InputError(
+            path,
+            expected="a file with spectra",
+            found="a catalogue (RVTAB and GAIA)",
+            remedy="Give the coadd files, or a configuration with survey.catalogue and survey.spectra.",
+        )
+    return CoaddSurvey(path)

@@ -1,0 +1,240 @@
+"""What every survey gives the pipeline: stars as columns, spectra as blocks of native pixels in vacuum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from specdis.arrays import Array, Bool, Float32, Float64, Int64
+
+
+class StarColumn(NamedTuple):
+    """One quantity that the pipeline knows of a star; floats are NaN and strings empty where it is missing."""
+
+    dtype: str
+    unit: str
+    description: str
+    missing: float | int | bytes | bool = np.nan
+
+
+# One list for every survey, the mock and the tests. Names are DESI's and Gaia DR3's own.
+STAR_COLUMNS: Mapping[str, StarColumn] = {
+    "TARGETID": StarColumn("i8", "", "DESI target identifier", 0),
+    "SURVEY": StarColumn("S7", "", "DESI survey: main, sv1, sv2, sv3, special, cmx", b""),
+    "PROGRAM": StarColumn("S6", "", "DESI programme: bright, backup, dark, other", b""),
+    "HEALPIX": StarColumn("i8", "", "HEALPix pixel, nside 64, nested", -1),
+    "SOURCE_ID": StarColumn("i8", "", "Gaia DR3 source identifier; 0 without a match", 0),
+    "RA": StarColumn("f8", "deg", "Gaia DR3 right ascension"),
+    "DEC": StarColumn("f8", "deg", "Gaia DR3 declination"),
+    "PMRA": StarColumn("f8", "mas yr-1", "Gaia DR3 proper motion in right ascension, times cos(dec)"),
+    "PMRA_ERROR": StarColumn("f4", "mas yr-1", "Uncertainty of PMRA"),
+    "PMDEC": StarColumn("f8", "mas yr-1", "Gaia DR3 proper motion in declination"),
+    "PMDEC_ERROR": StarColumn("f4", "mas yr-1", "Uncertainty of PMDEC"),
+    "PARALLAX": StarColumn("f8", "mas", "Gaia DR3 parallax, before zero-point correction"),
+    "PARALLAX_ERROR": StarColumn("f4", "mas", "Uncertainty of PARALLAX"),
+    "PHOT_G_MEAN_MAG": StarColumn("f4", "mag", "Gaia DR3 mean G magnitude"),
+    "PHOT_BP_MEAN_MAG": StarColumn("f4", "mag", "Gaia DR3 mean BP magnitude"),
+    "PHOT_RP_MEAN_MAG": StarColumn("f4", "mag", "Gaia DR3 mean RP magnitude"),
+    "RUWE": StarColumn("f4", "", "Gaia DR3 renormalised unit weight error"),
+    "PHOT_VARIABLE_FLAG": StarColumn("S13", "", "Gaia DR3 variability: VARIABLE, CONSTANT, NOT_AVAILABLE", b""),
+    "ASTROMETRIC_PARAMS_SOLVED": StarColumn("i2", "", "Gaia DR3 solution: 31 five, 95 six, 3 two parameters", 0),
+    "NU_EFF_USED_IN_ASTROMETRY": StarColumn("f4", "um-1", "Gaia DR3 effective wavenumber"),
+    "PSEUDOCOLOUR": StarColumn("f4", "um-1", "Gaia DR3 astrometric pseudocolour"),
+    "ECL_LAT": StarColumn("f8", "deg", "Gaia DR3 ecliptic latitude"),
+    "EBV": StarColumn("f4", "mag", "Reddening E(B-V) as the survey's file gives it"),
+    "VRAD": StarColumn("f8", "km s-1", "Heliocentric radial velocity"),
+    "RVS_WARN": StarColumn("i8", "", "Warning bits of the radial-velocity fit", 0),
+    "TEFF": StarColumn("f4", "K", "Effective temperature"),
+    "LOGG": StarColumn("f4", "dex", "Surface gravity, log10 of cm s-2"),
+    "FEH": StarColumn("f4", "dex", "Iron abundance [Fe/H]"),
+    "ALPHAFE": StarColumn("f4", "dex", "Alpha abundance [alpha/Fe]"),
+    "SN_B": StarColumn("f4", "", "Median S/N per Angstrom^(1/2) of the B arm"),
+    "SN_R": StarColumn("f4", "", "Median S/N per Angstrom^(1/2) of the R arm"),
+    "SN": StarColumn("f4", "", "S/N of the spectrum: the mean of the B and R arms, or what the survey gives"),
+}
+
+IDENTIFIER = ("TARGETID", "SURVEY", "PROGRAM", "HEALPIX")
+
+
+@dataclass(frozen=True)
+class Stars:
+    """Columns of one length, one row per coadded spectrum.
+
+    Parameters
+    ----------
+    columns
+        Name to array, shape (star,), native byte order. `IDENTIFIER` is always there; what a survey lacks is absent.
+    """
+
+    columns: Mapping[str, Array]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()))) if self.columns else 0
+
+    def __getitem__(self, name: str) -> Array:
+        return self.columns[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.columns
+
+    def get(self, name: str) -> Array:
+        """Return a column of `STAR_COLUMNS`, filled with its missing value where the survey lacks it."""
+        if name in self.columns:
+            return self.columns[name]
+        column = STAR_COLUMNS[name]
+        return np.full(len(self), column.missing, dtype=column.dtype)
+
+    def take(self, rows: Array | slice) -> Stars:
+        """Return the rows that an index, a mask or a slice chooses."""
+        return Stars({name: values[rows] for name, values in self.columns.items()})
+
+    def replace(self, **columns: Array) -> Stars:
+        """Return the stars with columns added or replaced."""
+        return Stars({**self.columns, **columns})
+
+    @staticmethod
+    def concatenate(parts: Sequence[Stars]) -> Stars:
+        """Join blocks that have the same columns, in order."""
+        return Stars({name: np.concatenate([part[name] for part in parts]) for name in parts[0].columns})
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Native pixels of one arm for a block of stars.
+
+    Parameters
+    ----------
+    wavelength
+        Vacuum wavelength in Angstrom, increasing, shape (pixel,).
+    flux
+        Flux, or flux over continuum where `Spectra.normalised`; shape (star, pixel), 0 where bad.
+    ivar
+        Inverse variance of `flux`, shape (star, pixel), 0 where bad; None where the survey has no errors.
+    bad
+        True where a pixel must not be used, shape (star, pixel).
+    native
+        Observed-frame wavelengths of the detector's pixels, where `wavelength` is a resampling of them.
+    """
+
+    wavelength: Float64
+    flux: Float32
+    ivar: Float32 | None
+    bad: Bool
+    native: Float64 | None = None
+
+    @classmethod
+    def cleaned(cls, wavelength: Float64, flux: Array, ivar: Array | None, masked: Bool) -> Arm:
+        """Return an arm from a survey's own arrays, its bad pixels found and set to 0.
+
+        Bad is what the survey masks, a flux that is not finite and, where there are errors, an inverse variance that
+        is not finite and positive.
+        """
+        with np.errstate(over="ignore"):
+            flux = flux.astype(np.float32)
+            ivar = None if ivar is None else ivar.astype(np.float32)
+        bad = masked | ~np.isfinite(flux)
+        if ivar is not None:
+            bad |= ~(np.isfinite(ivar) & (ivar > 0))
+            ivar[bad] = 0
+        flux[bad] = 0
+        return cls(wavelength, flux, ivar, bad)
+
+    def take(self, rows: Array) -> Arm:
+        """Return the stars that an index or a mask chooses."""
+        return Arm(self.wavelength, self.flux[rows], None if self.ivar is None else self.ivar[rows], self.bad[rows])
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Spectra of some of the stars that were asked for.
+
+    Parameters
+    ----------
+    row
+        Row of each spectrum in the `Stars` that were asked for, shape (star,).
+    arms
+        Name to arm; an arm that a file lacks is absent.
+    velocity
+        Radial velocity in km/s that takes `wavelength` to the rest frame, shape (star,); 0 where it is at rest, NaN
+        where it is not known.
+    observed_velocity
+        Velocity in km/s with which the rest frame was reached, shape (star,): equal to `velocity` for observed
+        spectra, and what the survey applied for spectra that come at rest. NaN where it is not known.
+    normalised
+        True where the flux is already divided by the continuum.
+    """
+
+    row: Int64
+    arms: Mapping[str, Arm]
+    velocity: Float64
+    observed_velocity: Float64
+    normalised: bool = False
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def native_velocity(self) -> Float64:
+        """Velocity in km/s between the detector's pixels and the rest frame, shape (star,)."""
+        resampled = any(arm.native is not None for arm in self.arms.values())
+        return self.observed_velocity if resampled else self.velocity
+
+    def take(self, chosen: Array) -> Spectra:
+        """Return the spectra that an index or a mask chooses."""
+        arms = {name: arm.take(chosen) for name, arm in self.arms.items()}
+        return Spectra(self.row[chosen], arms, self.velocity[chosen], self.observed_velocity[chosen], self.normalised)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Spectra that could not be read, with the reason: logged, counted and named, never dropped silently.
+
+    Parameters
+    ----------
+    name
+        Short name of the kind of fault, the same for all of its kind: `missing-file`, `unreadable-file`, ...
+    place
+        File, HDU or column.
+    message
+        What is wrong and what to do.
+    row
+        Rows of the `Stars` that were asked for which are lost by it, shape (star,).
+    """
+
+    name: str
+    place: str
+    message: str
+    row: Int64
+
+
+class Survey(Protocol):
+    """A survey's files, read in blocks.
+
+    Attributes
+    ----------
+    name
+        Short name for logs and provenance.
+    columns
+        Names of `STAR_COLUMNS` that the survey's files hold; a cut on any other is not applied, and that is reported.
+    predicts_every_row
+        True where rows outside the selection are predicted too unless the configuration says otherwise.
+    inputs
+        Files whose size and date tell that the survey changed.
+    """
+
+    name: str
+    columns: frozenset[str]
+    predicts_every_row: bool
+    inputs: Sequence[Path]
+
+    def stars(self, block: int = 100_000) -> Iterator[Stars]:
+        """Yield all rows in file order, `block` rows at a time, only the columns needed."""
+        ...
+
+    def spectra(self, stars: Stars) -> Iterator[Spectra | Fault]:
+        """Yield the spectra of the given stars, file by file; every row appears once, in a block or in a fault."""
+        ...

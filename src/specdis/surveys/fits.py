@@ -1,0 +1,282 @@
+"""FITS files read by name and in row ranges; what is wrong with one is said with its place and a remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import fitsio
+import numpy as np
+
+from specdis.arrays import Array, Float64, Int, Int64, native
+from specdis.errors import InputError
+from specdis.log import logger
+from specdis.surveys.base import STAR_COLUMNS
+
+# Rows that are not needed cost less to read than to skip, up to this many.
+_GAP = 8
+
+_KINDS = {"i": ("integers", "iu"), "f": ("numbers", "fiu"), "S": ("strings", "SU"), "b": ("logicals", "b")}
+
+
+class FileError(InputError):
+    """A file that cannot be used, with the name of the `Fault` that it is among many good files."""
+
+    def __init__(self, fault: str, place: str | Path, *, expected: str, found: str, remedy: str) -> None:
+        self.fault = fault
+        super().__init__(place, expected=expected, found=found, remedy=remedy)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[fitsio.FITS]:
+    """Open a FITS file that is whole; an error of the library while it is read becomes a `FileError`.
+
+    Raises
+    ------
+    FileError
+        `missing-file`, or `unreadable-file` when the file is no FITS file or ends before its data do.
+    """
+    if not path.is_file():
+        raise FileError(
+            "missing-file", path, expected="a file", found="none", remedy="Copy or download it, or correct the path."
+        )
+    try:
+        with fitsio.FITS(str(path)) as file:
+            _require_whole(path, file)
+            yield file
+    except (OSError, UnicodeDecodeError) as error:  # the second from bytes that are no text, in messages too
+        reason = " ".join(str(error).split())
+        raise _unreadable(path, f"one that cannot be read ({reason})") from error
+
+
+def _unreadable(path: Path, found: str) -> FileError:
+    return FileError(
+        "unreadable-file", path, expected="a complete FITS file", found=found, remedy="Copy or download it again."
+    )
+
+
+def _require_whole(path: Path, file: fitsio.FITS) -> None:
+    """Compare the size of the file with what its headers promise; a file that is cut short opens without complaint."""
+    if path.suffix == ".gz":
+        return
+    end, size = max(hdu.get_offsets()["data_end"] for hdu in file), path.stat().st_size
+    if size < end:
+        raise _unreadable(path, f"one cut short: {size:,} of at least {end:,} bytes")
+    if size > end:
+        raise _unreadable(path, f"{size - end:,} bytes after the last HDU that can be read")
+
+
+def require(path: Path, file: fitsio.FITS, name: str) -> fitsio.hdu.base.HDUBase:
+    """Return an HDU by its EXTNAME.
+
+    Raises
+    ------
+    FileError
+        `missing-hdu`; or `empty-file`, when the file holds an empty primary HDU and nothing else.
+    """
+    if name in file:
+        return file[name]
+    empty = len(file) == 1 and not file[0].has_data()
+    names = ", ".join(hdu.get_extname() for hdu in file if hdu.get_extname())
+    raise FileError(
+        "empty-file" if empty else "missing-hdu",
+        path,
+        expected=f"an HDU {name}",
+        found="only an empty primary HDU" if empty else f"the HDUs {names or 'without names'}",
+        remedy="Nothing was processed for this file: leave it out."
+        if empty
+        else "Check that this is the right file, and complete.",
+    )
+
+
+class Table:
+    """A binary table, its columns by name in capitals.
+
+    Parameters
+    ----------
+    path
+        The file, for messages.
+    file
+        The open file.
+    name
+        EXTNAME of the table.
+    """
+
+    def __init__(self, path: Path, file: fitsio.FITS, name: str) -> None:
+        self.place = f"{path}[{name}]"
+        self._hdu = require(path, file, name)
+        if self._hdu.get_exttype() != "BINARY_TBL":
+            raise FileError(
+                "missing-hdu", self.place, expected="a binary table", found="an image", remedy="Correct the EXTNAME."
+            )
+        record, *_ = self._hdu.get_rec_dtype()
+        self._names = {column.upper(): column for column in record.names}
+        self._dtypes = {column.upper(): record[column] for column in record.names}
+
+    def __len__(self) -> int:
+        return int(self._hdu.get_nrows())
+
+    def __contains__(self, column: object) -> bool:
+        return column in self._names
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns, in file order."""
+        return tuple(self._names)
+
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        """Columns with one number, string or logical a row, in file order."""
+        return tuple(name for name, dtype in self._dtypes.items() if dtype.shape == () and dtype.kind in "iufSUb")
+
+    def require(self, columns: Iterable[str]) -> None:
+        """Raise a `FileError`, `missing-column`, unless the table has all of these."""
+        for name in columns:
+            if name not in self:
+                raise FileError(
+                    "missing-column",
+                    self.place,
+                    expected=f"a column {name}",
+                    found="none of that name",
+                    remedy=f"Add {name}, or check that this is the right file.",
+                )
+
+    def present(self, columns: Iterable[str]) -> tuple[str, ...]:
+        """Return those of `columns` that the table has, checked against `STAR_COLUMNS`; others must be numbers.
+
+        Raises
+        ------
+        FileError
+            `wrong-type`: identifiers as floats have lost digits, and strings are no velocities.
+        """
+        found = tuple(name for name in columns if name in self)
+        for name in found:
+            self.check_kind(name, np.dtype(STAR_COLUMNS[name].dtype if name in STAR_COLUMNS else "f8").kind)
+        return found
+
+    def check_kind(self, name: str, kind: str) -> None:
+        """Raise a `FileError` unless the column holds one value a row of a numpy kind: `i`, `f`, `S` or `b`."""
+        dtype, (expected, kinds) = self._dtypes[name], _KINDS[kind]
+        if dtype.shape != () or dtype.kind not in kinds:
+            raise FileError(
+                "wrong-type",
+                f"{self.place}, column {name}",
+                expected=f"{expected}, one a row",
+                found=f"{dtype.base.name}{list(dtype.shape) or ''}",
+                remedy="Write the column again from its source in the right type.",
+            )
+
+    def null(self, column: str) -> int | None:
+        """Return the integer that marks a missing value of a column (TNULLn), if the table has one."""
+        number = list(self._names).index(column) + 1
+        null: int | None = self._hdu.read_header().get(f"TNULL{number}")
+        return null
+
+    def read(self, columns: Iterable[str], rows: slice | Int64 | None = None) -> dict[str, Array]:
+        """Return columns in native byte order, strings stripped, for a range of rows or increasing row numbers."""
+        names = {name: self._names[name] for name in columns}
+        if isinstance(rows, slice):
+            rows = np.arange(*rows.indices(len(self)))
+        if not names or not len(self):
+            return {name: np.empty(0, self._dtypes[name]) for name in names}
+        record = self._hdu.read(columns=list(names.values()), rows=rows)
+        return {name: _plain(record[column]) for name, column in names.items()}
+
+
+def _plain(values: Array) -> Array:
+    if values.dtype.kind == "U":
+        # The library decodes bytes to 32-bit characters; narrowing them at once is ten times as fast as encoding each.
+        values = np.ascontiguousarray(values).view(np.uint32).astype(np.uint8).view(f"S{values.itemsize // 4}")
+    return np.strings.strip(values, b" \0") if values.dtype.kind == "S" else native(values)
+
+
+def canonical(columns: Mapping[str, Array]) -> dict[str, Array]:
+    """Cast columns to the types of `STAR_COLUMNS`; other columns stay as they are."""
+    return {
+        name: _cast(values, STAR_COLUMNS[name].dtype) if name in STAR_COLUMNS else values
+        for name, values in columns.items()
+    }
+
+
+def _cast(values: Array, dtype: str) -> Array:
+    if values.dtype.kind == "S" and len(values):
+        # A longer string than DESI's keeps its length rather than being cut to another star's or survey's name.
+        dtype = f"S{max(np.dtype(dtype).itemsize, int(np.strings.str_len(values).max()))}"
+    with np.errstate(over="ignore"):
+        return values.astype(dtype)
+
+
+class NegativeVariances:
+    """Counts pixels of negative inverse variance, which are bad, to say so once and not once per file."""
+
+    def __init__(self) -> None:
+        self._pixels, self._place = 0, ""
+
+    def add(self, place: str, ivar: Array) -> None:
+        """Count the pixels of one image."""
+        pixels = int(np.count_nonzero(ivar < 0))
+        self._place = self._place or (place if pixels else "")
+        self._pixels += pixels
+
+    def log(self) -> None:
+        """Say how many there were, and where first."""
+        if self._pixels:
+            logger.warning(
+                f"{self._pixels:,} pixels of negative inverse variance are taken as bad, the first in {self._place}"
+            )
+
+
+def read_rows(hdu: fitsio.hdu.ImageHDU, rows: Int) -> Array:
+    """Return rows of a two-dimensional image, in any order and with repetitions, shape (row, pixel).
+
+    Runs of neighbouring rows are read at once; no image is read whole for the sake of a few stars.
+    """
+    order = np.argsort(rows, kind="stable")
+    runs = np.split(order, np.flatnonzero(np.diff(rows[order]) > _GAP) + 1)
+    values: Array = np.empty((len(rows), hdu.get_dims()[1]), hdu[0:1, 0:1].dtype.newbyteorder("="))
+    for run in runs:
+        first, last = int(rows[run[0]]), int(rows[run[-1]])
+        values[run] = hdu[first : last + 1, :][rows[run] - first]
+    return values
+
+
+def require_shape(place: str, found: Sequence[int], expected: tuple[int, int]) -> None:
+    """Raise a `FileError`, `wrong-shape`, unless an image has the rows and the pixels that go with its table."""
+    if tuple(found) != expected:
+        raise FileError(
+            "wrong-shape",
+            place,
+            expected=f"{expected[0]} rows of {expected[1]} pixels",
+            found=" x ".join(map(str, found)),
+            remedy="Write the image again with one row per row of the table and one pixel per wavelength.",
+        )
+
+
+def read_wavelength(path: Path, file: fitsio.FITS, name: str) -> Float64:
+    """Return the wavelengths of an image HDU, increasing, in Angstrom, shape (pixel,).
+
+    Raises
+    ------
+    FileError
+        `bad-wavelength` when they are not one finite, positive, strictly increasing row of numbers.
+    """
+    wavelength = native(np.asarray(require(path, file, name).read(), dtype=np.float64))
+    place = f"{path}[{name}]"
+    if wavelength.ndim != 1 or len(wavelength) < 2:
+        found = f"an array of shape {wavelength.shape}"
+    elif not np.all(np.isfinite(wavelength) & (wavelength > 0)):
+        found = f"{np.sum(~(wavelength > 0) | ~np.isfinite(wavelength))} that are not finite or not positive"
+    elif np.all(np.diff(wavelength) < 0):
+        found = "decreasing ones"
+    elif not np.all(np.diff(wavelength) > 0):
+        found = f"unsorted or repeated ones from pixel {int(np.argmax(np.diff(wavelength) <= 0)) + 1} on"
+    else:
+        return wavelength
+    raise FileError(
+        "bad-wavelength",
+        place,
+        expected="finite, positive, strictly increasing wavelengths in Angstrom",
+        found=found,
+        remedy="Sort the pixels of every image HDU by wavelength, and drop repeated ones.",
+    )

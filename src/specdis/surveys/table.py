@@ -1,0 +1,224 @@
+"""The spectra table: stars, wavelengths and fluxes of any survey in one FITS file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import fitsio
+import numpy as np
+
+from specdis.arrays import Array, Float64, Int64, ranges
+from specdis.errors import InputError
+from specdis.log import logger
+from specdis.surveys.base import STAR_COLUMNS, Arm, Fault, Spectra, Stars
+from specdis.surveys.coadd import BLOCK, with_good_pixels
+from specdis.surveys.fits import (
+    FileError,
+    NegativeVariances,
+    Table,
+    canonical,
+    read_rows,
+    read_wavelength,
+    reading,
+    require,
+    require_shape,
+)
+from specdis.surveys.wavelengths import air_to_vacuum
+
+ARM = "A"
+"""The one arm that a table's spectra have."""
+
+_FILLERS = (-999.0, -9999.0)
+"""What many surveys write into a column of floats where they have no value."""
+
+# Which columns give S/N, the first pair that the table has.
+_SN = (("SN", "SN"), ("SN_B", "SN_R"), ("SN_G", "SN_R"))
+
+
+class TableSurvey:
+    """One FITS file with the HDUs STARS, WAVELENGTH, FLUX, and where there are any IVAR and MASK.
+
+    STARS has SOURCE_ID or TARGETID, which must be unique, and any other columns: those of `STAR_COLUMNS` under these
+    names, the rest carried along as it is. Where TARGETID is missing it is SOURCE_ID; SURVEY is then `table`.
+    In columns of floats, -999 and -9999 are missing, and so are magnitudes below -99.
+
+    WAVELENGTH is in Angstrom, strictly increasing, on any grid. Its header says WAVEMED = vacuum or air, and FRAME =
+    rest or observed; observed needs STARS.VRAD (km/s).
+
+    Without IVAR the error of a pixel is abs(flux) over S/N: the column SN, else the mean of SN_B and SN_R, else of
+    SN_G and SN_R. Without both there are no errors. Every spectrum is divided by a power of two near its mean flux, so
+    that fluxes in any unit fit into single precision; nothing that follows depends on their scale.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    InputError
+        When an HDU, a column or a header key is missing or wrong, an identifier comes twice, or wavelengths are not
+        sorted.
+    """
+
+    name = "table"
+    predicts_every_row = True
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.inputs: Sequence[Path] = [path]
+        with reading(path) as file:
+            table = Table(path, file, "STARS")
+            self._names = self._readable(table)
+            self._sn = next((pair for pair in _SN if {*pair} <= {*self._names}), None)
+            self._identifiers = self._unique(table)
+            self.wavelength = read_wavelength(path, file, "WAVELENGTH")
+            header = require(path, file, "WAVELENGTH").read_header()
+            if self._choice(header, "WAVEMED", ("vacuum", "air")) == "air":
+                self.wavelength = air_to_vacuum(self.wavelength)
+            self.frame = self._choice(header, "FRAME", ("rest", "observed"))
+            self._images = [name for name in ("FLUX", "IVAR", "MASK") if name == "FLUX" or name in file]
+            for name in self._images:
+                dims = require(path, file, name).get_dims()
+                require_shape(f"{path}[{name}]", dims, (len(table), len(self.wavelength)))
+        if self.frame == "observed" and "VRAD" not in self._names:
+            raise InputError(
+                f"{path}[STARS]",
+                expected="a column VRAD, since FRAME is observed",
+                found="none of that name",
+                remedy="Add heliocentric velocities in km/s, NaN where unknown, or bring the spectra to rest.",
+            )
+        self.columns = frozenset({*self._names} & {*STAR_COLUMNS}) | {"TARGETID", *(["SN"] if self._sn else [])}
+
+    def _readable(self, table: Table) -> tuple[str, ...]:
+        """Return the columns that go on, after checking those that the pipeline knows."""
+        if "TARGETID" not in table:
+            table.require(["SOURCE_ID"])
+        table.present(STAR_COLUMNS)
+        table.present(name for pair in _SN for name in pair)
+        if left := [name for name in table.names if name not in table.scalars]:
+            logger.info(f"{table.place}: columns with several values a row are not carried along: {', '.join(left)}")
+        return table.scalars
+
+    def _choice(self, header: fitsio.FITSHDR, key: str, choices: tuple[str, str]) -> str:
+        value = str(header.get(key, "")).strip().lower()
+        if value not in choices:
+            raise InputError(
+                f"{self.path}[WAVELENGTH]",
+                expected=f"the header key {key} = '{choices[0]}' or '{choices[1]}'",
+                found=f"'{value}'" if value else "no such key",
+                remedy=f"Write {key} into the header of WAVELENGTH.",
+            )
+        return value
+
+    def _unique(self, table: Table) -> Int64:
+        """Return the identifier of every row."""
+        column = "TARGETID" if "TARGETID" in table else "SOURCE_ID"
+        identifiers = table.read([column])[column].astype(np.int64)
+        values, count = np.unique(identifiers, return_counts=True)
+        if not len(values) or (count > 1).any():
+            twice = values[count > 1]
+            raise InputError(
+                f"{table.place}, column {column}",
+                expected="at least one row, and an identifier of its own for every row",
+                found=f"{len(twice)} that come twice or more: {', '.join(map(str, twice[:3]))}"
+                if len(twice)
+                else "no rows",
+                remedy="Leave out repeated rows, or add a column TARGETID with a number of its own for every spectrum.",
+            )
+        return identifiers
+
+    def stars(self, block: int = 100_000) -> Iterator[Stars]:
+        """Yield all rows in file order, `block` at a time, with every column of one value a row."""
+        with reading(self.path) as file:
+            table = Table(self.path, file, "STARS")
+            for rows in ranges(len(table), block):
+                yield self._canonical(table.read(self._names, rows))
+
+    def _canonical(self, data: dict[str, Array]) -> Stars:
+        columns = {name: _known(name, values) for name, values in data.items()}
+        identifier = columns["TARGETID"] if "TARGETID" in columns else columns["SOURCE_ID"]
+        rows = len(identifier)
+        columns["TARGETID"] = identifier
+        columns.setdefault("SURVEY", np.full(rows, b"table"))
+        columns.setdefault("PROGRAM", np.full(rows, b""))
+        columns.setdefault("HEALPIX", np.full(rows, STAR_COLUMNS["HEALPIX"].missing))
+        if self._sn:
+            columns["SN"] = (columns[self._sn[0]] + columns[self._sn[1]]) / 2
+        return Stars(canonical(columns))
+
+    def spectra(self, stars: Stars) -> Iterator[Spectra | Fault]:
+        """Yield the spectra of the given stars in their order; every row appears once, in a block or in a fault."""
+        negative = NegativeVariances()
+        place = self._locate(stars["TARGETID"])
+        for block in ranges(len(stars), BLOCK):
+            rows = np.arange(block.start, block.stop)
+            try:
+                with reading(self.path) as file:
+                    image = {name: read_rows(require(self.path, file, name), place[block]) for name in self._images}
+            except FileError as error:
+                yield Fault(error.fault, error.place, str(error), rows)
+                continue
+            if "IVAR" in image:
+                negative.add(f"{self.path}[IVAR]", image["IVAR"])
+            for chosen, arm in self._arms(image, stars.take(block)):
+                velocity = stars.get("VRAD")[block][chosen]
+                shift = velocity if self.frame == "observed" else np.zeros(len(velocity))
+                yield from with_good_pixels(str(self.path), Spectra(rows[chosen], {ARM: arm}, shift, velocity))
+        negative.log()
+
+    def _locate(self, identifiers: Int64) -> Int64:
+        """Return the row of each identifier in the file."""
+        order = np.argsort(self._identifiers)
+        place = order[np.searchsorted(self._identifiers, identifiers, sorter=order).clip(max=len(order) - 1)]
+        if (other := self._identifiers[place] != identifiers).any():
+            raise InputError(
+                f"{self.path}[STARS]",
+                expected="the stars that the table held before",
+                found=f"no row for {other.sum()} of them, the first {identifiers[np.argmax(other)]}",
+                remedy="The table changed: start again from the stage `sample`.",
+            )
+        return np.asarray(place)
+
+    def _arms(self, image: dict[str, Array], stars: Stars) -> Iterator[tuple[Int64, Arm]]:
+        """Yield arms with and without errors, each with the stars that it holds."""
+        flux, masked = image["FLUX"], np.zeros(image["FLUX"].shape, bool)
+        if "MASK" in image:
+            masked = image["MASK"] != 0
+        scale = _scale(flux)
+        flux = flux / scale
+        if "IVAR" in image:
+            yield np.arange(len(flux)), Arm.cleaned(self.wavelength, flux, image["IVAR"] * scale**2, masked)
+            return
+        sn = stars.get("SN").astype(np.float64)
+        with_errors = np.isfinite(sn) & (sn > 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ivar = (sn[:, None] / flux) ** 2
+        for rows, errors in ((np.flatnonzero(with_errors), ivar), (np.flatnonzero(~with_errors), None)):
+            if len(rows):
+                ours = None if errors is None else errors[rows]
+                yield rows, Arm.cleaned(self.wavelength, flux[rows], ours, masked[rows])
+
+
+def _scale(flux: Array) -> Float64:
+    """Return the power of two next to each star's mean flux (geometric, of absolute values), shape (star, 1).
+
+    Dividing by a power of two loses no digit.
+    """
+    size = np.abs(flux)
+    used = np.isfinite(size) & (size > 0)
+    exponent = np.log2(size, out=np.zeros(flux.shape), where=used)
+    mean = exponent.sum(axis=1, keepdims=True) / np.maximum(used.sum(axis=1, keepdims=True), 1)
+    return np.asarray(np.exp2(np.round(mean)))
+
+
+def _known(name: str, values: Array) -> Array:
+    """Return a column with NaN for the fillers of floats, and for magnitudes no star has."""
+    if name not in STAR_COLUMNS or np.dtype(STAR_COLUMNS[name].dtype).kind != "f":
+        return values
+    values = values.astype(np.float64)
+    missing = np.isin(values, _FILLERS)
+    if STAR_COLUMNS[name].unit == "mag":
+        missing |= values < -99
+    return np.where(missing, np.nan, values)

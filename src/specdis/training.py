@@ -1,0 +1,349 @@
+"""Training an ensemble of networks, folds and seeds, in one compiled program (section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal, NamedTuple, Protocol
+
+import equinox as eqx
+import numpy as np
+import optax
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from specdis import streams
+from specdis.accelerator import jax, jnp
+from specdis.arrays import Array, Bool, Float32, Float64, Int, Int64
+from specdis.errors import InputError
+from specdis.network.likelihood import chi2, robust
+from specdis.network.mlp import MLP, NetworkSettings
+from specdis.settings import Settings
+
+_TILE = 4096
+
+
+class TrainingSettings(Settings):
+    """Section [training]: section 3.2 of the paper, and what the paper leaves open."""
+
+    loss: Literal["chi2", "robust"] = "chi2"
+    """Chi-square in parallax (Eq. 4), or its robust version for parallaxes of very high S/N."""
+    huber: PositiveFloat = 5.0
+    """Residual, in sigma, beyond which the robust loss grows linearly."""
+    intrinsic_scatter: NonNegativeFloat = 0.0
+    """Scatter of the label at given spectrum, as a fraction of it, that the robust loss adds to the parallax error."""
+    learning_rate: PositiveFloat = 1e-3
+    """Peak learning rate of Adam; it falls to zero as a cosine over the epochs."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Decoupled weight decay."""
+    batch: PositiveInt = 1024
+    """Stars in a batch."""
+    epochs: PositiveInt = 100
+    """Epochs at most."""
+    patience: PositiveInt = 20
+    """Epochs without a better loss on the inner stars after which a network stops."""
+    inner_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Fraction of the training stars kept for early stopping."""
+    n_seeds: PositiveInt = 4
+    """Networks trained from different random seeds."""
+
+
+class TrainingStars(NamedTuple):
+    """What the networks learn from, one row per star that may be trained on.
+
+    Parameters
+    ----------
+    inputs
+        Scaled coefficients, float32, shape (star, component).
+    factor
+        10^(2 - m/5) with m the extinction-corrected G magnitude, shape (star,): model parallax = label x factor.
+    parallax, error
+        Zero-point corrected parallax and its error in mas, shape (star,).
+    fold
+        Fold that holds the star out, shape (star,); -1 where none does.
+    identifier
+        Identity of the star, shape (star,): its copies stay on one side of every split.
+    """
+
+    inputs: Float32
+    factor: Float64
+    parallax: Float64
+    error: Float64
+    fold: Int
+    identifier: Int64
+
+
+class Ensemble(NamedTuple):
+    """Trained networks, stacked.
+
+    Parameters
+    ----------
+    networks
+        A network whose weights have a leading axis of length fold x seed.
+    typical
+        The label in units of which the networks answer.
+    n_folds, n_seeds
+        Sizes of the two axes.
+    """
+
+    networks: MLP
+    typical: float
+    n_folds: int
+    n_seeds: int
+
+    def labels(self, inputs: jax.Array) -> jax.Array:
+        """Return the label of every network, shape (fold, seed, star), of scaled coefficients (star, component)."""
+        labels: jax.Array = jax.vmap(MLP.__call__, in_axes=(0, None))(self.networks, inputs)
+        return self.typical * labels.reshape(self.n_folds, self.n_seeds, -1)
+
+    def held_out_labels(self, inputs: jax.Array, fold: jax.Array) -> jax.Array:
+        """Return labels by networks that never saw the star, shape (seed, star).
+
+        A star of fold f is predicted by the networks of fold f; a star of fold -1 by the mean over folds.
+        """
+        labels = self.labels(inputs)
+        own = jnp.take_along_axis(labels, jnp.maximum(fold, 0)[None, None, :], axis=0)[0]
+        return jnp.where(fold >= 0, own, labels.mean(0))
+
+
+class TrainingState(NamedTuple):
+    """Everything that an interrupted training needs to go on as if nothing had happened; all leaves are arrays.
+
+    Parameters
+    ----------
+    networks, optimiser
+        As they are after `epoch` epochs; arrays have a leading axis of length fold x seed.
+    best, best_loss, best_epoch
+        Each network as it was when its loss on its inner stars was lowest.
+    epoch
+        Epochs done.
+    history
+        Mean loss per training and per inner star, shape (epoch, network, 2), NaN where not reached.
+    """
+
+    networks: MLP
+    optimiser: optax.OptState
+    best: MLP
+    best_loss: Float64
+    best_epoch: Int64
+    epoch: Int64
+    history: Float64
+
+
+class Checkpoint(Protocol):
+    """Where an unfinished training is kept."""
+
+    def load(self, state: TrainingState) -> TrainingState:
+        """Return the state saved last, or `state` when there is none."""
+        ...
+
+    def save(self, state: TrainingState) -> None:
+        """Keep the state; it may decide that it is too early for that."""
+        ...
+
+
+class _Data(NamedTuple):
+    """The training stars on the device; the factor includes the typical label."""
+
+    inputs: jax.Array
+    factor: jax.Array
+    parallax: jax.Array
+    error: jax.Array
+
+
+def train(
+    stars: TrainingStars,
+    network: NetworkSettings,
+    settings: TrainingSettings,
+    seed: int,
+    checkpoint: Checkpoint | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Ensemble, Float64]:
+    """Train one network per fold and seed on the stars outside the fold (Eqs 3-5).
+
+    All networks take each step together, and an epoch is one compiled program. A network is kept as it was when the
+    loss on its inner stars, a hashed part of its own training stars, was lowest.
+
+    Parameters
+    ----------
+    stars
+        Stars that may be trained on.
+    network, settings
+        Sections [network] and [training].
+    seed
+        Random seed of the run.
+    checkpoint
+        Where to find and keep the state of an unfinished training.
+    progress
+        Called with the number of epochs done.
+
+    Returns
+    -------
+    ensemble : Ensemble
+    history : ndarray, shape (epoch, fold x seed, 2)
+        Mean loss per star on the training and on the inner stars.
+
+    Raises
+    ------
+    InputError
+        When a fold leaves too few stars to train on.
+    """
+    n_folds = int(stars.fold.max(initial=0)) + 1
+    training, inner = _split(stars, n_folds, settings, seed)
+    typical = _typical_label(stars)
+    columns = (stars.inputs, typical * stars.factor, stars.parallax, stars.error)
+    data = _Data(*(jnp.asarray(column, jnp.float32) for column in columns))
+    batch = min(settings.batch, int(training.sum(1).min()))
+    steps = int(training.sum(1).min()) // batch
+    schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.epochs * steps)
+    optimiser = optax.adamw(schedule, weight_decay=settings.weight_decay)
+    run_epoch = _epoch_program(optimiser, settings, steps, batch)
+    inner_loss = _loss_program(settings)
+    state = _start(stars.inputs.shape[1], network, settings, optimiser, n_folds, seed)
+    if checkpoint is not None:
+        state = checkpoint.load(state)
+    key = jax.random.key(streams.stream(seed, "batches") >> 1)
+    chosen, index = jnp.asarray(training), _padded_index(inner)
+    while state.epoch < settings.epochs and (state.epoch - state.best_epoch < settings.patience).any():
+        networks, moments, loss = run_epoch(
+            state.networks, state.optimiser, data, chosen, jax.random.fold_in(key, int(state.epoch))
+        )
+        inner_now = np.asarray(inner_loss(networks, data, *index))
+        state = _after_epoch(state, networks, moments, np.asarray(loss), inner_now, settings.patience)
+        if progress is not None:
+            progress(int(state.epoch))
+        if checkpoint is not None:
+            checkpoint.save(state)
+    ensemble = Ensemble(state.best, typical, n_folds, settings.n_seeds)
+    return ensemble, state.history[: int(state.epoch)]
+
+
+def _split(stars: TrainingStars, n_folds: int, settings: TrainingSettings, seed: int) -> tuple[Bool, Bool]:
+    """Return who trains and who stops each network, both of shape (fold x seed, star)."""
+    outside = stars.fold[None, :] != np.arange(n_folds)[:, None]
+    fractions = [
+        streams.uniform(streams.stream(seed, f"inner {number}"), stars.identifier) for number in range(settings.n_seeds)
+    ]
+    kept_back = np.stack(fractions) < settings.inner_fraction
+    training = (outside[:, None] & ~kept_back[None]).reshape(-1, len(stars.fold))
+    inner = (outside[:, None] & kept_back[None]).reshape(-1, len(stars.fold))
+    if min(training.sum(1).min(), inner.sum(1).min()) < 1:
+        raise InputError(
+            "sample",
+            expected="stars to train on, and inner stars to stop by, outside every fold",
+            found=f"{len(stars.fold)} stars in {n_folds} folds",
+            remedy="Select more stars, use fewer folds or raise training.inner_fraction.",
+        )
+    return training, inner
+
+
+def _typical_label(stars: TrainingStars) -> float:
+    """Return the one label that fits all parallaxes best: the unit in which networks answer."""
+    weight = stars.factor / stars.error**2
+    return float(abs((weight * stars.parallax).sum() / (weight * stars.factor).sum()))
+
+
+def _start(
+    n_inputs: int,
+    network: NetworkSettings,
+    settings: TrainingSettings,
+    optimiser: optax.GradientTransformation,
+    n_folds: int,
+    seed: int,
+) -> TrainingState:
+    """Return untrained networks: a seed starts from the same weights in every fold."""
+    seeds = [jax.random.key(streams.stream(seed, f"weights {number}") >> 1) for number in range(settings.n_seeds)]
+    networks = eqx.filter_vmap(lambda key: MLP.initial(n_inputs, network, key))(jnp.stack(seeds * n_folds))
+    n_networks = n_folds * settings.n_seeds
+    return TrainingState(
+        networks,
+        optimiser.init(networks),
+        networks,
+        np.full(n_networks, np.inf),
+        np.zeros(n_networks, np.int64),
+        np.zeros((), np.int64),
+        np.full((settings.epochs, n_networks, 2), np.nan),
+    )
+
+
+def _star_loss(network: MLP, data: _Data, settings: TrainingSettings) -> jax.Array:
+    """Return the loss of each star under one network."""
+    model = network(data.inputs) * data.factor
+    if settings.loss == "chi2":
+        return chi2(model, data.parallax, data.error)
+    return robust(model, data.parallax, data.error, settings.huber, settings.intrinsic_scatter)
+
+
+def _epoch_program(
+    optimiser: optax.GradientTransformation, settings: TrainingSettings, steps: int, batch: int
+) -> Callable[..., tuple[MLP, optax.OptState, jax.Array]]:
+    """Compile one epoch: every network goes once, in an order of its own, through its own training stars."""
+
+    def order(training: jax.Array, key: jax.Array) -> jax.Array:
+        place = jnp.where(training, jax.random.uniform(key, training.shape, jnp.float32), 2)
+        return jnp.argsort(place)[: steps * batch].reshape(steps, batch)
+
+    def batch_loss(network: MLP, stars: _Data) -> jax.Array:
+        return _star_loss(network, stars, settings).mean()
+
+    def step(
+        carry: tuple[MLP, optax.OptState], rows: jax.Array, data: _Data
+    ) -> tuple[tuple[MLP, optax.OptState], jax.Array]:
+        networks, moments = carry
+        stars = jax.tree.map(lambda column: column[rows], data)
+        loss, gradient = jax.vmap(jax.value_and_grad(batch_loss))(networks, stars)
+        updates, moments = optimiser.update(gradient, moments, networks)
+        return (optax.apply_updates(networks, updates), moments), loss
+
+    @jax.jit
+    def epoch(
+        networks: MLP, moments: optax.OptState, data: _Data, training: jax.Array, key: jax.Array
+    ) -> tuple[MLP, optax.OptState, jax.Array]:
+        rows = jax.vmap(order, out_axes=1)(training, jax.random.split(key, len(training)))
+        (networks, moments), loss = jax.lax.scan(lambda c, r: step(c, r, data), (networks, moments), rows)
+        return networks, moments, loss.mean(0)
+
+    return epoch
+
+
+def _padded_index(chosen: Bool) -> tuple[jax.Array, jax.Array]:
+    """Return the rows that each network's mask chooses, in tiles, and their weight: 0 for what fills the last tile."""
+    most = -(-int(chosen.sum(1).max()) // _TILE) * _TILE
+    rows = np.argsort(~chosen, axis=1, kind="stable")[:, :most]
+    rows = np.pad(rows, ((0, 0), (0, most - rows.shape[1])))
+    weight = np.arange(most) < chosen.sum(1, keepdims=True)
+    shape = (len(chosen), -1, _TILE)
+    return jnp.asarray(rows.reshape(shape), jnp.int32), jnp.asarray(weight.reshape(shape))
+
+
+def _loss_program(settings: TrainingSettings) -> Callable[..., jax.Array]:
+    """Compile the mean loss per star of each network over stars of its own, tile by tile."""
+
+    def one(network: MLP, data: _Data, rows: jax.Array, weight: jax.Array) -> jax.Array:
+        def tile(total: jax.Array, part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+            loss = _star_loss(network, jax.tree.map(lambda column: column[part[0]], data), settings)
+            return total + jnp.where(part[1], loss, 0).sum(dtype=jnp.float64), None
+
+        total, _ = jax.lax.scan(tile, jnp.zeros((), jnp.float64), (rows, weight))
+        return total / weight.sum()
+
+    return jax.jit(jax.vmap(one, in_axes=(0, None, 0, 0)))
+
+
+def _after_epoch(
+    state: TrainingState, networks: MLP, moments: optax.OptState, loss: Array, inner: Array, patience: int
+) -> TrainingState:
+    """Keep what improved; a network that ran out of patience keeps its best for good."""
+    better = (inner < state.best_loss) & (state.epoch - state.best_epoch < patience)
+
+    def keep(new: jax.Array, old: jax.Array) -> jax.Array:
+        return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+    state.history[int(state.epoch)] = np.stack([loss, inner], axis=1)
+    return TrainingState(
+        networks,
+        moments,
+        jax.tree.map(keep, networks, state.best),
+        np.where(better, inner, state.best_loss),
+        np.where(better, state.epoch + 1, state.best_epoch),
+        state.epoch + 1,
+        state.history,
+    )

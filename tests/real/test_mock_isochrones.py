@@ -1,0 +1,84 @@
+"""The mock's stars beside isochrones and stars that nobody simulated here: BaSTI-IAC and Hipparcos with Gaia DR3."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from specdis.mock.stars import SUN_M_BOL, bolometric_correction, colours, isochrones, surface_gravity
+
+REAL = Path(os.environ.get("SPECDIS_REAL_DATA", Path(__file__).parents[3] / "shared" / "real"))
+BASTI = REAL / "isochrones" / "3000z132y264p00o0d0e0.isc_gaia-dr3-new"
+HIPPARCOS = REAL / "hipparcos.parquet"
+
+
+@pytest.fixture(scope="module")
+def basti() -> dict[str, np.ndarray]:
+    """[M/H] = -0.08, 3 Gyr, up to the tip of the giant branch."""
+    if not BASTI.is_file():
+        pytest.skip(f"{BASTI} is not there: set SPECDIS_REAL_DATA")
+    names = ("mass", "mass_now", "log_l", "log_teff", "g", "bp", "rp", "g_rvs")
+    table = dict(zip(names, np.loadtxt(BASTI).T, strict=True))
+    tip = np.argmax(table["log_l"])
+    return {name: values[: tip + 1] for name, values in table.items()} | {"teff": 10.0 ** table["log_teff"][: tip + 1]}
+
+
+def _ours(first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return log L and Teff of the mock's isochrone of the same age and metallicity between two phases."""
+    tracks = isochrones()
+    node = np.linspace(tracks.first_node[first], tracks.first_node[last] - 1, 400)
+    log_luminosity, teff, _, _ = tracks.at(np.full(400, -0.08), np.full(400, 3.0), node)
+    return log_luminosity, teff
+
+
+def test_bolometric_corrections_and_colours_are_those_of_the_models(basti: dict[str, np.ndarray]) -> None:
+    cool = basti["teff"] < 8000
+    expected = SUN_M_BOL - 2.5 * basti["log_l"] - basti["g"]
+    residual = bolometric_correction(basti["teff"]) - expected
+    # one relation for all gravities: 0.06 mag at most among F to K stars, 0.25 mag among M stars
+    warm = cool & (basti["teff"] > 4200)
+    assert np.abs(residual[warm]).max() < 0.06
+    assert np.abs(residual[cool & (basti["teff"] > 3400)]).max() < 0.25
+    bp_rp, g_rp = colours(basti["teff"])
+    assert np.abs(bp_rp - basti["bp"] + basti["rp"])[warm].max() < 0.06
+    assert np.abs(g_rp - basti["g"] + basti["rp"])[warm].max() < 0.06
+
+
+def test_the_main_sequence_lies_on_that_of_the_models(basti: dict[str, np.ndarray]) -> None:
+    log_luminosity, teff = _ours(0, 1)
+    below = slice(0, np.argmax(teff))  # the turn-off
+    dwarfs = (basti["mass"] > 0.5) & (basti["mass"] < 1.10)
+    ours = np.interp(basti["teff"][dwarfs], teff[below], log_luminosity[below])
+    # analytic tracks against computed ones: 0.1 in log L is 0.25 mag
+    assert np.abs(ours - basti["log_l"][dwarfs]).max() < 0.10
+
+
+def test_the_giant_branch_lies_on_that_of_the_models(basti: dict[str, np.ndarray]) -> None:
+    log_luminosity, teff = _ours(2, 3)
+    giants = (basti["log_l"] > 1.0) & (basti["log_l"] < 3.2) & (basti["teff"] < 5300)
+    assert np.abs(np.interp(basti["log_l"][giants], log_luminosity, teff) - basti["teff"][giants]).max() < 130.0
+
+
+def test_gravities_are_those_of_the_models(basti: dict[str, np.ndarray]) -> None:
+    ours = surface_gravity(basti["mass_now"], basti["log_l"], basti["teff"])
+    radius = np.sqrt(10 ** basti["log_l"]) * (5772.0 / basti["teff"]) ** 2
+    np.testing.assert_allclose(ours, 4.438 + np.log10(basti["mass_now"] / radius**2), atol=1e-6)
+
+
+def test_the_red_clump_is_as_bright_as_that_of_hipparcos() -> None:
+    if not HIPPARCOS.is_file():
+        pytest.skip(f"{HIPPARCOS} is not there: set SPECDIS_REAL_DATA")
+    table = pq.read_table(HIPPARCOS, columns=["plx_dr3", "g", "bp", "rp"])
+    parallax, g, bp, rp = (table[name].to_numpy() for name in ("plx_dr3", "g", "bp", "rp"))
+    near = (parallax > 5.0) & (bp - rp > 1.05) & (bp - rp < 1.4)
+    magnitude = g[near] + 5.0 * np.log10(parallax[near] / 100.0)
+    clump = magnitude[(magnitude > -0.3) & (magnitude < 1.2)]
+    assert len(clump) > 150
+    log_luminosity, teff = _ours(3, 4)
+    ours = np.median(SUN_M_BOL - 2.5 * log_luminosity - bolometric_correction(teff))
+    # giants of the branch and of other ages lie around it
+    assert ours == pytest.approx(np.median(clump), abs=0.15)

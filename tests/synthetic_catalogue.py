@@ -1,0 +1,62 @@
+"""A small catalogue and its truth, for tests of what comes after the catalogue: columns, no files."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from specdis.arrays import Array
+from specdis.flags import Flag
+
+Columns = dict[str, Array]
+
+
+def catalogue(stars: int = 600, seed: int = 1) -> tuple[Columns, Columns]:
+    """Dwarfs and giants with Gaia-like parallaxes, and predictions that scatter more at low S/N.
+
+    A tenth of the dwarfs are binaries of two equal stars, one star in fifty has no prediction, and one in twenty a
+    draw without a finite distance.
+    """
+    random = np.random.default_rng(seed)
+    giant = random.random(stars) < 0.3
+    binary = ~giant & (random.random(stars) < 0.1)
+    magnitude = np.where(giant, random.normal(0.5, 1.2, stars), random.normal(5.5, 1.3, stars))
+    colour = np.where(giant, 1.25 - 0.1 * magnitude, 0.2 + 0.13 * magnitude) + random.normal(0, 0.04, stars)
+    snr = 10 ** random.normal(1.4, 0.4, stars)
+    distance = 10 ** np.where(giant, random.normal(0.9, 0.45, stars), random.normal(-0.1, 0.3, stars))
+    parallax_error = 0.02 * (1 + distance / 4)
+    parallax = 1 / distance - 0.03 + parallax_error * random.normal(size=stars)
+    corrected = parallax + 0.03
+    shift = np.where(binary, 0.75, 0.0)
+    sigma = 0.15 + 2.5 / snr + np.where(giant, 0.15, 0)
+    predicted = magnitude + shift + sigma * random.normal(size=stars)
+    apparent = magnitude + 5 * np.log10(distance) + 10
+    nothing = random.random(stars) < 0.02
+    unbounded = giant & ~nothing & (random.random(stars) < 0.15)
+    predicted[nothing] = np.nan
+    dist = 10 ** ((apparent - predicted) / 5 - 2)
+    quoted = dist * (10 ** (sigma / 5) - 1)
+    columns = {
+        "TARGETID": random.permutation(stars).astype(np.int64) - 50,
+        "SURVEY": np.full(stars, b"main", dtype="S7"),
+        "PROGRAM": np.where(random.random(stars) < 0.5, b"bright", b"backup").astype("S6"),
+        "HEALPIX": random.integers(0, 20, stars),
+        "FLAGS": (Flag.LABEL_NOT_POSITIVE * nothing + Flag.DRAW_NOT_POSITIVE * unbounded).astype(np.int32),
+        "SELECTED": np.ones(stars, dtype=bool),
+        "HELD_OUT": random.random(stars) < 0.7,
+        "SN": snr.astype(np.float32),
+        "LOGG": np.where(giant, 2.0 + 0.3 * magnitude, 4.4).astype(np.float32),
+        "PARALLAX": parallax,
+        "PARALLAX_ERR": parallax_error.astype(np.float32),
+        "PARALLAX_ZPC": np.full(stars, -0.03),
+        "M_G_NN": predicted,
+        "M_G_GEO": apparent + 5 * np.log10(np.where(corrected > 0, corrected, np.nan)) - 10,
+        "DIST": dist,
+        "DISTERR": np.where(unbounded, np.nan, quoted).astype(np.float32),
+        "DIST_16": dist * 10 ** (-sigma / 5),
+        "DIST_84": np.where(unbounded, np.inf, dist * 10 ** (sigma / 5)),
+        "PHOT_BP_MEAN_MAG": (apparent + 0.4 * colour).astype(np.float32),
+        "PHOT_RP_MEAN_MAG": (apparent - 0.6 * colour).astype(np.float32),
+    }
+    order = random.permutation(stars)
+    truth = {name: columns[name][order] for name in ("TARGETID", "SURVEY", "PROGRAM", "HEALPIX")}
+    return columns, truth | {"DIST_TRUE": distance[order]}

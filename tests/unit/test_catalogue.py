@@ -1,0 +1,684 @@
+"""The catalogue: joined by identifier, written twice alike, read back with units, verified against planted faults."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+import fitsio
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy import units
+from astropy.io import fits
+from astropy.io.votable import parse_single_table, ucd
+from astropy.table import Table
+
+from specdis.arrays import Array
+from specdis.catalogue import (
+    COLUMNS,
+    DISTANCES_COLUMNS,
+    SAMPLE_COLUMNS,
+    build,
+    read_catalogue,
+    verify,
+    write,
+    write_file,
+)
+from specdis.catalogue.header import cards
+from specdis.catalogue.parquet import write_parquet
+from specdis.catalogue.rules import RULES
+from specdis.errors import InputError
+from specdis.flags import DESCRIPTIONS, Flag
+from specdis.storage import Provenance
+from specdis.surveys.base import IDENTIFIER, STAR_COLUMNS
+
+STARS = 40
+PROVENANCE = Provenance(kind="catalogue", key="0123456789abcdef", seed=7)
+HEADER = {"EBVSCALE": (0.86, "EBV over the survey's E(B-V)")}
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "catalogue.md"
+
+UNBOUND, NO_LABEL, NO_G, NO_EBV, NO_ZERO_POINT, NO_SPECTRUM, CUT, NEGATIVE, NO_GAIA, NO_ERRORS = range(10)
+"""Rows of the made-up stars that lack something; the others lack nothing."""
+
+
+def made_up_sample() -> dict[str, Array]:
+    """Return stars of G = 14 to 18 with M_G = 4.5; the special rows as named above."""
+    random = np.random.default_rng(1)
+    columns = {name: np.full(STARS, column.missing, dtype=column.dtype) for name, column in STAR_COLUMNS.items()}
+    floats = [name for name, column in STAR_COLUMNS.items() if column.dtype[0] == "f"]
+    columns |= {name: random.uniform(0.5, 5.0, STARS).astype(STAR_COLUMNS[name].dtype) for name in floats}
+    columns["TARGETID"] = np.arange(STARS)[::-1] - 5
+    columns["SOURCE_ID"] = 2**60 + np.arange(STARS) * 2**47
+    columns["HEALPIX"] = columns["SOURCE_ID"] >> 47
+    columns["SURVEY"] = np.where(np.arange(STARS) % 2, b"main", b"special")
+    columns["PROGRAM"] = np.where(np.arange(STARS) % 3, b"bright", b"dark")
+    columns["ASTROMETRIC_PARAMS_SOLVED"] = np.full(STARS, 31, dtype="i2")
+    columns["PHOT_G_MEAN_MAG"] = random.uniform(14, 18, STARS).astype("f4")
+    columns["EBV"][NO_EBV] = np.nan
+    columns["PHOT_G_MEAN_MAG"][NO_G] = np.nan
+    columns["SOURCE_ID"][NO_GAIA] = 0
+    columns["ASTROMETRIC_PARAMS_SOLVED"][NO_GAIA] = 0
+    columns["PARALLAX"][NEGATIVE] = -0.3
+    a_g = np.where(np.isnan(columns["EBV"]), 0.0, 2.6 * 0.86 * columns["EBV"])
+    zero_point = np.where(np.arange(STARS) == NO_ZERO_POINT, np.nan, -0.04)
+    row = np.arange(STARS)
+    return columns | {
+        "EBV_SCALED": (0.86 * columns["EBV"]).astype("f4"),
+        "A_G": a_g.astype("f4"),
+        "A_G_SOURCE": np.where(row == NO_EBV, 3, np.where(row == CUT, 2, 0)).astype("u1"),
+        "PARALLAX_ZPC": zero_point,
+        "PARALLAX_CORRECTED": columns["PARALLAX"] - np.nan_to_num(zero_point),
+        "PARALLAX_ERROR_USED": 1.1 * columns["PARALLAX_ERROR"].astype("f8"),
+        "G_0": columns["PHOT_G_MEAN_MAG"] - a_g,
+        "SELECTED": row != CUT,
+        "HELD_OUT": row % 4 == 0,
+    }
+
+
+def made_up_distances(sample: dict[str, Array]) -> dict[str, Array]:
+    """Return predictions of M_G = 4.5 with an error of 0.2 mag for the stars of a sample."""
+    row = np.arange(STARS)
+    magnitude = np.where((row == NO_LABEL) | (row == NO_SPECTRUM), np.nan, 4.5)
+    distance = 10 ** ((sample["G_0"] - magnitude) / 5 - 2)
+    no_draws = (row == NO_ERRORS) | (row == NO_SPECTRUM)
+    unbound = np.where(no_draws, np.nan, np.where((row == UNBOUND) | (row == NO_LABEL), 0.25, 0.0))
+    error = np.where(no_draws | (unbound > 0), np.nan, 0.2)
+    flags = np.zeros(STARS, dtype="i4")
+    flags[NO_LABEL] = Flag.LABEL_NOT_POSITIVE
+    flags[unbound > 0] |= Flag.DRAW_NOT_POSITIVE
+    flags[no_draws] |= Flag.NO_ERROR_SPECTRUM
+    flags[NO_SPECTRUM] |= Flag.NO_SPECTRUM
+    quantiles = {f"DIST_{q}": np.where(no_draws, np.nan, f * distance) for q, f in ((16, 0.9), (50, 1.0), (84, 1.1))}
+    quantiles["DIST_84"][UNBOUND] = np.inf
+    return {name: sample[name] for name in (*IDENTIFIER, "SOURCE_ID")} | {
+        "LABEL": 10 ** (magnitude / 5),
+        "M_G_NN": magnitude,
+        "M_G_NN_ERR": error.astype("f4"),
+        "M_G_NN_ERR_NOISE": (0.8 * error).astype("f4"),
+        "M_G_NN_ERR_TRAINING": np.where(np.isnan(magnitude), np.nan, 0.6 * 0.2).astype("f4"),
+        "DIST": distance,
+        "DISTERR": (0.1 * distance * error / 0.2).astype("f4"),
+        **quantiles,
+        "DISTMOD": 5 * np.log10(distance) + 10,
+        "DISTMOD_ERR": np.where(np.isnan(distance), np.nan, error).astype("f4"),
+        "FRACTION_UNBOUND": unbound.astype("f4"),
+        "CHI2_RECONSTRUCTION": np.where(no_draws, np.nan, 1.0).astype("f4"),
+        "FRACTION_BAD": np.where(row == NO_SPECTRUM, np.nan, 0.02).astype("f4"),
+        "FLAGS": flags,
+    }
+
+
+@pytest.fixture(scope="module")
+def sample() -> dict[str, Array]:
+    return made_up_sample()
+
+
+@pytest.fixture(scope="module")
+def columns(sample: dict[str, Array]) -> dict[str, Array]:
+    return build(sample, made_up_distances(sample))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, columns: dict[str, Array]) -> Path:
+    """Return a run directory that holds a good catalogue."""
+    directory = tmp_path_factory.mktemp("run")
+    write(directory / "catalogue", columns, PROVENANCE, HEADER)
+    return directory
+
+
+@pytest.fixture(scope="module", params=["specdis.fits", "specdis.parquet"])
+def file(request: pytest.FixtureRequest, run: Path) -> Path:
+    return run / "catalogue" / str(request.param)
+
+
+# The column table
+
+
+def test_columns_begin_with_table_1_of_the_paper() -> None:
+    paper = (
+        "TARGETID SOURCE_ID RA DEC PMRA PMRA_ERR PMDEC PMDEC_ERR VRAD DIST DISTERR M_G_NN M_G_GEO PARALLAX PARALLAX_ERR"
+        " PARALLAX_ZPC EBV A_G RUWE APS NEUIA P_COLOUR ECL_LAT BINARY_FLAG BINARY_POSSIBILITY"
+    )
+    assert list(COLUMNS)[:25] == paper.split()
+
+
+@pytest.mark.parametrize("column", COLUMNS.values(), ids=str)
+def test_column_has_valid_unit_ucd_and_description(column) -> None:
+    ucd.parse_ucd(column.ucd, check_controlled_vocabulary=True)
+    units.Unit(column.unit, format="fits")  # raises for what FITS does not know
+    assert column.description
+    assert column.description.isascii()
+    assert "  " not in column.description
+    assert (column.null is not None) <= (column.dtype[0] == "i")
+
+
+def test_sources_name_columns_of_the_sample_with_its_types() -> None:
+    for column in COLUMNS.values():
+        name = column.source.removeprefix("sample.")
+        if column.source.startswith("sample.") and name in STAR_COLUMNS:
+            assert column.dtype == STAR_COLUMNS[name].dtype, name
+
+
+def documented_columns() -> list[str]:
+    """Return the rows of the table in docs/catalogue.md."""
+
+    def kind(column) -> str:
+        return f"char({column.dtype[1:]})" if column.dtype[0] == "S" else np.dtype(column.dtype).name
+
+    def missing(column) -> str:
+        value = "" if column.null is None else f" ({column.null})"
+        return f"{column.missing}{value}" if column.missing else ""
+
+    return [
+        "| " + " | ".join((c.name, kind(c), c.unit, c.ucd, c.description, missing(c), c.range)) + " |"
+        for c in COLUMNS.values()
+    ]
+
+
+def test_documentation_lists_columns_and_flags() -> None:
+    lines = [*DOCUMENTATION.read_text(encoding="utf-8").splitlines(), ""]
+    flags = [f"| {f.bit_length() - 1} | {f.value} | {f.name} | {text} |" for f, text in DESCRIPTIONS.items()]
+    for expected in (documented_columns(), flags):
+        first = lines.index(expected[0])
+        assert lines[first : first + len(expected)] == expected
+        assert lines[first + len(expected)] == ""
+
+
+# build
+
+
+def test_build_gives_every_column_in_order_and_type(columns: dict[str, Array]) -> None:
+    assert list(columns) == list(COLUMNS)
+    assert {name: values.dtype.str[1:].replace("b1", "?") for name, values in columns.items()} == {
+        name: column.dtype for name, column in COLUMNS.items()
+    }
+    assert {len(values) for values in columns.values()} == {STARS}
+
+
+def test_build_computes_geometric_magnitude_from_corrected_parallax(
+    sample: dict[str, Array], columns: dict[str, Array]
+) -> None:
+    row = STARS - 1
+    parallax = sample["PARALLAX"][row] + 0.04  # PARALLAX - PARALLAX_ZPC
+    magnitude = sample["PHOT_G_MEAN_MAG"][row] - sample["A_G"][row] + 5 * np.log10(parallax / 100)
+    # A_G is stored in single precision: 1e-6 mag.
+    np.testing.assert_allclose(columns["M_G_GEO"][row], magnitude, atol=1e-5)
+    error = 5 / np.log(10) * 1.1 * sample["PARALLAX_ERROR"][row] / parallax
+    np.testing.assert_allclose(columns["M_G_GEO_ERR"][row], error, rtol=1e-6)
+    assert np.isnan(columns["M_G_GEO"][NEGATIVE])
+
+
+def test_build_combines_flags(columns: dict[str, Array]) -> None:
+    expected = {
+        UNBOUND: Flag.DRAW_NOT_POSITIVE,
+        NO_LABEL: Flag.LABEL_NOT_POSITIVE | Flag.DRAW_NOT_POSITIVE,
+        NO_G: Flag.NO_MAGNITUDE,
+        NO_EBV: Flag.NO_EBV,
+        NO_ZERO_POINT: Flag.NO_ZERO_POINT,
+        NO_SPECTRUM: Flag.NO_SPECTRUM | Flag.NO_ERROR_SPECTRUM,
+        CUT: Flag.OUTSIDE_CUTS | Flag.A_G_FALLBACK,
+        NO_ERRORS: Flag.NO_ERROR_SPECTRUM,
+    }
+    assert {row: Flag(int(flags)) for row, flags in enumerate(columns["FLAGS"]) if flags} == expected
+
+
+def test_build_leaves_binary_columns_null(columns: dict[str, Array]) -> None:
+    assert set(columns["BINARY_FLAG"]) == {-1}
+    assert np.isnan(columns["BINARY_POSSIBILITY"]).all()
+
+
+def test_build_joins_by_identifier(sample: dict[str, Array], columns: dict[str, Array]) -> None:
+    order = np.random.default_rng(2).permutation(STARS)
+    shuffled = {name: values[order] for name, values in made_up_distances(sample).items()}
+    again = build(sample, shuffled)
+    for name in COLUMNS:
+        np.testing.assert_array_equal(again[name], columns[name], err_msg=name)
+
+
+def test_build_joins_by_all_four_names_of_the_identifier(sample: dict[str, Array]) -> None:
+    row = np.arange(STARS)
+    names = {"SURVEY": np.where(row % 2, b"main", b"sv1"), "PROGRAM": np.where(row // 2 % 2, b"bright", b"dark")}
+    sample = sample | names | {"HEALPIX": row // 4 % 5, "TARGETID": row // 20}
+    order = np.random.default_rng(3).permutation(STARS)
+    shuffled = {name: values[order] for name, values in made_up_distances(sample).items()}
+    np.testing.assert_array_equal(build(sample, shuffled)["DIST"], made_up_distances(sample)["DIST"])
+
+
+def test_build_shares_columns_that_need_no_change(sample: dict[str, Array], columns: dict[str, Array]) -> None:
+    assert columns["RA"] is sample["RA"]
+
+
+@pytest.mark.parametrize("name", [*SAMPLE_COLUMNS])
+def test_build_names_a_missing_column_of_the_sample(sample: dict[str, Array], name: str) -> None:
+    less = {key: values for key, values in sample.items() if key != name}
+    with pytest.raises(InputError, match=rf"sample: expected columns {name}, found"):
+        build(less, made_up_distances(sample))
+
+
+@pytest.mark.parametrize("name", [*DISTANCES_COLUMNS])
+def test_build_names_a_missing_column_of_the_predictions(sample: dict[str, Array], name: str) -> None:
+    distances = made_up_distances(sample)
+    del distances[name]
+    with pytest.raises(InputError, match=rf"predictions: expected columns {name}, found"):
+        build(sample, distances)
+
+
+def test_build_refuses_stars_without_prediction(sample: dict[str, Array]) -> None:
+    distances = {name: values[1:] for name, values in made_up_distances(sample).items()}
+    with pytest.raises(InputError, match=r"the predictions: .* 1 absent, first TARGETID 34, SURVEY special"):
+        build(sample, distances)
+
+
+def test_build_refuses_predictions_without_star(sample: dict[str, Array]) -> None:
+    fewer = {name: values[:-2] for name, values in sample.items()}
+    with pytest.raises(InputError, match=r"the sample: .* 2 absent, first TARGETID -4"):
+        build(fewer, made_up_distances(sample))
+
+
+def test_build_refuses_repeated_identifiers(sample: dict[str, Array]) -> None:
+    twice = np.r_[np.arange(STARS), 3]
+    distances = {name: values[twice] for name, values in made_up_distances(sample).items()}
+    with pytest.raises(InputError, match=r"the predictions: .* 2 rows that share theirs, first TARGETID 31"):
+        build(sample, distances)
+
+
+def test_build_refuses_strings_that_do_not_fit(sample: dict[str, Array]) -> None:
+    longer = sample | {"SURVEY": np.full(STARS, b"very-long-name")}
+    with pytest.raises(InputError, match="SURVEY: expected at most 7 characters, found very-long-name"):
+        build(longer, made_up_distances(longer))
+
+
+# write and read_catalogue
+
+
+def test_writing_twice_gives_equal_bytes(run: Path, tmp_path: Path, columns: dict[str, Array]) -> None:
+    write(tmp_path / "catalogue", columns, PROVENANCE, HEADER)
+    names = sorted(path.name for path in (run / "catalogue").iterdir())
+    assert names == ["SHA256SUMS", "specdis.fits", "specdis.parquet"]
+    for name in names:
+        assert (tmp_path / "catalogue" / name).read_bytes() == (run / "catalogue" / name).read_bytes(), name
+
+
+def test_blocks_do_not_change_the_files(
+    run: Path, tmp_path: Path, columns: dict[str, Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("specdis.catalogue.fits._BLOCK", 12)
+    write(tmp_path / "catalogue", columns, PROVENANCE, HEADER)
+    assert (tmp_path / "catalogue/specdis.fits").read_bytes() == (run / "catalogue/specdis.fits").read_bytes()
+
+
+def test_sums_are_those_of_sha256sum(run: Path) -> None:
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=run / "catalogue", check=True)
+
+
+def test_writing_replaces_the_folder_as_a_whole(tmp_path: Path, columns: dict[str, Array]) -> None:
+    write(tmp_path / "catalogue", columns, PROVENANCE, HEADER)
+    before = (tmp_path / "catalogue/SHA256SUMS").read_text()
+    with pytest.raises(KeyError):
+        write(tmp_path / "catalogue", {"TARGETID": columns["TARGETID"]}, PROVENANCE, HEADER)
+    assert (tmp_path / "catalogue/SHA256SUMS").read_text() == before
+    write(tmp_path / "catalogue", columns, PROVENANCE, {"EBVSCALE": (1.0, "")})
+    assert (tmp_path / "catalogue/SHA256SUMS").read_text() != before
+    assert verify(tmp_path / "catalogue").good
+
+
+@pytest.mark.parametrize("ending", ["fits", "parquet"])
+def test_one_file_is_that_of_the_folder(ending: str, run: Path, tmp_path: Path, columns: dict[str, Array]) -> None:
+    write_file(tmp_path / f"stars.{ending}", columns, PROVENANCE, HEADER)
+    assert [path.name for path in tmp_path.iterdir()] == [f"stars.{ending}"]
+    folder = run / "catalogue"
+    assert (tmp_path / f"stars.{ending}").read_bytes() == (folder / f"specdis.{ending}").read_bytes()
+
+
+def test_one_file_of_another_kind_is_refused(tmp_path: Path, columns: dict[str, Array]) -> None:
+    with pytest.raises(InputError, match=r"expected a name in .fits or .parquet, found stars.csv"):
+        write_file(tmp_path / "stars.csv", columns, PROVENANCE, HEADER)
+
+
+def test_round_trip(file: Path, columns: dict[str, Array]) -> None:
+    table = read_catalogue(file)
+    assert table.colnames == list(COLUMNS)
+    for name, column in COLUMNS.items():
+        stored = np.asarray(table[name])
+        assert stored.dtype == columns[name].dtype, name
+        np.testing.assert_array_equal(stored, columns[name], err_msg=name)
+        assert table[name].unit == (units.Unit(column.unit) if column.unit else None), name
+        assert table[name].description == column.description
+        assert table[name].meta["ucd"] == column.ucd
+
+
+def test_missing_values_are_masked(file: Path) -> None:
+    table = read_catalogue(file)
+    assert np.ma.getmaskarray(table["BINARY_FLAG"]).all()
+    for name, row in (("SOURCE_ID", NO_GAIA), ("APS", NO_GAIA), ("DIST", NO_LABEL), ("EBV", NO_EBV)):
+        assert table[name].mask[row], name
+        assert not table[name].mask[STARS - 1], name
+    assert not hasattr(table["TARGETID"], "mask")
+
+
+def test_the_two_files_read_alike(run: Path) -> None:
+    one, other = (read_catalogue(run / "catalogue" / name) for name in ("specdis.fits", "specdis.parquet"))
+    assert one.meta == other.meta
+    for name in COLUMNS:
+        assert type(one[name]) is type(other[name])
+        np.testing.assert_array_equal(np.ma.getmaskarray(one[name]), np.ma.getmaskarray(other[name]))
+
+
+def test_header_says_provenance_scale_and_bits(file: Path) -> None:
+    meta = read_catalogue(file, ["TARGETID"]).meta
+    assert {key: meta[key] for key in ("KIND", "RUNKEY", "SEED", "SOFTWARE", "EBVSCALE")} == {
+        "KIND": "catalogue",
+        "RUNKEY": "0123456789abcdef",
+        "SEED": 7,
+        "SOFTWARE": PROVENANCE.software,
+        "EBVSCALE": 0.86,
+    }
+    for flag, description in DESCRIPTIONS.items():
+        assert meta[f"FLAG{flag.bit_length() - 1}"] == f"{flag.name} ({flag.value}): {description}"
+
+
+def test_run_folder_and_columns_can_be_given(run: Path, columns: dict[str, Array]) -> None:
+    for place in (run, run / "catalogue", str(run)):
+        table = read_catalogue(place, ["DIST", "TARGETID"])
+        assert table.colnames == ["DIST", "TARGETID"]
+        np.testing.assert_array_equal(np.asarray(table["DIST"]), columns["DIST"])
+
+
+def test_flagged_rows_can_be_left_out(file: Path, columns: dict[str, Array]) -> None:
+    table = read_catalogue(file, ["TARGETID"], without=Flag.OUTSIDE_CUTS | Flag.NO_SPECTRUM)
+    assert table.colnames == ["TARGETID"]
+    kept = ~np.isin(np.arange(STARS), (CUT, NO_SPECTRUM))
+    np.testing.assert_array_equal(np.asarray(table["TARGETID"]), columns["TARGETID"][kept])
+
+
+def test_blocks_are_read_in_order(file: Path, columns: dict[str, Array], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("specdis.catalogue.files._BLOCK", 7)
+    np.testing.assert_array_equal(np.asarray(read_catalogue(file, ["TARGETID"])["TARGETID"]), columns["TARGETID"])
+
+
+def test_catalogue_without_stars(tmp_path: Path, columns: dict[str, Array]) -> None:
+    write(tmp_path, {name: values[:0] for name, values in columns.items()}, PROVENANCE, HEADER)
+    for name in ("specdis.fits", "specdis.parquet"):
+        table = read_catalogue(tmp_path / name)
+        assert len(table) == 0
+        assert table.colnames == list(COLUMNS)
+    assert verify(tmp_path).good
+
+
+def test_unknown_column_names_the_nearest(file: Path) -> None:
+    with pytest.raises(InputError, match=r"expected column M_G_NNERR.*Did you mean M_G_NN_ERR"):
+        read_catalogue(file, ["M_G_NNERR"])
+
+
+def test_no_catalogue_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="found a folder without a catalogue"):
+        read_catalogue(tmp_path)
+    with pytest.raises(InputError, match="found nothing"):
+        read_catalogue(tmp_path / "absent")
+    (tmp_path / "notes.txt").write_text("not a table")
+    with pytest.raises(InputError, match="expected FITS or Parquet, found a file that starts with b'not a '"):
+        read_catalogue(tmp_path / "notes.txt")
+
+
+def test_other_tables_are_refused(tmp_path: Path) -> None:
+    fits.BinTableHDU(Table({"DIST": [1.0]}), name="OTHER").writeto(tmp_path / "other.fits")
+    pq.write_table(pa.table({"DIST": [1.0]}), tmp_path / "other.parquet")
+    for name in ("other.fits", "other.parquet"):
+        with pytest.raises(InputError, match="expected a catalogue of specdis"):
+            read_catalogue(tmp_path / name)
+
+
+def test_truncated_file_is_said(file: Path, tmp_path: Path) -> None:
+    short = tmp_path / file.name
+    short.write_bytes(file.read_bytes()[:9000])
+    with pytest.raises(InputError, match="If the file was copied, copy it again"):
+        read_catalogue(short)
+
+
+# What other software reads
+
+
+def test_fits_keywords_as_fitsio_reads_them(run: Path) -> None:
+    header = fitsio.read_header(run / "catalogue/specdis.fits", 1)
+    assert header["EXTNAME"] == "SPECDIS"
+    for number, (name, column) in enumerate(COLUMNS.items(), start=1):
+        assert header[f"TTYPE{number}"] == name
+        assert header.get(f"TUNIT{number}", "").strip() == column.unit
+        assert header[f"TUCD{number}"] == column.ucd
+        assert header[f"TCOMM{number}"] == column.description
+        assert header.get(f"TNULL{number}") == column.null
+
+
+def test_fits_table_as_astropy_reads_it(run: Path, columns: dict[str, Array]) -> None:
+    table = Table.read(run / "catalogue/specdis.fits")
+    assert table["PMRA"].unit == units.mas / units.yr
+    assert table["BINARY_FLAG"].mask.all()
+    np.testing.assert_array_equal(table["SELECTED"], columns["SELECTED"])
+    np.testing.assert_array_equal(table["SURVEY"], columns["SURVEY"].astype(str))
+
+
+def test_fits_sums_hold_no_date_and_agree_with_cfitsio_and_astropy(run: Path) -> None:
+    path = run / "catalogue/specdis.fits"
+    with fitsio.FITS(path) as file:
+        for hdu in file:
+            hdu.verify_checksum()  # raises where a sum does not agree
+    with fits.open(path, checksum=True) as hdus:
+        for hdu in hdus:
+            assert hdu.header.comments["CHECKSUM"] == "HDU checksum"
+            assert hdu.header.comments["DATASUM"] == "data unit checksum"
+
+
+def test_parquet_is_voparquet(run: Path, tmp_path: Path) -> None:
+    path = run / "catalogue/specdis.parquet"
+    schema = pq.read_schema(path)
+    assert schema.metadata[b"IVOA.VOTable-Parquet.version"] == b"1.0"
+    (tmp_path / "metadata.vot").write_bytes(schema.metadata[b"IVOA.VOTable-Parquet.content"])
+    described = parse_single_table(tmp_path / "metadata.vot", verify="exception")
+    assert [field.name for field in described.fields] == list(COLUMNS)
+    assert {field.name: (field.ucd, field.description) for field in described.fields} == {
+        name: (column.ucd, column.description) for name, column in COLUMNS.items()
+    }
+    units_of = {field.name: field.unit for field in described.fields}
+    assert units_of == {name: units.Unit(c.unit) if c.unit else None for name, c in COLUMNS.items()}
+
+
+def test_parquet_nulls_are_those_of_integers(run: Path) -> None:
+    table = pq.read_table(run / "catalogue/specdis.parquet")
+    nulls = {name: table[name].null_count for name in table.column_names if table[name].null_count}
+    assert nulls == {"SOURCE_ID": 1, "APS": 1, "BINARY_FLAG": STARS}
+
+
+# verify
+
+
+def test_good_catalogue_verifies(run: Path) -> None:
+    found = verify(run)
+    assert found.problems == ()
+    assert found.counts["stars"] == STARS
+    assert found.counts["SELECTED"] == STARS - 1
+    assert found.counts["HELD_OUT"] == STARS // 4
+    assert found.counts["DIST"] == STARS - 3
+    assert found.counts["DISTERR"] == STARS - 5
+    assert found.counts["DRAW_NOT_POSITIVE"] == 2
+
+
+def test_each_file_verifies_alone(file: Path, tmp_path: Path) -> None:
+    shutil.copy(file, tmp_path)
+    assert verify(tmp_path / file.name).problems == ()
+
+
+FAULTS = {
+    "distance not positive": ("DIST", 20, -1.0, "DIST", "DIST > 0"),
+    "distance against magnitude": ("DIST", 20, 3.0, "DIST", "DIST = 10^"),
+    "distance without magnitude": ("DIST", NO_LABEL, 3.0, "DIST", "DIST = 10^"),
+    "negative error": ("DISTERR", 20, -0.1, "DISTERR", "DISTERR >= 0"),
+    "declination": ("DEC", 20, 90.5, "DEC", "DEC from -90 to 90"),
+    "ruwe": ("RUWE", 20, 0.0, "RUWE", "RUWE > 0"),
+    "probability": ("FRACTION_UNBOUND", UNBOUND, 1.5, "FRACTION_UNBOUND", "FRACTION_UNBOUND from 0 to 1"),
+    "binary flag": ("BINARY_FLAG", 20, 2, "BINARY_FLAG", "BINARY_FLAG from 0 to 1"),
+    "unknown flag": ("FLAGS", 20, 1 << 20, "FLAGS", "FLAGS from 0 to 4095"),
+    "insane magnitude": ("M_G_NN", 20, 99.0, "M_G_NN", "M_G_NN from -30 to 30"),
+    "insane geometric magnitude": ("M_G_GEO", 20, -40.0, "M_G_GEO", "M_G_GEO from -30 to 30"),
+    "geometric magnitude": ("M_G_GEO", 20, 1.0, "M_G_GEO", "M_G_GEO = "),
+    "geometric magnitude of a negative parallax": ("M_G_GEO", NEGATIVE, 1.0, "M_G_GEO", "M_G_GEO = "),
+    "parallax error": ("PARALLAX_ERR", 20, 0.0, "PARALLAX_ERR", "PARALLAX_ERR > 0"),
+    "missing extinction": ("A_G", 20, np.nan, "A_G", "A_G is never missing"),
+    "distance modulus": ("DISTMOD", 20, 1.0, "DISTMOD", "DISTMOD = 5 log10(DIST) + 10"),
+    "quantiles": ("DIST_16", 20, 1e3, "DIST_16", "DIST_16 <= DIST_50 <= DIST_84"),
+    "prediction lost without flag": ("M_G_NN", 20, np.nan, "M_G_NN", "M_G_NN is missing where"),
+    "error lost without flag": ("DISTERR", 20, np.nan, "DISTERR", "DISTERR is missing without DIST"),
+    "error in spite of flag": ("DISTERR", UNBOUND, 1.0, "DISTERR", "DISTERR is missing without DIST"),
+    "label flag": ("FLAGS", 20, Flag.LABEL_NOT_POSITIVE, "M_G_NN", "M_G_NN is missing where"),
+    "label flag lost": ("FLAGS", NO_LABEL, Flag.DRAW_NOT_POSITIVE, "M_G_NN", "M_G_NN is missing where"),
+    "draw flag": ("FLAGS", 20, Flag.DRAW_NOT_POSITIVE, "FLAGS", "DRAW_NOT_POSITIVE where"),
+    "magnitude flag": ("FLAGS", NO_G, 0, "FLAGS", "NO_MAGNITUDE where"),
+    "reddening flag": ("FLAGS", 20, Flag.NO_EBV, "FLAGS", "NO_EBV where"),
+    "zero-point flag": ("FLAGS", NO_ZERO_POINT, 0, "FLAGS", "NO_ZERO_POINT where"),
+    "cut flag": ("SELECTED", 20, False, "FLAGS", "OUTSIDE_CUTS where"),
+    "another pixel": ("HEALPIX", 20, 5, "HEALPIX", "HEALPIX = SOURCE_ID >> 47"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_verify_finds_a_planted_value(fault: str, tmp_path: Path, columns: dict[str, Array]) -> None:
+    name, row, value, column, rule = FAULTS[fault]
+    values = columns[name].copy()
+    values[row] = value
+    write_parquet(tmp_path / "one.parquet", columns | {name: values}, cards(PROVENANCE, HEADER))
+    problems = verify(tmp_path / "one.parquet").problems
+    found = [problem for problem in problems if problem.column == column and rule in problem.rule]
+    assert [(problem.rows, problem.first) for problem in found] == [(1, (row,))]
+    assert f"one.parquet, {column}: expected " in str(found[0])
+    assert str(found[0]).endswith(f"; rows broken: 1, first {row}")
+
+
+def test_planted_values_break_every_rule() -> None:
+    """No rule is without a fault that shows that it can fail; of the ranges each kind has one."""
+    ranges = {f"{column.name} {column.range}" for column in COLUMNS.values()}
+    rules = [rule.text for rule in RULES if rule.text not in ranges]
+    assert [text for text in rules if not any(fault[4] in text for fault in FAULTS.values())] == []
+
+
+def test_odd_values_are_warnings(tmp_path: Path, columns: dict[str, Array]) -> None:
+    values = columns["HEALPIX"].copy()
+    values[20] = 5
+    write(tmp_path, columns | {"HEALPIX": values}, PROVENANCE, HEADER)
+    found = verify(tmp_path)
+    assert found.good
+    assert [problem.warning for problem in found.problems] == [True]
+    assert str(found.problems[0]).startswith("warning: specdis.fits, HEALPIX: ")
+
+
+def test_verify_finds_repeated_identifiers(tmp_path: Path, columns: dict[str, Array]) -> None:
+    rows = np.r_[np.arange(STARS), 25, 22]
+    write(tmp_path, {name: values[rows] for name, values in columns.items()}, PROVENANCE, HEADER)
+    found = {problem.column: (problem.rows, problem.first) for problem in verify(tmp_path).problems}
+    assert found == {"TARGETID": (2, (STARS, STARS + 1)), "SOURCE_ID": (2, (STARS, STARS + 1))}
+
+
+def test_stars_outside_the_sample_may_share_a_source(tmp_path: Path, columns: dict[str, Array]) -> None:
+    values = columns["SOURCE_ID"].copy()
+    values[CUT] = values[20]
+    pixels = columns["HEALPIX"].copy()
+    pixels[CUT] = pixels[20]
+    write(tmp_path, columns | {"SOURCE_ID": values, "HEALPIX": pixels}, PROVENANCE, HEADER)
+    assert verify(tmp_path).problems == ()
+
+
+def test_verify_checks_the_sums(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run / "catalogue", tmp_path / "catalogue")
+    path = tmp_path / "catalogue/specdis.fits"
+    data = bytearray(path.read_bytes())
+    data[-2880] ^= 1  # a bit of the last block of rows or of its padding
+    path.write_bytes(data)
+    rules = [problem.rule for problem in verify(path.parent).problems if problem.file == path.name]
+    assert rules[:3] == [
+        "the SHA-256 sum that SHA256SUMS gives",
+        "DATASUM of HDU 1 to agree",
+        "CHECKSUM of HDU 1 to agree",
+    ]
+
+
+def test_verify_misses_no_file(run: Path, tmp_path: Path) -> None:
+    for name in ("specdis.fits", "specdis.parquet", "SHA256SUMS"):
+        folder = tmp_path / f"without-{name}"
+        shutil.copytree(run / "catalogue", folder)
+        (folder / name).unlink()
+        assert [(p.file, p.rule) for p in verify(folder).problems] == [(name, "the file")]
+
+
+@pytest.mark.parametrize("name", ["specdis.fits", "specdis.parquet"])
+@pytest.mark.parametrize("length", [0, 9000, -100])
+def test_verify_reports_a_truncated_file(name: str, length: int, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run / "catalogue", tmp_path / "catalogue")
+    path = tmp_path / "catalogue" / name
+    path.write_bytes(path.read_bytes()[:length])
+    found = verify(path.parent)
+    assert not found.good
+    assert {problem.file for problem in found.problems} == {name}
+    expected = {0: "expected FITS or Parquet, found", 9000: "expected a catalogue of specdis, found", -100: "SHA-256"}
+    assert any(expected[length] in str(problem) for problem in found.problems)
+
+
+def test_verify_compares_the_two_files(tmp_path: Path, columns: dict[str, Array]) -> None:
+    other = columns["VRAD"].copy()
+    other[[3, 9]] += 1
+    write(tmp_path / "one", columns, PROVENANCE, HEADER)
+    write(tmp_path / "two", columns | {"VRAD": other}, PROVENANCE, HEADER)
+    path = tmp_path / "one/specdis.parquet"
+    shutil.copy(tmp_path / "two/specdis.parquet", path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    sums = (tmp_path / "one/SHA256SUMS").read_text().splitlines()
+    (tmp_path / "one/SHA256SUMS").write_text(f"{sums[0]}\n{digest}  specdis.parquet\n")
+    found = [(p.file, p.column, p.rule, p.rows, p.first) for p in verify(tmp_path / "one").problems]
+    assert found == [("specdis.parquet", "VRAD", "the values of specdis.fits", 2, (3, 9))]
+
+
+def test_verify_says_when_the_two_files_cannot_be_compared(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run / "catalogue", tmp_path / "catalogue")
+    path = tmp_path / "catalogue/specdis.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table, path, row_group_size=7)
+    assert "row groups of whole blocks, to be compared with specdis.fits" in [
+        p.rule for p in verify(path.parent).problems
+    ]
+    pq.write_table(table[1:], path)
+    assert f"the {STARS} rows of specdis.fits, found {STARS - 1}" in [p.rule for p in verify(path.parent).problems]
+
+
+SCHEMA_FAULTS = {
+    "TUNIT10": ("pc", "DIST", "unit 'kpc', found 'pc'"),
+    "TCOMM10": ("How far", "DIST", "description 'Heliocentric distance"),
+    "TUCD10": ("pos.eq.ra", "DIST", "ucd 'pos.distance"),
+    "TNULL24": (0, "BINARY_FLAG", "null -1, found 0"),
+    "TTYPE10": ("DISTANCE", "DIST", "the column"),
+    "EBVSCALE": (None, "", "EBVSCALE in the header"),
+}
+
+
+@pytest.mark.parametrize("keyword", SCHEMA_FAULTS)
+def test_verify_checks_what_fits_says_of_its_columns(keyword: str, run: Path, tmp_path: Path) -> None:
+    value, column, rule = SCHEMA_FAULTS[keyword]
+    path = tmp_path / "specdis.fits"
+    shutil.copy(run / "catalogue/specdis.fits", path)
+    with fits.open(path, mode="update") as hdus:
+        if value is None:
+            del hdus[1].header[keyword]
+        else:
+            hdus[1].header[keyword] = value
+    found = verify(path).problems
+    assert any(problem.column == column and problem.rule.startswith(rule) for problem in found), found
+
+
+def test_verify_checks_types_and_order(run: Path, tmp_path: Path) -> None:
+    table = pq.read_table(run / "catalogue/specdis.parquet")
+    position = table.column_names.index("DIST")
+    single = table.set_column(position, "DIST", table["DIST"].cast(pa.float32()))
+    pq.write_table(single, tmp_path / "specdis.parquet")
+    assert "dtype 'f8', found 'f4'" in [p.rule for p in verify(tmp_path / "specdis.parquet").problems]
+    pq.write_table(table.select(["DIST", *COLUMNS][::-1][:-1]), tmp_path / "specdis.parquet")
+    assert [p.rule for p in verify(tmp_path / "specdis.parquet").problems] == ["the columns in the order of Table 1"]

@@ -1,0 +1,249 @@
+"""The command line: exit statuses, messages without tracebacks, and help that comes at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import get_args
+
+import fitsio
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from specdis import __version__
+from specdis.cli import StageName, app
+from specdis.errors import InputError
+from specdis.log import logger
+from specdis.pipeline.stage import Outcome, Stage
+from specdis.storage import write_text
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC", "ZARR_THREADING__MAX_WORKERS")
+
+
+@pytest.fixture(autouse=True)
+def _log():
+    """Take away the handler that writes to the stderr of a test that is over."""
+    handlers = logger.handlers[:]
+    yield
+    logger.handlers[:] = handlers
+
+
+@pytest.fixture
+def specdis(monkeypatch, tmp_path):
+    """Return a function that runs the command line in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    for name in THREADS:
+        monkeypatch.setenv(name, "2")
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Write a survey of three stars and a configuration for it."""
+    stars = {
+        "SOURCE_ID": np.arange(1, 4),
+        "PHOT_G_MEAN_MAG": np.full(3, 12.0, "f4"),
+        "PARALLAX": np.full(3, 2.0),
+        "PARALLAX_ERROR": np.full(3, 0.1, "f4"),
+    }
+    wavelength = 4000 + 0.9 * np.arange(2000)
+    with fitsio.FITS(tmp_path / "spectra.fits", "rw", clobber=True) as file:
+        file.write(stars, extname="STARS")
+        file.write(wavelength, extname="WAVELENGTH", header={"WAVEMED": "vacuum", "FRAME": "rest"})
+        file.write(np.ones((3, 2000), "f4"), extname="FLUX")
+    path = tmp_path / "config.toml"
+    path.write_text(
+        '[run]\nname = "three"\ndirectory = "run"\n[survey]\nkind = "table"\nspectra = "spectra.fits"\n'
+        "[components]\nn_components = 2\n"
+    )
+    return path
+
+
+def sample(context):
+    names = sorted(name for block in context.survey().stars() for name in block.columns)
+    write_text(context.paths.sample, ",".join(names))
+    return Outcome(3)
+
+
+def report(context):
+    if context.config.run.name == "bad":
+        raise InputError("spectra.fits", expected="good spectra", found="bad ones", remedy="Mend them.")
+    if context.config.run.name == "interrupt":
+        raise KeyboardInterrupt
+    write_text(context.paths.report / "index.html", "a report")
+    return Outcome(3)
+
+
+@pytest.fixture(autouse=True)
+def _two_stages(monkeypatch):
+    stages = [
+        Stage("sample", (), ("survey", "sample"), ("sample",), sample),
+        Stage("report", ("sample",), ("run.name",), ("report",), report),
+    ]
+    monkeypatch.setitem(sys.modules, "specdis.pipeline.stages", SimpleNamespace(STAGES=stages))
+
+
+def expect(result: Result, status: int) -> Result:
+    assert result.exit_code == status, result.output
+    assert "Traceback" not in result.output
+    return result
+
+
+# Help and bad usage
+
+
+@pytest.mark.parametrize("statement", ["import specdis", "import specdis.cli", "import specdis.pipeline.document"])
+def test_nothing_heavy_is_imported_before_it_is_used(statement):
+    heavy = ["numpy", "jax", "pyarrow", "astropy", "zarr", "matplotlib", "scipy"]
+    script = f"{statement}; import sys; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_lists_the_verbs(specdis):
+    out = expect(specdis("--help"), 0).stdout
+    assert all(verb in out for verb in ("run", "status", "check", "predict", "verify", "demo", "mock", "report"))
+    assert expect(specdis("--version"), 0).stdout == f"specdis {__version__}\n"
+
+
+def test_stage_names_are_those_of_the_stages(monkeypatch):
+    monkeypatch.undo()
+    stages = pytest.importorskip("specdis.pipeline.stages")
+    assert get_args(StageName) == tuple(stage.name for stage in stages.STAGES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonsense"], "No such command"),
+        (["run"], "Missing argument 'CONFIG'"),
+        (["run", "config.toml", "--from", "nonsense"], "is not one of 'sample'"),
+        (["run", "config.toml", "--set", "ebv_max"], "expected section.key=value"),
+        (["run", "config.toml", "--no-such-option"], "No such option"),
+        (["mock", "out", "--stars", "3"], "--stars"),
+    ],
+)
+def test_bad_usage_is_status_2(specdis, arguments, message):
+    assert message in expect(specdis(*arguments), 2).stderr
+
+
+# run, status, report
+
+
+def test_run_then_status_then_report(specdis, config, tmp_path):
+    out = expect(specdis("run", config), 0)
+    assert out.stdout == f"{tmp_path / 'run' / 'report' / 'index.html'}\n"
+    assert "sample: 3 stars" in out.stderr
+    assert expect(specdis("status", "run"), 0).stdout.count("fresh") == 2
+    (tmp_path / "run" / "report" / "index.html").unlink()
+    assert "report      stale" in expect(specdis("status", "run"), 0).stdout
+    expect(specdis("report", "run"), 0)
+    assert "up to date" in expect(specdis("run", config), 0).stderr
+
+
+def test_status_as_json(specdis, config):
+    expect(specdis("run", config, "--to", "sample"), 0)
+    found = json.loads(expect(specdis("status", "run", "--json"), 0).stdout)
+    assert [(stage["name"], stage["state"]) for stage in found] == [("sample", "fresh"), ("report", "never run")]
+    assert found[0]["record"]["stars"] == 3
+
+
+def test_a_run_that_was_moved_keeps_working(specdis, config, tmp_path):
+    expect(specdis("run", config), 0)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert expect(specdis("status", "moved"), 0).stdout.count("fresh") == 2
+    expect(specdis("report", "moved"), 0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_status_of_a_folder_that_is_no_run_says_so(specdis):
+    assert ". is no run: it holds no config.resolved.toml" in expect(specdis("status", "."), 1).stderr
+
+
+def test_an_expected_failure_is_a_message_and_status_1(specdis, config):
+    result = expect(specdis("run", config, "--set", "run.name=bad"), 1)
+    assert "specdis: spectra.fits: expected good spectra, found bad ones. Mend them." in result.stderr
+    assert result.stdout == ""
+
+
+def test_errors_of_the_configuration_are_status_1(specdis, config):
+    result = expect(specdis("run", config, "--set", "sample.ebv_mx=0.3", "--set", "training.loss=x"), 1)
+    assert "2 errors in the configuration" in result.stderr
+    assert "--set: [sample] ebv_mx: unknown key" in result.stderr
+    assert "did you mean ebv_max?" in result.stderr
+    assert "absent.toml: expected a TOML file" in expect(specdis("run", "absent.toml"), 1).stderr
+
+
+def test_interrupted_is_status_130_and_says_how_to_go_on(specdis, config):
+    result = expect(specdis("run", config, "--set", "run.name=interrupt"), 130)
+    assert "The same command goes on where it stopped" in result.stderr
+    assert "sample: runs" not in expect(specdis("run", config), 0).stderr
+
+
+def test_threads_are_set_before_anything_is_imported(specdis, config):
+    expect(specdis("run", config, "--set", "run.threads=1"), 0)
+    assert [os.environ[name] for name in THREADS] == ["1"] * len(THREADS)
+
+
+# check
+
+
+def test_check_of_a_good_configuration(specdis, config, tmp_path):
+    out = expect(specdis("check", config), 0).stdout
+    assert "stars: 3\n" in out
+    assert "ready to run" in out
+    assert not (tmp_path / "run").exists()
+    facts = json.loads(expect(specdis("check", config, "--json"), 0).stdout)["facts"]
+    assert 3000 < facts["pixels"] < 3700
+    assert facts["disk_gb"] < facts["disk_free_gb"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("survey.spectra=absent.fits", "absent.fits: expected"),
+        ("run.directory=spectra.fits/run", "spectra.fits is no folder"),
+        ("components.n_components=100", "there are only 3 stars"),
+        ("sample.fold_column=FOLDS", "the survey has no column FOLDS"),
+        ("run.memory_limit_gb=0.1", "GB are allowed or installed"),
+        ("spectra.grid.start=9000", "expected pixels inside the data"),
+    ],
+)
+def test_check_names_what_is_wrong(specdis, config, override, message):
+    result = expect(specdis("check", config, "--set", override), 1)
+    assert message in result.stdout
+
+
+def test_check_lists_all_problems(specdis, config):
+    overrides = ("--set", "run.directory=spectra.fits/run", "--set", "components.n_components=9")
+    result = expect(specdis("check", config, "--json", *overrides), 1)
+    assert len(json.loads(result.stdout)["problems"]) == 2
+
+
+# The other verbs
+
+
+def test_verify_of_no_catalogue_is_an_expected_failure(specdis, tmp_path):
+    expect(specdis("verify", tmp_path / "absent.fits"), 1)
+
+
+def test_predict_hands_over_its_arguments(specdis, monkeypatch):
+    calls = []
+    stub = SimpleNamespace(predict_files=lambda *arguments: calls.append(arguments))
+    monkeypatch.setitem(sys.modules, "specdis.pipeline.predict", stub)
+    assert expect(specdis("predict", "model", "a.fits", "b.fits", "-o", "out.fits"), 0).stdout == "out.fits\n"
+    assert calls == [(Path("model"), [Path("a.fits"), Path("b.fits")], Path("out.fits"))]
+
+
+def test_mock_passes_only_what_is_given(specdis, monkeypatch):
+    calls = []
+    monkeypatch.setattr("specdis.mock.survey.write_mock", lambda *arguments: calls.append(arguments))
+    expect(specdis("mock", "survey", "--stars", "500"), 0)
+    ((directory, settings),) = calls
+    assert directory == Path("survey")
+    assert settings.model_dump(exclude_unset=True) == {"stars": 500}

@@ -1,0 +1,308 @@
+"""The configuration: strict, every error in one message, paths expanded, and a round trip through TOML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field, PositiveInt, model_validator
+
+from specdis.errors import ConfigError
+from specdis.pipeline.config import Config, template
+from specdis.pipeline.document import Document, parse_overrides
+from specdis.settings import Settings
+
+
+class Files(Settings):
+    catalogue: Path
+    """The catalogue file."""
+    truth: Path | None = None
+
+
+class Grid(Settings):
+    start: float | None = None
+    step: float = 0.5
+
+
+class Science(Settings):
+    ebv_max: Annotated[float, Field(ge=0)] = 0.5
+    sky: Literal["auto", "none"] | tuple[tuple[float, float], ...] = "auto"
+    hidden: tuple[PositiveInt, ...] = (100, 100)
+    label: str = "${HOME}"
+    grid: Grid = Grid()
+    folds: int | None = None
+    fraction: float | None = None
+
+    @model_validator(mode="after")
+    def _one_split(self) -> Science:
+        if self.folds is not None and self.fraction is not None:
+            raise ValueError("give one of folds, fraction, found both")
+        return self
+
+
+class Small(Document):
+    files: Files
+    science: Science = Science()
+
+
+@pytest.fixture
+def write(tmp_path):
+    def _write(text: str, catalogue: str = 'catalogue = "a.fits"') -> Path:
+        path = tmp_path / "small.toml"
+        path.write_text(f"[files]\n{catalogue}\n{text}")
+        return path
+
+    return _write
+
+
+def error(path: Path, *overrides: str, model: type[Document] = Small) -> str:
+    with pytest.raises(ConfigError) as caught:
+        model.load(path, overrides)
+    return str(caught.value)
+
+
+def test_defaults_fill_what_is_not_given(write):
+    config = Small.load(write("[science]\nebv_max = 1\n"))
+    assert config.science.ebv_max == 1.0
+    assert config.science.hidden == (100, 100)
+
+
+def test_every_error_is_in_one_message_with_file_section_and_key(write):
+    path = write('[science]\nebv_mx = 0.3\nsky = "aut"\nhidden = [1, "a"]\n[sciense]\n')
+    message = error(path)
+    lines = [line.strip() for line in message.splitlines()]
+    assert lines[0] == "4 errors in the configuration:"
+    assert all(line.startswith(f"{path}: ") for line in lines[1:])
+    for part in (
+        "[science] ebv_mx: unknown key",
+        "did you mean ebv_max?",
+        "[science] sky: expected 'auto' or 'none' or a valid array, found \"aut\"; did you mean auto?",
+        '[science] hidden: expected a valid integer, found [1, "a"]',
+        "[sciense]: unknown section",
+        "did you mean science?",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("[science]\nebv_max = -1\n", ("[science] ebv_max: expected greater than or equal to 0, found -1",)),
+        ('[science]\nebv_max = "0.5"\n', ("[science] ebv_max: expected a valid number, found", '"0.5"')),
+        ("[science]\nfolds = true\n", ("[science] folds: expected a valid integer, found true",)),
+        ("[science]\nfolds = 2.5\n", ("[science] folds: expected a valid integer, found 2.5",)),
+        ("[science]\nfolds = 3\nfraction = 0.5\n", ("[science]: give one of folds, fraction, found both",)),
+        ("[science.grid]\nstp = 1\n", ("[science.grid] stp: unknown key", "did you mean step?")),
+        ("[science.grid]\nstep = 'x'\n", ('[science.grid] step: expected a valid number, found "x"',)),
+        ("[science]\ngrid = 3\n", ("[science] grid: expected a table, found 3",)),
+        ("[science]\ncatalogue = 'x'\n", ("[science] catalogue: unknown key", "it belongs to [files]")),
+        ("[science]\nqqq = 1\n", ("unknown key, expected one of ebv_max, sky, hidden",)),
+        ("[science]\nlabel = 2024-01-01\nfolds = 'x'\n", ("[science] folds",)),
+    ],
+)
+def test_message_says_what_was_expected_and_found(write, text, parts):
+    message = error(write(text))
+    for part in parts:
+        assert part in message
+
+
+def test_missing_key_and_missing_section_say_what_the_key_is(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text("[files]\n")
+    assert "[files] catalogue: expected a value (The catalogue file), found none" in error(path)
+    path.write_text("")
+    assert "[files]: expected a value" in error(path)
+
+
+def test_toml_syntax_error_names_file_and_line(write):
+    message = error(write("[science]\nebv_max = = 3\n"))
+    assert "small.toml" in message
+    assert "line 4" in message
+
+
+@pytest.mark.parametrize("name", ["absent.toml", "."])
+def test_unreadable_file_is_named(tmp_path, name):
+    assert f"{tmp_path / name}: expected a TOML file" in error(tmp_path / name)
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_bytes(b"\xff\xfe")
+    assert "UTF-8" in error(path)
+
+
+# Paths
+
+
+def test_paths_are_relative_to_the_file_and_in_overrides_to_the_working_directory(write, tmp_path, monkeypatch):
+    path = write("", 'catalogue = "../data/a.fits"')
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    config = Small.load(path, ["files.truth=t.parquet"])
+    assert config.files.catalogue == tmp_path.parent / "data" / "a.fits"
+    assert config.files.truth == elsewhere / "t.parquet"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("${SURVEY}/a.fits", "/survey/a.fits"),
+        ("${SURVEY:-/default}/a.fits", "/survey/a.fits"),
+        ("${UNSET:-/default}/a.fits", "/default/a.fits"),
+        ("${EMPTY:-/default}/a.fits", "/default/a.fits"),
+        ("~/a.fits", "/home/someone/a.fits"),
+        ("${UNSET:-~/b}/a.fits", "/home/someone/b/a.fits"),
+    ],
+)
+def test_variables_and_home_expand_in_paths(write, monkeypatch, text, expected):
+    monkeypatch.setenv("SURVEY", "/survey")
+    monkeypatch.setenv("EMPTY", "")
+    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.delenv("UNSET", raising=False)
+    assert Small.load(write("", f'catalogue = "{text}"')).files.catalogue == Path(expected)
+
+
+def test_only_paths_expand(write):
+    assert Small.load(write("")).science.label == "${HOME}"
+
+
+def test_unset_variable_names_section_key_variable_and_remedy_beside_other_errors(write, monkeypatch):
+    monkeypatch.delenv("SURVEY_ROOT", raising=False)
+    message = error(write("[science]\nebv_mx = 1\n", 'catalogue = "${SURVEY_ROOT}/a.fits"'))
+    assert "2 errors" in message
+    assert "[files] catalogue: variable SURVEY_ROOT is not set" in message
+    assert "export SURVEY_ROOT=" in message
+    assert "${SURVEY_ROOT:-default}" in message
+
+
+@pytest.mark.parametrize("text", ["${}/a", "${A:-${B}}", "${A"])
+def test_malformed_variable_is_an_error(write, monkeypatch, text):
+    monkeypatch.delenv("A", raising=False)
+    monkeypatch.setenv("B", "b")
+    assert "[files] catalogue: expected ${NAME} or ${NAME:-default}" in error(write("", f'catalogue = "{text}"'))
+
+
+def test_unknown_home_is_an_error(write):
+    assert "expected a known user" in error(write("", 'catalogue = "~no-such-user/a"'))
+
+
+# Overrides
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("a.b=3", {"a": {"b": 3}}),
+        ("a.b = 0.5", {"a": {"b": 0.5}}),
+        ("a.b=true", {"a": {"b": True}}),
+        ("a.b=[1, 2]", {"a": {"b": [1, 2]}}),
+        ('a.b="x y"', {"a": {"b": "x y"}}),
+        ("a.b=bare word", {"a": {"b": "bare word"}}),
+        ("a.b=/some/path=1", {"a": {"b": "/some/path=1"}}),
+        ("a.b.c=none", {"a": {"b": {"c": "none"}}}),
+        ("a.b=1\nc = 2", {"a": {"b": "1\nc = 2"}}),
+    ],
+)
+def test_override_value_is_toml_or_a_bare_string(override, expected):
+    assert parse_overrides([override]) == expected
+
+
+def test_the_last_override_wins_and_others_stay():
+    assert parse_overrides(["a.b=1", "a.c=2", "a.b=3"]) == {"a": {"b": 3, "c": 2}}
+
+
+@pytest.mark.parametrize("override", ["a.b", "a=3", "=3", ".b=3", "a.=3"])
+def test_malformed_override_is_an_error(override):
+    with pytest.raises(ConfigError, match=r"expected section\.key=value"):
+        parse_overrides([override])
+
+
+def test_override_goes_over_the_file_and_its_errors_name_it(write):
+    path = write("[science]\nebv_max = 0.3\n[science.grid]\nstart = 1.0\n")
+    config = Small.load(path, ["science.ebv_max=0.4", "science.grid.step=2"])
+    assert config.science.ebv_max == 0.4
+    assert config.science.grid == Grid(start=1.0, step=2.0)
+    assert error(path, "science.ebv_max=-1").startswith("--set: [science] ebv_max: expected greater")
+
+
+# Round trip and comparison
+
+
+def test_resolved_toml_gives_the_same_configuration_from_anywhere(write, tmp_path):
+    config = Small.load(write('[science]\nsky = [[1.5, 2.0]]\nlabel = "a\\"b"\nebv_max = inf\n'))
+    resolved = tmp_path / "other" / "resolved.toml"
+    resolved.parent.mkdir()
+    resolved.write_text(config.to_toml())
+    assert Small.load(resolved).model_dump() == config.model_dump()
+
+
+def test_source_is_what_the_user_wrote_and_remains_toml(write):
+    path = write("[science] # a comment\n")
+    config = Small.load(path, ["science.ebv_max=0.4"])
+    assert config.source == path.read_text() + "# --set science.ebv_max=0.4\n"
+
+
+def test_flat_chooses_sections_and_keys(write):
+    config = Small.load(write(""))
+    assert config.flat("science.grid", "science.ebv_max") == {
+        "science.grid.start": None,
+        "science.grid.step": 0.5,
+        "science.ebv_max": 0.5,
+    }
+    assert config.flat() == {}
+    with pytest.raises(KeyError, match="sciense"):
+        config.flat("sciense")
+
+
+def test_differences_name_what_is_not_default_in_sections_that_have_defaults(write):
+    config = Small.load(write("[science]\nhidden = [50]\n[science.grid]\nstep = 1\n"))
+    assert config.differences() == {"science.hidden": ((50,), (100, 100)), "science.grid.step": (1.0, 0.5)}
+    assert Small.load(write("")).differences() == {}
+
+
+# The real configuration
+
+
+@pytest.fixture
+def data(monkeypatch):
+    monkeypatch.setenv("SPECDIS_DESI", "/desi")
+    monkeypatch.setenv("SPECDIS_REAL_DATA", "/real")
+    monkeypatch.delenv("SPECDIS_RUNS", raising=False)
+
+
+@pytest.mark.parametrize("name", ["paper.toml", "demo.toml", "miles.toml", "desi-dr1.toml"])
+def test_every_template_loads_and_survives_resolving(data, tmp_path, name):
+    config = Config.load(template(name))
+    resolved = tmp_path / "resolved.toml"
+    resolved.write_text(config.to_toml())
+    assert Config.load(resolved).model_dump() == config.model_dump()
+
+
+def test_the_defaults_are_the_choices_of_the_paper(data):
+    assert Config.load(template("paper.toml")).differences() == {}
+
+
+def test_unknown_template_names_those_there_are():
+    with pytest.raises(ConfigError, match=r"expected one of demo\.toml, desi-dr1\.toml, miles\.toml, paper\.toml"):
+        template("nothing.toml")
+
+
+def test_every_key_is_documented():
+    """The text under a field is its documentation, in error messages and in the pages made from it."""
+    undocumented = [
+        f"{section}.{key}"
+        for section, field in Config.model_fields.items()
+        for key, inner in field.annotation.model_fields.items()
+        if not inner.description
+    ]
+    assert undocumented == []
+
+
+def test_one_bad_key_in_each_section_is_found(data, tmp_path):
+    sections = list(Config.model_fields)
+    path = tmp_path / "bad.toml"
+    path.write_text("\n".join(f"[{section}]\nno_such_key = 1" for section in sections))
+    message = error(path, model=Config)
+    assert all(f"[{section}] no_such_key: unknown key" in message for section in sections)

@@ -1,0 +1,116 @@
+"""The mock's galaxy: where its stars are, how bright, how fast."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy.coordinates import Latitude, Longitude
+from astropy_healpix.core import lonlat_to_healpix
+
+from specdis.mock.galaxy import PROGRAMMES, density, footprint, reddening, universe
+from specdis.mock.settings import MockSettings
+
+EDGES = [0, 1, 2, 5, 10, 20, 40, 70, 100]
+
+
+@pytest.fixture(scope="module")
+def stars() -> dict[str, np.ndarray]:
+    return universe(MockSettings())
+
+
+def test_every_distance_bin_has_stars(stars: dict[str, np.ndarray]) -> None:
+    count, _ = np.histogram(stars["DIST"], EDGES)
+    assert count.sum() == 10_000
+    assert count.min() >= 100
+
+
+def test_shares_are_those_asked_for(stars: dict[str, np.ndarray]) -> None:
+    settings = MockSettings()
+    assert np.mean(stars["PROGRAM"] == b"backup") == settings.backup_fraction
+    # a binomial share of 10,000 stars, 4 sigma
+    halo = settings.halo_fraction + settings.distant_fraction
+    assert np.mean(stars["COMPONENT"] == b"halo") == pytest.approx(halo, abs=0.02)
+    assert {b"thin", b"thick", b"halo"} == set(stars["COMPONENT"])
+
+
+def test_apparent_magnitudes_lie_within_the_limits(stars: dict[str, np.ndarray]) -> None:
+    bright = stars["M_G"] + 5 * np.log10(stars["DIST"]) + 10 + 2.3 * stars["EBV"]
+    for programme in PROGRAMMES:
+        mine = bright[stars["PROGRAM"] == programme.name]
+        # steps of distance are 0.11 mag; half a step where a programme sees the very brightest giants
+        assert mine.min() > programme.bright - 0.06
+        assert mine.max() < programme.faint + 0.06
+
+
+def test_identifiers_name_one_star_and_its_pixel(stars: dict[str, np.ndarray]) -> None:
+    assert len(np.unique(stars["SOURCE_ID"])) == len(stars["SOURCE_ID"])
+    np.testing.assert_array_equal(stars["SOURCE_ID"] >> 47, stars["HEALPIX"])
+
+
+def test_positions_lie_in_the_pixels_that_identifiers_name(stars: dict[str, np.ndarray]) -> None:
+    ra, dec = Longitude(stars["RA"], "deg"), Latitude(stars["DEC"], "deg")
+    for nside, bit in ((64, 47), (4096, 35)):
+        np.testing.assert_array_equal(lonlat_to_healpix(ra, dec, nside, order="nested"), stars["SOURCE_ID"] >> bit)
+
+
+def test_files_hold_a_hundred_stars_or_more(stars: dict[str, np.ndarray]) -> None:
+    for program in (b"bright", b"backup"):
+        _, count = np.unique(stars["HEALPIX"][stars["PROGRAM"] == program], return_counts=True)
+        assert count.min() >= 100
+    plan = footprint(MockSettings())
+    assert len(np.intersect1d(plan[b"bright"][1], plan[b"backup"][1])) > 10
+
+
+def test_a_star_does_not_depend_on_the_others(stars: dict[str, np.ndarray]) -> None:
+    fewer = universe(MockSettings(stars=2000))
+    _, one, other = np.intersect1d(fewer["SOURCE_ID"], stars["SOURCE_ID"], return_indices=True)
+    assert len(one) == 2000
+    for name in stars:
+        np.testing.assert_array_equal(fewer[name][one], stars[name][other])
+
+
+def test_another_seed_makes_another_universe(stars: dict[str, np.ndarray]) -> None:
+    other = universe(MockSettings(stars=2000, seed=2))
+    assert not np.isin(other["SOURCE_ID"], stars["SOURCE_ID"]).any()
+
+
+def test_densities_are_those_published() -> None:
+    sun = density(np.array(8.2), np.array(0.0))
+    np.testing.assert_allclose(sun, [1.0, 0.12, 0.005])
+    thin, _, halo = density(np.array([8.2, 8.2, 54.0, 108.0]), np.array([0.3, 0.6, 0.0, 0.0]))
+    assert thin[0] / thin[1] == pytest.approx(np.e)
+    assert halo[2] / halo[3] == pytest.approx(2.0**4.6)
+
+
+def test_velocities_are_those_of_the_components(stars: dict[str, np.ndarray]) -> None:
+    for name, low, high in ((b"thin", 15, 45), (b"thick", 40, 75), (b"halo", 110, 190)):
+        mine = stars["COMPONENT"] == name
+        assert low < stars["VRAD"][mine].std() < high
+        across = 4.740471 * stars["DIST"][mine] * np.hypot(stars["PMRA"], stars["PMDEC"])[mine]
+        assert low < np.median(across) < 2.5 * high
+
+
+def test_the_sun_moves_towards_its_apex() -> None:
+    stars = universe(MockSettings(stars=20_000, halo_fraction=0.9, distant_fraction=0.1))
+    ra, dec = np.radians(stars["RA"]), np.radians(stars["DEC"])
+    towards = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
+    motion = np.linalg.lstsq(towards.T, -stars["VRAD"], rcond=None)[0]
+    # the halo hardly rotates, so that the Sun moves at 236 km/s towards l = 90, b = 0: RA 318.0, Dec 48.3
+    # 20,000 stars of 130 km/s on half a sky: 3 km/s in each axis, allowed 6 sigma
+    apex = np.radians([318.0, 48.3])
+    direction = [np.cos(apex[1]) * np.cos(apex[0]), np.cos(apex[1]) * np.sin(apex[0]), np.sin(apex[1])]
+    assert motion @ direction == pytest.approx(236.0, abs=20.0)
+
+
+def test_dust_is_that_of_high_latitudes() -> None:
+    pixel = np.arange(100_000)
+    latitude = np.degrees(np.arcsin(sine := np.linspace(np.sin(np.radians(20)), 1, 100_000)))
+    ebv = reddening(1, pixel, sine)
+    # raw SFD98 has medians 0.042 and 0.033 at |b| > 20 and 30, and 95th percentiles 0.19 and 0.12
+    for limit, median, high in ((20, 0.042, 0.19), (30, 0.033, 0.123)):
+        np.testing.assert_allclose(np.percentile(ebv[latitude > limit], [50, 95]), [median, high], rtol=0.3)
+
+
+def test_fractions_above_one_are_refused() -> None:
+    with pytest.raises(ValueError, match="together exceed 1"):
+        MockSettings(halo_fraction=0.7, distant_fraction=0.4)

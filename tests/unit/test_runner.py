@@ -1,0 +1,350 @@
+"""The runner: what is stale and why, resuming, killing, locking, and what the manifest keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+
+from dummy_stages import STAGES, Config, Survey, products, start, write_config
+from specdis.errors import ConfigError, InputError, ProductError, SpecdisError
+from specdis.pipeline.manifest import Manifest
+from specdis.pipeline.plan import status
+from specdis.pipeline.runner import run
+from specdis.storage import RunPaths
+
+ALL = [stage.name for stage in STAGES]
+
+
+@pytest.fixture
+def config(tmp_path):
+    return write_config(tmp_path)
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return tmp_path / "run"
+
+
+def states(path: Path, *overrides: str) -> dict[str, str]:
+    return {found.name: found.state for found in status(Config.load(path, overrides), STAGES, opener=Survey)}
+
+
+def reasons(path: Path, name: str, *overrides: str) -> str:
+    found = status(Config.load(path, overrides), STAGES, opener=Survey)
+    return "; ".join(next(stage.reasons for stage in found if stage.name == name))
+
+
+def failing(name: str, error: BaseException):
+    """Return the stages, one of which fails after it has begun."""
+
+    def fail(context):
+        context.scratch.mkdir(parents=True)
+        raise error
+
+    return [stage._replace(run=fail) if stage.name == name else stage for stage in STAGES]
+
+
+# What runs
+
+
+def test_a_second_run_does_nothing(config, directory):
+    assert start(config) == ALL
+    made = {path: path.stat().st_mtime_ns for path in directory.rglob("*.parquet")}
+    assert start(config) == []
+    assert made == {path: path.stat().st_mtime_ns for path in directory.rglob("*.parquet")}
+    assert "up to date" in (directory / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("override", "ran"),
+    [
+        ("report.title=another", ["report"]),
+        ("science.scale=2", ["distances", "report"]),
+        ("run.seed=2", ALL),
+        ("sample.ebv_max=0.4", ALL),
+        ("run.name=other", []),
+        ("run.threads=1", []),
+        ("science.pause=0.001", []),
+    ],
+)
+def test_one_key_reruns_just_the_stages_that_depend_on_it(config, override, ran):
+    start(config)
+    assert start(config, override) == ran
+    assert start(config, override) == []
+
+
+def test_from_to_and_force(config):
+    assert start(config, last="spectra") == ["sample", "spectra"]
+    assert start(config, first="distances", last="distances") == ["distances"]
+    assert start(config) == ["report"]
+    assert start(config, first="distances", force=True) == ["distances", "report"]
+    assert start(config, last="sample", force=True) == ["sample"]
+    assert start(config) == ["spectra", "distances", "report"]
+
+
+def test_from_a_stage_whose_input_is_stale_says_what_to_do(config):
+    start(config)
+    with pytest.raises(ProductError, match=r"(?s)distances needs spectra, which is stale: .*Run without --from"):
+        start(config, "sample.ebv_max=0.4", first="distances")
+    with pytest.raises(ProductError, match=r"which is stale: sample.ebv_max was 0.5 and is 0.4"):
+        start(config, "sample.ebv_max=0.4", first="spectra")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"first": "sampel"}, "--from sampel: expected a stage, one of sample, .*did you mean sample"),
+        ({"last": "x"}, "--to x: expected a stage"),
+        ({"first": "report", "last": "sample"}, "report comes after sample"),
+    ],
+)
+def test_wrong_stage_names(config, options, message):
+    with pytest.raises(ConfigError, match=message):
+        start(config, **options)
+
+
+# What is stale, and why
+
+
+def test_status_of_a_new_a_finished_and_a_changed_run(config):
+    assert set(states(config).values()) == {"never run"}
+    start(config)
+    assert set(states(config).values()) == {"fresh"}
+    assert states(config, "science.scale=2") == {
+        "sample": "fresh",
+        "spectra": "fresh",
+        "distances": "stale",
+        "report": "stale",
+    }
+    assert reasons(config, "distances", "science.scale=2") == "science.scale was 1.0 and is 2.0"
+    assert reasons(config, "report", "science.scale=2") == "distances is stale"
+
+
+def test_a_changed_input_makes_all_stale(config, tmp_path):
+    start(config)
+    os.utime(tmp_path / "stars.txt", (1, 1))
+    assert reasons(config, "sample") == "the survey's files changed"
+    assert start(config) == ALL
+
+
+def test_a_changed_date_leaves_the_products_as_they_are(config, directory, tmp_path):
+    start(config)
+    before = products(directory)
+    os.utime(tmp_path / "stars.txt", (1, 1))
+    start(config)
+    assert products(directory) == before
+
+
+def test_a_survey_that_moved_gives_the_same_products(config, directory, tmp_path):
+    start(config)
+    before = products(directory)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "stars.txt").rename(tmp_path / "elsewhere" / "stars.txt")
+    override = f"survey.catalogue={tmp_path / 'elsewhere' / 'stars.txt'}"
+    assert "survey.catalogue was" in reasons(config, "sample", override)
+    assert start(config, override) == ALL
+    assert products(directory) == before
+
+
+def test_a_finished_run_remains_usable_without_the_survey(config, tmp_path, caplog):
+    start(config)
+    (tmp_path / "stars.txt").unlink()
+    assert start(config, "report.title=another") == ["report"]
+    assert "Taken as unchanged" in caplog.text
+    with pytest.raises(InputError, match="expected a catalogue, found no file"):
+        start(config, force=True)
+
+
+@pytest.mark.parametrize("name", ["sample", "cutflow", "pixels", "report"])
+def test_a_missing_product_is_made_again_and_so_is_what_depends_on_it(config, directory, name):
+    start(config)
+    path = getattr(RunPaths(directory), name)
+    path.rename(directory / "away")
+    owner = next(stage.name for stage in STAGES if name in stage.products)
+    assert f"{path} is missing" in reasons(config, owner)
+    assert start(config) == ALL[ALL.index(owner) :]
+    assert path.exists()
+
+
+def test_a_product_of_another_size_is_made_again(config, directory):
+    start(config)
+    (directory / "spectra" / "pixels.zarr" / "block-3").write_text("[")
+    assert "another size" in reasons(config, "spectra")
+    assert start(config) == ["spectra", "distances", "report"]
+
+
+def test_another_version_of_the_software_makes_all_again(config, monkeypatch):
+    start(config)
+    monkeypatch.setattr("specdis.pipeline.plan.__version__", "99")
+    assert "made by specdis" in reasons(config, "sample")
+    assert start(config) == ALL
+
+
+def test_a_reverted_key_does_not_take_products_of_the_other_value_for_its_own(config, directory):
+    """A kill after the products are written and before the manifest is must not leave the record of the old ones."""
+    start(config)
+    before = products(directory)
+
+    def interrupted(context):
+        STAGES[0].run(context)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Config.load(config, ["run.seed=2"]), [STAGES[0]._replace(run=interrupted)], opener=Survey)
+    assert states(config)["sample"] == "never run"
+    assert start(config) == ALL
+    assert products(directory) == before
+
+
+# Kills, failures, locks
+
+
+@pytest.mark.slow
+def test_killed_at_every_file_operation_a_run_ends_with_the_same_bytes(tmp_path):
+    assert _killed("operations", tmp_path) > 50
+
+
+def test_killed_at_random_moments_a_run_ends_with_the_same_bytes(tmp_path):
+    assert _killed("times", tmp_path) > 0
+
+
+def _killed(mode: str, folder: Path) -> int:
+    script = Path(__file__).parents[1] / "dummy_stages.py"
+    done = subprocess.run([sys.executable, script, mode, folder], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def test_an_interrupted_stage_goes_on_where_it_stopped(config, directory, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("dummy_stages.time.sleep", Mock(side_effect=[None, None, KeyboardInterrupt]))
+        with pytest.raises(KeyboardInterrupt):
+            start(config)
+    assert states(config) == {
+        "sample": "fresh",
+        "spectra": "interrupted",
+        "distances": "never run",
+        "report": "never run",
+    }
+    assert start(config) == ALL[1:]
+    record = Manifest.read(directory / "manifest.json").stages["spectra"]
+    assert record.notes["first"] == 2
+    assert not (directory / ".partial").exists()
+
+
+def test_unfinished_work_of_another_configuration_is_not_used(config, directory):
+    with pytest.raises(ValueError, match="broken"):
+        run(Config.load(config), failing("spectra", ValueError("broken")), opener=Survey)
+    (scratch,) = (directory / ".partial").iterdir()
+    (scratch / "block-0").write_text('"of the first configuration"')
+    start(config, "sample.ebv_max=0.4")
+    assert "first configuration" not in (directory / "spectra" / "pixels.zarr" / "block-0").read_text()
+    assert not (directory / ".partial").exists()
+
+
+def test_force_starts_a_stage_from_its_beginning(config, directory):
+    with pytest.raises(ValueError, match="broken"):
+        run(Config.load(config), failing("spectra", ValueError("broken")), opener=Survey)
+    (scratch,) = (directory / ".partial").iterdir()
+    (scratch / "block-0").write_text('"unfinished"')
+    start(config, first="spectra", force=True)
+    assert "unfinished" not in (directory / "spectra" / "pixels.zarr" / "block-0").read_text()
+
+
+def test_a_failure_keeps_finished_stages_and_its_traceback_in_the_log(config, directory):
+    with pytest.raises(ValueError, match="broken"):
+        run(Config.load(config), failing("distances", ValueError("broken")), opener=Survey)
+    assert "raise error\nValueError: broken" in (directory / "log.txt").read_text()
+    assert start(config) == ["distances", "report"]
+
+
+def test_a_full_disk_says_so(config):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(SpecdisError, match=r"no space left while distances ran. Free some and run again"):
+        run(Config.load(config), failing("distances", full), opener=Survey)
+
+
+def test_a_stage_that_writes_nothing_is_found_out(config):
+    idle = [stage._replace(products=("distances",)) if stage.name == "spectra" else stage for stage in STAGES]
+    with pytest.raises(ProductError, match="stage spectra ended without writing"):
+        run(Config.load(config), idle, opener=Survey)
+
+
+def test_two_runs_in_one_directory_are_refused(config, directory):
+    directory.mkdir()
+    with (directory / ".lock").open("w") as lock:
+        lock.write("process 123 on node\n")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(SpecdisError, match=r"in use by another run \(process 123 on node\)"):
+            start(config)
+    assert start(config) == ALL
+
+
+def test_a_directory_that_cannot_be_written_says_what_to_do(config, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"expected a folder that can be written.*Choose another run.directory"):
+        start(config, f"run.directory={tmp_path / 'file' / 'run'}")
+
+
+# The manifest and the configuration kept
+
+
+def test_manifest_keeps_rates_faults_products_and_versions(config, directory):
+    start(config)
+    manifest = Manifest.read(directory / "manifest.json")
+    record = manifest.stages["sample"]
+    assert record.stars == 60
+    assert record.stars_per_second > 0
+    assert 0.01 < record.peak_memory_gb < 10
+    assert record.fault_counts == {"missing-file": {"faults": 1, "stars": 3}}
+    assert record.faults[0].place == "a.fits"
+    assert record.products["sample"].size == (directory / "sample" / "sample.parquet").stat().st_size
+    assert manifest.stages["spectra"].products["pixels"].files == 6
+    assert {"python", "numpy", "jax", "pyarrow"} <= manifest.versions.keys()
+
+
+def test_damaged_manifest_says_what_to_do(config, directory):
+    start(config)
+    content = json.loads((directory / "manifest.json").read_text())
+    content["stages"]["sample"]["from_the_future"] = 1
+    (directory / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(ProductError, match="remove it, and every stage runs again"):
+        start(config)
+
+
+def test_configuration_is_kept_as_given_and_as_resolved(config, directory):
+    start(config, "report.title=changed")
+    assert (directory / "config.input.toml").read_text().startswith(config.read_text())
+    resolved = Config.load(directory / "config.resolved.toml")
+    assert resolved.report.title == "changed"
+    assert resolved.sample.ebv_max == 0.5
+    assert set(states(directory / "config.resolved.toml").values()) == {"fresh"}
+
+
+def test_log_says_what_differs_from_the_paper(config, directory):
+    start(config, "sample.ebv_max=0.4")
+    assert "differs from the paper: sample.ebv_max = 0.4 (paper: 0.5)" in (directory / "log.txt").read_text()
+    assert "ruwe_max" not in (directory / "log.txt").read_text()
+
+
+def test_context_gives_provenance_and_one_survey(config):
+    seen = []
+
+    def look(context):
+        seen.append((context.provenance("sample"), context.survey() is context.survey(), context.key))
+        return STAGES[0].run(context)
+
+    run(Config.load(config, ["run.seed=7"]), [STAGES[0]._replace(run=look)], opener=Survey)
+    ((provenance, same, key),) = seen
+    assert dataclasses.asdict(provenance).items() >= {"kind": "sample", "key": key, "seed": 7}.items()
+    assert same

@@ -1,0 +1,273 @@
+"""Numbers of the validation on catalogues small enough to count by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from specdis import storage, validation
+from specdis.catalogue import COLUMNS
+from specdis.errors import InputError
+from specdis.flags import Flag
+from synthetic_catalogue import Columns, catalogue
+
+
+def stars(count: int, **columns: object) -> Columns:
+    """`count` dwarfs at 1 kpc, held out, with precise parallaxes and perfect predictions, except for `columns`."""
+    values: dict[str, object] = {
+        "TARGETID": np.arange(count),
+        "SURVEY": b"main",
+        "PROGRAM": b"bright",
+        "HEALPIX": 7,
+        "FLAGS": 0,
+        "SELECTED": True,
+        "HELD_OUT": True,
+        "SN": 50.0,
+        "LOGG": 4.5,
+        "PARALLAX": 1.0,
+        "PARALLAX_ERR": 0.01,
+        "PARALLAX_ZPC": 0.0,
+        "M_G_NN": 5.0,
+        "M_G_GEO": 5.0,
+        "DIST": 1.0,
+        "DISTERR": 0.1,
+        "DIST_16": 0.9,
+        "DIST_84": 1.1,
+    }
+    return {name: np.broadcast_to(value, count).copy() for name, value in (values | columns).items()}
+
+
+def truth_of(columns: Columns, distance: object) -> Columns:
+    identifiers = {name: columns[name] for name in ("TARGETID", "SURVEY", "PROGRAM", "HEALPIX")}
+    return identifiers | {"DIST_TRUE": np.broadcast_to(distance, len(columns["TARGETID"])).astype(float)}
+
+
+# -- section 4.1 -------------------------------------------------------------------------------------------------------
+
+
+def test_internal_median_scatter_and_standard_deviation_by_hand() -> None:
+    residual = np.array([-0.2, 0.0, 0.1, 0.3, 2.0])
+    internal = validation.metrics(stars(5, M_G_NN=5.0 + residual))["internal"]["all"]
+    assert internal["n"] == internal["n_finite"] == 5
+    assert internal["median_mag"] == pytest.approx(0.1)
+    assert internal["scatter_mag"] == pytest.approx(1.4826 * 0.2)  # deviations 0.3 0.1 0.0 0.2 1.9, median 0.2
+    assert internal["std_mag"] == pytest.approx(np.std(residual))
+
+
+def test_snr_bins_include_their_lower_edge_and_are_open_at_both_ends() -> None:
+    snr = [-1.0, 19.9, 20.0, 59.9, 60.0, 99.9, 100.0, 500.0, np.nan]
+    internal = validation.metrics(stars(9, SN=snr))["internal"]
+    assert [(cell["snr_min"], cell["snr_max"]) for cell in internal["by_snr"]] == [
+        (-np.inf, 20.0), (20.0, 60.0), (60.0, 100.0), (100.0, np.inf),
+    ]  # fmt: skip
+    assert [cell["n"] for cell in internal["by_snr"]] == [2, 2, 2, 2]
+    assert internal["n_without_snr"] == 1
+    assert internal["all"]["n"] == 9
+
+
+def test_reference_stars_are_selected_held_out_and_have_corrected_parallax_above_ten_times_the_published_error() -> (
+    None
+):
+    columns = stars(
+        6,
+        PARALLAX=[1.0, 0.1, 0.09, 0.1001, 1.0, 1.0],
+        PARALLAX_ZPC=[
+            0.0,
+            0.0,
+            -0.02,
+            np.nan,
+            0.0,
+            0.0,
+        ],  # the third passes thanks to its zero point, NaN corrects nothing
+        HELD_OUT=[True, True, True, True, False, True],
+        SELECTED=[True, True, True, True, True, False],
+    )
+    assert validation.has_reference_magnitude(columns).tolist() == [True, False, True, True, False, True]
+    assert validation.metrics(columns)["internal"]["all"]["n"] == 3  # the last fails a cut
+
+
+def test_stars_without_a_prediction_stay_visible() -> None:
+    columns = stars(4, M_G_NN=[5.0, np.nan, 5.2, np.nan], LOGG=[2.0, 3.79, 3.8, np.nan])
+    internal = validation.metrics(columns)["internal"]
+    assert (internal["all"]["n"], internal["all"]["n_finite"], internal["all"]["n_giants"]) == (4, 2, 2)
+    assert internal["by_snr"][1]["n_finite"] == 2
+
+
+def test_an_empty_cell_has_no_numbers() -> None:
+    cell = validation.metrics(stars(1))["internal"]["by_snr"][3]
+    assert (cell["n"], cell["n_finite"]) == (0, 0)
+    assert np.isnan([cell["median_mag"], cell["scatter_mag"], cell["std_mag"]]).all()
+
+
+# -- sections 4.3 and 4.4 ----------------------------------------------------------------------------------------------
+
+
+def test_a_distance_without_upper_bound_is_infinitely_uncertain_and_one_without_error_unknown() -> None:
+    columns = stars(
+        4,
+        DIST=[1.0, 2.0, np.nan, 1.0],
+        DISTERR=[0.1, np.nan, np.nan, np.nan],
+        FLAGS=[0, Flag.DRAW_NOT_POSITIVE, Flag.LABEL_NOT_POSITIVE, Flag.NO_ERROR_SPECTRUM],
+    )
+    np.testing.assert_array_equal(validation.relative_error(columns), [0.1, np.inf, np.inf, np.nan])
+    whole = validation.metrics(columns)["catalogue"]["all"]
+    assert whole["share_precise"] == pytest.approx(1 / 3)
+    assert whole["median_relative_error"] == np.inf
+    assert (whole["n"], whole["n_finite"]) == (4, 3)
+
+
+def test_errors_by_snr_and_of_giants() -> None:
+    columns = stars(
+        6, SN=[10, 10, 10, 200, 200, 200], DISTERR=[0.3, 0.2, 0.4, 0.05, 0.07, 0.5], LOGG=[5, 5, 2, 5, 5, 2]
+    )
+    statistics = validation.metrics(columns)["catalogue"]
+    assert [cell["median_relative_error"] for cell in statistics["by_snr"]] == pytest.approx(
+        [0.3, np.nan, np.nan, 0.07], nan_ok=True
+    )
+    assert statistics["by_snr"][3]["median_relative_error_giants"] == pytest.approx(0.5)
+    assert statistics["all"]["share_precise"] == pytest.approx(0.5)
+    assert statistics["share_precise_giants_above_snr_20"] == 0.0
+
+
+def test_far_stars_and_their_negative_parallaxes() -> None:
+    columns = stars(5, DIST=[1.0, 15.0, 16.0, 60.0, np.nan], PARALLAX=[1.0, -1.0, 0.01, 0.01, 1.0], PARALLAX_ZPC=0.03)
+    statistics = validation.metrics(columns)["catalogue"]
+    assert statistics["n_beyond_15_kpc"] == 2
+    assert statistics["n_beyond_50_kpc"] == 1
+    assert statistics["share_within_15_kpc"] == pytest.approx(0.5)
+    assert statistics["share_negative_parallax_beyond_15_kpc"] == 1.0  # 0.01 - 0.03 mas
+
+
+def test_the_paper_stands_beside_our_numbers() -> None:
+    measured = validation.metrics(catalogue()[0])
+    rows = {row["quantity"]: row for row in measured["paper"]}
+    assert [row["paper"] for row in measured["paper"] if row["section"] == "4.1"] == [0.48, 0.26, 0.24, 0.22]
+    row = rows["scatter of M_G_NN − M_G_GEO, S/N < 20"]
+    assert row["here"] == measured["internal"]["by_snr"][0]["scatter_mag"]
+    row = rows["median distance error, 20 ≤ S/N < 60"]
+    assert (row["paper"], row["here"]) == (0.19, measured["catalogue"]["by_snr"][1]["median_relative_error"])
+    assert rows["distance error below 25 %"]["paper"] == 0.60
+
+
+# -- truth -------------------------------------------------------------------------------------------------------------
+
+
+def test_bias_scatter_and_coverage_by_hand() -> None:
+    columns = stars(
+        5,
+        DIST=[1.1, 1.65, 3.9, np.nan, 50.0],
+        DIST_16=[1.0, 1.6, 2.0, 1.0, 40.0],
+        DIST_84=[1.2, 1.7, np.inf, np.inf, np.nan],
+        DISTERR=[0.1, 0.1, 1.2, np.nan, 1.0],  # 31 % for the third
+    )
+    truth = validation.metrics(columns, truth_of(columns, [1.0, 1.5, 3.0, 4.0, 40.0]))["truth"]
+    near, middle = truth["by_distance"][:2]
+    assert (near["distance_min_kpc"], near["distance_max_kpc"], near["n"], near["n_finite"]) == (1.0, 2.0, 2, 2)
+    assert near["median_bias"] == pytest.approx(0.1)
+    assert near["coverage68"] == 0.5  # 1.0 is the end of its interval and counts; 1.5 lies below 1.6
+    assert (middle["n"], middle["n_finite"]) == (2, 1)
+    assert middle["coverage68"] == 1.0  # an interval without upper end reaches everywhere
+    assert [cell["n"] for cell in truth["by_distance"]] == [2, 2, 0, 0, 0, 1, 0]
+    assert [cell["n"] for cell in truth["by_predicted_distance"]] == [2, 1, 0, 0, 0, 1, 0]
+    assert truth["all"]["n"] == 5
+    assert truth["all"]["median_bias"] == pytest.approx(np.median([0.1, 0.1, 0.3, 0.25]))
+    assert truth["precise"]["all"]["n"] == 3
+    assert [cell["n"] for cell in truth["precise"]["by_distance"]] == [2, 0, 0, 0, 0, 1, 0]
+
+
+def test_truth_is_joined_by_identifier_whatever_its_order() -> None:
+    columns, truth = catalogue(500)
+    order = np.argsort(truth["TARGETID"])
+    shuffled = {name: values[order] for name, values in truth.items()}
+    assert np.any(truth["TARGETID"] != columns["TARGETID"])
+    measured = validation.metrics(columns, truth)
+    np.testing.assert_equal(measured, validation.metrics(columns, shuffled))
+    assert measured["truth"]["all"]["scatter"] < 0.2  # 0.15 as made; joined by position it is 1.3
+
+
+def test_every_part_of_the_identifier_counts() -> None:
+    columns = stars(3, TARGETID=5, SURVEY=[b"main", b"sv1", b"main"], HEALPIX=[1, 1, 2])
+    truth = {name: values[::-1] for name, values in truth_of(columns, [1.0, 2.0, 3.0]).items()}
+    assert validation.true_distance(columns, truth).tolist() == [1.0, 2.0, 3.0]
+    elsewhere = columns | {"PROGRAM": np.full(3, b"dark")}
+    assert np.isnan(validation.true_distance(elsewhere, truth)).all()
+
+
+def test_stars_without_truth_are_counted() -> None:
+    columns = stars(3)
+    truth = {name: values[:1] for name, values in truth_of(columns, 1.0).items()}
+    measured = validation.metrics(columns, truth)["truth"]
+    assert (measured["all"]["n"], measured["n_without_truth"]) == (1, 2)
+
+
+def test_a_repeated_identifier_in_the_truth_is_an_error() -> None:
+    columns = stars(2)
+    truth = {name: np.concatenate([values, values[:1]]) for name, values in truth_of(columns, 1.0).items()}
+    with pytest.raises(InputError, match="1 repeated rows"):
+        validation.metrics(columns, truth)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(-3, 3), st.integers(0, 2)), unique=True, max_size=12), st.data())
+def test_join_equals_a_dictionary(known: list[tuple[int, int]], data: st.DataObject) -> None:
+    wanted = data.draw(st.lists(st.tuples(st.integers(-3, 3), st.integers(0, 2)), max_size=12))
+    reference, asked = (
+        stars(len(rows), TARGETID=[row[0] for row in rows] or 0, HEALPIX=[row[1] for row in rows] or 0)
+        for rows in (known, wanted)
+    )
+    place = {row: number for number, row in enumerate(known)}
+    assert validation.join(asked, reference).tolist() == [place.get(row, -1) for row in wanted]
+
+
+def test_coverage_of_true_errors_is_68_per_cent() -> None:
+    random = np.random.default_rng(3)
+    n, sigma = 20_000, 0.4
+    error = sigma * random.normal(size=n)  # in magnitudes, and the quoted interval is the true one
+    dist = 10 ** (error / 5)
+    columns = stars(n, DIST=dist, DIST_16=dist * 10 ** (-sigma / 5), DIST_84=dist * 10 ** (sigma / 5))
+    covered = validation.metrics(columns, truth_of(columns, 1.0))["truth"]["all"]["coverage68"]
+    assert covered == pytest.approx(0.6827, abs=0.013)  # four standard errors of a fraction of 20,000
+
+
+# -- the rest ----------------------------------------------------------------------------------------------------------
+
+
+def test_percentiles_are_values_of_stars_and_bear_infinities() -> None:
+    values = np.array([3.0, 1.0, np.inf, 2.0, np.nan, 7.0, 8.0])
+    by = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 2.0, np.nan])
+    found = validation.percentiles(values, by, (0.0, 1.5, 3.0), (0, 50, 100), least=2)
+    np.testing.assert_array_equal(found, [[1.0, 3.0, np.inf], [np.nan] * 3])
+
+
+@pytest.mark.parametrize(
+    ("ends", "text"),
+    [
+        ((-np.inf, 20), "S/N < 20"),
+        ((20.0, 60.0), "20 ≤ S/N < 60"),
+        ((100, np.inf), "S/N ≥ 100"),
+        ((None, 20), "S/N < 20"),
+    ],
+)
+def test_names_of_cells(ends: tuple[float | None, float | None], text: str) -> None:
+    assert validation.cell_name("S/N", *ends) == text
+
+
+def test_the_catalogue_has_every_column_that_is_read() -> None:
+    assert set(validation.COLUMNS) <= set(COLUMNS)
+    assert set(validation.COLUMNS) <= set(catalogue(1)[0])
+
+
+def test_metrics_become_json_with_null_for_open_ends_and_for_what_is_not_known(tmp_path: Path) -> None:
+    storage.write_json(tmp_path / "metrics.json", validation.metrics(*catalogue(50)))
+    read = json.loads((tmp_path / "metrics.json").read_text())
+    assert read["internal"]["by_snr"][0]["snr_min"] is None
+    assert read["internal"]["by_snr"][0]["snr_max"] == 20.0
+    wanted = {"distance_min_kpc", "distance_max_kpc", "n", "n_finite", "median_bias", "scatter", "coverage68"}
+    assert set(read["truth"]["by_distance"][0]) == set(read["truth"]["by_predicted_distance"][6]) == wanted
+    wanted = {"snr_min", "snr_max", "n", "n_finite", "n_giants", "median_mag", "scatter_mag", "std_mag"}
+    assert set(read["internal"]["by_snr"][0]) == wanted
