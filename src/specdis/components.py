@@ -96,9 +96,9 @@ class Moments:
         Raises
         ------
         InputError
-            When there are fewer stars or pixels than components.
+            When there are fewer stars or pixels than components; subtracting the mean costs one star.
         """
-        wanted, available = settings.n_components, min(self.n_stars, len(self.first))
+        wanted, available = settings.n_components, min(self.n_stars - settings.centre, len(self.first))
         if available < wanted:
             raise InputError(
                 "components.n_components",
@@ -114,8 +114,8 @@ class Moments:
         total = float(np.trace(covariance))
         eigenvalues, vectors = _leading_eigenvectors(covariance, wanted)
         largest = np.take_along_axis(vectors, np.abs(vectors).argmax(1)[:, None], 1)
-        vectors = (vectors * np.sign(largest)).astype(np.float32)
-        return Basis(vectors, np.maximum(eigenvalues, 0), mean.astype(np.float32), total)
+        signed = (vectors * np.sign(largest)).astype(np.float32)
+        return Basis(signed, np.maximum(eigenvalues, 0), mean.astype(np.float32), total)
 
 
 def _leading_eigenvectors(matrix: Float64, count: int) -> tuple[Float64, Float64]:

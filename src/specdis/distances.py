@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
-from pydantic import PositiveInt
+from pydantic import Field
 
 from specdis import streams
 from specdis.accelerator import ArrayLike, jax, jnp
@@ -16,7 +16,7 @@ from specdis.flags import Flag
 from specdis.noise import NativePlaces, Noise, perturber
 from specdis.photometry import absolute_magnitude, distance, sqrt_flux
 from specdis.settings import Settings
-from specdis.spectra import PixelGrid, Transform
+from specdis.spectra import PixelGrid, SpectraSettings, Transform
 from specdis.training import Ensemble
 
 _MAGNITUDES = 5 / np.log(10)
@@ -28,8 +28,8 @@ class DistancesSettings(Settings):
 
     method: Literal["monte-carlo"] = "monte-carlo"
     """How the error of a spectrum becomes an error of the distance."""
-    n_draws: PositiveInt = 20
-    """Perturbed versions of each spectrum."""
+    n_draws: Annotated[int, Field(ge=2)] = 20
+    """Perturbed versions of each spectrum; a standard deviation needs two."""
     noise: Noise = "native"
     """Noise drawn at the native pixels, or, as in the paper, independently at the pixels of the grid."""
     training_error: Literal["constant", "star"] = "constant"
@@ -59,7 +59,7 @@ def star_keys(seed: int, *identifier: Array) -> Array:
 
 def drawer(
     grid: PixelGrid,
-    continuum_width: float,
+    spectra: SpectraSettings,
     transform: Transform,
     basis: Basis,
     scale: float,
@@ -74,7 +74,7 @@ def drawer(
         Takes flux, sigma, bad (star, pixel), places, keys (star, 2) and fold (star,); returns labels, shape
         (seed, draw, star).
     """
-    perturb = perturber(grid, continuum_width, settings.n_draws, settings.noise)
+    perturb = perturber(grid, spectra, settings.n_draws, settings.noise)
 
     @jax.jit
     def draw(
@@ -110,6 +110,8 @@ def summarise(
 
     The label of a star is the mean over seeds. A label <= 0 has no magnitude and no distance: NaN and a flag. A draw
     <= 0 lies at infinity: quantiles use all draws, of all seeds, but the standard deviations of such a star are null.
+    So is the spread between seeds where one of them gives a label <= 0, or where there is one seed alone; then the
+    total error is that of the noise.
 
     Parameters
     ----------
@@ -133,8 +135,10 @@ def summarise(
     has_draws = np.isfinite(draws).all(0)
     unbound = np.where(has_draws, (draws <= 0).mean(0), np.nan)
     noise, kpc_noise = absolute_magnitude(draws).std(0, ddof=1), distance(draws, magnitude).std(0, ddof=1)
-    spread = absolute_magnitude(labels.label).std(0, ddof=min(1, len(labels.label) - 1))
-    training = np.nan_to_num(spread if settings.training_error == "star" else constant_error)
+    spread, training = np.full(len(label), np.nan), np.zeros(len(label))  # one seed tells nothing of the training
+    if len(labels.label) > 1:
+        spread = absolute_magnitude(labels.label).std(0, ddof=1)
+        training = spread if settings.training_error == "star" else np.full(len(label), constant_error)
     total = np.hypot(noise, training)
     near, middle, far = _quantiles(labels.draws, magnitude)
     columns = {

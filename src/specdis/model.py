@@ -25,7 +25,7 @@ from specdis.sample import SampleSettings
 from specdis.settings import Settings
 from specdis.spectra import ArmPixels, Normalised, PixelGrid, SpectraSettings, Transform, normalise
 from specdis.storage import Provenance, read_arrays, read_json, write_arrays, write_json
-from specdis.surveys.base import STAR_COLUMNS, Arm, Spectra
+from specdis.surveys.base import STAR_COLUMNS, Arm, Spectra, flux_unit
 from specdis.surveys.wavelengths import air_to_vacuum
 from specdis.training import Ensemble
 
@@ -97,6 +97,7 @@ class Model:
     domain: Domain
     seed: int
     card: Mapping[str, Any] = field(default_factory=dict)
+    _elsewhere: dict[tuple[bytes, ...], Model] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def scale(self) -> float:
@@ -165,7 +166,7 @@ class Model:
         tile_fold = jnp.asarray(_filled(fold[rows].astype(np.int32), -1))
         encoded = self._encode(flux, sigma, bad)
         label = self._labels(encoded.coefficients / self.scale, tile_fold)
-        places = native_places(self.grid, _filled(velocity[rows], 0))
+        places = native_places(self.grid, _filled(velocity[rows], 0), self.settings.spectra.continuum_half)
         draws = np.array(self._draw(flux, sigma, bad, places, _filled(keys[rows], 0), tile_fold), np.float64)
         draws[..., ~((sigma > 0) & ~bad).any(1)] = np.nan
         label = np.where(bad[:, self.transform.kept].all(1), np.nan, np.asarray(label, np.float64))
@@ -186,8 +187,8 @@ class Model:
 
     @cached_property
     def _draw(self) -> Any:
-        width = self.settings.spectra.continuum_width
-        return drawer(self.grid, width, self.transform, self.basis, self.scale, self.ensemble, self.settings.distances)
+        spectra, distances = self.settings.spectra, self.settings.distances
+        return drawer(self.grid, spectra, self.transform, self.basis, self.scale, self.ensemble, distances)
 
     def predict_spectra(
         self, spectra: Spectra, magnitude: Float64, keys: Array, fold: Array | None = None
@@ -196,7 +197,20 @@ class Model:
         spectra = self._with_the_models_arms(spectra)
         pixels = normalise(spectra, self.grid, self.settings.spectra, self.sky)
         fold = np.full(len(spectra), -1) if fold is None else fold
-        return self.predict_pixels(pixels, spectra.native_velocity, magnitude, fold, keys)
+        return self._seeing(spectra).predict_pixels(pixels, spectra.native_velocity, magnitude, fold, keys)
+
+    def _seeing(self, spectra: Spectra) -> Model:
+        """Return the model with the native pixels of these spectra, to which their noise belongs."""
+        arms = tuple(
+            arm._replace(native=spectra.arms[arm.name].native_wavelength) if arm.name in spectra.arms else arm
+            for arm in self.grid.arms
+        )
+        pixels = tuple(arm.native.tobytes() for arm in arms)
+        if pixels == tuple(arm.native.tobytes() for arm in self.grid.arms):
+            return self
+        if pixels not in self._elsewhere:
+            self._elsewhere[pixels] = replace(self, grid=replace(self.grid, arms=arms))
+        return self._elsewhere[pixels]
 
     def _with_the_models_arms(self, spectra: Spectra) -> Spectra:
         """Give a single spectrum to every arm of the model: it is cut where the model joins its arms."""
@@ -216,8 +230,9 @@ class Model:
                 continue
             wanted = self.grid.wavelength[part.start : part.stop]
             outside = float(((wanted < arm.wavelength[0]) | (wanted > arm.wavelength[-1])).mean())
-            inside = (arm.wavelength >= wanted[0]) & (arm.wavelength <= wanted[-1])
-            width = float(np.median(np.diff(arm.wavelength[inside]))) if inside.sum() > 1 else np.nan
+            native = arm.native_wavelength
+            inside = (native >= wanted[0]) & (native <= wanted[-1])
+            width = float(np.median(np.diff(native[inside]))) if inside.sum() > 1 else np.nan
             trained = self.domain.pixel_width[part.name]
             if outside > 0:
                 said.append(f"{100 * outside:.0f} % of the wavelengths of arm {part.name} are not covered")
@@ -260,7 +275,8 @@ class Model:
         ivar
             Inverse variance in that unit, shape of `flux`; 0 is a bad pixel. Without it there are no errors.
         vrad
-            Radial velocity in km/s, shape (star,); needed for observed-frame spectra.
+            Radial velocity in km/s, shape (star,); needed for observed-frame spectra. For spectra at rest it tells
+            where the lines of the sky are.
         phot_g_mean_mag
             Gaia G magnitude, shape (star,); without it there are no distances, M_G alone.
         ebv
@@ -282,17 +298,18 @@ class Model:
         InputError
             When shapes disagree, wavelengths do not increase, or the rest frame cannot be reached.
         """
-        flux = np.atleast_2d(np.asarray(flux, np.float32))
+        flux = np.atleast_2d(np.asarray(flux, np.float64))
         spectra = _plain_spectra(np.asarray(wavelength, np.float64), flux, ivar, vrad, medium, frame)
         stars = {name: np.full(len(flux), column.missing, column.dtype) for name, column in STAR_COLUMNS.items()}
         for name, values in (("PHOT_G_MEAN_MAG", phot_g_mean_mag), ("EBV", ebv), ("TEFF", teff)):
             if values is not None:
-                stars[name] = np.broadcast_to(np.asarray(values, stars[name].dtype), len(flux))
+                stars[name] = _per_star(name, values, len(flux)).astype(stars[name].dtype)
         for message in self.coverage(spectra):
             logger.warning("outside the model's domain: %s", message)
         magnitude = corrected(stars, self.settings.photometry)["G_0"]
         names = np.arange(len(flux)) if identifier is None else np.atleast_1d(np.asarray(identifier))
         columns = self.predict_spectra(spectra, magnitude, star_keys(self.seed, names))
+        columns["FLAGS"] |= self.outside_parameters(stars)
         columns["FLAGS"] |= np.where(np.isfinite(stars["EBV"]), 0, Flag.NO_EBV).astype(np.int32)
         return columns
 
@@ -409,20 +426,29 @@ def _plain_spectra(
             found="none",
             remedy="Pass vrad=, or frame='rest' for spectra at rest.",
         )
-    weight = None if ivar is None else np.atleast_2d(np.asarray(ivar, np.float32))
-    bad = ~np.isfinite(flux)
-    if weight is not None:
-        if weight.shape != flux.shape:
-            raise InputError(
-                "ivar",
-                expected=f"shape {flux.shape}, that of flux",
-                found=f"{weight.shape}",
-                remedy="Pass one per pixel.",
-            )
-        bad |= ~(weight > 0)
-        weight = np.where(bad, 0, weight)
-    velocity = np.zeros(len(flux)) if frame == "rest" else np.broadcast_to(np.asarray(vrad, np.float64), len(flux))
+    weight = None if ivar is None else np.atleast_2d(np.asarray(ivar, np.float64))
+    if weight is not None and weight.shape != flux.shape:
+        raise InputError(
+            "ivar",
+            expected=f"shape {flux.shape}, that of flux",
+            found=f"{weight.shape}",
+            remedy="Pass one per pixel.",
+        )
     if medium == "air":
         wavelength = air_to_vacuum(wavelength)
-    arm = Arm(wavelength, np.where(bad, 0, flux), weight, bad)
-    return Spectra(np.arange(len(flux)), {"spectrum": arm}, velocity, velocity)
+    unit = flux_unit(flux)
+    arm = Arm.cleaned(
+        wavelength, flux / unit, None if weight is None else weight * unit**2, np.zeros(flux.shape, np.bool_)
+    )
+    seen = np.full(len(flux), np.nan) if vrad is None else _per_star("vrad", vrad, len(flux))
+    return Spectra(np.arange(len(flux)), {"spectrum": arm}, np.zeros(len(flux)) if frame == "rest" else seen, seen)
+
+
+def _per_star(name: str, values: ArrayLike, stars: int) -> Float64:
+    """Return one number per star."""
+    given = np.asarray(values, np.float64)
+    if given.shape not in ((), (1,), (stars,)):
+        raise InputError(
+            name, expected=f"one number, or {stars}", found=f"shape {given.shape}", remedy="Pass one per star."
+        )
+    return np.broadcast_to(given, stars)

@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from specdis.accelerator import ArrayLike, jax, jnp
-from specdis.arrays import Array, Float32, Float64
-from specdis.spectra import SPEED_OF_LIGHT, PixelGrid, native_position
+from specdis.arrays import Array, Bool, Float32, Float64
+from specdis.spectra import SPEED_OF_LIGHT, PixelGrid, SpectraSettings, among_native, native_position
 
 Noise = Literal["native", "paper"]
 
@@ -22,34 +22,52 @@ Noise = Literal["native", "paper"]
 class NativePlaces(NamedTuple):
     """Where the pixels of the grid lie among the native pixels of all arms, laid end to end.
 
+    Every arm is widened on either side by half a running mean; beyond the data its last native pixel is repeated, as
+    the running mean does.
+
     Parameters
     ----------
     lower
-        Native pixel below each pixel of the grid, int32, shape (star, pixel).
+        Native pixel below each pixel, int32, shape (star, widened pixel).
     weight
-        Share of the native pixel above it, float32, shape (star, pixel).
+        Share of the native pixel above it, float32, shape (star, widened pixel).
+    inside
+        False beyond the data, shape (star, widened pixel).
     """
 
     lower: Array
     weight: Float32
+    inside: Bool
 
 
-def native_places(grid: PixelGrid, velocity: Float64) -> NativePlaces:
-    """Place the grid among the native pixels of stars whose rest frame was reached with `velocity`, km/s, (star,)."""
-    shift = 1 - np.nan_to_num(velocity)[:, None] / SPEED_OF_LIGHT
-    lower, weight, first = [], [], 0
+def native_places(grid: PixelGrid, velocity: Float64, half: int) -> NativePlaces:
+    """Place the grid among the native pixels of stars.
+
+    Parameters
+    ----------
+    grid
+        The grid and its arms.
+    velocity
+        Velocity in km/s with which the stars were brought to rest, shape (star,).
+    half
+        Pixels by which every arm is widened.
+    """
+    to_rest = 1 - np.nan_to_num(velocity)[:, None] / SPEED_OF_LIGHT
+    lower, weight, inside, first = [], [], [], 0
     for arm in grid.arms:
         last = len(arm.native) - 1
-        position = np.clip(native_position(arm.native, grid.wavelength[arm.start : arm.stop] / shift), 0, last)
+        exact = native_position(arm.native, grid.widened(arm, half) / to_rest)
+        position = np.clip(exact, 0, last)
         below = np.minimum(position.astype(np.int32), last - 1)
         lower.append(below + first)
         weight.append((position - below).astype(np.float32))
+        inside.append(among_native(arm.native, exact))
         first += len(arm.native)
-    return NativePlaces(np.concatenate(lower, 1), np.concatenate(weight, 1))
+    return NativePlaces(np.concatenate(lower, 1), np.concatenate(weight, 1), np.concatenate(inside, 1))
 
 
 def perturber(
-    grid: PixelGrid, continuum_width: float, n_draws: int, noise: Noise
+    grid: PixelGrid, settings: SpectraSettings, n_draws: int, noise: Noise
 ) -> Callable[[ArrayLike, ArrayLike, ArrayLike, NativePlaces, ArrayLike], jax.Array]:
     """Compile the drawing of perturbed spectra.
 
@@ -57,8 +75,8 @@ def perturber(
     ----------
     grid
         The grid and its arms.
-    continuum_width
-        Width of the running mean in Angstrom.
+    settings
+        The running mean by which the spectra were divided.
     n_draws
         Versions of each spectrum.
     noise
@@ -71,28 +89,46 @@ def perturber(
         perturbed flux, shape (star, draw, pixel). Bad pixels stay as they are.
     """
     n_native = sum(len(arm.native) for arm in grid.arms)
-    half = round((continuum_width / grid.step - 1) / 2)
+    half = settings.continuum_half
 
-    def one(flux: jax.Array, sigma: jax.Array, bad: jax.Array, places: NativePlaces, key: jax.Array) -> jax.Array:
+    def one(
+        flux: jax.Array, sigma: jax.Array, bad: jax.Array, places: tuple[jax.Array, ...], key: jax.Array
+    ) -> jax.Array:
         random = jax.random.wrap_key_data(key, impl="threefry2x32")
         scale = jnp.where(bad | ~jnp.isfinite(sigma), 0, sigma).astype(jnp.float32)
         flux = flux.astype(jnp.float32)
         if noise == "paper":
             return flux + scale * jax.random.normal(random, (n_draws, len(grid.wavelength)), jnp.float32)
         native = jax.random.normal(random, (n_draws, n_native), jnp.float32)
-        below, above = native[:, places.lower], native[:, places.lower + 1]
-        change = scale * (below + places.weight * (above - below))
-        return (flux + change) / (1 + _continuum_change(change, grid, half))
+        parts, first = [], 0
+        for arm in grid.arms:
+            pixels, stop = slice(arm.start, arm.stop), first + arm.stop - arm.start + 2 * half
+            lower, weight, inside = (column[first:stop] for column in places)
+            below, above = native[:, lower], native[:, lower + 1]
+            drawn = below + weight * (above - below)
+            parts.append(perturbed_arm(flux[pixels], scale[pixels], bad[pixels], drawn, inside))
+            first = stop
+        return jnp.concatenate(parts, axis=1)
+
+    def perturbed_arm(
+        flux: jax.Array, scale: jax.Array, bad: jax.Array, drawn: jax.Array, inside: jax.Array
+    ) -> jax.Array:
+        """Add the drawn noise, shape (draw, widened pixel), to an arm and to its running mean."""
+        arm = slice(half, half + len(flux))
+        first, last = jnp.argmax(inside[arm]), len(flux) - 1 - jnp.argmax(inside[arm][::-1])
+        # Beyond what is stored sigma is that of the last pixel of the data.
+        nearest = jnp.clip(jnp.arange(-half, len(flux) + half), first, last)
+        counted = inside & ~bad[nearest] if settings.continuum_masked else jnp.ones_like(inside)
+        share = jnp.where(counted, scale[nearest], 0)
+        change = _window_sums(share * drawn, half) / jnp.maximum(_window_sums(counted, half), 1)
+        return (flux + scale * drawn[:, arm]) / (1 + change)
 
     return jax.jit(jax.vmap(one))
 
 
-def _continuum_change(change: jax.Array, grid: PixelGrid, half: int) -> jax.Array:
-    """Return the relative change of the running mean, arm by arm, shape (draw, pixel)."""
-    parts = []
-    for arm in grid.arms:
-        padded = jnp.pad(change[:, arm.start : arm.stop], ((0, 0), (half + 1, half)), mode="edge")
-        sums = jnp.cumsum(padded, axis=1)
-        sums = sums - sums[:, :1]
-        parts.append((sums[:, 2 * half + 1 :] - sums[:, : -2 * half - 1]) / (2 * half + 1))
-    return jnp.concatenate(parts, axis=1)
+def _window_sums(values: jax.Array, half: int) -> jax.Array:
+    """Return sums over 2 half + 1 neighbours along the last axis, which gets shorter by 2 half."""
+    sums = jnp.cumsum(values.astype(jnp.float32), axis=-1)
+    sums = jnp.concatenate([jnp.zeros_like(sums[..., :1]), sums], axis=-1)
+    width = 2 * half + 1
+    return sums[..., width:] - sums[..., :-width]

@@ -7,7 +7,7 @@ through it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
@@ -63,6 +63,11 @@ class SpectraSettings(Settings):
     unit_norm: bool = True
     """Divide by the root of the sum of squares."""
 
+    @property
+    def continuum_half(self) -> int:
+        """Pixels of the grid in the running mean on either side of its centre."""
+        return round((self.continuum_width / self.grid.step - 1) / 2)
+
 
 class ArmPixels(NamedTuple):
     """One arm's part of the grid: its native wavelengths and the pixels `start` to `stop` that it fills."""
@@ -110,9 +115,10 @@ class PixelGrid:
             if join != "none" and len(named) > 1:
                 lower, upper = (-np.inf, join) if number == 0 else (join, np.inf)
                 pixels = pixels[(pixels >= lower) & (pixels < upper)]
-            pieces.append(pixels)
-            arms.append(ArmPixels(name, wavelength, filled, filled + len(pixels)))
-            filled += len(pixels)
+            if len(pixels):
+                pieces.append(pixels)
+                arms.append(ArmPixels(name, wavelength, filled, filled + len(pixels)))
+                filled += len(pixels)
         if filled == 0:
             raise InputError(
                 "spectra.grid",
@@ -121,6 +127,12 @@ class PixelGrid:
                 remedy="Correct spectra.grid.start, spectra.grid.stop and spectra.join.",
             )
         return cls(np.concatenate(pieces), tuple(arms), step)
+
+    def widened(self, arm: ArmPixels, pixels: int) -> Float64:
+        """Return an arm's part of the grid with so many pixels more on either side."""
+        beyond = self.step * np.arange(1, pixels + 1)
+        part = self.wavelength[arm.start : arm.stop]
+        return np.concatenate([part[0] - beyond[::-1], part, part[-1] + beyond])
 
 
 def _lattice(low: float, high: float, step: float) -> Float64:
@@ -141,6 +153,8 @@ class Normalised(NamedTuple):
 
 
 _TILE = 256
+_ROUNDING = 1e-6
+"""Fraction of a native pixel within which two wavelengths are the same."""
 
 
 def normalise(
@@ -173,11 +187,13 @@ def normalise(
     flux, bad = np.zeros(shape, np.float32), np.ones(shape, bool)
     sigma = np.zeros(shape, np.float32) if with_errors else None
     for part in grid.arms:
-        if part.name not in spectra.arms or part.start == part.stop:
+        if part.name not in spectra.arms:
             continue
         arm, columns = spectra.arms[part.name], slice(part.start, part.stop)
+        half = 0 if spectra.normalised else settings.continuum_half
+        rest = grid.widened(part, half)
         for rows in ranges(len(spectra), _TILE):
-            tile = _normalise_arm(arm, spectra, rows, grid.wavelength[columns], grid.step, settings, sky)
+            tile = _normalise_arm(arm, spectra, rows, rest, half, settings.continuum_masked, sky)
             flux[rows, columns], bad[rows, columns] = tile.flux, tile.bad
             if sigma is not None and tile.sigma is not None:
                 sigma[rows, columns] = tile.sigma
@@ -188,28 +204,24 @@ def _normalise_arm(
     arm: Arm,
     spectra: Spectra,
     rows: slice,
-    wavelength: Float64,
-    step: float,
-    settings: SpectraSettings,
+    rest: Float64,
+    half: int,
+    continuum_masked: bool,
     sky: Sequence[tuple[float, float]],
 ) -> Normalised:
-    """Do the work of `normalise` for one arm of a few stars."""
-    half = 0 if spectra.normalised else round((settings.continuum_width / step - 1) / 2)
+    """Do the work of `normalise` for one arm of a few stars: `rest` is its part of the grid, widened by `half`."""
     velocity = spectra.velocity[rows]
-    rest = np.concatenate(
-        [wavelength[0] - step * np.arange(half, 0, -1), wavelength, wavelength[-1] + step * np.arange(1, half + 1)]
-    )
     position = native_position(arm.wavelength, rest / (1 - np.nan_to_num(velocity)[:, None] / SPEED_OF_LIGHT))
     native_bad = arm.bad[rows] | _inside(arm.wavelength, spectra, rows, sky)
     native_flux = np.where(arm.bad[rows], 0, arm.flux[rows])
     flux = _interpolate(native_flux, position)
-    inside = slice(half, half + len(wavelength))
-    spoilt = _interpolate(native_bad.astype(np.float32), position) > 0
-    outside = (position < -1e-6) | (position > len(arm.wavelength) - 1 + 1e-6)
+    inside = slice(half, len(rest) - half)
+    spoilt = _interpolate(native_bad.astype(np.float32), position) > _ROUNDING
+    outside = ~among_native(arm.wavelength, position)
     if spectra.normalised:
         continuum: Float = np.ones_like(flux)
     else:
-        weight = ~(spoilt | outside) if settings.continuum_masked else None
+        weight = ~(spoilt | outside) if continuum_masked else None
         continuum = running_mean(flux, half, weight)
     bad = (spoilt | outside)[:, inside] | ~(continuum > 0) | ~np.isfinite(velocity)[:, None]
     safe = np.where(bad, 1, continuum)
@@ -236,6 +248,11 @@ def native_position(native: Float64, wavelength: Float64) -> Float64:
         return np.asarray((wavelength - native[0]) / steps.mean())
     ends = np.concatenate([[2 * native[0] - native[1]], native, [2 * native[-1] - native[-2]]])
     return np.asarray(np.interp(wavelength, ends, np.arange(-1.0, len(native) + 1)))
+
+
+def among_native(native: Float64, position: Float64) -> Bool:
+    """Tell which positions, from `native_position`, lie between the first and the last native pixel."""
+    return np.asarray((position > -_ROUNDING) & (position < len(native) - 1 + _ROUNDING))
 
 
 def _interpolate(values: Array, position: Float64) -> Float64:
@@ -286,9 +303,11 @@ def _observed(native: Float64, spectra: Spectra, rows: slice) -> Float64:
 
 
 def _inside(native: Float64, spectra: Spectra, rows: slice, windows: Sequence[tuple[float, float]]) -> Bool:
-    """Return which native pixels fall into observed-frame windows, shape (star or 1, native pixel)."""
-    edges = np.sort(np.asarray(windows, np.float64).ravel())
-    return np.asarray(np.searchsorted(edges, _observed(native, spectra, rows), side="right") % 2 == 1)
+    """Return which native pixels fall into observed-frame windows, ends included, shape (star or 1, native pixel)."""
+    low, high = np.asarray(windows, np.float64).reshape(-1, 2).T
+    observed = _observed(native, spectra, rows)
+    begun, over = np.searchsorted(np.sort(low), observed, "right"), np.searchsorted(np.sort(high), observed, "left")
+    return np.asarray(begun > over)
 
 
 class ErrorStack:
@@ -327,12 +346,22 @@ class ErrorStack:
         by a forest of lines. Windows are one native pixel wider on either side than what exceeds.
         """
         found: list[tuple[float, float]] = []
-        for wavelength, total, count in self._sums.values():
-            level = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
+        for wavelength, level in self._levels():
+            level = np.nan_to_num(level)
             width = max(3, round(200 / np.median(np.diff(wavelength))))
             high = level - percentile_filter(level, 25, size=width, mode="nearest") > np.log10(threshold)
             found += _runs(wavelength, high)
         return merge(found)
+
+    def spectrum(self) -> tuple[Float64, Float64]:
+        """Return observed wavelength and error over the star's own median error, arm after arm, both (pixel,)."""
+        levels = list(self._levels()) or [(np.zeros(0), np.zeros(0))]
+        return np.concatenate([arm for arm, _ in levels]), 10 ** np.concatenate([level for _, level in levels])
+
+    def _levels(self) -> Iterator[tuple[Float64, Float64]]:
+        """Yield each arm's wavelength and mean logarithm of the error, NaN where no star has one."""
+        for wavelength, total, count in self._sums.values():
+            yield wavelength, np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
 def _runs(wavelength: Float64, high: Bool) -> list[tuple[float, float]]:

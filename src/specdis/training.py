@@ -184,7 +184,7 @@ def train(
     Raises
     ------
     InputError
-        When a fold leaves too few stars to train on.
+        When a fold leaves too few stars to train on, or a network's loss is not finite from the first epoch on.
     """
     n_folds = int(stars.fold.max(initial=0)) + 1
     training, inner = _split(stars, n_folds, settings, seed)
@@ -212,6 +212,14 @@ def train(
             progress(int(state.epoch))
         if checkpoint is not None:
             checkpoint.save(state)
+    lost = int((~np.isfinite(state.best_loss)).sum())
+    if lost:
+        raise InputError(
+            "training",
+            expected="a finite loss on the inner stars",
+            found=f"none in {lost} of {len(state.best_loss)} networks",
+            remedy="Lower training.learning_rate.",
+        )
     ensemble = Ensemble(state.best, typical, n_folds, settings.n_seeds)
     return ensemble, state.history[: int(state.epoch)]
 

@@ -12,7 +12,9 @@ from spectra_grid.gas import ELEMENTS, Array, Gas, equation_of_state
 OPTICAL_DEPTH = 10.0 ** np.linspace(-5.0, 1.4, 26)
 """Continuum optical depth at 5000 A of the layers."""
 SURFACE_COOLING = 0.04
-"""Fraction by which lines cool the surface at solar metallicity; tuned on MILES spectra."""
+"""Fraction by which metal lines cool the surface at solar metallicity; tuned on MILES spectra."""
+SURFACE_COOLING_HOT = 0.12
+"""The same for A stars, by hydrogen: without it Balmer cores are too shallow; tuned on MILES spectra."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,17 @@ def temperature_structure(teff: float, feh: float) -> Array:
     """Return T(tau) in K, shape (layer,).
 
     T^4 = 3/4 Teff^4 (tau + q(tau)) with the solar q(tau) below 6000 K and the grey Eddington q = 2/3 above 8000 K.
-    Lines cool the surface, less so in metal-poor stars; convection keeps deep layers below 1.55 Teff.
+    Lines cool the surface: those of metals less in metal-poor stars, those of hydrogen from 6500 K on. Convection keeps
+    deep layers below 1.55 Teff.
     """
     solar = 1.39 - 0.815 * np.exp(-2.54 * OPTICAL_DEPTH) - 0.025 * np.exp(-30.0 * OPTICAL_DEPTH)
     weight = _smooth_step((8000.0 - teff) / 2000.0)
     hopf = weight * solar + (1.0 - weight) * 2.0 / 3.0
     temperature = np.minimum(teff * (0.75 * (OPTICAL_DEPTH + hopf)) ** 0.25, 1.55 * teff)
     cooling = SURFACE_COOLING * np.clip(1.0 + feh / 2.5, 0.1, 1.15)
-    return temperature * (1.0 - cooling / (1.0 + (OPTICAL_DEPTH / 3e-3) ** 0.6))
+    metals = 1.0 - cooling / (1.0 + (OPTICAL_DEPTH / 3e-3) ** 0.6)
+    cooling_hot = SURFACE_COOLING_HOT * _smooth_step((teff - 6500.0) / 1500.0)
+    return temperature * metals * (1.0 - cooling_hot / (1.0 + (OPTICAL_DEPTH / 1e-2) ** 0.8))
 
 
 def microturbulence(teff: float, logg: float) -> float:

@@ -4,7 +4,7 @@
 
 It needs numpy, scipy and numba (`pip install numba`; nothing else of the project uses numba), and specdis itself for
 the check of the interpolation. Spectra are kept in the working directory as they are made, so an interrupted run goes
-on where it stopped. The 2142 nodes take about half an hour on one core.
+on where it stopped. The 2448 nodes take about a quarter of an hour on one core.
 """
 
 from __future__ import annotations

@@ -26,6 +26,8 @@ ELECTRON_WING = 1.3
 """How far electrons raise the wing of the ions' Holtsmark profile, reached at eleven times its width."""
 SELF_BROADENING = {3: 6.0e-8, 4: 1.1e-7, 5: 1.8e-7}
 """Damping per neutral hydrogen atom (cm^3 / s at 10^4 K) of H-alpha, beta, gamma; higher lines 2.4e-7."""
+FADING = 100.0
+"""Angstrom redward of its limit over which the continuum of dissolved levels fades; tuned on MILES spectra."""
 FLOOR = 1e-4
 """A profile is followed until it adds less than this to the opacity."""
 
@@ -42,11 +44,13 @@ def level_survival(level: Array, electrons: Array) -> Array:
 def dissolved_fraction(wavelength: Array, electrons: Array) -> Array:
     """Return how far the Balmer continuum reaches redward of its limit, shape (layer, wavelength).
 
-    A photon of this wavelength would lift an n = 2 atom to an effective level, dissolved with this probability.
+    A photon of this wavelength would lift an n = 2 atom to an effective level, dissolved with this probability. That
+    alone reaches too far between the lower lines, hence the fading (Hubeny, Hummer & Lanz 1994 cut it off likewise).
     """
     inverse_square = 0.25 - LYMAN_LIMIT / wavelength
     level = np.where(inverse_square > 1e-5, np.maximum(inverse_square, 1e-5) ** -0.5, 300.0)
-    return 1.0 - level_survival(level[None, :], electrons[:, None])
+    fading = np.exp(-np.maximum(wavelength - 4.0 * LYMAN_LIMIT, 0.0) / FADING)
+    return (1.0 - level_survival(level[None, :], electrons[:, None])) * fading
 
 
 def add_balmer_lines(opacity: Array, wavelength: Array, gas: Gas, microturbulence: float) -> None:

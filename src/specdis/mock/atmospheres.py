@@ -55,17 +55,17 @@ def spectra(
     """
     grid = load_grid()
     coefficients = grid.coefficients(teff, logg, feh, alphafe)
-    position = grid.position(wavelength)
+    log_wavelength = np.log(np.asarray(wavelength, dtype=np.float64))[None, :]
     if velocity is None:
-        components = _spline(grid.splines, _checked(position)[None, :])
+        components = _spline(grid.splines, grid.position(log_wavelength))
         return np.asarray(np.exp(coefficients @ components[1:] + components[0]), dtype=np.float32)
-    shift = np.log1p(np.asarray(velocity, dtype=np.float64) / _LIGHT_SPEED) / grid.log_step
-    flux = np.empty((len(coefficients), len(wavelength)), dtype=np.float32)
+    doppler = np.log1p(np.asarray(velocity, dtype=np.float64) / _LIGHT_SPEED)
+    flux = np.empty((len(coefficients), log_wavelength.size), dtype=np.float32)
     for block in ranges(len(flux), _STARS_PER_BLOCK):
-        moved = _checked(position - shift[block, None])
-        first, last = int(moved.min()) - 1, int(moved.max()) + 3
+        position = grid.position(log_wavelength - doppler[block, None])
+        first, last = int(position.min()) - 1, int(position.max()) + 3
         window = grid.splines[:, first:last]
-        flux[block] = np.exp(_spline(coefficients[block] @ window[1:] + window[0], moved - first))
+        flux[block] = np.exp(_spline(coefficients[block] @ window[1:] + window[0], position - first))
     return flux
 
 
@@ -136,9 +136,19 @@ class SpectralGrid:
         rows = np.arange(stars + 1) * column.shape[1]
         return csr_array((weight.ravel(), column.ravel(), rows), shape=(stars, len(self.weights)))
 
-    def position(self, wavelength: Float64) -> Float64:
-        """Return the fractional pixels of wavelengths."""
-        return np.asarray((np.log(wavelength) - self.log_start) / self.log_step)
+    def position(self, log_wavelength: Float64) -> Float64:
+        """Return the fractional pixels of ln(wavelength) at rest; a wavelength beyond the grid is an InputError."""
+        position = (log_wavelength - self.log_start) / self.log_step
+        last = self.splines.shape[1] - 3
+        if position.min() >= 1.0 and position.max() < last:
+            return position
+        ends = np.exp(self.log_start + self.log_step * np.array([1, last, position.min(), position.max()]))
+        raise InputError(
+            "wavelengths of the mock's spectra",
+            expected=f"{ends[0]:.0f} to {ends[1]:.0f} Angstrom at rest",
+            found=f"{ends[2]:.0f} to {ends[3]:.0f}",
+            remedy="Ask for fewer pixels or lower velocities.",
+        )
 
 
 @cache
@@ -166,20 +176,6 @@ def load_grid() -> SpectralGrid:
 
 def _degree(nodes: Float64) -> int:
     return min(3, len(nodes) - 1)
-
-
-def _checked(position: Float64) -> Float64:
-    grid = load_grid()
-    last = grid.splines.shape[1] - 3
-    if position.min() >= 1.0 and position.max() < last:
-        return position
-    ends = np.exp(grid.log_start + grid.log_step * np.array([1, last, position.min(), position.max()]))
-    raise InputError(
-        "wavelengths of the mock's spectra",
-        expected=f"{ends[0]:.0f} to {ends[1]:.0f} Angstrom at rest",
-        found=f"{ends[2]:.0f} to {ends[3]:.0f}",
-        remedy="Ask for fewer pixels or lower velocities.",
-    )
 
 
 def _spline(coefficients: Float32, position: Float64) -> Float32:

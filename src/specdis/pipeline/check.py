@@ -106,7 +106,7 @@ def _survey(config: Config, facts: dict[str, Any], opener: Callable[[Any], Surve
     spectra, faults = _read(survey, stars)
     yield from (f"{fault.place}: {fault.message}" for fault in faults)
     if spectra is not None:
-        native = {name: arm.wavelength for name, arm in spectra.arms.items()}
+        native = {name: arm.native_wavelength for name, arm in spectra.arms.items()}
         facts["pixels"] = len(PixelGrid.of(native, config.spectra).wavelength)
         yield from _resources(config, facts)
 

@@ -13,7 +13,7 @@ from zarr.codecs import ZstdCodec
 from specdis.arrays import Array, Bool, Float64, Int64, ranges
 from specdis.errors import ProductError
 from specdis.model import transform_of
-from specdis.spectra import ArmPixels, Normalised, PixelGrid, SpectraSettings, Transform
+from specdis.spectra import ArmPixels, ErrorStack, Normalised, PixelGrid, SpectraSettings, Transform
 from specdis.storage import FORMAT_VERSION, Provenance
 
 BLOCK = 512
@@ -86,7 +86,13 @@ class PixelStore:
 
     @classmethod
     def create(
-        cls, path: Path, stars: int, grid: PixelGrid, sky: Sequence[tuple[float, float]], provenance: Provenance
+        cls,
+        path: Path,
+        stars: int,
+        grid: PixelGrid,
+        sky: Sequence[tuple[float, float]],
+        stack: ErrorStack,
+        provenance: Provenance,
     ) -> PixelStore:
         """Make an empty store; every star is without a spectrum until it is written."""
         group = zarr.create_group(path, overwrite=True)
@@ -96,6 +102,8 @@ class PixelStore:
         create_array(group, "bad", (stars, pixels), np.bool_)
         create_array(group, "velocity", (stars,), np.float64)
         group.create_array("wavelength", data=grid.wavelength)
+        for name, column in zip(("stack_wavelength", "stack_error"), stack.spectrum(), strict=True):
+            group.create_array(name, data=column)
         for arm in grid.arms:
             group.create_array(f"native_{arm.name}", data=arm.native)
         group.attrs.update(
@@ -161,6 +169,11 @@ class PixelStore:
         """Observed-frame windows that were masked."""
         windows: Any = self._group.attrs["sky_windows"]
         return tuple((low, high) for low, high in windows)
+
+    @property
+    def error_stack(self) -> tuple[Float64, Float64]:
+        """Observed wavelength and error over the star's own median error, by which the sky windows were found."""
+        return self._values("stack_wavelength"), self._values("stack_error")
 
     def transform(self, settings: SpectraSettings) -> Transform:
         """Return what is done to the stored pixels."""

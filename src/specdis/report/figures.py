@@ -49,18 +49,19 @@ def error_spectrum(stack: ErrorStack | None) -> Plot:
     with styled():
         figure = Figure(figsize=(PAGE_WIDTH, 2.6), layout="constrained")
         axis = figure.subplots()
-        axis.set(xlabel="rest-frame vacuum wavelength [Å]", ylabel="median error of flux / continuum", yscale="log")
-        axis.plot(stack.wavelength, stack.sigma, color=BLACK, linewidth=0.6)
+        axis.set(xlabel="observed vacuum wavelength [Å]", ylabel="error / median of the star", yscale="log")
+        for arm in np.split(np.arange(len(stack.wavelength)), np.flatnonzero(np.diff(stack.wavelength) < 0) + 1):
+            axis.plot(stack.wavelength[arm], stack.sigma[arm], color=BLACK, linewidth=0.6)
         for start, end in stack.windows:
             axis.axvspan(start, end, color=VERMILION, alpha=0.35, linewidth=0)
-        axis.set_xlim(stack.wavelength[0], stack.wavelength[-1])
+        axis.set_xlim(stack.wavelength.min(), stack.wavelength.max())
         plain_numbers(axis.yaxis)
     kept = np.ones(len(stack.wavelength), dtype=bool)
     for start, end in stack.windows:
         kept &= (stack.wavelength < start) | (stack.wavelength > end)
     caption = (
-        f"Median error of the continuum-normalised spectra. The {len(stack.windows)} shaded sky windows are left out "
-        f"for every star ({np.count_nonzero(~kept):,} of {len(kept):,} pixels)."
+        f"Mean logarithm of the errors of many stars, each over its own median. The {len(stack.windows)} shaded sky "
+        f"windows are masked in every star, at any velocity ({np.count_nonzero(~kept):,} of {len(kept):,} pixels)."
     )
     data = Table({"wavelength": stack.wavelength, "sigma": stack.sigma, "kept": kept}, units={"wavelength": "Angstrom"})
     return Plot(name, title, caption, figure, data)

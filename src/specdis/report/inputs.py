@@ -17,9 +17,9 @@ class ErrorStack:
     Parameters
     ----------
     wavelength
-        Vacuum wavelength in Angstrom, increasing, shape (pixel,).
+        Observed vacuum wavelength in Angstrom, increasing within each arm, shape (pixel,).
     sigma
-        Median error of the flux over continuum, shape (pixel,).
+        Error of the flux over the star's own median error, shape (pixel,).
     windows
         Wavelength ranges in Angstrom that are left out.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -126,6 +126,11 @@ class Arm:
     bad: Bool
     native: Float64 | None = None
 
+    @property
+    def native_wavelength(self) -> Float64:
+        """Wavelengths in Angstrom of the detector's pixels, to which the noise belongs, shape (native pixel,)."""
+        return self.wavelength if self.native is None else self.native
+
     @classmethod
     def cleaned(cls, wavelength: Float64, flux: Array, ivar: Array | None, masked: Bool) -> Arm:
         """Return an arm from a survey's own arrays, its bad pixels found and set to 0.
@@ -145,7 +150,29 @@ class Arm:
 
     def take(self, rows: Array) -> Arm:
         """Return the stars that an index or a mask chooses."""
-        return Arm(self.wavelength, self.flux[rows], None if self.ivar is None else self.ivar[rows], self.bad[rows])
+        ivar = None if self.ivar is None else self.ivar[rows]
+        return replace(self, flux=self.flux[rows], ivar=ivar, bad=self.bad[rows])
+
+
+def flux_unit(flux: Array) -> Float64:
+    """Return the power of two next to each star's mean flux, by which single precision holds flux of any unit.
+
+    The mean is that of the logarithm of absolute values. Dividing by a power of two loses no digit.
+
+    Parameters
+    ----------
+    flux
+        Flux of a block of stars, shape (star, pixel).
+
+    Returns
+    -------
+    ndarray of float64, shape (star, 1)
+    """
+    size = np.abs(flux)
+    used = np.isfinite(size) & (size > 0)
+    exponent = np.log2(size, out=np.zeros(flux.shape), where=used)
+    mean = exponent.sum(axis=1, keepdims=True) / np.maximum(used.sum(axis=1, keepdims=True), 1)
+    return np.asarray(np.exp2(np.round(mean)))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -125,9 +126,9 @@ class SpmodFile(SpectraFile):
         with np.errstate(divide="ignore", invalid="ignore"):
             ivar = np.where((error > 0) & (error < SPMOD_ERROR_MAX), error**-2, 0)
         to_rest = 1 - np.nan_to_num(velocity)[:, None] / SPEED_OF_LIGHT
-        first, *_, last = NATIVE_GRID[name].wavelength()
-        outside = (wavelength < first * to_rest) | (wavelength > last * to_rest)
-        return Arm.cleaned(wavelength, columns["OBS"][back], ivar[back], outside)
+        native = NATIVE_GRID[name].wavelength()
+        outside = (wavelength < native[0] * to_rest) | (wavelength > native[-1] * to_rest)
+        return replace(Arm.cleaned(wavelength, columns["OBS"][back], ivar[back], outside), native=native)
 
 
 def _adopted_velocity(stars: Stars) -> Float64:

@@ -8,10 +8,10 @@ from pathlib import Path
 import fitsio
 import numpy as np
 
-from specdis.arrays import Array, Float64, Int64, ranges
+from specdis.arrays import Array, Int64, ranges
 from specdis.errors import InputError
 from specdis.log import logger
-from specdis.surveys.base import STAR_COLUMNS, Arm, Fault, Spectra, Stars
+from specdis.surveys.base import STAR_COLUMNS, Arm, Fault, Spectra, Stars, flux_unit
 from specdis.surveys.coadd import BLOCK, with_good_pixels
 from specdis.surveys.fits import (
     FileError,
@@ -186,7 +186,7 @@ class TableSurvey:
         flux, masked = image["FLUX"], np.zeros(image["FLUX"].shape, bool)
         if "MASK" in image:
             masked = image["MASK"] != 0
-        scale = _scale(flux)
+        scale = flux_unit(flux)
         flux = flux / scale
         if "IVAR" in image:
             yield np.arange(len(flux)), Arm.cleaned(self.wavelength, flux, image["IVAR"] * scale**2, masked)
@@ -199,18 +199,6 @@ class TableSurvey:
             if len(rows):
                 ours = None if errors is None else errors[rows]
                 yield rows, Arm.cleaned(self.wavelength, flux[rows], ours, masked[rows])
-
-
-def _scale(flux: Array) -> Float64:
-    """Return the power of two next to each star's mean flux (geometric, of absolute values), shape (star, 1).
-
-    Dividing by a power of two loses no digit.
-    """
-    size = np.abs(flux)
-    used = np.isfinite(size) & (size > 0)
-    exponent = np.log2(size, out=np.zeros(flux.shape), where=used)
-    mean = exponent.sum(axis=1, keepdims=True) / np.maximum(used.sum(axis=1, keepdims=True), 1)
-    return np.asarray(np.exp2(np.round(mean)))
 
 
 def _known(name: str, values: Array) -> Array:

@@ -3,9 +3,11 @@
 from specdis.pipeline.stage import Stage
 from specdis.pipeline.stages import learning, products, selection
 
+_SURVEY = ("survey.kind", "survey.catalogue", "survey.spectra", "survey.spectra_kind")  # all but the truth
+
 STAGES = (
-    Stage("sample", (), ("run.seed", "survey", "sample", "photometry"), ("sample", "cutflow"), selection.sample),
-    Stage("spectra", ("sample",), ("survey", "spectra"), ("pixels",), selection.spectra),
+    Stage("sample", (), ("run.seed", *_SURVEY, "sample", "photometry"), ("sample", "cutflow"), selection.sample),
+    Stage("spectra", ("sample",), (*_SURVEY, "spectra"), ("pixels",), selection.spectra),
     Stage(
         "components",
         ("sample", "spectra"),

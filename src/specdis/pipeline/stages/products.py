@@ -109,14 +109,10 @@ def _history(context: Context) -> report.History:
 
 
 def _error_stack(context: Context) -> report.ErrorStack | None:
-    """Stack the errors of one block of stars over the rest-frame grid (Fig. 1)."""
+    """Return the stacked errors in which the sky lines were looked for (Fig. 1)."""
     store = PixelStore.open(context.paths.pixels)
-    _, sigma, bad = store.read(next(store.blocks()))
-    known = np.where(bad | (sigma <= 0), np.nan, sigma.astype(np.float32))
-    used = np.isfinite(known).any(0)
-    if not used.any():
-        return None
-    return report.ErrorStack(store.grid.wavelength[used], np.nanmedian(known[:, used], axis=0), store.sky)
+    wavelength, error = store.error_stack
+    return report.ErrorStack(wavelength, error, store.sky) if len(wavelength) else None
 
 
 def _reconstruction(context: Context) -> report.Reconstruction | None:

@@ -16,7 +16,7 @@ from specdis.pipeline.pixels import BLOCK, PixelStore
 from specdis.pipeline.stage import Context, Outcome
 from specdis.sample import select
 from specdis.spectra import ErrorStack, Normalised, PixelGrid, merge, normalise
-from specdis.storage import atomic, read_json, read_table, write_json, write_table
+from specdis.storage import atomic, read_json, read_table, remove, write_json, write_table
 from specdis.surveys import Fault, Spectra, Stars
 
 _SKY_BLOCKS = 20
@@ -41,9 +41,10 @@ def spectra(context: Context) -> Outcome:
     settings, survey = context.config.spectra, context.survey()
     unfinished = context.scratch / "pixels.zarr"
     done = context.scratch / "done"
-    if not done.exists():
-        grid, sky = _survey_pixels(context, stars)
-        PixelStore.create(unfinished, len(stars), grid, sky, context.provenance("pixels"))
+    if not (done.exists() and unfinished.exists()):  # a kill at the very end leaves the marks without the store
+        remove(done)
+        grid, sky, stack = _survey_pixels(context, stars)
+        PixelStore.create(unfinished, len(stars), grid, sky, stack, context.provenance("pixels"))
         done.mkdir()
     store = PixelStore.open(unfinished, writable=True)
     grid, sky = store.grid, store.sky
@@ -96,7 +97,7 @@ def _named(fault: Fault) -> dict[str, Any]:
     return {"name": fault.name, "place": fault.place, "message": fault.message, "stars": len(fault.row)}
 
 
-def _survey_pixels(context: Context, stars: Stars) -> tuple[PixelGrid, Sequence[tuple[float, float]]]:
+def _survey_pixels(context: Context, stars: Stars) -> tuple[PixelGrid, Sequence[tuple[float, float]], ErrorStack]:
     """Read a few blocks spread over the sample: they show the arms and, in their errors, the sky lines."""
     settings = context.config.spectra
     stack = ErrorStack()
@@ -107,7 +108,7 @@ def _survey_pixels(context: Context, stars: Stars) -> tuple[PixelGrid, Sequence[
         for found in context.survey().spectra(block):
             if isinstance(found, Spectra):
                 for name, arm in found.arms.items():
-                    native.setdefault(name, arm.wavelength if arm.native is None else arm.native)
+                    native.setdefault(name, arm.native_wavelength)
                 if settings.sky_windows == "auto":
                     stack.add(found)
     if not native:
@@ -123,4 +124,4 @@ def _survey_pixels(context: Context, stars: Stars) -> tuple[PixelGrid, Sequence[
     elif settings.sky_windows != "none":
         sky = merge(settings.sky_windows)
     logger.info("spectra: %d sky windows, %.0f A in all", len(sky), sum(high - low for low, high in sky))
-    return PixelGrid.of(native, settings), sky
+    return PixelGrid.of(native, settings), sky, stack

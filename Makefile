@@ -1,0 +1,51 @@
+# Every target builds .venv first, when it is missing or when the pinned versions changed; nothing else is to be set up.
+# Python 3.11 or later and make are enough. uv is used where it is installed, because it is quicker.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: venv demo test lint bench docs lock
+
+venv: .venv/complete
+
+.venv/complete: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed: make PYTHON=python3.12")'
+	@echo "Installing what requirements.lock pins into .venv; the first time takes a minute or two."
+ifneq ($(shell command -v uv),)
+	uv venv --quiet --allow-existing --python $(PYTHON) .venv
+	uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+else
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+endif
+	@touch $@
+
+demo: venv
+	$(BIN)/specdis demo --out demo
+	$(BIN)/specdis verify demo/run
+	@echo "Open demo/run/report/index.html in a browser."
+
+test: venv
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: venv
+	$(BIN)/pytest tests/benchmark
+
+docs: venv
+	$(BIN)/python tools/configuration_page.py docs/configuration.md
+	$(BIN)/pytest tests/unit/test_docs.py
+	$(BIN)/pdoc specdis --docformat numpy --output-directory site
+	@echo "Open site/index.html in a browser."
+
+# Needs uv: chooses new versions for every Python and platform at once.
+lock:
+	uv pip compile pyproject.toml --group dev --universal --fork-strategy fewest --generate-hashes --upgrade \
+		--no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock

@@ -1,0 +1,117 @@
+"""Spectra whose noise-free flux is a formula of wavelength, and a model of them: for tests without files.
+
+Stars differ in three numbers that set the depths of their lines. Two arms overlap, as DESI's do.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from specdis.accelerator import jax, jnp
+from specdis.arrays import Array, Float64
+from specdis.components import ComponentsSettings, Moments
+from specdis.distances import DistancesSettings
+from specdis.model import Domain, Model, ModelSettings, transform_of
+from specdis.network.mlp import MLP, NetworkSettings
+from specdis.photometry import PhotometrySettings
+from specdis.sample import SampleSettings
+from specdis.spectra import SPEED_OF_LIGHT, GridSettings, PixelGrid, SpectraSettings, normalise
+from specdis.surveys.base import Arm, Spectra
+from specdis.surveys.layout import NATIVE_GRID
+from specdis.training import Ensemble
+
+DESI = {name: NATIVE_GRID[name].wavelength() for name in ("B", "R")}
+SMALL = {"B": 4000 + 0.8 * np.arange(401), "R": 4300 + 0.8 * np.arange(401)}
+"""Two arms of 320 A, the second from 4300 A: a tenth of DESI's."""
+SMALL_SETTINGS = SpectraSettings(join=4310.0, continuum_width=50.5, sky_windows="none")
+
+
+def rest_flux(wavelength: Float64, stars: int, seed: int = 1) -> Float64:
+    """Return the flux at rest-frame wavelengths, shape (pixel,) or (star, pixel), of so many stars."""
+    random = np.random.default_rng(seed)
+    parameters = random.uniform(0, 1, (stars, 3))
+    lines = np.random.default_rng(0)
+    centre = np.arange(3560.0, 7700.0, 9.0) + lines.uniform(-3, 3, 460)
+    width, depth = lines.uniform(1, 6, 460), lines.uniform(0, 1, (460, 3))
+    flux = np.zeros((stars, *wavelength.shape[-1:]))
+    at = np.broadcast_to(wavelength, flux.shape)
+    near = (centre > at.min() - 30) & (centre < at.max() + 30)
+    for c, w, d in zip(centre[near], width[near], depth[near], strict=True):
+        pixels = (at.min(0) > c - 6 * w - 30) & (at.max(0) < c + 6 * w + 30)
+        flux[:, pixels] += 0.25 * (parameters @ d)[:, None] * np.exp(-0.5 * ((at[:, pixels] - c) / w) ** 2)
+    continuum = 80 * (1 + 0.4 * np.sin(at / 700)) * (1 + 0.3 * (at - 5000) / 2000)
+    return continuum * (1 - np.minimum(flux, 0.9))
+
+
+def spectra(
+    stars: int,
+    *,
+    arms: dict[str, Float64] = SMALL,
+    seed: int = 1,
+    snr: float | Array = 50.0,
+    velocity: float | Array = 0.0,
+    noise: bool = True,
+) -> Spectra:
+    """Return observed-frame spectra with `snr` per native pixel; their noise differs from seed to seed."""
+    velocity = np.broadcast_to(np.asarray(velocity, float), stars)
+    random = np.random.default_rng([seed, 1])
+    made = {}
+    for name, wavelength in arms.items():
+        flux = rest_flux(wavelength * (1 - velocity[:, None] / SPEED_OF_LIGHT), stars, seed)
+        sigma = flux.mean(1, keepdims=True) / np.broadcast_to(snr, stars)[:, None] * np.ones_like(flux)
+        seen = flux + sigma * random.standard_normal(flux.shape) if noise else flux
+        made[name] = Arm.cleaned(wavelength, seen, sigma**-2, np.zeros(flux.shape, bool))
+    return Spectra(np.arange(stars), made, velocity, velocity)
+
+
+def ensemble(n_inputs: int, settings: NetworkSettings, n_folds: int = 1, n_seeds: int = 2, seed: int = 5) -> Ensemble:
+    """Return networks with random weights; every fold and seed has its own."""
+    keys = jax.random.split(jax.random.key(seed), n_folds * n_seeds)
+    networks = [MLP.initial(n_inputs, settings, key) for key in keys]
+    return Ensemble(jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks), 1.5, n_folds, n_seeds)
+
+
+@cache
+def model(
+    spectra_settings: SpectraSettings = SMALL_SETTINGS,
+    distances: DistancesSettings = DistancesSettings(n_draws=5),
+    *,
+    desi: bool = False,
+    n_components: int = 10,
+    n_folds: int = 1,
+    n_seeds: int = 2,
+    output: str = "linear",
+) -> Model:
+    """Return a model whose components come from 60 stars and whose networks are not trained."""
+    arms = DESI if desi else SMALL
+    block = spectra(60, arms=arms, seed=9, snr=500.0)
+    grid = PixelGrid.of(arms, spectra_settings)
+    pixels = normalise(block, grid, spectra_settings)
+    transform = transform_of(spectra_settings, np.arange(len(grid.wavelength)))
+    moments = Moments(len(transform.kept))
+    moments.add(np.asarray(transform(pixels.flux, pixels.bad)))
+    basis = moments.basis(ComponentsSettings(n_components=n_components))
+    network = NetworkSettings(hidden=(16, 16), output=output)
+    sections = {
+        "sample": SampleSettings(),
+        "photometry": PhotometrySettings(zero_point="none"),
+        "spectra": spectra_settings,
+        "network": network,
+        "distances": distances,
+    }
+    domain = Domain(
+        chi2=2.0,
+        residual=0.1,
+        bad_fraction=0.2,
+        parameters={"TEFF": (4000.0, 7000.0)},
+        pixel_width={name: 0.8 for name in arms},
+    )
+    networks = ensemble(n_components, network, n_folds, n_seeds)
+    return Model(
+        ModelSettings(**sections), grid, transform, (), basis, networks, 0.05, domain, 7, {"made": "for tests"}
+    )
+
+
+__all__ = ["DESI", "SMALL", "SMALL_SETTINGS", "GridSettings", "ensemble", "model", "rest_flux", "spectra"]

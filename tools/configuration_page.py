@@ -1,0 +1,94 @@
+"""Writes the reference of the configuration from its models: `python tools/configuration_page.py PAGE`."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+
+from specdis.pipeline.config import Config
+
+_INTRODUCTION = """\
+# The configuration
+
+<!-- Made from the code by `make docs`. -->
+
+One TOML file says everything about a run. `[run]` and `[survey]` are needed; any other section or key that is left out
+has the default below, which is the paper's choice where the paper makes one.
+
+- A key that does not exist, a wrong type, or a value out of range is an error. One message names them all, with the
+  nearest key that exists.
+- `--set section.key=value` goes over the file: `specdis run my.toml --set distances.n_draws=50`.
+- In paths `~`, `${NAME}` and `${NAME:-default}` are expanded; a variable that is not set is an error. Paths are
+  relative to the file, and in `--set` to the working directory.
+- `specdis check my.toml` reads the file, looks at the inputs and estimates disk and memory; it starts nothing.
+- The run keeps the file as it was given and with every default filled in: `config.input.toml`, `config.resolved.toml`.
+
+[configs/](../configs) has examples: [paper.toml](../configs/paper.toml) spells out the paper's choices,
+[desi-dr1.toml](../configs/desi-dr1.toml) is for DESI DR1, [miles.toml](../configs/miles.toml) for a table of spectra.
+"""
+
+_LIMITS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+_TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
+
+
+def page() -> str:
+    """Return the page: one table per section, in the order of the configuration."""
+    schemas = Config.model_json_schema()["$defs"]
+    parts = [_INTRODUCTION]
+    for name, field in Config.model_fields.items():
+        assert isinstance(field.annotation, type)
+        parts += _section(name, field.annotation, field.default, field.description or "", schemas)
+    return "\n".join(parts)
+
+
+def _section(
+    name: str, model: type[BaseModel], defaults: Any, description: str, schemas: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield the table of a section, and those of the sections inside it."""
+    yield f"## [{name}]\n\n{description}\n\n| key | value | default | meaning |\n|---|---|---|---|"
+    inner = []
+    for key, schema in schemas[model.__name__]["properties"].items():
+        field = model.model_fields[key]
+        if "$ref" in schema:
+            inner.append((f"{name}.{key}", field.annotation, getattr(defaults, key), field.description))
+            continue
+        default = "needed" if field.is_required() else _default(getattr(defaults, key, field.default))
+        yield f"| `{key}` | {_value(schema)} | {default} | {_sentence(field.description or '')} |"
+    yield ""
+    for section in inner:
+        yield from _section(*section, schemas)
+
+
+def _default(value: Any) -> str:
+    return "" if value is None else f"`{json.dumps(to_jsonable_python(value))}`"
+
+
+def _value(schema: Mapping[str, Any]) -> str:
+    """Say in words what a JSON schema allows; null, a key left out, goes without saying."""
+    if "anyOf" in schema:
+        return " or ".join(_value(option) for option in schema["anyOf"] if option.get("type") != "null")
+    if "const" in schema or "enum" in schema:
+        return " or ".join(f'`"{value}"`' for value in schema.get("enum", [schema.get("const")]))
+    if "prefixItems" in schema:
+        return f"pair of {_value(schema['prefixItems'][0])}s"
+    if schema["type"] == "array":
+        return "list of " + re.sub("^(whole number|number|pair|text)", r"\1s", _value(schema["items"]))
+    if schema.get("format") == "path":
+        return "path"
+    limits = [f"{sign} {schema[name]:g}" for name, sign in _LIMITS.items() if name in schema]
+    return " ".join([_TYPES[schema["type"]], " and ".join(limits)]).strip()
+
+
+def _sentence(text: str) -> str:
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(page(), encoding="utf-8")
