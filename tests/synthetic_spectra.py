@@ -70,7 +70,7 @@ def ensemble(n_inputs: int, settings: NetworkSettings, n_folds: int = 1, n_seeds
     """Return networks with random weights; every fold and seed has its own."""
     keys = jax.random.split(jax.random.key(seed), n_folds * n_seeds)
     networks = [MLP.initial(n_inputs, settings, key) for key in keys]
-    return Ensemble(jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks), 1.5, n_folds, n_seeds)
+    return Ensemble(jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks), np.full(n_folds, 1.5), n_folds, n_seeds)
 
 
 @cache
@@ -80,7 +80,7 @@ def model(
     *,
     desi: bool = False,
     n_components: int = 10,
-    n_folds: int = 1,
+    n_folds: int = 3,
     n_seeds: int = 2,
     output: str = "linear",
 ) -> Model:
@@ -102,11 +102,11 @@ def model(
         "distances": distances,
     }
     domain = Domain(
-        chi2=2.0,
-        residual=0.1,
+        chi2=5.0,
+        residual=0.6,
         bad_fraction=0.2,
         parameters={"TEFF": (4000.0, 7000.0)},
-        pixel_width={name: 0.8 for name in arms},
+        pixel_width=dict.fromkeys(arms, 0.8),
     )
     networks = ensemble(n_components, network, n_folds, n_seeds)
     return Model(

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from PIL import Image
 
-COLOURS = 32  # blue points on white; a few kilobytes instead of hundreds
+COLOURS = 32  # of blue on white; a quarter of the bytes
 
 
 def main(run: Path, picture: Path) -> None:
-    figure = Image.open(run / "report" / "figures" / "fig04.png").convert("RGB")
+    figure = Image.open(run / "report" / "figures" / "truth.png").convert("RGB")
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.quantize(COLOURS).save(picture, optimize=True)
 

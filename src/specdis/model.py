@@ -234,7 +234,7 @@ class Model:
             inside = (native >= wanted[0]) & (native <= wanted[-1])
             width = float(np.median(np.diff(native[inside]))) if inside.sum() > 1 else np.nan
             trained = self.domain.pixel_width[part.name]
-            if outside > 0:
+            if outside >= 0.005:
                 said.append(f"{100 * outside:.0f} % of the wavelengths of arm {part.name} are not covered")
             if not 0.8 < width / trained < 1.25:
                 said.append(
@@ -303,7 +303,7 @@ class Model:
         stars = {name: np.full(len(flux), column.missing, column.dtype) for name, column in STAR_COLUMNS.items()}
         for name, values in (("PHOT_G_MEAN_MAG", phot_g_mean_mag), ("EBV", ebv), ("TEFF", teff)):
             if values is not None:
-                stars[name] = _per_star(name, values, len(flux)).astype(stars[name].dtype)
+                stars[name] = _per_star(name.lower(), values, len(flux)).astype(stars[name].dtype)
         for message in self.coverage(spectra):
             logger.warning("outside the model's domain: %s", message)
         magnitude = corrected(stars, self.settings.photometry)["G_0"]
@@ -373,7 +373,7 @@ def ensemble_arrays(ensemble: Ensemble) -> dict[str, Array]:
     """Return an ensemble as named arrays."""
     layers = enumerate(zip(ensemble.networks.weights, ensemble.networks.biases, strict=True))
     return {
-        "typical": np.asarray(ensemble.typical),
+        "typical": ensemble.typical,
         "n_folds": np.asarray(ensemble.n_folds),
         "n_seeds": np.asarray(ensemble.n_seeds),
         **{f"{what}{k}": np.asarray(v) for k, pair in layers for what, v in zip(("weight", "bias"), pair, strict=True)},
@@ -388,7 +388,7 @@ def ensemble_of(arrays: Mapping[str, Array], settings: NetworkSettings) -> Ensem
         tuple(jnp.asarray(arrays[f"bias{k}"]) for k in layers),
         settings.output,
     )
-    return Ensemble(networks, float(arrays["typical"]), int(arrays["n_folds"]), int(arrays["n_seeds"]))
+    return Ensemble(networks, arrays["typical"], int(arrays["n_folds"]), int(arrays["n_seeds"]))
 
 
 def _null_is_nan(content: Any) -> Any:

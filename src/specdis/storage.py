@@ -6,6 +6,7 @@ and no path goes into a product: equal runs write equal bytes.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -25,6 +26,8 @@ from specdis.arrays import Array
 from specdis.errors import InputError, ProductError
 
 FORMAT_VERSION = 1
+
+_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        When the folder cannot be written.
+        When the folder cannot be written, or something else is in its place.
     """
     temporary = path.with_name(f".{path.name}.partial")
     try:
@@ -156,12 +159,14 @@ def atomic(path: Path) -> Iterator[Path]:
         if path.is_dir():
             remove(path)
         os.replace(temporary, path)
-    except PermissionError as error:
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
         raise InputError(
-            path.parent,
-            expected="a folder that can be written",
+            path,
+            expected="a name in a folder that can be written",
             found=str(error.strerror),
-            remedy="Choose another folder (run.directory or -o) or change its permissions.",
+            remedy="Choose another folder (run.directory or -o), change its permissions or move away what is there.",
         ) from error
 
 
@@ -260,14 +265,15 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> dict[str, Ar
         When the file is missing or damaged, or lacks a column.
     """
     try:
+        present = pq.read_schema(path).names
+        lacking = [name for name in columns or () if name not in present]
+        if lacking:
+            raise ProductError(f"{path} lacks column {', '.join(lacking)}: run the stage that writes it again.")
         table = pq.read_table(path, columns=None if columns is None else list(columns))
     except FileNotFoundError:
         raise ProductError(f"{path} is missing: run the stage that writes it.") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise ProductError(f"{path} cannot be read ({error}): remove it and run again.") from error
-    for name in columns or ():
-        if name not in table.column_names:
-            raise ProductError(f"{path} lacks column {name}: run the stage that writes it again.")
     return {name: _from_arrow(table[name]) for name in table.column_names}
 
 

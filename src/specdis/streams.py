@@ -46,19 +46,22 @@ def hash64(key: int, *identifiers: Array) -> Array:
     length = len(identifiers[0])
     state = np.full(length, np.uint64(key), dtype=np.uint64)
     for identifier in identifiers:
-        for word in _words(identifier):
-            with np.errstate(over="ignore"):
-                state = _mix(state + _GAMMA + word)
+        with np.errstate(over="ignore"):
+            state = _mix(state + _GAMMA + _word(identifier))
     return state
 
 
-def _words(identifier: Array) -> list[Array]:
-    """View an identifier column as a few columns of uint64."""
-    if identifier.dtype.kind == "S":
-        width = -(-identifier.dtype.itemsize // 8) * 8
-        padded = np.ascontiguousarray(identifier.astype(f"S{width}"))
-        return list(padded.view("<u8").reshape(len(identifier), -1).T)
-    return [identifier.astype(np.int64).view(np.uint64)]
+def _word(identifier: Array) -> Array:
+    """Return an identifier column as uint64; of a string what is in it counts, not the width of its column."""
+    if identifier.dtype.kind != "S":
+        return identifier.astype(np.int64).view(np.uint64)
+    width = -(-identifier.dtype.itemsize // 8) * 8
+    padded = np.ascontiguousarray(identifier.astype(f"S{width}"))
+    word, *others = padded.view("<u8").reshape(len(identifier), -1).T
+    for other in others:
+        with np.errstate(over="ignore"):
+            word = np.where(other > 0, _mix(word + _GAMMA) + other, word)
+    return word
 
 
 def uniform(key: int, *identifiers: Array) -> Float64:

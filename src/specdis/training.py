@@ -79,20 +79,21 @@ class Ensemble(NamedTuple):
     networks
         A network whose weights have a leading axis of length fold x seed.
     typical
-        The label in units of which the networks answer.
+        The label in units of which the networks of each fold answer, shape (fold,).
     n_folds, n_seeds
         Sizes of the two axes.
     """
 
     networks: MLP
-    typical: float
+    typical: Float64
     n_folds: int
     n_seeds: int
 
     def labels(self, inputs: jax.Array) -> jax.Array:
         """Return the label of every network, shape (fold, seed, star), of scaled coefficients (star, component)."""
         labels: jax.Array = jax.vmap(MLP.__call__, in_axes=(0, None))(self.networks, inputs)
-        return self.typical * labels.reshape(self.n_folds, self.n_seeds, -1)
+        unit = jnp.asarray(self.typical, jnp.float32)[:, None, None]
+        return unit * labels.reshape(self.n_folds, self.n_seeds, -1)
 
     def held_out_labels(self, inputs: jax.Array, fold: jax.Array) -> jax.Array:
         """Return labels by networks that never saw the star, shape (seed, star).
@@ -141,7 +142,7 @@ class Checkpoint(Protocol):
 
 
 class _Data(NamedTuple):
-    """The training stars on the device; the factor includes the typical label."""
+    """The training stars on the device."""
 
     inputs: jax.Array
     factor: jax.Array
@@ -188,8 +189,9 @@ def train(
     """
     n_folds = int(stars.fold.max(initial=0)) + 1
     training, inner = _split(stars, n_folds, settings, seed)
-    typical = _typical_label(stars)
-    columns = (stars.inputs, typical * stars.factor, stars.parallax, stars.error)
+    typical = _typical_labels(stars, n_folds)
+    units = jnp.repeat(jnp.asarray(typical, jnp.float32), settings.n_seeds)
+    columns = (stars.inputs, stars.factor, stars.parallax, stars.error)
     data = _Data(*(jnp.asarray(column, jnp.float32) for column in columns))
     batch = min(settings.batch, int(training.sum(1).min()))
     steps = int(training.sum(1).min()) // batch
@@ -204,9 +206,9 @@ def train(
     chosen, index = jnp.asarray(training), _padded_index(inner)
     while state.epoch < settings.epochs and (state.epoch - state.best_epoch < settings.patience).any():
         networks, moments, loss = run_epoch(
-            state.networks, state.optimiser, data, chosen, jax.random.fold_in(key, int(state.epoch))
+            state.networks, state.optimiser, units, data, chosen, jax.random.fold_in(key, int(state.epoch))
         )
-        inner_now = np.asarray(inner_loss(networks, data, *index))
+        inner_now = np.asarray(inner_loss(networks, units, data, *index))
         state = _after_epoch(state, networks, moments, np.asarray(loss), inner_now, settings.patience)
         if progress is not None:
             progress(int(state.epoch))
@@ -231,8 +233,9 @@ def _split(stars: TrainingStars, n_folds: int, settings: TrainingSettings, seed:
         streams.uniform(streams.stream(seed, f"inner {number}"), stars.identifier) for number in range(settings.n_seeds)
     ]
     kept_back = np.stack(fractions) < settings.inner_fraction
-    training = (outside[:, None] & ~kept_back[None]).reshape(-1, len(stars.fold))
-    inner = (outside[:, None] & kept_back[None]).reshape(-1, len(stars.fold))
+    shape = n_folds * settings.n_seeds, len(stars.fold)
+    training = (outside[:, None] & ~kept_back[None]).reshape(shape)
+    inner = (outside[:, None] & kept_back[None]).reshape(shape)
     if min(training.sum(1).min(), inner.sum(1).min()) < 1:
         raise InputError(
             "sample",
@@ -243,10 +246,11 @@ def _split(stars: TrainingStars, n_folds: int, settings: TrainingSettings, seed:
     return training, inner
 
 
-def _typical_label(stars: TrainingStars) -> float:
-    """Return the one label that fits all parallaxes best: the unit in which networks answer."""
+def _typical_labels(stars: TrainingStars, n_folds: int) -> Float64:
+    """Return the one label that fits all parallaxes outside a fold best, shape (fold,): the unit of its networks."""
+    outside = stars.fold[None, :] != np.arange(n_folds)[:, None]
     weight = stars.factor / stars.error**2
-    return float(abs((weight * stars.parallax).sum() / (weight * stars.factor).sum()))
+    return np.asarray(np.abs((outside @ (weight * stars.parallax)) / (outside @ (weight * stars.factor))))
 
 
 def _start(
@@ -272,9 +276,9 @@ def _start(
     )
 
 
-def _star_loss(network: MLP, data: _Data, settings: TrainingSettings) -> jax.Array:
-    """Return the loss of each star under one network."""
-    model = network(data.inputs) * data.factor
+def _star_loss(network: MLP, unit: jax.Array, data: _Data, settings: TrainingSettings) -> jax.Array:
+    """Return the loss of each star under one network that answers in units of `unit`."""
+    model = network(data.inputs) * (unit * data.factor)
     if settings.loss == "chi2":
         return chi2(model, data.parallax, data.error)
     return robust(model, data.parallax, data.error, settings.huber, settings.intrinsic_scatter)
@@ -289,24 +293,24 @@ def _epoch_program(
         place = jnp.where(training, jax.random.uniform(key, training.shape, jnp.float32), 2)
         return jnp.argsort(place)[: steps * batch].reshape(steps, batch)
 
-    def batch_loss(network: MLP, stars: _Data) -> jax.Array:
-        return _star_loss(network, stars, settings).mean()
+    def batch_loss(network: MLP, unit: jax.Array, stars: _Data) -> jax.Array:
+        return _star_loss(network, unit, stars, settings).mean()
 
     def step(
-        carry: tuple[MLP, optax.OptState], rows: jax.Array, data: _Data
+        carry: tuple[MLP, optax.OptState], rows: jax.Array, units: jax.Array, data: _Data
     ) -> tuple[tuple[MLP, optax.OptState], jax.Array]:
         networks, moments = carry
         stars = jax.tree.map(lambda column: column[rows], data)
-        loss, gradient = jax.vmap(jax.value_and_grad(batch_loss))(networks, stars)
+        loss, gradient = jax.vmap(jax.value_and_grad(batch_loss))(networks, units, stars)
         updates, moments = optimiser.update(gradient, moments, networks)
         return (optax.apply_updates(networks, updates), moments), loss
 
     @jax.jit
     def epoch(
-        networks: MLP, moments: optax.OptState, data: _Data, training: jax.Array, key: jax.Array
+        networks: MLP, moments: optax.OptState, units: jax.Array, data: _Data, training: jax.Array, key: jax.Array
     ) -> tuple[MLP, optax.OptState, jax.Array]:
         rows = jax.vmap(order, out_axes=1)(training, jax.random.split(key, len(training)))
-        (networks, moments), loss = jax.lax.scan(lambda c, r: step(c, r, data), (networks, moments), rows)
+        (networks, moments), loss = jax.lax.scan(lambda c, r: step(c, r, units, data), (networks, moments), rows)
         return networks, moments, loss.mean(0)
 
     return epoch
@@ -325,15 +329,15 @@ def _padded_index(chosen: Bool) -> tuple[jax.Array, jax.Array]:
 def _loss_program(settings: TrainingSettings) -> Callable[..., jax.Array]:
     """Compile the mean loss per star of each network over stars of its own, tile by tile."""
 
-    def one(network: MLP, data: _Data, rows: jax.Array, weight: jax.Array) -> jax.Array:
+    def one(network: MLP, unit: jax.Array, data: _Data, rows: jax.Array, weight: jax.Array) -> jax.Array:
         def tile(total: jax.Array, part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-            loss = _star_loss(network, jax.tree.map(lambda column: column[part[0]], data), settings)
+            loss = _star_loss(network, unit, jax.tree.map(lambda column: column[part[0]], data), settings)
             return total + jnp.where(part[1], loss, 0).sum(dtype=jnp.float64), None
 
         total, _ = jax.lax.scan(tile, jnp.zeros((), jnp.float64), (rows, weight))
         return total / weight.sum()
 
-    return jax.jit(jax.vmap(one, in_axes=(0, None, 0, 0)))
+    return jax.jit(jax.vmap(one, in_axes=(0, 0, None, 0, 0)))
 
 
 def _after_epoch(

@@ -1,15 +1,17 @@
 """The noise of perturbed spectra against spectra that were perturbed before they were normalised (section 3.3.1)."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy.ndimage import uniform_filter1d
-from synthetic_spectra import DESI, SMALL, SMALL_SETTINGS, model, spectra
 
 from specdis.accelerator import jax, jnp
 from specdis.distances import DistancesSettings, star_keys
 from specdis.noise import native_places, perturber
 from specdis.spectra import PixelGrid, SpectraSettings, normalise
 from specdis.surveys.base import Arm, Spectra
+from synthetic_spectra import DESI, SMALL, SMALL_SETTINGS, model, spectra
 
 C = 299_792.458
 DRAWS = 800
@@ -47,10 +49,10 @@ def features(wavelength, shape, width, centres):
     return profile / profile.sum(0)
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["recipe", "masked-continuum"])
-def survey(request):
+@pytest.fixture(scope="module")
+def survey():
     """Return the DESI grid and one star: flux perturbed by the code, as in the paper, and observed again."""
-    settings = SpectraSettings(continuum_masked=request.param)
+    settings = SpectraSettings()
     grid = PixelGrid.of(DESI, settings)
     block = spectra(1, arms=DESI, snr=50.0, velocity=VELOCITY, noise=False)
     return (
@@ -94,14 +96,26 @@ def test_noise_at_the_ends_of_the_arms(survey, width):
     np.testing.assert_allclose(native / truth, 1, rtol=0, atol=4 / np.sqrt(DRAWS))
 
 
+def test_noise_at_the_ends_where_bad_pixels_stay_out_of_the_continuum():
+    # The mean over the half window that lies inside the data is far steadier than a repeated pixel.
+    settings = SpectraSettings(continuum_masked=True, join="none", grid={"stop": 4400.0})
+    grid = PixelGrid.of({"B": DESI["B"]}, settings)
+    block = spectra(1, arms={"B": DESI["B"]}, snr=50.0, velocity=VELOCITY, noise=False)
+    block.arms["B"].bad[0, 60:110] = True
+    native, truth = perturbed(block, grid, settings, "native")[1][0], observed_again(block, grid, settings)
+    profiles = features(grid.wavelength, "box", 20, np.array([3612.0, 3625.0, 3638.0, 3720.0]))
+    ratio = (native @ profiles).std(0, ddof=1) / (truth @ profiles).std(0, ddof=1)
+    np.testing.assert_allclose(ratio, 1, rtol=0, atol=4 / np.sqrt(DRAWS))
+
+
 @pytest.mark.parametrize("noise", ["native", "paper"])
 def test_noise_has_mean_zero_and_the_sigma_of_every_pixel(noise):
     grid = PixelGrid.of(SMALL, SMALL_SETTINGS)
-    pixels, drawn = perturbed(spectra(1, snr=100.0), grid, SMALL_SETTINGS, noise, 4000)
+    pixels, drawn = perturbed(spectra(1, snr=100.0), grid, SMALL_SETTINGS, noise, 2000)
     deviation = (drawn[0] - pixels.flux[0]) / pixels.sigma[0]
     assert abs(deviation.mean()) < 0.01
     if noise == "paper":
-        np.testing.assert_allclose(deviation.std(0), 1, rtol=0, atol=0.06)
+        np.testing.assert_allclose(deviation.std(0), 1, rtol=0, atol=0.08)
     else:
         # A pixel between two native ones has (1-w)^2 + w^2 of their variance: 2/3 in the mean.
         assert (deviation.var(0)).mean() == pytest.approx(2 / 3, abs=0.03)
@@ -124,21 +138,6 @@ def test_bad_pixels_and_pixels_without_error_stay():
         assert not drawn[np.broadcast_to(pixels.bad[:, None], drawn.shape)].any()
         np.testing.assert_array_equal(drawn[2], np.broadcast_to(pixels.flux[2], drawn[2].shape))
         assert (drawn[0][:, ~pixels.bad[0]] != pixels.flux[0][~pixels.bad[0]]).all()
-
-
-def test_draws_of_a_star_depend_on_its_key_alone():
-    block = spectra(6, snr=20.0, velocity=np.linspace(-100, 100, 6))
-    grid = PixelGrid.of(SMALL, SMALL_SETTINGS)
-    pixels = normalise(block, grid, SMALL_SETTINGS)
-    keys, draw = star_keys(1, np.arange(6)), perturber(grid, SMALL_SETTINGS, 4, "native")
-
-    def drawn(rows):
-        places = native_places(grid, block.native_velocity[rows], SMALL_SETTINGS.continuum_half)
-        return np.asarray(draw(pixels.flux[rows], pixels.sigma[rows], pixels.bad[rows], places, keys[rows]))
-
-    everything, order = drawn(np.arange(6)), np.array([4, 0, 5])
-    np.testing.assert_array_equal(drawn(order), everything[order])
-    assert not np.array_equal(everything[0], everything[1])
 
 
 # The whole chain: Monte-Carlo error against linear propagation
@@ -172,18 +171,25 @@ def native_to_grid(block, star, grid, width):
     return matrix
 
 
-def errors(snr, stars=12, draws=400):
-    """Return the Monte-Carlo and the linear error of M_G in mag, shape (star,)."""
-    made = model(distances=DistancesSettings(n_draws=draws))
-    block = spectra(stars, seed=3, snr=snr, velocity=np.linspace(-150, 150, stars), noise=False)
-    found = made.predict_spectra(block, np.full(stars, 15.0), star_keys(made.seed, np.arange(stars)))
-    pixels = normalise(block, made.grid, made.settings.spectra)
+@cache
+def model_and_slopes(draws):
+    """Return a model and the function that gives the change of M_G with every stored pixel of a star."""
+    made = model(distances=DistancesSettings(n_draws=draws), n_folds=1)
 
     def magnitude(flux, bad):
         inputs = made.basis.project(made.transform(flux[None], bad[None])) / made.scale
         return 5 * jnp.log10(made.ensemble.held_out_labels(inputs, jnp.full(1, -1)).mean())
 
-    slope = jax.jit(jax.vmap(jax.grad(magnitude)))(jnp.asarray(pixels.flux), jnp.asarray(pixels.bad))
+    return made, jax.jit(jax.vmap(jax.grad(magnitude)))
+
+
+def errors(snr, stars=32, draws=100):
+    """Return the Monte-Carlo and the linear error of M_G in mag, shape (star,)."""
+    made, slopes = model_and_slopes(draws)
+    block = spectra(stars, seed=3, snr=snr, velocity=np.linspace(-150, 150, stars), noise=False)
+    found = made.predict_spectra(block, np.full(stars, 15.0), star_keys(made.seed, np.arange(stars)))
+    pixels = normalise(block, made.grid, made.settings.spectra)
+    slope = slopes(pixels.flux, pixels.bad)
     linear = []
     for star in range(stars):
         matrix = native_to_grid(block, star, made.grid, 101) * ~pixels.bad[star][:, None]
@@ -193,9 +199,9 @@ def errors(snr, stars=12, draws=400):
 
 def test_monte_carlo_error_is_linear_propagation_at_high_signal_to_noise():
     monte_carlo, linear = errors(1000.0)
-    # 400 draws know a standard deviation to 1/sqrt(800) = 3.5 %: four of them for a star, three for the mean.
-    np.testing.assert_allclose(monte_carlo / linear, 1, rtol=0, atol=0.14)
-    assert np.mean(monte_carlo / linear) == pytest.approx(1, abs=3 * 0.035 / np.sqrt(12))
+    # 100 draws know a standard deviation to 1/sqrt(198) = 7.1 %: four of them for a star, three for the mean of 32.
+    np.testing.assert_allclose(monte_carlo / linear, 1, rtol=0, atol=0.28)
+    assert np.mean(monte_carlo / linear) == pytest.approx(1, abs=3 * 0.071 / np.sqrt(32))
 
 
 def test_linear_propagation_fails_at_low_signal_to_noise():

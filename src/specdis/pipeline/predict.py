@@ -64,7 +64,9 @@ def predict_files(directory: Path, inputs: Sequence[Path], output: Path) -> None
 
 def _predict_survey(model: Model, survey: Survey) -> dict[str, Array]:
     """Return the catalogue's columns of every star of one file."""
-    settings = model.settings.sample.model_copy(update={"predict_outside": True})
+    # The cuts flag what the training did not hold; its split has no meaning here.
+    cuts = {"predict_outside": True, "n_folds": None, "fold_column": None, "train_fraction": 0.5}
+    settings = model.settings.sample.model_copy(update=cuts)
     stars = select(survey.stars(), survey.columns, settings, model.settings.photometry, model.seed, True).stars
     keys = star_keys(model.seed, *(stars[name] for name in IDENTIFIER))
     predicted: dict[str, Array] = {}

@@ -33,6 +33,9 @@ from specdis.training import Ensemble, TrainingStars, TrainingState, train
 
 _CHECKPOINT_SECONDS = 20.0
 
+_LEARNED = ("TRAINABLE", "G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "FOLD", "STAR_ID")
+_PARAMETERS = ("TEFF", "LOGG", "FEH")
+
 
 def components(context: Context) -> Outcome:
     """Find the principal components of the selected stars and the coefficients of all (section 3.1)."""
@@ -72,7 +75,7 @@ def training(context: Context) -> Outcome:
     """Train the networks (section 3.2)."""
     config = context.config
     accelerator.use(config.run.device)
-    stars = read_table(context.paths.sample)
+    stars = read_table(context.paths.sample, _LEARNED)
     coefficients = open_group(context.paths.coefficients, "coefficients")
     rows = np.flatnonzero(stars["TRAINABLE"] & (values(coefficients, "bad") < 1))
     learned = TrainingStars(
@@ -103,7 +106,7 @@ def network_inputs(paths: RunPaths, rows: Int64 | slice) -> Float32:
 def assemble(context: Context) -> Model:
     """Put together what the stages up to `training` have made."""
     config = context.config
-    stars = Stars(read_table(context.paths.sample))
+    stars = Stars(read_table(context.paths.sample, ["TRAINABLE", "FOLD", *_PARAMETERS]))
     coefficients, store = open_group(context.paths.coefficients, "coefficients"), PixelStore.open(context.paths.pixels)
     rows = np.flatnonzero(stars["TRAINABLE"] & (values(coefficients, "bad") < 1))
     basis = basis_of(read_arrays(context.paths.basis, "basis")[1])
@@ -143,7 +146,7 @@ def _domain(stars: Stars, coefficients: zarr.Group, rows: Int64, grid: PixelGrid
         return float(np.quantile(found, 0.999)) if len(found) else float("nan")
 
     ranges_of = {}
-    for name in ("TEFF", "LOGG", "FEH"):
+    for name in _PARAMETERS:
         known = stars[name][np.isfinite(stars[name])]
         if len(known):
             low, high = np.quantile(known, (0.001, 0.999))

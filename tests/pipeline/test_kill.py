@@ -1,0 +1,98 @@
+"""Runs of the real stages that die, again and again, end with the bytes of a run that did not."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import tiny_run
+from specdis.model import Model
+from specdis.pipeline.config import Config
+from specdis.pipeline.manifest import Manifest
+from specdis.pipeline.pixels import BLOCK, PixelStore
+from specdis.pipeline.runner import run
+from specdis.pipeline.stages import STAGES, learning
+from tiny_run import ALL, products, start
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_of_every_stage_a_run_ends_with_the_same_bytes(config, compiled, tmp_path):
+    own = shutil.copytree(compiled, tmp_path / "compiled")  # a killed process may leave half a program
+    done = subprocess.run([sys.executable, tiny_run.__file__, config, own], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    log = (config.parent / "killed" / "log.txt").read_text()
+    assert log.count("INFO tiny: specdis") == len(tiny_run.KILLS) + len(ALL)  # lives: one more than kills
+    assert min(map(int, re.findall(r"training: goes on after epoch (\d+)", log))) < 20
+
+
+def test_the_command_line_finds_nothing_left_to_do(config, copied):
+    command = "from specdis.cli import main; main()"
+    arguments = ["run", config, "--set", f"run.directory={copied}"]
+    done = subprocess.run([sys.executable, "-c", command, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "everything asked for is up to date" in done.stderr
+    assert done.stdout.split() == [str(copied / "catalogue" / "specdis.fits"), str(copied / "report" / "index.html")]
+
+
+def interrupted_after(calls: int, function):
+    """Return the function, which raises at the end of its n-th call."""
+    done = []
+
+    def work(*arguments, **options):
+        result = function(*arguments, **options)
+        done.append(1)
+        if len(done) == calls:
+            raise KeyboardInterrupt
+        return result
+
+    return work
+
+
+def test_an_interrupted_training_goes_on_after_its_last_epoch(copied, config, monkeypatch):
+    before = products(copied)
+    monkeypatch.setattr(learning, "_CHECKPOINT_SECONDS", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(learning._Checkpoint, "save", interrupted_after(7, learning._Checkpoint.save))
+        with pytest.raises(KeyboardInterrupt):
+            start(config, copied, first="training", last="training", force=True)
+    assert start(config, copied, last="training") == ["training"]
+    assert "goes on after epoch 7" in (copied / "log.txt").read_text()
+    assert products(copied) == before
+
+
+@pytest.mark.parametrize(
+    ("stage", "owner", "method"), [("spectra", PixelStore, "write"), ("distances", Model, "predict_pixels")]
+)
+def test_a_block_that_was_done_is_not_done_again(copied, config, monkeypatch, stage, owner, method):
+    before, of_blocks = products(copied), getattr(owner, method)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, method, interrupted_after(2, of_blocks))
+        with pytest.raises(KeyboardInterrupt):
+            start(config, copied, first=stage, last=stage, force=True)
+    blocks = []
+    monkeypatch.setattr(owner, method, lambda *given: blocks.append(given) or of_blocks(*given))
+    assert start(config, copied, last=stage) == [stage]
+    assert products(copied) == before
+    assert len(blocks) == 2  # of three: the second was not finished when the run broke off
+    record = Manifest.read(copied / "manifest.json").stages[stage]
+    assert record.stars_per_second == pytest.approx((record.stars - BLOCK) / record.seconds, rel=0.01)
+
+
+def test_a_run_that_broke_off_before_its_record_does_the_stage_again(copied, config):
+    """Between the last product and the manifest nothing is left of the unfinished store but its marks."""
+    before = products(copied)
+
+    sample, spectra, *_ = STAGES
+
+    def broken(context):
+        spectra.run(context)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Config.load(config, [f"run.directory={copied}"]), [sample, spectra._replace(run=broken)], force=True)
+    assert start(config, copied, last="spectra") == ["spectra"]
+    assert products(copied) == before

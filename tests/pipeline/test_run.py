@@ -1,0 +1,167 @@
+"""Whole runs of the real stages: every star accounted for, nothing done twice, one key reruns what depends on it."""
+
+from __future__ import annotations
+
+import json
+
+import fitsio
+import numpy as np
+import pytest
+import zarr
+
+from specdis.catalogue import read_catalogue, verify
+from specdis.flags import Flag
+from specdis.pipeline.config import Config
+from specdis.pipeline.manifest import Manifest
+from specdis.pipeline.plan import status
+from specdis.pipeline.stages import STAGES
+from specdis.storage import RunPaths, read_arrays, read_json, read_table
+from tiny_run import ALL, products, start
+
+
+@pytest.fixture(scope="module")
+def paths(finished) -> RunPaths:
+    return RunPaths(finished)
+
+
+@pytest.fixture(scope="module")
+def manifest(paths) -> Manifest:
+    return Manifest.read(paths.manifest)
+
+
+def test_the_catalogue_is_good(finished):
+    found = verify(finished)
+    assert found.good, found.problems
+    assert found.counts["SELECTED"] > 0.8 * found.counts["stars"]
+
+
+def test_every_row_of_the_survey_is_selected_or_cut_by_name(config, paths):
+    with fitsio.FITS(config.parent / "survey" / "mwsall-pix-mock.fits") as file:
+        rows = file["RVTAB"].get_nrows()
+    flow = read_json(paths.cutflow)
+    cut = {line["name"]: line["cut"] for line in flow["cuts"]}
+    sample = read_table(paths.sample, ["TARGETID", "SELECTED", "CUT"])
+    assert sample["SELECTED"].all()
+    assert len(sample["SELECTED"]) == flow["summary"]["selected"]
+    assert rows == flow["summary"]["selected"] + sum(cut.values())
+    assert {name for name, count in cut.items() if count} >= {"no-gaia-match", "rvs-warn", "ruwe", "duplicate"}
+    for before, after in zip(flow["cuts"], flow["cuts"][1:]):
+        assert after["stars_in"] == before["stars_out"]
+
+
+def test_every_selected_star_is_predicted_or_flagged(paths, manifest):
+    catalogue = read_catalogue(paths.directory)
+    sample = read_table(paths.sample, ["TARGETID", "PROGRAM"])
+    assert np.array_equal(catalogue["TARGETID"], sample["TARGETID"])
+    assert np.array_equal(np.asarray(catalogue["PROGRAM"]).astype("S"), sample["PROGRAM"])
+    predicted = ~np.ma.getmaskarray(catalogue["M_G_NN"])
+    excused = (catalogue["FLAGS"] & (Flag.NO_SPECTRUM | Flag.LABEL_NOT_POSITIVE)) != 0
+    assert np.array_equal(predicted, ~excused)
+    lost = sum(fault["stars"] for fault in manifest.stages["spectra"].fault_counts.values())
+    assert lost == ((catalogue["FLAGS"] & Flag.NO_SPECTRUM) != 0).sum()
+    assert catalogue["HELD_OUT"].all()
+    for folder in ("sample", "spectra", "components", "distances", "catalogue", "validation", "report"):
+        assert manifest.stages[folder].stars in (len(catalogue), read_json(paths.cutflow)["summary"]["rows"])
+
+
+def test_the_mock_s_stars_are_found_where_they_are(paths):
+    """Small networks reach 0.3; with rows joined wrongly, distances would scatter by more than a factor of two."""
+    metrics = read_json(paths.metrics)
+    assert metrics["truth"]["all"]["n"] > 1000
+    assert abs(metrics["truth"]["all"]["median_bias"]) < 0.15
+    assert metrics["truth"]["all"]["scatter"] < 0.5
+    assert metrics["internal"]["all"]["n"] > 300
+    assert metrics["internal"]["all"]["scatter_mag"] < 0.8
+
+
+def test_the_manifest_has_the_rate_of_every_stage(manifest):
+    assert list(manifest.stages) == ALL
+    for record in manifest.stages.values():
+        assert record.stars > 0
+        assert record.stars_per_second == pytest.approx(record.stars / record.seconds, rel=0.2)
+        assert 0.05 < record.peak_memory_gb < 8
+        assert record.products
+
+
+def test_products_say_where_they_come_from(paths, manifest):
+    keys = {name: record.key for name, record in manifest.stages.items()}
+    found = {
+        "components": read_arrays(paths.basis, "basis")[0].key,
+        "training": read_arrays(paths.networks, "networks")[0].key,
+        "spectra": zarr.open_group(paths.pixels, mode="r").attrs["provenance"]["key"],
+        "distances": read_json(paths.model / "model.json")["provenance"]["key"],
+        "catalogue": fitsio.read_header(paths.catalogue / "specdis.fits", ext="SPECDIS"),
+    }
+    assert keys["catalogue"] in map(str, dict(found.pop("catalogue")).values())
+    assert found == {name: keys[name] for name in found}
+    assert keys["report"] in (paths.report / "index.html").read_text()
+
+
+def test_the_report_has_its_figures(paths):
+    figures = {file.name for file in (paths.report / "figures").iterdir()}
+    for name in ("fig01", "fig02", "fig03", "fig04", "fig08", "fig09", "training", "truth"):
+        assert {f"{name}.png", f"{name}.pdf", f"{name}.ecsv"} <= figures
+    page = (paths.report / "index.html").read_text()
+    assert all(f"figures/{name}.png" in page for name in ("fig01", "fig09", "truth"))
+    assert json.dumps(read_json(paths.metrics))  # strict JSON: no NaN
+
+
+def test_a_second_run_does_nothing(copied, config):
+    made = {path: path.stat().st_mtime_ns for path in copied.rglob("*") if path.is_file() and path.name != "log.txt"}
+    assert start(config, copied) == []
+    kept = {path: path.stat().st_mtime_ns for path in made}
+    changed = {path.name for path in made if made[path] != kept[path]}
+    assert changed <= {".lock", "config.input.toml", "config.resolved.toml"}
+
+
+@pytest.mark.parametrize(
+    ("override", "first"),
+    [
+        ("run.name=other", "report"),
+        ("survey.truth=truth.parquet", "validation"),
+        ("photometry.ebv_scale=1", "sample"),
+        ("sample.ruwe_max=1.1", "sample"),
+        ("run.seed=2", "sample"),
+        ("survey.spectra_kind=spmod", "sample"),
+        ("spectra.bad_fraction_max=0.2", "spectra"),
+        ("components.n_components=6", "components"),
+        ("network.output=linear", "training"),
+        ("training.epochs=4", "training"),
+        ("distances.n_draws=2", "distances"),
+        ("distances.training_error=star", "distances"),
+        ("run.threads=1", None),
+        ("run.memory_limit_gb=9", None),
+    ],
+)
+def test_one_key_makes_stale_what_depends_on_it_and_nothing_else(finished, config, monkeypatch, override, first):
+    monkeypatch.chdir(config.parent / "survey")
+    found = status(Config.load(config, [override]), STAGES)
+    stale = [stage.name for stage in found if stage.state != "fresh"]
+    assert stale == (ALL[ALL.index(first) :] if first else [])
+    if first:
+        assert override.split("=")[0] in found[ALL.index(first)].reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("override", "first"),
+    [
+        ("run.name=other", "report"),
+        ("survey.truth=truth.parquet", "validation"),
+        ("distances.n_draws=2", "distances"),
+        ("training.epochs=4", "training"),
+        ("sample.ruwe_max=1.1", "sample"),
+    ],
+)
+def test_one_key_reruns_what_depends_on_it_and_nothing_else(copied, config, monkeypatch, override, first):
+    monkeypatch.chdir(config.parent / "survey")
+    before = products(copied)
+    last = "report" if first == "report" else "validation"  # the figures take as long as all the rest
+    assert start(config, copied, override, last=last) == ALL[ALL.index(first) : ALL.index(last) + 1]
+    assert start(config, copied, override, last=last) == []
+    after = products(copied)
+    assert after.keys() == before.keys()
+    remade = {name.split("/")[0] for name in after if after[name] != before[name]}
+    folders = [*ALL[:4], "model", *ALL[4:]]
+    expected = folders[folders.index("model" if first == "distances" else first) : folders.index(last) + 1]
+    # The truth is the same under another name: its metrics are equal.
+    assert remade == (set() if "truth" in override else set(expected))

@@ -1,0 +1,186 @@
+"""A survey and a configuration with which the real stages take seconds.
+
+As a script it runs them, killed with SIGKILL again and again: see `main`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import sys
+import threading
+import traceback
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from jax.experimental.compilation_cache import compilation_cache
+
+from specdis.accelerator import jax
+from specdis.mock.settings import MockSettings
+from specdis.mock.survey import CATALOGUE, write_mock
+from specdis.pipeline.config import Config
+from specdis.pipeline.runner import run
+from specdis.pipeline.stage import Context, Outcome, Stage
+from specdis.pipeline.stages import STAGES, learning
+
+ALL = [stage.name for stage in STAGES]
+
+STARS = 1200
+"""More than two blocks of stars pass the cuts, and there are ten coadds."""
+
+# Pixels of 2 A, because the components of 8,040 pixels take most of a minute.
+SETTINGS = """
+[sample]
+n_folds = 2
+
+[spectra]
+grid.step = 2.0
+
+[components]
+n_components = 8
+
+[network]
+hidden = [16, 16]
+output = "exp"
+
+[training]
+loss = "robust"
+intrinsic_scatter = 0.1
+learning_rate = 0.01
+batch = 64
+epochs = 20
+n_seeds = 2
+
+[distances]
+n_draws = 3
+"""
+
+
+def write_survey(folder: Path) -> Path:
+    """Write the mock survey; return the configuration of a run on it."""
+    write_mock(folder / "survey", MockSettings(stars=STARS))
+    survey = f'[survey]\nkind = "desi"\ncatalogue = "survey/{CATALOGUE}"\nspectra = "survey/healpix"\n'
+    path = folder / "tiny.toml"
+    path.write_text(f'[run]\nname = "tiny"\ndirectory = "run"\n{survey}{SETTINGS}')
+    return path
+
+
+def keep_compiled(folder: Path) -> None:
+    """Keep compiled programs in a folder, from now on."""
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    compilation_cache.reset_cache()
+
+
+def start(path: Path, directory: Path, *overrides: str, **options: object) -> list[str]:
+    """Run the stages in a directory; return the names of those that ran."""
+    return run(Config.load(path, [f"run.directory={directory}", *overrides]), STAGES, **options)
+
+
+def products(directory: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file that must not depend on when, where and how often a run was killed."""
+    assert not (directory / ".partial").exists()
+    apart = ("manifest.json", "log.txt", ".lock", "config.input.toml", "config.resolved.toml", "rates.html")
+    files = sorted(file for file in directory.rglob("*") if file.is_file() and file.name not in apart)
+    return {str(file.relative_to(directory)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+# Kills
+
+KILLS = (*ALL, "spectra", "spectra", "training", "training", "distances", "distances")
+"""The stages in which a run is killed at a random moment; in all but the last it dies once more at the very end."""
+
+_OPERATIONS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree")
+
+
+class Moment(NamedTuple):
+    """When a process dies: so many seconds after a stage's n-th operation on files, or when the stage ends."""
+
+    stage: str
+    operation: int
+    seconds: float
+
+
+def finishes(path: Path, directory: Path, moment: Moment | None = None) -> Counter[str] | None:
+    """Run the stages in a process of their own; return its operations on files by stage, None if it was killed."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            counts = _watch(directory, moment)
+            run(
+                Config.load(path, [f"run.directory={directory}"]), [_counted(stage, counts, moment) for stage in STAGES]
+            )
+            os.write(writing, json.dumps(counts).encode())
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        content = answer.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status == -signal.SIGKILL:
+        return None
+    assert status == 0, "the run failed"
+    return Counter(json.loads(content))
+
+
+def _counted(stage: Stage, counts: Counter[str], moment: Moment | None) -> Stage:
+    """Return the stage, whose operations are counted under its name; the moment falls before its record is written."""
+
+    def work(context: Context) -> Outcome:
+        counts[stage.name] = 0
+        outcome = stage.run(context)
+        if moment and moment.stage == stage.name:
+            _kill()
+        return outcome
+
+    return stage._replace(run=work)
+
+
+def _watch(directory: Path, moment: Moment | None) -> Counter[str]:
+    """Count this process's operations on files of a run under the stage that came last."""
+    counts: Counter[str] = Counter()
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if counts and event in _OPERATIONS and str(arguments[0]).startswith(str(directory)):
+            stage = next(reversed(counts))
+            counts[stage] += 1
+            if moment and (moment.stage, moment.operation) == (stage, counts[stage]):
+                threading.Timer(moment.seconds, _kill).start()
+
+    sys.addaudithook(hook)
+    return counts
+
+
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(path: Path, compiled: Path) -> None:
+    """Kill a run at random moments and restart it each time; compare it with one never killed.
+
+    Every process is a fork of this one, which has imported everything and started no thread.
+    """
+    keep_compiled(compiled)
+    learning._CHECKPOINT_SECONDS = 0
+    whole, directory = path.parent / "whole", path.parent / "killed"
+    operations, chance = finishes(path, whole), random.Random(1)
+    assert operations
+    parts = {stage: operations[stage] // KILLS.count(stage) for stage in ALL}
+    moments = [Moment(stage, chance.randint(1, parts[stage]), chance.uniform(0, 0.02)) for stage in KILLS]
+    moments += [Moment(stage, operations[stage] + 1, 0) for stage in ALL[:-1]]
+    for moment in sorted(moments, key=lambda moment: ALL.index(moment.stage)):
+        assert finishes(path, directory, moment) is None, f"not killed at {moment}"
+    assert finishes(path, directory)
+    assert products(directory) == products(whole)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+import zarr
+
+from specdis.distances import star_keys
+from specdis.errors import ProductError
+from specdis.pipeline.pixels import BLOCK, PixelStore, array, create_array, open_group
+from specdis.spectra import ErrorStack, Normalised, Transform, normalise
+from specdis.storage import Provenance
+from synthetic_spectra import model, spectra
+
+PROVENANCE = Provenance("pixels", "key", 1)
+STARS = 2 * BLOCK + 30
+
+
+@pytest.fixture(scope="module")
+def made():
+    return model()
+
+
+def create(path, made, stars=STARS):
+    return PixelStore.create(path, stars, made.grid, [(4100.0, 4110.0)], ErrorStack(), PROVENANCE)
+
+
+def normalised(made, stars, seed=3, **kinds):
+    block = spectra(stars, seed=seed, **kinds)
+    return normalise(block, made.grid, made.settings.spectra), block
+
+
+def test_what_is_written_is_read(made, tmp_path):
+    store = create(tmp_path / "pixels.zarr", made)
+    assert len(store) == STARS
+    assert [rows.stop - rows.start for rows in store.blocks()] == [BLOCK, BLOCK, 30]
+    pixels, block = normalised(made, 30, velocity=np.linspace(-100, 100, 30))
+    store.write(slice(2 * BLOCK, STARS), pixels, block.native_velocity)
+    store.keep(np.ones(STARS, bool), 0.1)
+    store = PixelStore.open(tmp_path / "pixels.zarr")
+    flux, sigma, bad = store.read(slice(2 * BLOCK, STARS))
+    # Eleven bits: half a unit of the last is 2.4e-4 between 0.5 and 1.
+    np.testing.assert_allclose(flux, pixels.flux, rtol=5e-4)
+    np.testing.assert_allclose(sigma, pixels.sigma, rtol=5e-4)
+    np.testing.assert_array_equal(bad, pixels.bad)
+    np.testing.assert_array_equal(store.velocity[2 * BLOCK :], block.native_velocity)
+    np.testing.assert_array_equal(store.grid.wavelength, made.grid.wavelength)
+    for found, expected in zip(store.grid.arms, made.grid.arms, strict=True):
+        assert found.name == expected.name
+        assert (found.start, found.stop) == (expected.start, expected.stop)
+        np.testing.assert_array_equal(found.native, expected.native)
+    assert store.sky == ((4100.0, 4110.0),)
+    transform = store.transform(made.settings.spectra)
+    assert transform[1:] == (True, True, True)
+
+
+def test_a_star_that_was_not_written_is_bad(made, tmp_path):
+    store = create(tmp_path / "pixels.zarr", made, 5)
+    pixels, block = normalised(made, 5)
+    pixels.bad[3] = True
+    store.write(slice(0, 5), pixels, block.native_velocity)
+    assert store.read(slice(0, 5))[2][3].all()
+
+
+def test_pixels_bad_in_too_many_stars_are_removed_for_all(made, tmp_path):
+    # 1000 stars with a spectrum: 100 bad are 10 % and stay, 101 are too many; other bad pixels are 0 throughout.
+    store, random = create(tmp_path / "pixels.zarr", made), np.random.default_rng(1)
+    pixels = len(made.grid.wavelength)
+    flux, bad = 1 + 0.1 * random.standard_normal((STARS, pixels)), np.zeros((STARS, pixels), bool)
+    bad[:100, 7] = bad[:101, 8] = bad[500:, 9] = True
+    bad[1000:] = True  # no spectrum: these do not count
+    selected = np.ones(STARS, bool)
+    for rows in store.blocks():
+        given = np.where(bad, 0, flux)[rows].astype(np.float32)
+        store.write(rows, Normalised(given, None, bad[rows]), np.zeros(len(given)))
+    kept = store.keep(selected, 0.10)
+    np.testing.assert_array_equal(np.setdiff1d(np.arange(pixels), kept), [8, 9])
+    transformed = np.asarray(store.transform(made.settings.spectra)(*store.read(slice(0, 3))[::2]))
+    assert transformed.shape == (3, pixels - 2)
+    assert not transformed[:, 7].any()
+    assert transformed[:, 6].all()
+    # Stars that were not selected do not count either.
+    selected[:50] = False
+    np.testing.assert_array_equal(np.setdiff1d(np.arange(pixels), store.keep(selected, 0.10)), [9])
+    assert len(store.keep(np.zeros(STARS, bool), 0.10)) == 0
+
+
+@pytest.mark.parametrize("snr", [3.0, 30.0, 300.0])
+def test_half_precision_is_harmless(made, tmp_path, snr):
+    stars = 64
+    store = create(tmp_path / "pixels.zarr", made, stars)
+    pixels, block = normalised(made, stars, snr=snr)
+    store.write(slice(0, stars), pixels, block.native_velocity)
+    keys, fold, magnitude = star_keys(7, np.arange(stars)), np.full(stars, -1), np.full(stars, 15.0)
+    exact, half = (
+        made.predict_pixels(given, block.native_velocity, magnitude, fold, keys)
+        for given in (pixels, Normalised(*store.read(slice(0, stars))))
+    )
+    change = np.abs(half["M_G_NN"] - exact["M_G_NN"])
+    # Rounding, 1.4e-4 of the continuum, is a twentieth of the noise at an S/N of 300 a pixel, and a hundredth of what
+    # tells one star from another in these spectra.
+    assert change.max() < 3e-4
+    assert change.max() < 0.02 * exact["M_G_NN"].std()
+    assert (change < 0.25 * exact["M_G_NN_ERR_NOISE"]).all()
+    assert np.median(change / exact["M_G_NN_ERR_NOISE"]) < 0.05
+    np.testing.assert_allclose(half["M_G_NN_ERR_NOISE"], exact["M_G_NN_ERR_NOISE"], rtol=0.05)
+
+
+def test_numbers_beyond_half_precision_stay_finite(made, tmp_path):
+    store = create(tmp_path / "pixels.zarr", made, 1)
+    pixels, block = normalised(made, 1)
+    pixels.flux[0, :2], pixels.sigma[0, :2] = [1e9, -1e9], [1e9, np.inf]
+    store.write(slice(0, 1), pixels, block.native_velocity)
+    flux, sigma, _ = store.read(slice(0, 1))
+    assert flux[0, :2].tolist() == [65504, -65504]
+    assert sigma[0, :2].tolist() == [65504, 65504]
+
+
+def test_a_survey_without_errors_has_sigma_zero(made, tmp_path):
+    store = create(tmp_path / "pixels.zarr", made, 3)
+    pixels, block = normalised(made, 3)
+    store.write(slice(0, 3), pixels._replace(sigma=None), block.native_velocity)
+    assert not store.read(slice(0, 3))[1].any()
+
+
+def test_stores_of_equal_content_are_equal_bytes(made, tmp_path):
+    pixels, block = normalised(made, 4)
+    for name in ("one", "two"):
+        store = create(tmp_path / name, made, 4)
+        store.write(slice(0, 4), pixels, block.native_velocity)
+        store.keep(np.ones(4, bool), 0.1)
+    files = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()]
+    assert files
+    for file in files:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes(), file
+
+
+def test_another_kind_or_a_damaged_store_says_so(made, tmp_path):
+    create(tmp_path / "pixels.zarr", made, 1)
+    with pytest.raises(ProductError, match="is a pixels of format 1, expected a coefficients"):
+        open_group(tmp_path / "pixels.zarr", "coefficients")
+    with pytest.raises(ProductError, match="cannot be read"):
+        PixelStore.open(tmp_path / "nowhere")
+    group = zarr.open_group(tmp_path / "pixels.zarr", mode="r+")
+    with pytest.raises(ProductError, match="lacks the array kept"):
+        array(group, "kept")
+    assert create_array(group, "more", (7, 3), np.float32).chunks == (BLOCK, 3)
+
+
+def test_a_transform_of_the_store_is_the_one_that_the_settings_ask_for(made, tmp_path):
+    store = create(tmp_path / "pixels.zarr", made, 1)
+    pixels, block = normalised(made, 1)
+    store.write(slice(0, 1), pixels, block.native_velocity)
+    store.keep(np.ones(1, bool), 0.1)
+    settings = made.settings.spectra.model_copy(update={"signed_log": False, "unit_norm": False})
+    found = store.transform(settings)
+    assert isinstance(found, Transform)
+    assert found[1:] == (True, False, False)
