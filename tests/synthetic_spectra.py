@@ -26,6 +26,7 @@ DESI = {name: NATIVE_GRID[name].wavelength() for name in ("B", "R")}
 SMALL = {"B": 4000 + 0.8 * np.arange(401), "R": 4300 + 0.8 * np.arange(401)}
 """Two arms of 320 A, the second from 4300 A: a tenth of DESI's."""
 SMALL_SETTINGS = SpectraSettings(join=4310.0, continuum_width=50.5, sky_windows="none")
+FEW_DRAWS = DistancesSettings(n_draws=5)
 
 
 def rest_flux(wavelength: Float64, stars: int, seed: int = 1) -> Float64:
@@ -76,7 +77,7 @@ def ensemble(n_inputs: int, settings: NetworkSettings, n_folds: int = 1, n_seeds
 @cache
 def model(
     spectra_settings: SpectraSettings = SMALL_SETTINGS,
-    distances: DistancesSettings = DistancesSettings(n_draws=5),
+    distances: DistancesSettings = FEW_DRAWS,
     *,
     desi: bool = False,
     n_components: int = 10,

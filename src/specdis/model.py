@@ -36,15 +36,15 @@ _TILE = 64
 class Domain(Settings):
     """Where the model was trained, and so where it can be trusted.
 
-    Ranges hold all but one in a thousand of the training stars on either side.
+    Ranges of parameters hold all but one in a thousand of the training stars on either side.
     """
 
     chi2: float
-    """Reduced chi-square of the reconstruction that one training star in a thousand exceeds; NaN without errors."""
+    """Reduced chi-square of the reconstruction that one training star in a hundred exceeds; NaN without errors."""
     residual: float
-    """Fraction of a spectrum that the components leave, exceeded by one training star in a thousand."""
+    """Fraction of a spectrum that the components leave, exceeded by one training star in a hundred."""
     bad_fraction: float
-    """Fraction of bad pixels exceeded by one training star in a thousand."""
+    """Fraction of bad pixels exceeded by one training star in a thousand, and at least spectra.bad_fraction_max."""
     parameters: dict[str, tuple[float, float]]
     """Ranges of TEFF, LOGG and FEH, as far as the survey has them."""
     pixel_width: dict[str, float]
@@ -151,7 +151,8 @@ class Model:
         label, draws, chi2, residual = (np.concatenate(piece, axis=-1) for piece in zip(*parts, strict=True))
         columns = summarise(Labels(label, draws), magnitude, self.training_error, self.settings.distances)
         bad = pixels.bad[:, self.transform.kept].mean(1)
-        outside = (chi2 > self.domain.chi2) | (residual > self.domain.residual)
+        # The residual of a noisy spectrum is noise; it speaks only where there are no errors to compare it with.
+        outside = np.where(np.isfinite(chi2), chi2 > self.domain.chi2, residual > self.domain.residual)
         columns["FLAGS"] |= np.where(outside & (bad < 1), Flag.OUTSIDE_DOMAIN, 0).astype(np.int32)
         columns["FLAGS"] |= np.where(bad > self.domain.bad_fraction, Flag.MANY_BAD_PIXELS, 0).astype(np.int32)
         return {**columns, "CHI2_RECONSTRUCTION": chi2.astype(np.float32), "FRACTION_BAD": bad.astype(np.float32)}

@@ -18,7 +18,7 @@ from specdis.model import Model, load_model
 from specdis.pipeline.pixels import BLOCK
 from specdis.sample import select
 from specdis.storage import Provenance, digest, file_digest
-from specdis.surveys import IDENTIFIER, Fault, Stars, Survey, open_file
+from specdis.surveys import IDENTIFIER, Fault, Spectra, Stars, Survey, open_file
 
 
 def predict_files(directory: Path, inputs: Sequence[Path], output: Path) -> None:
@@ -79,8 +79,9 @@ def _predict_survey(model: Model, survey: Survey) -> dict[str, Array]:
             if isinstance(found, Fault):
                 logger.warning("%s: %s: %s", found.place, found.name, found.message)
                 continue
-            for message in set(model.coverage(found)) - said:
-                logger.warning("%s: outside the model's domain: %s", survey.name, message)
+            for message in _remarks(model, found):
+                if message not in said:
+                    logger.warning("%s: %s", survey.name, message)
                 said.add(message)
             for name, values in model.predict_spectra(found, stars["G_0"][rows], keys[rows]).items():
                 predicted.setdefault(name, _nothing(len(stars), values))[rows] = values
@@ -89,6 +90,14 @@ def _predict_survey(model: Model, survey: Survey) -> dict[str, Array]:
     if not predicted:
         raise InputError(survey.name, expected="spectra", found="none that can be read", remedy="See the log.")
     return _catalogue(model, stars, predicted)
+
+
+def _remarks(model: Model, spectra: Spectra) -> list[str]:
+    """Say what of these spectra the model was not trained for, or cannot use."""
+    remarks = [f"outside the model's domain: {message}" for message in model.coverage(spectra)]
+    if not np.isfinite(spectra.velocity).all():
+        remarks.append("some spectra have no radial velocity to bring them to rest: they get no prediction")
+    return remarks
 
 
 def _nothing(stars: int, like: Array) -> Array:

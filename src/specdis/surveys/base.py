@@ -258,7 +258,7 @@ class Survey(Protocol):
     predicts_every_row: bool
     inputs: Sequence[Path]
 
-    def stars(self, block: int = 100_000) -> Iterator[Stars]:
+    def stars(self, block: int = 10_000) -> Iterator[Stars]:
         """Yield all rows in file order, `block` rows at a time, only the columns needed."""
         ...
 

@@ -106,7 +106,7 @@ class DesiSurvey:
             )
         return tables
 
-    def stars(self, block: int = 100_000) -> Iterator[Stars]:
+    def stars(self, block: int = 10_000) -> Iterator[Stars]:
         """Yield all rows in file order, `block` at a time.
 
         Raises
@@ -267,7 +267,7 @@ class CoaddSurvey:
             filled[name][ours] = values[theirs]
         return filled
 
-    def stars(self, block: int = 100_000) -> Iterator[Stars]:
+    def stars(self, block: int = 10_000) -> Iterator[Stars]:
         """Yield the targets of the file, `block` at a time."""
         for rows in ranges(len(self._stars), block):
             yield self._stars.take(rows)

@@ -129,7 +129,7 @@ class TableSurvey:
             )
         return identifiers
 
-    def stars(self, block: int = 100_000) -> Iterator[Stars]:
+    def stars(self, block: int = 10_000) -> Iterator[Stars]:
         """Yield all rows in file order, `block` at a time, with every column of one value a row."""
         with reading(self.path) as file:
             table = Table(self.path, file, "STARS")

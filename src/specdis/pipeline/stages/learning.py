@@ -121,7 +121,7 @@ def assemble(context: Context) -> Model:
         basis,
         ensemble,
         training_error(labels),
-        _domain(stars.take(rows), coefficients, rows, store.grid),
+        _domain(stars.take(rows), coefficients, rows, store.grid, config.spectra.bad_fraction_max),
         config.run.seed,
         card,
     )
@@ -137,13 +137,13 @@ def _held_out_labels(ensemble: Ensemble, inputs: Float32, fold: Int) -> Float64:
     return np.concatenate([np.asarray(part, np.float64) for part in parts], axis=1)
 
 
-def _domain(stars: Stars, coefficients: zarr.Group, rows: Int64, grid: PixelGrid) -> Domain:
+def _domain(stars: Stars, coefficients: zarr.Group, rows: Int64, grid: PixelGrid, bad_fraction_max: float) -> Domain:
     """Measure where the training stars lie."""
 
-    def limit(name: str) -> float:
+    def limit(name: str, share: float) -> float:
         found = values(coefficients, name)[rows]
         found = found[np.isfinite(found)]
-        return float(np.quantile(found, 0.999)) if len(found) else float("nan")
+        return float(np.quantile(found, share)) if len(found) else float("nan")
 
     ranges_of = {}
     for name in _PARAMETERS:
@@ -152,9 +152,9 @@ def _domain(stars: Stars, coefficients: zarr.Group, rows: Int64, grid: PixelGrid
             low, high = np.quantile(known, (0.001, 0.999))
             ranges_of[name] = (float(low), float(high))
     return Domain(
-        chi2=limit("chi2"),
-        residual=limit("residual"),
-        bad_fraction=limit("bad"),
+        chi2=limit("chi2", 0.99),
+        residual=limit("residual", 0.99),
+        bad_fraction=max(limit("bad", 0.999), bad_fraction_max),
         parameters=ranges_of,
         pixel_width={arm.name: float(np.median(np.diff(arm.native))) for arm in grid.arms},
     )
