@@ -27,6 +27,9 @@ from specdis.errors import InputError, ProductError
 
 FORMAT_VERSION = 1
 
+# Arrow's own pool keeps what it has freed; the system's gives it back.
+pa.set_memory_pool(pa.system_memory_pool())
+
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
 

@@ -98,8 +98,7 @@ def test_half_precision_is_harmless(made, tmp_path, snr):
     # tells one star from another in these spectra.
     assert change.max() < 3e-4
     assert change.max() < 0.02 * exact["M_G_NN"].std()
-    assert (change < 0.25 * exact["M_G_NN_ERR_NOISE"]).all()
-    assert np.median(change / exact["M_G_NN_ERR_NOISE"]) < 0.05
+    assert np.sqrt(np.mean(change**2)) < 0.1 * np.sqrt(np.mean(exact["M_G_NN_ERR_NOISE"] ** 2))
     np.testing.assert_allclose(half["M_G_NN_ERR_NOISE"], exact["M_G_NN_ERR_NOISE"], rtol=0.05)
 
 

@@ -6,6 +6,7 @@ that runs again.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -173,6 +174,7 @@ def _make(stage: Stage, plan: Plan, context: Context, *, force: bool) -> Manifes
 def _measured(stage: Stage, plan: Plan, context: Context) -> StageRecord:
     """Run one stage; record what it made, how fast and in how much memory."""
     started, clock = _now(), time.perf_counter()
+    _return_freed_memory()
     _reset_peak_memory()
     with _explained(stage, plan.paths):
         outcome = stage.run(context)
@@ -260,6 +262,12 @@ def _locked(directory: Path) -> Iterator[None]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat()
+
+
+def _return_freed_memory() -> None:
+    """Give back what earlier stages have freed: the C library (glibc) keeps it, and stages would add up."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _reset_peak_memory() -> None:
