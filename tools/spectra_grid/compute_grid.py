@@ -1,6 +1,6 @@
 """Compute, compress and check the grid of stellar spectra that the mock ships (src/specdis/data/spectra_grid.npz).
 
-    cd tools && python -m spectra_grid.compute_grid --work /tmp/spectra_grid
+    cd tools && python -m spectra_grid.compute_grid --work WORK
 
 It needs numpy, scipy and numba (`pip install numba`; nothing else of the project uses numba), and specdis itself for
 the check of the interpolation. Spectra are kept in the working directory as they are made, so an interrupted run goes
