@@ -5,11 +5,15 @@ The method is SPECDis (Li et al. 2025, arXiv:2503.02291). Heavy modules load whe
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
 __version__ = version("specdis")
+
+# Arrow's own pool keeps what it has freed; the system's gives it back. Arrow reads this once, when it is imported.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 _LAZY = {"load_model": "specdis.model", "read_catalogue": "specdis.catalogue"}
 

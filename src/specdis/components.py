@@ -18,6 +18,8 @@ from specdis.settings import Settings
 from specdis.spectra import Transform
 
 _TILE = 1024
+_BAND = 1024
+"""Rows of the matrix of second moments that are summed at a time."""
 
 
 class ComponentsSettings(Settings):
@@ -69,7 +71,8 @@ class Moments:
     """First and second moments of spectra that come block by block.
 
     Products are made in float32 in tiles of a fixed number of stars and summed in float64, so that memory is flat in
-    the number of stars and the order of blocks matters only in the last digits.
+    the number of stars and the order of blocks matters only in the last digits. The matrix is symmetric: bands of it
+    are summed from their diagonal on, which is little more than half the work.
 
     Parameters
     ----------
@@ -86,7 +89,8 @@ class Moments:
         """Add transformed spectra, shape (star, pixel)."""
         for rows in ranges(len(spectra), _TILE):
             tile = np.ascontiguousarray(spectra[rows], np.float32)
-            self.second += tile.T @ tile
+            for band in ranges(tile.shape[1], _BAND):
+                self.second[band, band.start :] += tile[:, band].T @ tile[:, band.start :]
             self.first += tile.sum(0, dtype=np.float64)
             self.n_stars += len(tile)
 
@@ -106,6 +110,8 @@ class Moments:
                 found=f"{self.n_stars} stars, {len(self.first)} pixels",
                 remedy=f"Set components.n_components to {available} or fewer, or select more stars.",
             )
+        for band in ranges(len(self.first), _BAND):
+            self.second[band.stop :, band] = self.second[band, band.stop :].T
         covariance, mean = self.second, np.zeros_like(self.first)
         covariance /= self.n_stars
         if settings.centre:

@@ -27,9 +27,6 @@ from specdis.errors import InputError, ProductError
 
 FORMAT_VERSION = 1
 
-# Arrow's own pool keeps what it has freed; the system's gives it back.
-pa.set_memory_pool(pa.system_memory_pool())
-
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
 
@@ -254,8 +251,9 @@ def write_table(path: Path, provenance: Provenance, columns: Mapping[str, Array]
 
 
 def _to_arrow(values: Array) -> pa.Array:
-    if values.dtype.kind == "S":
-        return pa.array(np.char.decode(values, "ascii"), type=pa.string())
+    if values.dtype.kind == "S":  # few different ones: as an object of its own, each would take 60 bytes
+        words, place = np.unique(values, return_inverse=True)
+        return pa.array(np.char.decode(words, "ascii"), type=pa.string()).take(pa.array(place))
     return pa.array(values)
 
 
@@ -281,8 +279,12 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> dict[str, Ar
 
 
 def _from_arrow(column: pa.ChunkedArray) -> Array:
-    values = column.to_numpy(zero_copy_only=False)
-    return np.char.encode(values.astype("U"), "ascii") if pa.types.is_string(column.type) else values
+    if not pa.types.is_string(column.type):
+        return np.asarray(column.to_numpy(zero_copy_only=False))
+    words = column.combine_chunks().dictionary_encode()
+    return np.asarray(
+        np.char.encode(words.dictionary.to_numpy(zero_copy_only=False).astype("U"), "ascii")[words.indices]
+    )
 
 
 def digest(content: Any) -> str:

@@ -18,7 +18,7 @@ from specdis.catalogue.header import Cards, Header
 
 EXTNAME = "SPECDIS"
 
-_BLOCK = 1 << 16  # rows; a multiple of 4, so that a block is a whole number of the checksum's 32-bit words
+_BLOCK = 1 << 13  # rows; a multiple of 4, so that a block is a whole number of the checksum's 32-bit words
 _UNIT = 2880  # bytes of a FITS block
 _ALL_ONES = 0xFFFFFFFF  # the sum of a sound HDU
 _CODES = {"i8": "K", "i4": "J", "i2": "I", "f8": "D", "f4": "E", "?": "L"}

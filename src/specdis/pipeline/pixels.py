@@ -147,10 +147,15 @@ class PixelStore:
         """Yield the slices of rows that the chunks hold."""
         return ranges(len(self), BLOCK)
 
+    def read_flux(self, rows: slice) -> tuple[Array, Bool]:
+        """Read flux and bad pixels of a block of stars."""
+        flux, bad = (np.asarray(self._array(name)[rows]) for name in ("flux", "bad"))
+        return flux, bad
+
     def read(self, rows: slice) -> tuple[Array, Array, Bool]:
         """Read flux, sigma and bad pixels of a block of stars; sigma is 0 where there is none."""
-        flux, sigma, bad = (np.asarray(self._array(name)[rows]) for name in ("flux", "sigma", "bad"))
-        return flux, sigma, bad
+        flux, bad = self.read_flux(rows)
+        return flux, np.asarray(self._array("sigma")[rows]), bad
 
     @property
     def velocity(self) -> Float64:

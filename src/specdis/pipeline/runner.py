@@ -98,6 +98,7 @@ def run(
     """
     chosen = _between([stage.name for stage in stages], first, last)
     paths = RunPaths(config.run.directory)
+    _keep_large_arrays_apart()
     with _locked(paths.directory), log.to_file(paths.log):
         manifest = _start(config, paths)
         files = SurveyFiles(config, manifest, opener)
@@ -262,6 +263,19 @@ def _locked(directory: Path) -> Iterator[None]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat()
+
+
+_M_MMAP_THRESHOLD, _LARGE = -3, 128 << 10  # glibc's malloc.h; bytes
+
+
+def _keep_large_arrays_apart() -> None:
+    """Let every large array go back to the system when it is freed (glibc).
+
+    The C library raises this threshold as arrays are freed, puts ever larger ones between small ones and keeps the
+    gaps: memory would grow with the number of blocks.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def _return_freed_memory() -> None:

@@ -10,7 +10,7 @@ import zarr
 from specdis import accelerator
 from specdis.accelerator import jax, jnp
 from specdis.arrays import Float32, Float64, Int, Int64, ranges
-from specdis.components import Moments, encoder
+from specdis.components import Basis, Moments, encoder
 from specdis.distances import training_error
 from specdis.log import Progress, logger
 from specdis.model import (
@@ -26,7 +26,7 @@ from specdis.model import (
 from specdis.photometry import sqrt_flux
 from specdis.pipeline.pixels import PixelStore, array, create_array, open_group, values
 from specdis.pipeline.stage import Context, Outcome
-from specdis.spectra import PixelGrid
+from specdis.spectra import PixelGrid, Transform
 from specdis.storage import RunPaths, atomic, read_arrays, read_table, write_arrays, write_text
 from specdis.surveys import Stars
 from specdis.training import Ensemble, TrainingStars, TrainingState, train
@@ -42,16 +42,8 @@ def components(context: Context) -> Outcome:
     accelerator.use(context.config.run.device)
     store = PixelStore.open(context.paths.pixels)
     transform = store.transform(context.config.spectra)
-    selected = read_table(context.paths.sample, ["SELECTED"])["SELECTED"]
-    unit = jax.jit(lambda flux, bad: transform(flux, bad))
-    moments = Moments(len(transform.kept))
     progress = Progress("components", 2 * len(store))
-    for rows in store.blocks():
-        flux, _, bad = store.read(rows)
-        use = selected[rows] & ~bad[:, transform.kept].all(1)
-        moments.add(np.asarray(unit(flux, bad))[use])
-        progress.advance(rows.stop - rows.start)
-    basis = moments.basis(context.config.components)
+    basis, n_stars = _basis(context, store, transform, progress)
     write_arrays(context.paths.basis, context.provenance("basis"), basis_arrays(basis))
     with atomic(context.paths.coefficients) as temporary:
         group = zarr.create_group(temporary)
@@ -68,7 +60,20 @@ def components(context: Context) -> Outcome:
                 column[rows] = np.asarray(found[name], np.float32)
             progress.advance(rows.stop - rows.start)
     progress.close()
-    return Outcome(len(store), notes={"explained": basis.explained, "stars_in_basis": moments.n_stars})
+    return Outcome(len(store), notes={"explained": basis.explained, "stars_in_basis": n_stars})
+
+
+def _basis(context: Context, store: PixelStore, transform: Transform, progress: Progress) -> tuple[Basis, int]:
+    """Return the principal components of the selected stars that have a spectrum, and the number of these stars."""
+    selected = read_table(context.paths.sample, ["SELECTED"])["SELECTED"]
+    unit = jax.jit(lambda flux, bad: transform(flux, bad))
+    moments = Moments(len(transform.kept))
+    for rows in store.blocks():
+        flux, bad = store.read_flux(rows)
+        use = selected[rows] & ~bad[:, transform.kept].all(1)
+        moments.add(np.asarray(unit(flux, bad))[use])
+        progress.advance(rows.stop - rows.start)
+    return moments.basis(context.config.components), moments.n_stars
 
 
 def training(context: Context) -> Outcome:
