@@ -7,8 +7,9 @@ import pytest
 from astropy.coordinates import Latitude, Longitude
 from astropy_healpix.core import lonlat_to_healpix
 
-from specdis.mock.galaxy import PROGRAMMES, density, footprint, reddening, universe
+from specdis.mock.galaxy import COMPONENTS, PROGRAMMES, density, footprint, reddening, system_pixels, universe
 from specdis.mock.settings import MockSettings
+from specdis.mock.systems import stream_coordinates
 
 EDGES = [0, 1, 2, 5, 10, 20, 40, 70, 100]
 
@@ -27,10 +28,16 @@ def test_every_distance_bin_has_stars(stars: dict[str, np.ndarray]) -> None:
 def test_shares_are_those_asked_for(stars: dict[str, np.ndarray]) -> None:
     settings = MockSettings()
     assert np.mean(stars["PROGRAM"] == b"backup") == settings.backup_fraction
-    # a binomial share of 10,000 stars, 4 sigma
+    assert np.mean(stars["PROGRAM"] == b"dark") == settings.dark_fraction
+    # away from the stream and from the systems the shares are plain; binomial shares of 4,000 stars, 4 sigma
+    _, beta = stream_coordinates(stars["RA"], stars["DEC"])
+    field = (np.abs(beta) > 16) & ~np.isin(stars["HEALPIX"], system_pixels()) & (stars["PROGRAM"] != b"dark")
+    assert field.sum() > 3_500
     halo = settings.halo_fraction + settings.distant_fraction
-    assert np.mean(stars["COMPONENT"] == b"halo") == pytest.approx(halo, abs=0.02)
-    assert {b"thin", b"thick", b"halo"} == set(stars["COMPONENT"])
+    assert np.mean(stars["COMPONENT"][field] == b"halo") == pytest.approx(halo, abs=0.03)
+    assert np.mean(stars["COMPONENT"][field] == b"bhb") == pytest.approx(settings.bhb_fraction, abs=0.01)
+    assert set(stars["COMPONENT"][field]) == {b"thin", b"thick", b"halo", b"bhb"}
+    assert set(stars["COMPONENT"]) == {component.name for component in COMPONENTS}
 
 
 def test_apparent_magnitudes_lie_within_the_limits(stars: dict[str, np.ndarray]) -> None:
@@ -54,7 +61,7 @@ def test_positions_lie_in_the_pixels_that_identifiers_name(stars: dict[str, np.n
 
 
 def test_files_hold_a_hundred_stars_or_more(stars: dict[str, np.ndarray]) -> None:
-    for program in (b"bright", b"backup"):
+    for program in (b"bright", b"backup", b"dark"):
         _, count = np.unique(stars["HEALPIX"][stars["PROGRAM"] == program], return_counts=True)
         assert count.min() >= 100
     plan = footprint(MockSettings())
@@ -91,7 +98,8 @@ def test_velocities_are_those_of_the_components(stars: dict[str, np.ndarray]) ->
 
 
 def test_the_sun_moves_towards_its_apex() -> None:
-    stars = universe(MockSettings(stars=20_000, halo_fraction=0.9, distant_fraction=0.1))
+    halo = {"halo_fraction": 0.9, "distant_fraction": 0.1, "bhb_fraction": 0.0}
+    stars = universe(MockSettings(stars=20_000, **halo, stream_fraction=0.0, member_fraction=0.0))
     ra, dec = np.radians(stars["RA"]), np.radians(stars["DEC"])
     towards = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
     motion = np.linalg.lstsq(towards.T, -stars["VRAD"], rcond=None)[0]
@@ -114,3 +122,19 @@ def test_dust_is_that_of_high_latitudes() -> None:
 def test_fractions_above_one_are_refused() -> None:
     with pytest.raises(ValueError, match="together exceed 1"):
         MockSettings(halo_fraction=0.7, distant_fraction=0.4)
+    with pytest.raises(ValueError, match="leave no star"):
+        MockSettings(backup_fraction=0.7, dark_fraction=0.3)
+
+
+def test_blue_horizontal_branch_stars_are_hot_giants_to_100_kpc(stars: dict[str, np.ndarray]) -> None:
+    blue = stars["COMPONENT"] == b"bhb"
+    assert stars["TEFF"][blue].min() > 7400
+    assert ((stars["LOGG"][blue] > 2.8) & (stars["LOGG"][blue] < 4.0)).all()
+    # M_G of blue horizontal-branch stars is 0.4 to 0.8 and fainter at the hot end (Deason et al. 2011, Eq. 7)
+    assert np.median(stars["M_G"][blue]) == pytest.approx(0.6, abs=0.2)
+    assert stars["DIST"][blue].max() > 90
+    assert np.mean(stars["COMPONENT"][stars["PROGRAM"] == b"dark"] == b"bhb") > 0.3
+
+
+def test_a_survey_too_small_for_a_dark_file_has_none() -> None:
+    assert b"dark" not in universe(MockSettings(stars=2000))["PROGRAM"]

@@ -14,6 +14,7 @@ from specdis.errors import InputError
 from specdis.mock import files
 from specdis.mock.settings import MockSettings
 from specdis.mock.survey import CATALOGUE, SUMMARY, TRUTH, write_mock
+from specdis.mock.systems import CLUSTERS
 from specdis.storage import file_digest, read_table
 from specdis.surveys.base import Fault, Stars
 from specdis.surveys.desi import DesiSurvey
@@ -161,7 +162,8 @@ def test_equal_settings_give_equal_bytes(mock: tuple[Path, dict[str, Any]], tmp_
         for folder in (directory, tmp_path / "again")
     )
     assert names == others
-    assert len(names) == summary["files"] + 3
+    lists = len(CLUSTERS) + 1  # of members
+    assert len(names) == summary["files"] + 3 + lists
     for name in names:
         assert file_digest(directory / name) == file_digest(tmp_path / "again" / name), name
 

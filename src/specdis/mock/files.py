@@ -6,7 +6,7 @@ no path is written, so that equal settings give equal bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +81,13 @@ def write_coadd(path: Path, rows: Columns, arms: Mapping[str, ArmData], snr: Col
         _write_table(file, "coadd", "SCORES", record("coadd", "SCORES", scores(rows, snr), 0.0))
 
 
-def write_catalogue(path: Path, rows: Columns, gaia: Columns, rvs: Columns, snr: Columns) -> None:
-    """Write mwsall-pix-mock.fits.
+HDUS = ("RVTAB", "SPTAB", "FIBERMAP", "SCORES", "GAIA")
+
+
+def write_catalogue(
+    path: Path, rows: Columns, gaia: Columns, rvs: Columns, snr: Columns, hdus: Sequence[str] = HDUS
+) -> None:
+    """Write tables of mwsall-pix-mock.fits, all of them by default.
 
     Parameters
     ----------
@@ -94,6 +99,8 @@ def write_catalogue(path: Path, rows: Columns, gaia: Columns, rvs: Columns, snr:
         What Gaia and the RVS pipeline give for each row, from `gaia.catalogue` and `observation.rvs`.
     snr
         S/N by arm.
+    hdus
+        EXTNAME of the tables.
     """
     rv = {**rvs, **_target(rows), **{f"SN_{arm}": values for arm, values in snr.items()}}
     rv |= {
@@ -112,8 +119,8 @@ def write_catalogue(path: Path, rows: Columns, gaia: Columns, rvs: Columns, snr:
     }
     with atomic(path) as temporary, fitsio.FITS(str(temporary), "rw", clobber=True) as file:
         file.write(None)
-        for hdu, (values, missing) in tables.items():
-            table = record("mwsall", hdu, values, missing)
+        for hdu in hdus:
+            table = record("mwsall", hdu, *tables[hdu])
             if hdu == "GAIA":
                 _blank(table, ~gaia["MATCHED"])
             _write_table(file, "mwsall", hdu, table)

@@ -10,12 +10,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from astropy_healpix.core import healpix_to_lonlat
+from astropy.coordinates import Latitude, Longitude
+from astropy_healpix.core import healpix_to_lonlat, lonlat_to_healpix
 
 from specdis.arrays import Array, Float64, Int64
+from specdis.mock import systems
 from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
-from specdis.mock.stars import Population, population
+from specdis.mock.stars import BLUE_EDGE, Population, population
+from specdis.mock.systems import SYSTEMS
 
 NSIDE = 64
 SURVEY = b"main"
@@ -36,16 +39,24 @@ _KM_S = 4.740471  # km/s of one kpc times one mas/yr
 
 
 class Programme(NamedTuple):
-    """A programme's limits: G magnitude, Galactic latitude and declination in degrees."""
+    """A programme's limits: G magnitude, Galactic latitude and declination in degrees; blue horizontal-branch stars.
+
+    `bhb_fraction` is their share among its targets, where that is more than `MockSettings.bhb_fraction`.
+    """
 
     name: bytes
     bright: float
     faint: float
     latitude: float
     declination: float = -20.0
+    bhb_fraction: float = 0.0
 
 
-PROGRAMMES = (Programme(b"bright", 16.0, 19.0, 20.0), Programme(b"backup", 11.0, 16.0, 6.0))
+PROGRAMMES = (
+    Programme(b"bright", 16.0, 19.0, 20.0),
+    Programme(b"backup", 11.0, 16.0, 6.0),
+    Programme(b"dark", 16.0, 20.5, 20.0, bhb_fraction=0.5),
+)
 
 
 class Component(NamedTuple):
@@ -62,23 +73,29 @@ class Component(NamedTuple):
     rotation
         Mean velocity about the Galactic centre, km/s.
     dispersion
-        Radial, azimuthal and vertical velocity dispersion, km/s.
+        Radial, azimuthal and vertical velocity dispersion, km/s; those of streams and clusters are in `systems`.
     """
 
     name: bytes
     feh: tuple[float, float]
     alphafe: tuple[float, float, float]
     age: tuple[float, float]
-    rotation: float
-    dispersion: tuple[float, float, float]
+    rotation: float = np.nan
+    dispersion: tuple[float, float, float] = (np.nan, np.nan, np.nan)
 
 
+_OLD = (0.20, -0.08, 0.03)  # [alpha/Fe] of old metal-poor systems: 0.28 to 0.39
 COMPONENTS = (
     Component(b"thin", (-0.15, 0.20), (0.04, -0.15, 0.03), (1.0, 9.0), 218.0, (35.0, 25.0, 20.0)),
     Component(b"thick", (-0.60, 0.25), (0.14, -0.20, 0.04), (9.0, 12.0), 185.0, (60.0, 45.0, 40.0)),
     Component(b"halo", (-1.50, 0.45), (0.15, -0.08, 0.06), (11.0, 13.0), 10.0, (130.0, 105.0, 95.0)),
+    Component(b"bhb", (-1.80, 0.35), (0.15, -0.08, 0.06), (11.0, 13.0), 10.0, (130.0, 105.0, 95.0)),
+    Component(b"sgr", (-1.00, 0.40), (0.02, -0.10, 0.05), (7.0, 12.0)),
+    *(Component(system.name, (system.feh, system.feh_scatter), _OLD, (11.5, 13.0)) for system in SYSTEMS),
 )
-_POINTS = 200_000
+HALO, BHB, SGR, FIRST_SYSTEM = 2, 3, 4, 5
+"""Places in `COMPONENTS`; the systems are the last."""
+_POINTS = 200_000, 40_000  # of a component of the field, of a system
 _TYPICAL_A_G = 2.3  # mag per mag of E(B-V) on the scale of SFD98, for the magnitude limits alone
 
 
@@ -109,12 +126,15 @@ def populations(seed: int) -> tuple[Population, ...]:
     """Return the stars of each of `COMPONENTS`."""
     result = []
     for number, component in enumerate(COMPONENTS):
-        draws = Draws(seed, (np.full(_POINTS, number), np.arange(_POINTS)))
+        points = _POINTS[number >= FIRST_SYSTEM]
+        draws = Draws(seed, (np.full(points, number), np.arange(points)))
         feh = np.clip(component.feh[0] + component.feh[1] * draws.normal("feh"), -2.9, 0.45)
         zero, slope, scatter = component.alphafe
         alphafe = np.clip(zero + slope * feh + scatter * draws.normal("alphafe"), 0.0, 0.4)
         age = component.age[0] + (component.age[1] - component.age[0]) * draws.uniform("age")
-        result.append(population(feh, alphafe, age, draws))
+        members = population(feh, alphafe, age, draws)
+        # so old a population has no other star as hot
+        result.append(members.only(members.columns["TEFF"] > BLUE_EDGE) if number == BHB else members)
     return tuple(result)
 
 
@@ -122,19 +142,26 @@ def footprint(settings: MockSettings) -> dict[bytes, tuple[int, Int64]]:
     """Return for each programme its number of stars and the HEALPix pixels (nside 64, nested) that they fill.
 
     Pixels are a random subset of the programme's footprint, in one random order for all programmes, so that
-    programmes share pixels.
+    programmes share pixels. Every fourth of the first is that of a system.
     """
-    pixels = np.arange(12 * NSIDE**2)
+    pixels = np.setdiff1d(np.arange(12 * NSIDE**2), system_pixels())
     pixels = pixels[np.argsort(Draws(settings.seed, (pixels,)).uniform("footprint"), kind="stable")]
+    pixels = np.insert(pixels, 3 * np.arange(1, len(SYSTEMS) + 1), system_pixels())
     ra, dec = _sky(pixels, NSIDE)
     latitude = np.degrees(np.arcsin(_directions(ra, dec)[0][2]))
-    backup = round(settings.stars * settings.backup_fraction)
+    backup, dark = (round(settings.stars * share) for share in (settings.backup_fraction, settings.dark_fraction))
+    dark = dark if dark >= settings.stars_per_file else 0
     result = {}
-    for programme, stars in zip(PROGRAMMES, (settings.stars - backup, backup), strict=True):
+    for programme, stars in zip(PROGRAMMES, (settings.stars - backup - dark, backup, dark), strict=True):
         inside = (np.abs(latitude) > programme.latitude) & (dec > programme.declination)
         files = max(1, stars // settings.stars_per_file)
         result[programme.name] = stars, pixels[inside][:files]
     return result
+
+
+def system_pixels() -> Int64:
+    """Return the HEALPix pixel (nside 64, nested) of the centre of each of `SYSTEMS`."""
+    return _pixels(np.array([system.ra for system in SYSTEMS]), np.array([system.dec for system in SYSTEMS]), NSIDE)
 
 
 def universe(settings: MockSettings) -> dict[str, Array]:
@@ -161,19 +188,17 @@ def _draw(
     pixel, branch = pixels[place], np.full(stars, PROGRAMMES.index(programme))
     draws = Draws(settings.seed, (branch, pixel, number))
 
-    # Gaia's SOURCE_ID: pixel at nside 4096 from bit 35 on, that is, at nside 64 from bit 47 on; then a running number
-    fine = (pixel << 12) | (4096 * draws.uniform("position")).astype(np.int64)
-    corner = draws.uniform("position x"), draws.uniform("position y")
-    ra, dec = _sky(fine, 64 * NSIDE, *corner)
+    component, distance = _components_and_distances(settings, programme, members, pixels, place, draws)
+    fine, ra, dec = _positions(component, pixel, draws)
     towards, east, north = _directions(ra, dec)
     ebv = reddening(settings.seed, pixel, towards[2])
 
-    component, distance = _components_and_distances(settings, programme, members, pixels, place, draws)
     modulus = 5.0 * np.log10(distance) + 10.0 + _TYPICAL_A_G * ebv
     columns = {
         "PROGRAM": np.full(stars, programme.name),
         "HEALPIX": pixel,
         "NUMBER": number,
+        # as Gaia's: the pixel at nside 4096 from bit 35 on, so that of nside 64 from bit 47 on; then a running number
         "SOURCE_ID": (fine << 35) | (branch << 30) | (number + 1),
         "RA": ra,
         "DEC": dec,
@@ -184,10 +209,71 @@ def _draw(
     columns |= _members(programme, members, component, modulus, draws.uniform("member"))
     position = SUN[:, None] + distance * towards
     velocity = _velocity(component, position, draws)
-    columns["VRAD"] = np.sum(velocity * towards, axis=0)
-    columns["PMRA"] = np.sum(velocity * east, axis=0) / (_KM_S * distance)
-    columns["PMDEC"] = np.sum(velocity * north, axis=0) / (_KM_S * distance)
-    return columns
+    field = {
+        "VRAD": np.sum(velocity * towards, axis=0),
+        "PMRA": np.sum(velocity * east, axis=0) / (_KM_S * distance),
+        "PMDEC": np.sum(velocity * north, axis=0) / (_KM_S * distance),
+    }
+    bound = _motion_of_systems(component, ra, dec, distance, draws)
+    return columns | {name: np.where(component < SGR, field[name], bound[name]) for name in field}
+
+
+def _positions(component: Int64, pixel: Int64, draws: Draws) -> tuple[Int64, Float64, Float64]:
+    """Draw places: HEALPix pixel at nside 4096, RA and Dec (deg), each of shape (star,).
+
+    Stars of the field are spread evenly over their pixel. Members follow a Plummer (1911) profile; those that it puts
+    outside the pixel come closer to the centre by halves until they are inside.
+    """
+    fine = (pixel << 12) | (4096 * draws.uniform("position")).astype(np.int64)
+    ra, dec = _sky(fine, 64 * NSIDE, draws.uniform("position x"), draws.uniform("position y"))
+    mine = np.flatnonzero(component >= FIRST_SYSTEM)
+    centre = np.array([(system.ra, system.dec, system.radius / 60.0) for system in SYSTEMS])
+    ra_0, dec_0, radius = centre[component[mine] - FIRST_SYSTEM].T
+    share, angle = draws.uniform("radius")[mine], 2.0 * np.pi * draws.uniform("angle")[mine]
+    radius = radius / np.sqrt(share ** (-2.0 / 3.0) - 1.0 + 1e-12)
+    inside = np.zeros(len(mine), bool)
+    for _ in range(12):
+        away = np.where(inside, 0.0, radius)
+        here = ra_0 + away * np.cos(angle) / np.cos(np.radians(dec_0)), dec_0 + away * np.sin(angle)
+        found = ~inside & (_pixels(*here, NSIDE) == pixel[mine])
+        ra[mine[found]], dec[mine[found]] = here[0][found], here[1][found]
+        inside, radius = inside | found, radius / 2.0
+    fine[mine] = _pixels(ra[mine], dec[mine], 64 * NSIDE)
+    return fine, ra, dec
+
+
+def _motion_of_systems(
+    component: Int64, ra: Float64, dec: Float64, distance: Float64, draws: Draws
+) -> dict[str, Float64]:
+    """Draw VRAD (km/s), PMRA and PMDEC (mas/yr) of members of the systems and of the stream."""
+    lam, _ = systems.stream_coordinates(ra, dec)
+    track, *along = systems.stream_track(lam)
+    known = np.array([(system.vrad, system.pmra, system.pmdec, system.dispersion) for system in SYSTEMS])
+    of_systems = known[np.maximum(component - FIRST_SYSTEM, 0)].T
+    dispersion = np.full(len(lam), systems.STREAM_DISPERSION)
+    of_stream = np.stack([stream_velocity(lam), *(motion * track / distance for motion in along), dispersion])
+    mean_vrad, mean_pmra, mean_pmdec, dispersion = np.where(component == SGR, of_stream, of_systems)
+    return {
+        "VRAD": mean_vrad + dispersion * draws.normal("member velocity"),
+        "PMRA": mean_pmra + dispersion * draws.normal("member motion east") / (_KM_S * distance),
+        "PMDEC": mean_pmdec + dispersion * draws.normal("member motion north") / (_KM_S * distance),
+    }
+
+
+def stream_velocity(lam: Float64) -> Float64:
+    """Return the heliocentric radial velocity (km/s) of the Sagittarius stream at Lambda (deg), shape (star,).
+
+    Its stars are taken to move along the track, with the speed that makes its proper motions.
+    """
+    node, kpc, pmra, pmdec = systems.TRACK.T
+    towards, east, north = _directions(*systems.stream_place(node))
+    position = SUN[:, None] + kpc * towards
+    along = np.gradient(position, node, axis=1)
+    along /= np.linalg.norm(along, axis=0)
+    moving = [_KM_S * kpc * motion + SUN_VELOCITY @ axis for motion, axis in ((pmra, east), (pmdec, north))]
+    share = [np.sum(along * axis, axis=0) for axis in (east, north)]
+    speed = (moving[0] * share[0] + moving[1] * share[1]) / (share[0] ** 2 + share[1] ** 2)
+    return np.asarray(np.interp(lam, node, speed * np.sum(along * towards, axis=0) - SUN_VELOCITY @ towards))
 
 
 def reddening(seed: int, pixel: Int64, sine_latitude: Array) -> Float64:
@@ -207,30 +293,67 @@ def _components_and_distances(
     """Draw component and distance (kpc) of stars in the pixels with the numbers `place`."""
     edges = np.geomspace(*DISTANCE_LIMITS, 151)
     middle = np.sqrt(edges[1:] * edges[:-1])
-    towards = _directions(*_sky(pixels, NSIDE))[0]
+    ra, dec = _sky(pixels, NSIDE)
+    towards = _directions(ra, dec)[0]
     position = SUN[:, None, None] + towards[:, :, None] * middle
     dust = _TYPICAL_A_G * reddening(settings.seed, pixels, towards[2])
-    modulus = 5.0 * np.log10(middle) + 10.0 + dust[:, None]
-    seen = np.stack([m.brighter(programme.faint - modulus) - m.brighter(programme.bright - modulus) for m in members])
+    seen = [_seen(programme, population_, 5.0 * np.log10(middle) + 10.0 + dust[:, None]) for population_ in members]
 
-    thin, thick, halo = density(np.hypot(position[0], position[1]), position[2]) * seen * middle**3
-    distant = ((seen[-1] > 0) & (middle > DISTANT_FROM)).astype(float)
-    discs = np.concatenate([thin, thick], axis=1)
-    share = (
-        1.0 - settings.halo_fraction - settings.distant_fraction,
-        settings.halo_fraction,
-        settings.distant_fraction,
+    thin, thick, halo = density(np.hypot(position[0], position[1]), position[2]) * middle**3
+    distant = np.broadcast_to(middle > DISTANT_FROM, halo.shape)
+    stream = systems.stream_density(ra, dec, middle) * middle
+    on_stream = settings.stream_fraction * stream.max(axis=1) / middle[stream.argmax(axis=1)]
+    horizontal = max(settings.bhb_fraction, programme.bhb_fraction)
+    fractions = settings.halo_fraction, settings.distant_fraction, horizontal
+    discs = np.concatenate([thin * seen[0], thick * seen[1]], axis=1)
+    strata = (
+        (max(1.0 - sum(fractions), 0.0) * (1.0 - on_stream), discs),
+        (fractions[0] * (1.0 - on_stream), halo * seen[HALO]),
+        (fractions[1] * (1.0 - on_stream), distant * (seen[HALO] > 0)),
+        (fractions[2] * (1.0 - on_stream), distant * (seen[BHB] > 0)),
+        (on_stream, stream * seen[SGR]),
     )
     table = np.concatenate(
-        [s * part / part.sum(axis=1, keepdims=True) for s, part in zip(share, (discs, halo, distant), strict=True)],
-        axis=1,
+        [share[:, None] * part / np.maximum(part.sum(axis=1, keepdims=True), 1e-300) for share, part in strata], axis=1
     )
     cumulative = np.cumsum(table, axis=1) / table.sum(axis=1, keepdims=True)
     flat = (np.arange(len(pixels))[:, None] + cumulative).ravel()
     cell = np.searchsorted(flat, place + draws.uniform("component"), side="right") - place * table.shape[1]
     stratum, step = np.divmod(np.minimum(cell, table.shape[1] - 1), len(middle))
     distance = edges[step] * (edges[step + 1] / edges[step]) ** draws.uniform("distance")
-    return np.minimum(stratum, len(COMPONENTS) - 1), distance
+    return _with_members(settings, programme, members, pixels[place], _COMPONENT_OF[stratum], distance, draws)
+
+
+_COMPONENT_OF = np.array(
+    [0, 1, HALO, HALO, BHB, SGR]
+)  # of thin and thick disc, halo, distant, horizontal branch, stream
+
+
+def _seen(programme: Programme, population_: Population, modulus: Float64) -> Float64:
+    """Return the share of a population that a programme sees at distance moduli that include extinction."""
+    return population_.brighter(programme.faint - modulus) - population_.brighter(programme.bright - modulus)
+
+
+def _with_members(
+    settings: MockSettings,
+    programme: Programme,
+    members: tuple[Population, ...],
+    pixel: Int64,
+    component: Int64,
+    distance: Float64,
+    draws: Draws,
+) -> tuple[Int64, Float64]:
+    """Make members of some of the stars in the pixels of those systems of which the programme sees any."""
+    kpc = np.array([system.distance for system in SYSTEMS])
+    modulus = 5.0 * np.log10(kpc) + 10.0 + _TYPICAL_A_G * 0.05
+    visible = [_seen(programme, *known) > 1e-6 for known in zip(members[FIRST_SYSTEM:], modulus, strict=True)]
+    order = np.argsort(system_pixels())
+    place = np.searchsorted(system_pixels(), pixel, sorter=order)
+    system = order[np.minimum(place, len(order) - 1)]
+    mine = (system_pixels()[system] == pixel) & np.array(visible)[system]
+    mine &= draws.uniform("system") < settings.member_fraction
+    near = kpc[system] * (1.0 + systems.DEPTH * draws.normal("depth"))
+    return np.where(mine, FIRST_SYSTEM + system, component), np.where(mine, near, distance)
 
 
 def _members(
@@ -249,7 +372,7 @@ def _members(
 
 
 def _velocity(component: Int64, position: Float64, draws: Draws) -> Float64:
-    """Draw velocities relative to the Sun in Galactic Cartesian km/s, shape (3, star)."""
+    """Draw velocities relative to the Sun in Galactic Cartesian km/s, shape (3, star); NaN of members of systems."""
     radius = np.hypot(position[0], position[1])
     outwards = np.stack([position[0], position[1]]) / radius
     scatter = np.array([c.dispersion for c in COMPONENTS])[component]
@@ -264,6 +387,11 @@ def _sky(pixel: Int64, nside: int, x: Array | float = 0.5, y: Array | float = 0.
     """Return RA and Dec (deg) of places in nested HEALPix pixels; the centre by default."""
     ra, dec = healpix_to_lonlat(pixel, nside, dx=x, dy=y, order="nested")
     return ra.to_value("deg"), dec.to_value("deg")
+
+
+def _pixels(ra: Float64, dec: Float64, nside: int) -> Int64:
+    """Return the nested HEALPix pixels of places at RA and Dec in degrees."""
+    return np.asarray(lonlat_to_healpix(Longitude(ra, "deg"), Latitude(dec, "deg"), nside, order="nested"), np.int64)
 
 
 def _directions(ra: Array, dec: Array) -> Float64:

@@ -31,6 +31,7 @@ _NOISE = 0.0165  # variance per Angstrom for unit flux, throughput and exposure:
 _EXPOSURE = {
     b"bright": (0.6, 0.35),
     b"backup": (0.15, 0.45),
+    b"dark": (3.0, 0.25),
 }  # exposure relative to that of _NOISE, and its scatter in ln
 _BAD_COLUMNS = 8  # in each arm
 _SYSTEMATIC = 0.002  # of the flux: bounds the S/N of the brightest stars, as flat fields do

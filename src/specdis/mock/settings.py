@@ -17,11 +17,20 @@ class MockSettings(Settings):
     seed: int = Field(1, ge=0)
     """Random seed of the universe; the run has its own."""
     backup_fraction: float = Field(0.35, gt=0.0, lt=1.0)
-    """Share of the stars in the backup programme (11 < G < 16); the others are in the bright one (16 < G < 19)."""
+    """Share of the stars in the backup programme (11 < G < 16); most others are in the bright one (16 < G < 19)."""
+    dark_fraction: float = Field(0.03, ge=0.0, lt=1.0)
+    """Share of the stars in the dark programme (16 < G < 20.5), which the paper's sample leaves out; none if too few
+    for a file."""
     halo_fraction: float = Field(0.30, ge=0.0, le=1.0)
     """Share of halo stars, drawn from the halo's own density."""
     distant_fraction: float = Field(0.12, ge=0.0, le=1.0)
     """Share of further halo stars, all giants, at distances uniform in the logarithm between 10 and 100 kpc."""
+    bhb_fraction: float = Field(0.02, ge=0.0, le=1.0)
+    """Share of blue horizontal-branch stars of the halo, besides those in the halo itself, at such distances too."""
+    stream_fraction: float = Field(0.15, ge=0.0, lt=1.0)
+    """Share of the stars on the great circle of the Sagittarius stream that belong to it."""
+    member_fraction: float = Field(0.4, ge=0.0, le=1.0)
+    """Share of members among the stars in the pixel of a globular cluster or dwarf galaxy of Table A1."""
     stars_per_file: int = Field(100, ge=100)
     """Stars in one coadd file, that is in one HEALPix pixel and programme, at least."""
     repeat_fraction: float = Field(0.02, ge=0.0, le=1.0)
@@ -37,6 +46,8 @@ class MockSettings(Settings):
 
     @model_validator(mode="after")
     def _fractions_fit(self) -> Self:
-        if self.halo_fraction + self.distant_fraction > 1.0:
-            raise ValueError("halo_fraction and distant_fraction together exceed 1")
+        if self.halo_fraction + self.distant_fraction + self.bhb_fraction > 1.0:
+            raise ValueError("halo_fraction, distant_fraction and bhb_fraction together exceed 1")
+        if self.backup_fraction + self.dark_fraction >= 1.0:
+            raise ValueError("backup_fraction and dark_fraction leave no star to the bright programme")
         return self

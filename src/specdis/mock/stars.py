@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from specdis.arrays import Array, Float64, Int64
+from specdis.arrays import Array, Bool, Float64, Int64
 from specdis.mock.draws import Draws
 
 SUN_TEFF, SUN_LOGG, SUN_M_BOL = 5772.0, 4.438, 4.74  # IAU 2015 Resolutions B2 and B3
@@ -51,6 +51,9 @@ _GAIA_BANDS = np.array(
         (15000, -1.191, -0.228, -0.148),
     ]
 )
+
+BLUE_EDGE = 7400.0
+"""Effective temperature of the RR Lyrae gap's blue edge, K: the horizontal branch is blue beyond."""
 
 _GIANT_BRANCH, _HELIUM_BURNING = 2, 3  # places in Isochrones.first_node
 
@@ -136,6 +139,11 @@ class Population:
         """Return the share of stars with M_G below the given magnitudes, any shape."""
         return self.number[np.searchsorted(self.columns["M_G"], magnitude)]
 
+    def only(self, chosen: Bool) -> Population:
+        """Return the population of some of the points."""
+        share = np.concatenate([[0.0], np.cumsum(np.diff(self.number)[chosen])])
+        return Population({name: values[chosen] for name, values in self.columns.items()}, share / share[-1])
+
     def draw(self, share: Array) -> Int64:
         """Return the point up to which the share of brighter stars adds up: the inverse of `brighter`."""
         point = np.searchsorted(self.number, share, side="right") - 1
@@ -191,4 +199,4 @@ def _horizontal_branch(draws: Draws) -> Float64:
     """
     place = draws.uniform("horizontal branch")
     red = 5350.0 + 150.0 * draws.normal("red horizontal branch")
-    return np.where(place < 0.5, red, 7400.0 * (11000.0 / 7400.0) ** (2.0 * place - 1.0))
+    return np.where(place < 0.5, red, BLUE_EDGE * (11000.0 / BLUE_EDGE) ** (2.0 * place - 1.0))

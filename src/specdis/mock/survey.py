@@ -11,13 +11,14 @@ from specdis import __version__
 from specdis.arrays import Array, Int64
 from specdis.errors import InputError
 from specdis.log import Progress, logger
-from specdis.mock import files, gaia, galaxy, observation
+from specdis.mock import files, gaia, galaxy, members, observation
 from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
 from specdis.storage import Provenance, digest, read_json, remove, write_json, write_table
 
 CATALOGUE = "mwsall-pix-mock.fits"
 TRUTH = "truth.parquet"
+MEMBERS = "members"
 SUMMARY = "mock.json"
 
 _DISTANCE_EDGES = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)  # kpc
@@ -32,7 +33,7 @@ def write_mock(directory: Path, settings: MockSettings) -> dict[str, Any]:
     Parameters
     ----------
     directory
-        Gets mwsall-pix-mock.fits, healpix/, truth.parquet and mock.json, which says what is in them.
+        Gets mwsall-pix-mock.fits, healpix/, truth.parquet, members/ and mock.json, which says what is in them.
     settings
         Section `[mock]`.
 
@@ -51,7 +52,7 @@ def write_mock(directory: Path, settings: MockSettings) -> dict[str, Any]:
     if _holds(directory, key):
         logger.info(f"{directory} holds this mock survey already")
         return dict(read_json(directory / SUMMARY))
-    for stale in ("healpix", CATALOGUE, TRUTH):
+    for stale in ("healpix", CATALOGUE, TRUTH, MEMBERS):
         remove(directory / stale)
     write_json(directory / SUMMARY, {"key": None})  # tells a mock that was interrupted from somebody's survey
 
@@ -62,6 +63,7 @@ def write_mock(directory: Path, settings: MockSettings) -> dict[str, Any]:
     rvs = observation.rvs(rows, snr, settings)
     matched = {name: values[star] for name, values in catalogue.items()}
     files.write_catalogue(directory / CATALOGUE, rows, matched, rvs, snr)
+    members.write_members(directory / MEMBERS, rows, matched, rvs, snr, settings.seed)
     truth = _truth(rows, catalogue["MATCHED"][star])
     write_table(directory / TRUTH, Provenance("truth", key, settings.seed), truth)
     summary = {"key": key, "settings": settings.model_dump(), **_summary(stars, catalogue, rows, snr)}
@@ -99,7 +101,8 @@ def _spectra(
     rows |= {"A_G": gaia.extinction(rows["TEFF"], rows["EBV"], "G")}
     rows["PROGRAM"][len(chosen) :] = b"backup"
     repeated = np.arange(len(star)) >= len(chosen)
-    rows["TARGETID"] = _target_id(rows["PROGRAM"], rows["HEALPIX"], rows["NUMBER"] | (repeated << 21))
+    dark = rows["PROGRAM"] == b"dark"
+    rows["TARGETID"] = _target_id(rows["PROGRAM"], rows["HEALPIX"], rows["NUMBER"] | (dark << 20) | (repeated << 21))
     rows["EXPTIME"] = _EXPOSURE * observation.exposure(rows, settings)
     order = np.argsort(Draws(settings.seed, (rows["TARGETID"],)).uniform("order"), kind="stable")
     return star[order], {name: values[order] for name, values in rows.items()}
@@ -119,7 +122,7 @@ def _write_coadds(directory: Path, rows: dict[str, Array], settings: MockSetting
     """Write the spectra, file by file; return the S/N of each by arm, shape (star,)."""
     snr = {arm: np.zeros(len(rows["TARGETID"])) for arm in observation.ARMS}
     order = np.lexsort((rows["TARGETID"], rows["HEALPIX"], rows["PROGRAM"]))
-    place = np.stack([rows["HEALPIX"][order], rows["PROGRAM"][order] == b"backup"])
+    place = np.stack([rows["HEALPIX"], _programme(rows)])[:, order]
     progress = Progress("mock", len(order))
     for spectra in np.split(order, np.flatnonzero(np.any(np.diff(place), axis=0)) + 1):
         targets = _with_sky({name: values[spectra] for name, values in rows.items()})
@@ -137,10 +140,14 @@ def _write_coadds(directory: Path, rows: dict[str, Array], settings: MockSetting
 def _with_sky(rows: dict[str, Array]) -> dict[str, Array]:
     """Return the targets of one file with fibres on empty sky before them: stars without light."""
     sky = {name: np.repeat(values[:1], _SKY_FIBRES) for name, values in rows.items()}
-    backup = rows["PROGRAM"][0] == b"backup"
-    sky["TARGETID"] = -(10 * rows["HEALPIX"][0] + 5 * backup + np.arange(_SKY_FIBRES)) - 1
+    sky["TARGETID"] = -(10 * rows["HEALPIX"][0] + _SKY_FIBRES * _programme(rows)[0] + np.arange(_SKY_FIBRES)) - 1
     sky["PHOT_G_MEAN_MAG"] = np.full(_SKY_FIBRES, np.inf)
     return {name: np.concatenate([sky[name], values]) for name, values in rows.items()}
+
+
+def _programme(rows: dict[str, Array]) -> Int64:
+    """Return the place of each row's programme in `galaxy.PROGRAMMES`."""
+    return np.asarray(sum(k * (rows["PROGRAM"] == programme.name) for k, programme in enumerate(galaxy.PROGRAMMES)))
 
 
 def _truth(rows: dict[str, Array], matched: Array) -> dict[str, Array]:
@@ -173,7 +180,7 @@ def _summary(
     return {
         "stars": len(stars["DIST"]),
         "spectra": len(mean),
-        "files": len(np.unique(np.stack([rows["HEALPIX"], rows["PROGRAM"] == b"backup"]), axis=1).T),
+        "files": len(np.unique(np.stack([rows["HEALPIX"], _programme(rows)]), axis=1).T),
         "giants": int(np.sum(stars["LOGG"] < 3.5)),
         "distance_edges_kpc": list(_DISTANCE_EDGES),
         "stars_per_distance": count.tolist(),
