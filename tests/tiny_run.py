@@ -62,7 +62,7 @@ n_draws = 3
 
 def write_survey(folder: Path) -> Path:
     """Write the mock survey; return the configuration of a run on it."""
-    write_mock(folder / "survey", MockSettings(stars=STARS))
+    write_mock(folder / "survey", MockSettings(stars=STARS, repeat_fraction=0.1))
     survey = f'[survey]\nkind = "desi"\ncatalogue = "survey/{CATALOGUE}"\nspectra = "survey/healpix"\n'
     path = folder / "tiny.toml"
     path.write_text(f'[run]\nname = "tiny"\ndirectory = "run"\n{survey}{SETTINGS}')

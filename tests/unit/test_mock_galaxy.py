@@ -41,7 +41,7 @@ def test_shares_are_those_asked_for(stars: dict[str, np.ndarray]) -> None:
 
 
 def test_apparent_magnitudes_lie_within_the_limits(stars: dict[str, np.ndarray]) -> None:
-    bright = stars["M_G"] + 5 * np.log10(stars["DIST"]) + 10 + 2.3 * stars["EBV"]
+    bright = stars["M_G_PRIMARY"] + 5 * np.log10(stars["DIST"]) + 10 + 2.3 * stars["EBV"]
     for programme in PROGRAMMES:
         mine = bright[stars["PROGRAM"] == programme.name]
         # steps of distance are 0.11 mag; half a step where a programme sees the very brightest giants

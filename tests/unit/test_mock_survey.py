@@ -141,7 +141,11 @@ def test_magnitudes_add_up(mock: tuple[Path, dict[str, Any]]) -> None:
     matched = np.isfinite(g)
     sum_ = truth["M_G_TRUE"] + 5 * np.log10(truth["DIST_TRUE"]) + 10 + truth["A_G_TRUE"]
     np.testing.assert_allclose(g[matched], sum_[matched], atol=2e-6)  # float32
-    assert not truth["BINARY_TRUE"].any()
+    binary = truth["BINARY_TRUE"]
+    np.testing.assert_array_equal(binary, np.isfinite(truth["MASS_RATIO"]))
+    assert 0 < binary.sum() < len(binary)
+    np.testing.assert_array_equal(truth["M_G_TRUE"][~binary], truth["M_G_PRIMARY_TRUE"][~binary])
+    assert (truth["M_G_TRUE"][binary] < truth["M_G_PRIMARY_TRUE"][binary]).all()
 
 
 def test_the_survey_reads_it_back(mock: tuple[Path, dict[str, Any]]) -> None:

@@ -12,12 +12,15 @@ from typing import NamedTuple
 import numpy as np
 
 from specdis.arrays import Array, Bool, Float64
+from specdis.mock.binaries import together
 from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
 from specdis.mock.stars import colours
 
 NO_MATCH = {"i8": 999999, "i2": 16959}
 """What the integer columns of DR1 hold where there is no Gaia match, marked as null in the header."""
+
+_NEAR = 2.0  # kpc
 
 _A0_PER_EBV = 3.1 * 0.86
 """A_0 per E(B-V) of SFD98: R_V = 3.1 and the 0.86 of Schlafly & Finkbeiner (2011)."""
@@ -166,8 +169,10 @@ def catalogue(stars: Mapping[str, Array], settings: MockSettings) -> dict[str, A
     wavenumber = effective_wavenumber(columns["BP_RP"])
     guess_error = 0.01 + 0.2 * parallax_error(g)
     pseudocolour = wavenumber + guess_error * draws.normal("pseudocolour")
+    # the orbit of a near binary shows in its image or in its path
+    disturbed = np.where(np.isfinite(stars["MASS_RATIO"]) & (stars["DIST"] < _NEAR), 0.25, 0.04)
     ruwe = np.where(
-        draws.uniform("disturbed") < 0.06,
+        draws.uniform("disturbed") < disturbed,
         1.2 + 0.4 * -np.log(draws.uniform("ruwe")),
         np.exp(0.01 + 0.05 * draws.normal("ruwe")),
     )
@@ -210,12 +215,14 @@ def catalogue(stars: Mapping[str, Array], settings: MockSettings) -> dict[str, A
 def _photometry(stars: Mapping[str, Array], draws: Draws) -> dict[str, Array]:
     """Return apparent magnitudes; G, whose errors are a few mmag, is exact."""
     teff, ebv = stars["TEFF"], stars["EBV"]
-    bp_rp, g_rp = colours(teff)
     modulus = 5.0 * np.log10(stars["DIST"]) + 10.0
     noise = 0.003 * 10.0 ** (0.2 * np.maximum(stars["M_G"] + modulus - 13.0, 0.0))
-    g = stars["M_G"] + modulus + extinction(teff, ebv, "G")
-    bp = stars["M_G"] + bp_rp - g_rp + modulus + extinction(teff, ebv, "BP") + noise * draws.normal("BP")
-    rp = stars["M_G"] - g_rp + modulus + extinction(teff, ebv, "RP") + noise * draws.normal("RP")
+    star = _absolute(stars["M_G_PRIMARY"], teff)
+    companion = _absolute(stars["M_G_COMPANION"], stars["TEFF_COMPANION"])
+    m_g, m_bp, m_rp = (together(*both) for both in zip(star, companion, strict=True))
+    g = m_g + modulus + extinction(teff, ebv, "G")
+    bp = m_bp + modulus + extinction(teff, ebv, "BP") + noise * draws.normal("BP")
+    rp = m_rp + modulus + extinction(teff, ebv, "RP") + noise * draws.normal("RP")
     return {
         "PHOT_G_MEAN_MAG": g,
         "PHOT_BP_MEAN_MAG": bp,
@@ -224,6 +231,12 @@ def _photometry(stars: Mapping[str, Array], draws: Draws) -> dict[str, Array]:
         "BP_G": bp - g,
         "G_RP": g - rp,
     }
+
+
+def _absolute(m_g: Array, teff: Array) -> tuple[Array, Array, Array]:
+    """Return absolute magnitudes in G, BP and RP of single stars."""
+    bp_rp, g_rp = colours(teff)
+    return m_g, m_g - g_rp + bp_rp, m_g - g_rp
 
 
 def _ecliptic_latitude(ra: Array, dec: Array) -> Float64:

@@ -14,7 +14,7 @@ from astropy.coordinates import Latitude, Longitude
 from astropy_healpix.core import healpix_to_lonlat, lonlat_to_healpix
 
 from specdis.arrays import Array, Float64, Int64
-from specdis.mock import systems
+from specdis.mock import binaries, systems
 from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
 from specdis.mock.stars import BLUE_EDGE, Population, population
@@ -172,12 +172,13 @@ def universe(settings: MockSettings) -> dict[str, Array]:
     dict of ndarray, shape (star,)
         PROGRAM, HEALPIX, NUMBER (within the programme's pixel), SOURCE_ID; RA, DEC (deg), DIST (kpc), COMPONENT;
         TEFF (K), LOGG, FEH, ALPHAFE (dex), MASS (solar), AGE (Gyr), M_G (mag); EBV (mag, on the scale of SFD98);
-        VRAD (km/s), PMRA, PMDEC (mas/yr); all true values.
+        VRAD (km/s), PMRA, PMDEC (mas/yr); what `binaries.with_companions` adds; all true values.
     """
     members = populations(settings.seed)
     plan = footprint(settings)
     parts = [_draw(settings, programme, members, *plan[programme.name]) for programme in PROGRAMMES]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    stars = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return binaries.with_companions(stars, settings)
 
 
 def _draw(
@@ -301,8 +302,8 @@ def _components_and_distances(
 
     thin, thick, halo = density(np.hypot(position[0], position[1]), position[2]) * middle**3
     distant = np.broadcast_to(middle > DISTANT_FROM, halo.shape)
-    stream = systems.stream_density(ra, dec, middle) * middle
-    on_stream = settings.stream_fraction * stream.max(axis=1) / middle[stream.argmax(axis=1)]
+    stream = systems.stream_density(ra, dec, middle)
+    on_stream = settings.stream_fraction * stream.max(axis=1)
     horizontal = max(settings.bhb_fraction, programme.bhb_fraction)
     fractions = settings.halo_fraction, settings.distant_fraction, horizontal
     discs = np.concatenate([thin * seen[0], thick * seen[1]], axis=1)
@@ -311,7 +312,7 @@ def _components_and_distances(
         (fractions[0] * (1.0 - on_stream), halo * seen[HALO]),
         (fractions[1] * (1.0 - on_stream), distant * (seen[HALO] > 0)),
         (fractions[2] * (1.0 - on_stream), distant * (seen[BHB] > 0)),
-        (on_stream, stream * seen[SGR]),
+        (on_stream, stream * middle * seen[SGR]),  # per kpc, times the width of the bin
     )
     table = np.concatenate(
         [share[:, None] * part / np.maximum(part.sum(axis=1, keepdims=True), 1e-300) for share, part in strata], axis=1
@@ -324,9 +325,8 @@ def _components_and_distances(
     return _with_members(settings, programme, members, pixels[place], _COMPONENT_OF[stratum], distance, draws)
 
 
-_COMPONENT_OF = np.array(
-    [0, 1, HALO, HALO, BHB, SGR]
-)  # of thin and thick disc, halo, distant, horizontal branch, stream
+# of the strata: thin disc, thick disc, halo, its distant giants, horizontal branch, stream
+_COMPONENT_OF = np.array([0, 1, HALO, HALO, BHB, SGR])
 
 
 def _seen(programme: Programme, population_: Population, modulus: Float64) -> Float64:

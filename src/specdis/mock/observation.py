@@ -82,20 +82,31 @@ def model_flux(stars: Mapping[str, Array]) -> dict[str, Float32]:
     Parameters
     ----------
     stars
-        TEFF, LOGG, FEH, ALPHAFE, VRAD, EBV and PHOT_G_MEAN_MAG. The Z arm is flat: the pipeline leaves it out.
+        TEFF, LOGG, FEH, ALPHAFE, VRAD, EBV, PHOT_G_MEAN_MAG, and what `binaries.with_companions` adds. The Z arm is
+        flat: the pipeline leaves it out.
     """
-    teff, logg, feh, alphafe = (stars[name] for name in ("TEFF", "LOGG", "FEH", "ALPHAFE"))
+    flux = _star_flux(stars, "", stars["M_G_PRIMARY"] - stars["M_G"])
+    rows = np.flatnonzero(np.isfinite(stars["MASS_RATIO"]))
+    pairs = {name: values[rows] for name, values in stars.items()}
+    for arm, values in _star_flux(pairs, "_COMPANION", pairs["M_G_COMPANION"] - pairs["M_G"]).items():
+        flux[arm][rows] += values
+    return flux
+
+
+def _star_flux(stars: Mapping[str, Array], which: str, fainter: Array) -> dict[str, Float32]:
+    """Return the flux of one star of each pair, so many magnitudes fainter than both."""
+    teff, logg = stars[f"TEFF{which}"], stars[f"LOGG{which}"]
     flux = {}
     for arm in ("B", "R"):
         wavelength = NATIVE_GRID[arm].wavelength()
-        intrinsic = atmospheres.spectra(teff, logg, feh, alphafe, wavelength, stars["VRAD"])
+        intrinsic = atmospheres.spectra(teff, logg, stars["FEH"], stars["ALPHAFE"], wavelength, stars["VRAD"])
         a0 = (3.1 * 0.86 * stars["EBV"]).astype(np.float32)[:, None]
         # near the optical, extinction falls as this power of wavelength; the continuum's slope is all that it moves
         flux[arm] = intrinsic * np.exp(-0.921 * a0 * (wavelength / 5500.0).astype(np.float32) ** -1.3)
     pivot = (NATIVE_GRID["R"].wavelength() > 6000.0) & (NATIVE_GRID["R"].wavelength() < 6500.0)
     level = flux["R"][:, pivot].mean(axis=1)
-    scale = (_G_ZERO * 10.0 ** (-0.4 * stars["PHOT_G_MEAN_MAG"]) / level).astype(np.float32)[:, None]
-    flux = {arm: values * scale for arm, values in flux.items()}
+    received = _G_ZERO * 10.0 ** (-0.4 * (stars["PHOT_G_MEAN_MAG"] + fainter))
+    flux = {arm: values * (received / level).astype(np.float32)[:, None] for arm, values in flux.items()}
     flux["Z"] = np.repeat(flux["R"][:, -200:].mean(axis=1, keepdims=True), NATIVE_GRID["Z"].pixels, axis=1)
     return flux
 

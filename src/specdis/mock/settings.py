@@ -31,6 +31,10 @@ class MockSettings(Settings):
     """Share of the stars on the great circle of the Sagittarius stream that belong to it."""
     member_fraction: float = Field(0.4, ge=0.0, le=1.0)
     """Share of members among the stars in the pixel of a globular cluster or dwarf galaxy of Table A1."""
+    binary_fraction: float = Field(0.25, ge=0.0, le=1.0)
+    """Share of the stars that are unresolved binaries."""
+    twin_fraction: float = Field(0.1, ge=0.0, le=1.0)
+    """Share of twins, of mass ratios 0.95 to 1, among the binaries; the others' are spread evenly from 0.1 to 1."""
     stars_per_file: int = Field(100, ge=100)
     """Stars in one coadd file, that is in one HEALPix pixel and programme, at least."""
     repeat_fraction: float = Field(0.02, ge=0.0, le=1.0)

@@ -167,8 +167,7 @@ def population(feh: Array, alphafe: Array, age: Array, draws: Draws) -> Populati
     """
     tracks = isochrones()
     node = draws.uniform("node") * (tracks.first_node[-1] - 1)
-    # alpha elements count as metals: Salaris et al. (1993, ApJ 414, 580), Eq. 3
-    metallicity = feh + np.log10(0.638 * 10.0**alphafe + 0.362)
+    metallicity = _metallicity(feh, alphafe)
     log_luminosity, teff, mass, number = tracks.at(metallicity, age, node)
     phase = np.searchsorted(tracks.first_node, node, side="right") - 1
     jumps = (phase != np.searchsorted(tracks.first_node, np.ceil(node), side="right") - 1) & (phase >= _GIANT_BRANCH)
@@ -190,6 +189,34 @@ def population(feh: Array, alphafe: Array, age: Array, draws: Draws) -> Populati
     columns = {name: values[seen][order] for name, values in columns.items()}
     share = np.concatenate([[0.0], np.cumsum(number[seen][order])])
     return Population(columns, share / share[-1])
+
+
+def main_sequence(feh: Array, alphafe: Array, age: Array, mass: Array) -> dict[str, Float64]:
+    """Return TEFF (K), LOGG (dex) and M_G (mag) of stars of given masses on the main sequence, each of shape (star,).
+
+    Parameters
+    ----------
+    feh, alphafe
+        [Fe/H] and [alpha/Fe] in dex, shape (star,).
+    age
+        Gyr, shape (star,).
+    mass
+        Solar masses, shape (star,). The main sequence is taken to end where it does: at 0.1 and at its turn-off.
+    """
+    tracks, metallicity = isochrones(), _metallicity(feh, alphafe)
+    node, step = np.zeros(len(mass)), float(tracks.first_node[1] - 1)
+    for _ in range(24):  # mass grows along the main sequence: halve the steps towards the node
+        step /= 2.0
+        _, _, here, _ = tracks.at(metallicity, age, node + step)
+        node = np.where(here <= mass, node + step, node)
+    log_luminosity, teff, found, _ = tracks.at(metallicity, age, node)
+    magnitude = SUN_M_BOL - 2.5 * log_luminosity - bolometric_correction(teff)
+    return {"TEFF": teff, "LOGG": surface_gravity(found, log_luminosity, teff), "M_G": magnitude}
+
+
+def _metallicity(feh: Array, alphafe: Array) -> Float64:
+    """Return [M/H]: alpha elements count as metals (Salaris et al. 1993, ApJ 414, 580, Eq. 3)."""
+    return np.asarray(feh + np.log10(0.638 * 10.0**alphafe + 0.362))
 
 
 def _horizontal_branch(draws: Draws) -> Float64:

@@ -162,8 +162,9 @@ def _truth(rows: dict[str, Array], matched: Array) -> dict[str, Array]:
         "DIST_TRUE": rows["DIST"],
         "M_G_TRUE": rows["M_G"],
         "A_G_TRUE": rows["A_G"],
-        "BINARY_TRUE": np.zeros(n, bool),
-        "MASS_RATIO": np.full(n, np.nan),
+        "M_G_PRIMARY_TRUE": rows["M_G_PRIMARY"],
+        "BINARY_TRUE": np.isfinite(rows["MASS_RATIO"]),
+        "MASS_RATIO": rows["MASS_RATIO"],
         "COMPONENT": rows["COMPONENT"],
         **{f"{name}_TRUE": rows[name] for name in ("TEFF", "LOGG", "FEH", "ALPHAFE", "VRAD")},
     }
