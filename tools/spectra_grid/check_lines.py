@@ -5,7 +5,8 @@
 LINEMAKE is a copy of linemake (Placco et al. 2021, RNAAS 5, 92), whose lists hold laboratory values where there are
 any and Kurucz's elsewhere; the former are preferred. Hyperfine components of a line are added up. A line of ours is
 compared with the strongest line of its species within 0.15 Angstrom and 0.35 eV; those that differ by more than
-`--beyond` are listed, and `--correct` gives them the published log gf.
+`--beyond` are listed. A difference beyond 1 dex is probably another line: nothing tells two lines of a species apart
+whose wavelengths and excitations are known as roughly as some of ours.
 """
 
 from __future__ import annotations
@@ -16,26 +17,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spectra_grid.gas import read_columns, write_columns
+from spectra_grid.gas import read_columns
 
 ATOMIC_NUMBER = {
-    **{
-        "H": 1,
-        "He": 2,
-        "Li": 3,
-        "C": 6,
-        "N": 7,
-        "O": 8,
-        "Na": 11,
-        "Mg": 12,
-        "Al": 13,
-        "Si": 14,
-        "S": 16,
-        "K": 19,
-        "Ca": 20,
-    },
-    **{"Sc": 21, "Ti": 22, "V": 23, "Cr": 24, "Mn": 25, "Fe": 26, "Co": 27, "Ni": 28, "Cu": 29, "Zn": 30},
-    **{"Sr": 38, "Y": 39, "Zr": 40, "Ba": 56, "La": 57, "Ce": 58, "Nd": 60, "Eu": 63},
+    **{"H": 1, "He": 2, "Li": 3, "C": 6, "N": 7, "O": 8, "Na": 11, "Mg": 12, "Al": 13, "Si": 14, "S": 16},
+    **{"K": 19, "Ca": 20, "Sc": 21, "Ti": 22, "V": 23, "Cr": 24, "Mn": 25, "Fe": 26, "Co": 27, "Ni": 28, "Cu": 29},
+    **{"Zn": 30, "Sr": 38, "Y": 39, "Zr": 40, "Ba": 56, "La": 57, "Ce": 58, "Nd": 60, "Eu": 63},
 }
 GENERAL, CURATED, SPLIT = "moogatom0[34567]000", "*.moog", "*.kurhfs"
 NEAR = 0.15, 0.35  # Angstrom, eV
@@ -75,7 +62,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lists", type=Path)
     parser.add_argument("--beyond", type=float, default=0.3, metavar="DEX")
-    parser.add_argument("--correct", action="store_true", help="take over the published log gf of the lines listed")
     arguments = parser.parse_args()
     general = published(arguments.lists, GENERAL)
     curated = np.concatenate([published(arguments.lists, CURATED), added_up(published(arguments.lists, SPLIT))])
@@ -99,9 +85,6 @@ def main() -> None:
     for name, *values in zip(table["species"], wavelength, excitation, log_gf, difference, far, strict=True):
         if values.pop():
             print("{:6} {:9.3f} {:6.3f} {:+.2f} {:+.2f}".format(name, *values))
-    if arguments.correct:
-        table["log_gf"] = np.where(far, np.round(log_gf - difference, 3).astype(str), table["log_gf"])
-        write_columns("lines.csv", table)
 
 
 if __name__ == "__main__":

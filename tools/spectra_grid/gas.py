@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +19,6 @@ def read_columns(name: str) -> dict[str, list[str]]:
     with (Path(__file__).parent / name).open() as file:
         rows = list(csv.DictReader(file))
     return {column: [row[column] for row in rows] for column in rows[0]}
-
-
-def write_columns(name: str, columns: Mapping[str, Iterable[str]]) -> None:
-    """Write a CSV table of this directory from columns of text."""
-    with (Path(__file__).parent / name).open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
 
 
 class Elements:

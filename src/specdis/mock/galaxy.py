@@ -231,7 +231,7 @@ def _positions(component: Int64, pixel: Int64, draws: Draws) -> tuple[Int64, Flo
     centre = np.array([(system.ra, system.dec, system.radius / 60.0) for system in SYSTEMS])
     ra_0, dec_0, radius = centre[component[mine] - FIRST_SYSTEM].T
     share, angle = draws.uniform("radius")[mine], 2.0 * np.pi * draws.uniform("angle")[mine]
-    radius = radius / np.sqrt(share ** (-2.0 / 3.0) - 1.0 + 1e-12)
+    radius = radius * np.sqrt(share / (1.0 - share))  # on the sky: half the stars within the radius
     inside = np.zeros(len(mine), bool)
     for _ in range(12):
         away = np.where(inside, 0.0, radius)
