@@ -54,12 +54,11 @@ class Config(Document):
 
 
 class Survey:
-    def __init__(self, settings: SurveyFile) -> None:
-        if not settings.catalogue.exists():
-            raise InputError(
-                settings.catalogue, expected="a catalogue", found="no file", remedy="Check survey.catalogue."
-            )
-        self.inputs = [settings.catalogue]
+    def __init__(self, config: Config) -> None:
+        catalogue = config.survey.catalogue
+        if not catalogue.exists():
+            raise InputError(catalogue, expected="a catalogue", found="no file", remedy="Check survey.catalogue.")
+        self.inputs = [catalogue]
 
 
 def sample(context: Context) -> Outcome:

@@ -257,6 +257,18 @@ def _to_arrow(values: Array) -> pa.Array:
     return pa.array(values)
 
 
+def column_names(path: Path) -> list[str]:
+    """Return the names of a Parquet table's columns.
+
+    Raises
+    ------
+    ProductError
+        When the file is missing or damaged.
+    """
+    with _reading_table(path):
+        return list(pq.read_schema(path).names)
+
+
 def read_table(path: Path, columns: Sequence[str] | None = None) -> dict[str, Array]:
     """Read columns of a Parquet product; strings come back as bytes, as they went in.
 
@@ -265,17 +277,23 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> dict[str, Ar
     ProductError
         When the file is missing or damaged, or lacks a column.
     """
-    try:
-        present = pq.read_schema(path).names
-        lacking = [name for name in columns or () if name not in present]
-        if lacking:
-            raise ProductError(f"{path} lacks column {', '.join(lacking)}: run the stage that writes it again.")
+    present = column_names(path)
+    if lacking := [name for name in columns or () if name not in present]:
+        raise ProductError(f"{path} lacks column {', '.join(lacking)}: run the stage that writes it again.")
+    with _reading_table(path):
         table = pq.read_table(path, columns=None if columns is None else list(columns))
+    return {name: _from_arrow(table[name]) for name in table.column_names}
+
+
+@contextmanager
+def _reading_table(path: Path) -> Iterator[None]:
+    """Say what a missing or damaged Parquet file means."""
+    try:
+        yield
     except FileNotFoundError:
         raise ProductError(f"{path} is missing: run the stage that writes it.") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise ProductError(f"{path} cannot be read ({error}): remove it and run again.") from error
-    return {name: _from_arrow(table[name]) for name in table.column_names}
 
 
 def _from_arrow(column: pa.ChunkedArray) -> Array:

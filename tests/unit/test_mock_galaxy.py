@@ -78,7 +78,8 @@ def test_a_star_does_not_depend_on_the_others(stars: dict[str, np.ndarray]) -> N
 
 def test_another_seed_makes_another_universe(stars: dict[str, np.ndarray]) -> None:
     other = universe(MockSettings(stars=2000, seed=2))
-    assert not np.isin(other["SOURCE_ID"], stars["SOURCE_ID"]).any()
+    # identifiers are places: stars of one number in one pixel of both fall into one of 4096 smaller ones by chance
+    assert np.isin(other["SOURCE_ID"], stars["SOURCE_ID"]).mean() < 0.01
 
 
 def test_densities_are_those_published() -> None:

@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 from specdis.arrays import Array, Float32, Float64, ranges
 from specdis.errors import InputError
 
-_LIGHT_SPEED = 299_792.458  # km/s
+LIGHT_SPEED = 299_792.458  # km/s
 _STARS_PER_BLOCK = 64  # keeps a block of spectra within the processor's cache
 
 
@@ -57,15 +57,19 @@ def spectra(
     coefficients = grid.coefficients(teff, logg, feh, alphafe)
     log_wavelength = np.log(np.asarray(wavelength, dtype=np.float64))[None, :]
     if velocity is None:
-        components = _spline(grid.splines, grid.position(log_wavelength))
+        components = evaluate_spline(grid.splines, grid.position(log_wavelength))
         return np.asarray(np.exp(coefficients @ components[1:] + components[0]), dtype=np.float32)
-    doppler = np.log1p(np.asarray(velocity, dtype=np.float64) / _LIGHT_SPEED)
+    doppler = np.log1p(np.asarray(velocity, dtype=np.float64) / LIGHT_SPEED)
     flux = np.empty((len(coefficients), log_wavelength.size), dtype=np.float32)
     for block in ranges(len(flux), _STARS_PER_BLOCK):
         position = grid.position(log_wavelength - doppler[block, None])
         first, last = int(position.min()) - 1, int(position.max()) + 3
         window = grid.splines[:, first:last]
-        flux[block] = np.exp(_spline(coefficients[block] @ window[1:] + window[0], position - first))
+        # always as many rows, because the last digits of a product depend on how many there are
+        tile = np.zeros((_STARS_PER_BLOCK, coefficients.shape[1]), np.float32)
+        tile[: len(position)] = coefficients[block]
+        knots = (tile @ window[1:])[: len(position)] + window[0]
+        flux[block] = np.exp(evaluate_spline(knots, position - first))
     return flux
 
 
@@ -178,7 +182,7 @@ def _degree(nodes: Float64) -> int:
     return min(3, len(nodes) - 1)
 
 
-def _spline(coefficients: Float32, position: Float64) -> Float32:
+def evaluate_spline(coefficients: Float32, position: Float64) -> Float32:
     """Evaluate cubic B-splines on unit knots, shape (row, knot), at positions of shape (row or 1, pixel)."""
     index = position.astype(np.int32)
     after = (position - index).astype(np.float32)

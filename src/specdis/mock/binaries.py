@@ -28,7 +28,8 @@ def with_companions(stars: Mapping[str, Array], settings: MockSettings) -> dict[
     Parameters
     ----------
     stars
-        SOURCE_ID, TEFF, LOGG, FEH, ALPHAFE, MASS, AGE and M_G of single stars, shape (star,).
+        SOURCE_ID, TEFF, LOGG, FEH, ALPHAFE, MASS, AGE, M_G and PARENT of single stars, shape (star,); copies of real
+        stars, with PARENT >= 0, get none.
     settings
         Fractions of binaries and of twins among them.
 
@@ -39,7 +40,8 @@ def with_companions(stars: Mapping[str, Array], settings: MockSettings) -> dict[
         TEFF_COMPANION (K) and LOGG_COMPANION (dex) of the companion, NaN where there is none.
     """
     draws = Draws(settings.seed, (stars["SOURCE_ID"],))
-    single = draws.uniform("binary") >= settings.binary_fraction
+    # what companions a real star has, its spectrum and its luminosity hold already
+    single = (draws.uniform("binary") >= settings.binary_fraction) | (stars["PARENT"] >= 0)
     least = np.where(draws.uniform("twin") < settings.twin_fraction, TWINS, LEAST_RATIO)
     ratio = np.where(single, np.nan, least + (1.0 - least) * draws.uniform("mass ratio"))
     mass = np.where(single, stars["MASS"], ratio * stars["MASS"])

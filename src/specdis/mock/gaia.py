@@ -22,8 +22,10 @@ NO_MATCH = {"i8": 999999, "i2": 16959}
 
 _NEAR = 2.0  # kpc
 
-_A0_PER_EBV = 3.1 * 0.86
-"""A_0 per E(B-V) of SFD98: R_V = 3.1 and the 0.86 of Schlafly & Finkbeiner (2011)."""
+EBV_SCALE = 0.86
+"""E(B-V) over that of SFD98: Schlafly & Finkbeiner (2011)."""
+_A0_PER_EBV = 3.1 * EBV_SCALE
+"""A_0 per E(B-V) of SFD98, with R_V = 3.1."""
 
 # Gaia EDR3 extinction law (Riello et al. 2021; Fitzpatrick et al. 2019 curve), main sequence, X = Teff / 5040 K:
 # coefficients of 1, X, X^2, X^3, A0, A0^2, A0^3, X A0, A0 X^2, X A0^2

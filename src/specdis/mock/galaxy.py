@@ -7,6 +7,8 @@ thrown away, so that a star depends on its own random numbers alone.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +16,7 @@ from astropy.coordinates import Latitude, Longitude
 from astropy_healpix.core import healpix_to_lonlat, lonlat_to_healpix
 
 from specdis.arrays import Array, Float64, Int64
-from specdis.mock import binaries, systems
+from specdis.mock import binaries, library, systems
 from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
 from specdis.mock.stars import BLUE_EDGE, Population, population
@@ -122,8 +124,9 @@ def density(radius: Array, height: Array) -> Float64:
     return np.stack([thin, thick, halo])
 
 
-def populations(seed: int) -> tuple[Population, ...]:
-    """Return the stars of each of `COMPONENTS`."""
+@lru_cache(maxsize=1)
+def populations(seed: int, parents: Path | None = None) -> tuple[Population, ...]:
+    """Return the stars of each of `COMPONENTS`; with a table of real stars, these in the place of like ones."""
     result = []
     for number, component in enumerate(COMPONENTS):
         points = _POINTS[number >= FIRST_SYSTEM]
@@ -133,8 +136,9 @@ def populations(seed: int) -> tuple[Population, ...]:
         alphafe = np.clip(zero + slope * feh + scatter * draws.normal("alphafe"), 0.0, 0.4)
         age = component.age[0] + (component.age[1] - component.age[0]) * draws.uniform("age")
         members = population(feh, alphafe, age, draws)
-        # so old a population has no other star as hot
-        result.append(members.only(members.columns["TEFF"] > BLUE_EDGE) if number == BHB else members)
+        if number == BHB:  # so old a population has no other star as hot
+            members = members.only(members.columns["TEFF"] > BLUE_EDGE)
+        result.append(members if parents is None else library.load(parents).copies(members, seed))
     return tuple(result)
 
 
@@ -170,33 +174,60 @@ def universe(settings: MockSettings) -> dict[str, Array]:
     Returns
     -------
     dict of ndarray, shape (star,)
-        PROGRAM, HEALPIX, NUMBER (within the programme's pixel), SOURCE_ID; RA, DEC (deg), DIST (kpc), COMPONENT;
-        TEFF (K), LOGG, FEH, ALPHAFE (dex), MASS (solar), AGE (Gyr), M_G (mag); EBV (mag, on the scale of SFD98);
-        VRAD (km/s), PMRA, PMDEC (mas/yr); what `binaries.with_companions` adds; all true values.
+        As `draw_stars`.
     """
-    members = populations(settings.seed)
-    plan = footprint(settings)
-    parts = [_draw(settings, programme, members, *plan[programme.name]) for programme in PROGRAMMES]
-    stars = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    parts = []
+    for branch, (stars, pixels) in enumerate(footprint(settings).values()):
+        number, place = np.divmod(np.arange(stars), len(pixels))
+        parts.append((np.full(stars, branch), pixels[place], number))
+    return draw_stars(settings, *map(np.concatenate, zip(*parts, strict=True)))
+
+
+def draw_stars(settings: MockSettings, branch: Int64, pixel: Int64, number: Int64) -> dict[str, Array]:
+    """Draw the stars of given names: each depends on its own name and the settings alone.
+
+    Parameters
+    ----------
+    settings
+        Section `[mock]`; the number of stars plays no part.
+    branch, pixel, number
+        Place of the programme in `PROGRAMMES`, HEALPix pixel (nside 64, nested), and running number within both,
+        each of shape (star,).
+
+    Returns
+    -------
+    dict of ndarray, shape (star,)
+        PROGRAM, HEALPIX, NUMBER (within the programme's pixel), SOURCE_ID; RA, DEC (deg), DIST (kpc), COMPONENT;
+        TEFF (K), LOGG, FEH, ALPHAFE (dex), MASS (solar), AGE (Gyr), M_G (mag), PARENT (row of the library's star, or
+        -1); EBV (mag, on the scale of SFD98); VRAD (km/s), PMRA, PMDEC (mas/yr); what `binaries.with_companions` adds;
+        all true values.
+    """
+    members = populations(settings.seed, settings.library)
+    rows = [np.flatnonzero(branch == place) for place in range(len(PROGRAMMES))]
+    parts = [
+        _draw(settings, programme, members, pixel[mine], number[mine])
+        for programme, mine in zip(PROGRAMMES, rows, strict=True)
+    ]
+    order = np.argsort(np.concatenate(rows))
+    stars = {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
     return binaries.with_companions(stars, settings)
 
 
 def _draw(
-    settings: MockSettings, programme: Programme, members: tuple[Population, ...], stars: int, pixels: Int64
+    settings: MockSettings, programme: Programme, members: tuple[Population, ...], pixel: Int64, number: Int64
 ) -> dict[str, Array]:
-    """Draw the stars of one programme; star i is number i // P of pixel i modulo P among P pixels."""
-    number, place = np.divmod(np.arange(stars), len(pixels))
-    pixel, branch = pixels[place], np.full(stars, PROGRAMMES.index(programme))
+    """Draw the stars of one programme, before they have companions."""
+    branch = np.full(len(pixel), PROGRAMMES.index(programme))
     draws = Draws(settings.seed, (branch, pixel, number))
 
-    component, distance = _components_and_distances(settings, programme, members, pixels, place, draws)
+    component, distance = _components_and_distances(settings, programme, members, pixel, draws)
     fine, ra, dec = _positions(component, pixel, draws)
     towards, east, north = _directions(ra, dec)
     ebv = reddening(settings.seed, pixel, towards[2])
 
     modulus = 5.0 * np.log10(distance) + 10.0 + _TYPICAL_A_G * ebv
     columns = {
-        "PROGRAM": np.full(stars, programme.name),
+        "PROGRAM": np.full(len(pixel), programme.name),
         "HEALPIX": pixel,
         "NUMBER": number,
         # as Gaia's: the pixel at nside 4096 from bit 35 on, so that of nside 64 from bit 47 on; then a running number
@@ -287,11 +318,11 @@ def _components_and_distances(
     settings: MockSettings,
     programme: Programme,
     members: tuple[Population, ...],
-    pixels: Int64,
-    place: Int64,
+    pixel: Int64,
     draws: Draws,
 ) -> tuple[Int64, Float64]:
-    """Draw component and distance (kpc) of stars in the pixels with the numbers `place`."""
+    """Draw component and distance (kpc) of stars in the given pixels."""
+    pixels, place = np.unique(pixel, return_inverse=True)
     edges = np.geomspace(*DISTANCE_LIMITS, 151)
     middle = np.sqrt(edges[1:] * edges[:-1])
     ra, dec = _sky(pixels, NSIDE)
@@ -317,12 +348,22 @@ def _components_and_distances(
     table = np.concatenate(
         [share[:, None] * part / np.maximum(part.sum(axis=1, keepdims=True), 1e-300) for share, part in strata], axis=1
     )
-    cumulative = np.cumsum(table, axis=1) / table.sum(axis=1, keepdims=True)
-    flat = (np.arange(len(pixels))[:, None] + cumulative).ravel()
-    cell = np.searchsorted(flat, place + draws.uniform("component"), side="right") - place * table.shape[1]
+    # whole numbers, so that a star's draw does not depend on the digits that its place among the pixels takes up
+    cumulative = _whole(np.cumsum(table, axis=1) / np.maximum(table.sum(axis=1, keepdims=True), 1e-300))
+    flat = ((np.arange(len(pixels)) << _SHARE_BITS)[:, None] + cumulative).ravel()
+    drawn = (place << _SHARE_BITS) + _whole(draws.uniform("component"))
+    cell = np.searchsorted(flat, drawn, side="right") - place * table.shape[1]
     stratum, step = np.divmod(np.minimum(cell, table.shape[1] - 1), len(middle))
     distance = edges[step] * (edges[step + 1] / edges[step]) ** draws.uniform("distance")
-    return _with_members(settings, programme, members, pixels[place], _COMPONENT_OF[stratum], distance, draws)
+    return _with_members(settings, programme, members, pixel, _COMPONENT_OF[stratum], distance, draws)
+
+
+_SHARE_BITS = 40
+
+
+def _whole(share: Float64) -> Int64:
+    """Return shares between 0 and 1 as whole numbers of `_SHARE_BITS` bits."""
+    return np.asarray(share * 2.0**_SHARE_BITS, np.int64)
 
 
 # of the strata: thin disc, thick disc, halo, its distant giants, horizontal branch, stream
@@ -358,9 +399,9 @@ def _with_members(
 
 def _members(
     programme: Programme, members: tuple[Population, ...], component: Int64, modulus: Float64, rank: Float64
-) -> dict[str, Float64]:
+) -> dict[str, Array]:
     """Draw a star within the magnitude limits from the population of each component."""
-    columns = {name: np.empty(len(component)) for name in members[0].columns}
+    columns = {name: np.empty(len(component), values.dtype) for name, values in members[0].columns.items()}
     for number, population_ in enumerate(members):
         mine = component == number
         bright = population_.brighter(programme.bright - modulus[mine])

@@ -6,21 +6,22 @@ sky together, so that the error spectrum rises where the sky shines or the instr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import maximum_filter1d
 
 from specdis.arrays import Array, Bool, Float32, Float64
-from specdis.mock import atmospheres
+from specdis.mock import atmospheres, library
 from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
 from specdis.surveys.layout import NATIVE_GRID
 
 ARMS = ("B", "R", "Z")
 
-COSMIC, BAD_FIBRE, BAD_COLUMN = 1 << 2, 1 << 9, 1 << 10
+COSMIC, NO_DATA, BAD_FIBRE, BAD_COLUMN = 1 << 2, 1 << 8, 1 << 9, 1 << 10
 """Bits of the coadds' MASK (desispec's SPECMASK) that occur in the mock."""
 
 _RVERR_WARN = 1 << 2  # bit of RVS_WARN: velocity error above 100 km/s
@@ -76,16 +77,18 @@ def throughput(wavelength: Float64, arm: str) -> Float64:
     return np.asarray(blue * red_edge * blue_edge)
 
 
-def model_flux(stars: Mapping[str, Array]) -> dict[str, Float32]:
+def model_flux(stars: Mapping[str, Array], parents: Path | None = None) -> dict[str, Float32]:
     """Return the flux of stars in each arm without noise, reddened and at their velocities, shape (star, pixel).
 
     Parameters
     ----------
     stars
         TEFF, LOGG, FEH, ALPHAFE, VRAD, EBV, PHOT_G_MEAN_MAG, and what `binaries.with_companions` adds. The Z arm is
-        flat: the pipeline leaves it out.
+        flat: the pipeline leaves it out. Copies of real stars need PARENT, and are NaN where the library ends.
+    parents
+        The spectra table of the real stars of which these are copies.
     """
-    flux = _star_flux(stars, "", stars["M_G_PRIMARY"] - stars["M_G"])
+    flux = _star_flux(stars, "", stars["M_G_PRIMARY"] - stars["M_G"], parents)
     rows = np.flatnonzero(np.isfinite(stars["MASS_RATIO"]))
     pairs = {name: values[rows] for name, values in stars.items()}
     for arm, values in _star_flux(pairs, "_COMPANION", pairs["M_G_COMPANION"] - pairs["M_G"]).items():
@@ -93,47 +96,59 @@ def model_flux(stars: Mapping[str, Array]) -> dict[str, Float32]:
     return flux
 
 
-def _star_flux(stars: Mapping[str, Array], which: str, fainter: Array) -> dict[str, Float32]:
+def _star_flux(
+    stars: Mapping[str, Array], which: str, fainter: Array, parents: Path | None = None
+) -> dict[str, Float32]:
     """Return the flux of one star of each pair, so many magnitudes fainter than both."""
     teff, logg = stars[f"TEFF{which}"], stars[f"LOGG{which}"]
     flux = {}
     for arm in ("B", "R"):
         wavelength = NATIVE_GRID[arm].wavelength()
-        intrinsic = atmospheres.spectra(teff, logg, stars["FEH"], stars["ALPHAFE"], wavelength, stars["VRAD"])
+        if parents is None:
+            intrinsic = atmospheres.spectra(teff, logg, stars["FEH"], stars["ALPHAFE"], wavelength, stars["VRAD"])
+        else:
+            intrinsic = library.load(parents).spectra(stars["PARENT"], wavelength, stars["VRAD"])
         a0 = (3.1 * 0.86 * stars["EBV"]).astype(np.float32)[:, None]
         # near the optical, extinction falls as this power of wavelength; the continuum's slope is all that it moves
         flux[arm] = intrinsic * np.exp(-0.921 * a0 * (wavelength / 5500.0).astype(np.float32) ** -1.3)
-    pivot = (NATIVE_GRID["R"].wavelength() > 6000.0) & (NATIVE_GRID["R"].wavelength() < 6500.0)
-    level = flux["R"][:, pivot].mean(axis=1)
+    pivot = slice(*np.searchsorted(NATIVE_GRID["R"].wavelength(), [6000.0, 6500.0]))
+    level = np.mean(flux["R"][:, pivot], axis=1, dtype=np.float64)
     received = _G_ZERO * 10.0 ** (-0.4 * (stars["PHOT_G_MEAN_MAG"] + fainter))
     flux = {arm: values * (received / level).astype(np.float32)[:, None] for arm, values in flux.items()}
-    flux["Z"] = np.repeat(flux["R"][:, -200:].mean(axis=1, keepdims=True), NATIVE_GRID["Z"].pixels, axis=1)
+    flux["Z"] = np.repeat(flux["R"][:, pivot].mean(axis=1, keepdims=True), NATIVE_GRID["Z"].pixels, axis=1)
     return flux
 
 
-def observe(stars: Mapping[str, Array], settings: MockSettings) -> dict[str, ArmData]:
+def observe(stars: Mapping[str, Array], settings: MockSettings, arms: Sequence[str] = ARMS) -> dict[str, ArmData]:
     """Observe stars: add noise, cosmic rays, bad columns and dead arms to their spectra.
 
     Parameters
     ----------
     stars
-        What `model_flux` needs, and TARGETID and PROGRAM; one row per spectrum of one file.
+        What `model_flux` needs, and TARGETID and PROGRAM; one row per spectrum.
+    settings
+        Section `[mock]`.
+    arms
+        Those that are wanted.
     """
     draws = Draws(settings.seed, (stars["TARGETID"],))
     time = exposure(stars, settings).astype(np.float32)[:, None]
     dead = _dead_arm(draws, settings)
-    arms = {}
-    for arm, flux in model_flux(stars).items():
-        wavelength = NATIVE_GRID[arm].wavelength()
+    model = model_flux(stars, settings.library)
+    data = {}
+    for arm in arms:
+        flux, wavelength = model[arm], NATIVE_GRID[arm].wavelength()
         step = NATIVE_GRID[arm].step
         efficiency = (throughput(wavelength, arm) * step).astype(np.float32)
-        photons = (flux + sky(wavelength).astype(np.float32)) / efficiency
+        light = np.maximum(flux, 0.0)  # a real spectrum may have pixels below zero
+        photons = (light + sky(wavelength).astype(np.float32)) / efficiency
         variance = _NOISE * photons / time + (_SYSTEMATIC * flux) ** 2
         noisy = flux + np.sqrt(variance) * draws.pixel_normal(f"noise {arm}", flux.shape[1])
         mask = _mask(draws, settings, arm, flux.shape[1], dead == arm)
+        mask[np.isnan(flux)] |= NO_DATA
         good = mask == 0
-        arms[arm] = ArmData(wavelength, np.where(good, noisy, 0.0), np.where(good, 1.0 / variance, 0.0), mask)
-    return arms
+        data[arm] = ArmData(wavelength, np.where(good, noisy, 0.0), np.where(good, 1.0 / variance, 0.0), mask)
+    return data
 
 
 def exposure(stars: Mapping[str, Array], settings: MockSettings) -> Float64:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -45,6 +46,8 @@ class MockSettings(Settings):
     """Share of the spectra with the B or the R arm dead."""
     warning_fraction: float = Field(0.01, ge=0.0, le=1.0)
     """Share of the spectra whose radial-velocity fit went wrong, so that RVS_WARN is not 0."""
+    library: Path | None = None
+    """A spectra table of real stars: their copies, at new distances, take the place of computed stars."""
     resolution: bool = False
     """Write the resolution matrices too, which make up four fifths of a real coadd and which the pipeline ignores."""
 

@@ -127,12 +127,13 @@ class Population:
     Parameters
     ----------
     columns
-        TEFF (K), LOGG, FEH, ALPHAFE (dex), MASS (solar), AGE (Gyr) and M_G (mag), each of shape (point,).
+        TEFF (K), LOGG, FEH, ALPHAFE (dex), MASS (solar), AGE (Gyr), M_G (mag) and PARENT, the row of the real star of
+        which it is a copy, or -1; each of shape (point,).
     number
         Stars brighter than each point, as a share of the population; shape (point + 1,), from 0 to 1.
     """
 
-    columns: Mapping[str, Float64]
+    columns: Mapping[str, Array]
     number: Float64
 
     def brighter(self, magnitude: Array) -> Float64:
@@ -185,6 +186,7 @@ def population(feh: Array, alphafe: Array, age: Array, draws: Draws) -> Populati
         "MASS": mass,
         "AGE": age,
         "M_G": magnitude,
+        "PARENT": np.full(len(teff), -1),
     }
     columns = {name: values[seen][order] for name, values in columns.items()}
     share = np.concatenate([[0.0], np.cumsum(number[seen][order])])

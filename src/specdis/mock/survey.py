@@ -11,10 +11,10 @@ from specdis import __version__
 from specdis.arrays import Array, Int64
 from specdis.errors import InputError
 from specdis.log import Progress, logger
-from specdis.mock import files, gaia, galaxy, members, observation
+from specdis.mock import files, galaxy, members, observation, targets
 from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
-from specdis.storage import Provenance, digest, read_json, remove, write_json, write_table
+from specdis.storage import Provenance, digest, file_digest, read_json, remove, write_json, write_table
 
 CATALOGUE = "mwsall-pix-mock.fits"
 TRUTH = "truth.parquet"
@@ -23,8 +23,6 @@ SUMMARY = "mock.json"
 
 _DISTANCE_EDGES = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)  # kpc
 _SKY_FIBRES = 2  # in each file
-_EXPOSURE = 180.0  # s
-_MAGNITUDES = ("PHOT_G_MEAN_MAG", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG")
 
 
 def write_mock(directory: Path, settings: MockSettings) -> dict[str, Any]:
@@ -48,7 +46,8 @@ def write_mock(directory: Path, settings: MockSettings) -> dict[str, Any]:
     InputError
         When the folder cannot be written, or holds the spectra of another survey.
     """
-    key = digest([settings.model_dump(), __version__])
+    library = None if settings.library is None else file_digest(settings.library)
+    key = digest([settings.model_dump(mode="json"), library, __version__])
     if _holds(directory, key):
         logger.info(f"{directory} holds this mock survey already")
         return dict(read_json(directory / SUMMARY))
@@ -56,17 +55,14 @@ def write_mock(directory: Path, settings: MockSettings) -> dict[str, Any]:
         remove(directory / stale)
     write_json(directory / SUMMARY, {"key": None})  # tells a mock that was interrupted from somebody's survey
 
-    stars = galaxy.universe(settings)
-    catalogue = gaia.catalogue(stars, settings)
-    star, rows = _spectra(stars, catalogue, settings)
+    rows, gaia = targets.observed(settings, _in_no_order(settings))
     snr = _write_coadds(directory, rows, settings)
     rvs = observation.rvs(rows, snr, settings)
-    matched = {name: values[star] for name, values in catalogue.items()}
-    files.write_catalogue(directory / CATALOGUE, rows, matched, rvs, snr)
-    members.write_members(directory / MEMBERS, rows, matched, rvs, snr, settings.seed)
-    truth = _truth(rows, catalogue["MATCHED"][star])
+    files.write_catalogue(directory / CATALOGUE, rows, gaia, rvs, snr)
+    members.write_members(directory / MEMBERS, rows, gaia, rvs, snr, settings.seed)
+    truth = targets.truth(settings, rows, gaia["MATCHED"])
     write_table(directory / TRUTH, Provenance("truth", key, settings.seed), truth)
-    summary = {"key": key, "settings": settings.model_dump(), **_summary(stars, catalogue, rows, snr)}
+    summary = {"key": key, "settings": settings.model_dump(mode="json"), **_summary(rows, gaia, snr)}
     write_json(directory / SUMMARY, summary)
     return summary
 
@@ -85,37 +81,12 @@ def _holds(directory: Path, key: str) -> bool:
     return False
 
 
-def _spectra(
-    stars: dict[str, Array], catalogue: dict[str, Array], settings: MockSettings
-) -> tuple[Int64, dict[str, Array]]:
-    """Return the star of each spectrum, and the spectra's columns, in an order that has nothing to do with the sky.
-
-    Some stars of the bright programme are targets of the backup programme too, under another TARGETID.
-    """
-    backup = np.unique(stars["HEALPIX"][stars["PROGRAM"] == b"backup"])
-    chosen = Draws(settings.seed, (stars["SOURCE_ID"],)).uniform("repeat") < settings.repeat_fraction
-    again = np.flatnonzero(chosen & (stars["PROGRAM"] == b"bright") & np.isin(stars["HEALPIX"], backup))
-    star = np.concatenate([np.arange(len(chosen)), again])
-    rows = {name: values[star] for name, values in stars.items()}
-    rows |= {name: catalogue[name][star] for name in ("PARALLAX", *_MAGNITUDES)}
-    rows |= {"A_G": gaia.extinction(rows["TEFF"], rows["EBV"], "G")}
-    rows["PROGRAM"][len(chosen) :] = b"backup"
-    repeated = np.arange(len(star)) >= len(chosen)
-    dark = rows["PROGRAM"] == b"dark"
-    rows["TARGETID"] = _target_id(rows["PROGRAM"], rows["HEALPIX"], rows["NUMBER"] | (dark << 20) | (repeated << 21))
-    rows["EXPTIME"] = _EXPOSURE * observation.exposure(rows, settings)
-    order = np.argsort(Draws(settings.seed, (rows["TARGETID"],)).uniform("order"), kind="stable")
-    return star[order], {name: values[order] for name, values in rows.items()}
-
-
-def _target_id(program: Array, pixel: Int64, number: Int64) -> Int64:
-    """Encode TARGETID as desitarget does: 22 bits of object, 20 of brick, 16 of release, the mock bit, Gaia's release.
-
-    The brick is the HEALPix pixel. Targets of the backup programme come from Gaia, the others from the ninth data
-    release of the imaging surveys.
-    """
-    source = np.where(program == b"backup", 2 << 60, 9010 << 42)
-    return np.asarray(source | (1 << 58) | (pixel << 22) | number)
+def _in_no_order(settings: MockSettings) -> dict[str, Array]:
+    """Return the identifiers of all spectra, in an order that has nothing to do with the sky."""
+    parts = list(targets.identifiers(settings))
+    named = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    order = np.argsort(Draws(settings.seed, (named["TARGETID"],)).uniform("order"), kind="stable")
+    return {name: values[order] for name, values in named.items()}
 
 
 def _write_coadds(directory: Path, rows: dict[str, Array], settings: MockSettings) -> dict[str, Array]:
@@ -150,39 +121,18 @@ def _programme(rows: dict[str, Array]) -> Int64:
     return np.asarray(sum(k * (rows["PROGRAM"] == programme.name) for k, programme in enumerate(galaxy.PROGRAMMES)))
 
 
-def _truth(rows: dict[str, Array], matched: Array) -> dict[str, Array]:
-    """Return the columns of truth.parquet, one row per spectrum; SOURCE_ID is 0 without a Gaia match."""
-    n = len(rows["TARGETID"])
-    return {
-        "TARGETID": rows["TARGETID"],
-        "SURVEY": np.full(n, galaxy.SURVEY),
-        "PROGRAM": rows["PROGRAM"],
-        "HEALPIX": rows["HEALPIX"],
-        "SOURCE_ID": np.where(matched, rows["SOURCE_ID"], 0),
-        "DIST_TRUE": rows["DIST"],
-        "M_G_TRUE": rows["M_G"],
-        "A_G_TRUE": rows["A_G"],
-        "M_G_PRIMARY_TRUE": rows["M_G_PRIMARY"],
-        "BINARY_TRUE": np.isfinite(rows["MASS_RATIO"]),
-        "MASS_RATIO": rows["MASS_RATIO"],
-        "COMPONENT": rows["COMPONENT"],
-        **{f"{name}_TRUE": rows[name] for name in ("TEFF", "LOGG", "FEH", "ALPHAFE", "VRAD")},
-    }
-
-
-def _summary(
-    stars: dict[str, Array], catalogue: dict[str, Array], rows: dict[str, Array], snr: dict[str, Array]
-) -> dict[str, Any]:
+def _summary(rows: dict[str, Array], gaia: dict[str, Array], snr: dict[str, Array]) -> dict[str, Any]:
     """Return the numbers that say what kind of survey this is."""
-    count, _ = np.histogram(stars["DIST"], _DISTANCE_EDGES)
-    solved = np.isfinite(catalogue["PARALLAX"])
-    parallax, error = catalogue["PARALLAX"][solved], catalogue["PARALLAX_ERROR"][solved]
+    once = ~targets.is_repeat(rows["TARGETID"])
+    count, _ = np.histogram(rows["DIST"][once], _DISTANCE_EDGES)
+    solved = once & np.isfinite(gaia["PARALLAX"])
+    parallax, error = gaia["PARALLAX"][solved], gaia["PARALLAX_ERROR"][solved]
     mean = 0.5 * (snr["B"] + snr["R"])
     return {
-        "stars": len(stars["DIST"]),
+        "stars": int(np.sum(once)),
         "spectra": len(mean),
         "files": len(np.unique(np.stack([rows["HEALPIX"], _programme(rows)]), axis=1).T),
-        "giants": int(np.sum(stars["LOGG"] < 3.5)),
+        "giants": int(np.sum(rows["LOGG"][once] < 3.5)),
         "distance_edges_kpc": list(_DISTANCE_EDGES),
         "stars_per_distance": count.tolist(),
         "negative_parallaxes": float(np.mean(parallax < 0.0)),

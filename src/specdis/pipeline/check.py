@@ -14,8 +14,9 @@ import fitsio
 from specdis import accelerator
 from specdis.errors import SpecdisError
 from specdis.pipeline.config import Config
+from specdis.pipeline.survey import open_survey
 from specdis.spectra import PixelGrid
-from specdis.surveys import Fault, Spectra, Stars, Survey, open_survey
+from specdis.surveys import Fault, Spectra, Stars, Survey
 
 _STARS_TRIED = 100
 
@@ -51,7 +52,7 @@ def check(config: Config, *, opener: Callable[[Any], Survey] = open_survey) -> F
     config
         The configuration.
     opener
-        Opens the survey.
+        Opens the survey that a configuration names.
     """
     found = Findings()
     for examine in (_folder, _device):
@@ -95,9 +96,10 @@ def _device(config: Config, facts: dict[str, Any]) -> Iterator[str]:
 
 def _survey(config: Config, facts: dict[str, Any], opener: Callable[[Any], Survey]) -> Iterator[str]:
     """Open the survey, read a few stars and their spectra, and estimate what all of them need."""
-    survey = opener(config.survey)
+    survey = opener(config)
     stars = next(survey.stars(_STARS_TRIED))
-    rows = facts["stars"] = _rows(config.survey.catalogue or config.survey.spectra)
+    files = config.survey.catalogue or config.survey.spectra
+    rows = facts["stars"] = config.mock.stars if files is None else _rows(files)
     column = config.sample.fold_column
     if column is not None and column not in stars:
         yield f"sample.fold_column: the survey has no column {column}. It has {', '.join(sorted(stars.columns))}."

@@ -8,6 +8,7 @@ from pathlib import Path
 from specdis.components import ComponentsSettings
 from specdis.distances import DistancesSettings
 from specdis.errors import ConfigError
+from specdis.mock.settings import MockSettings
 from specdis.network.mlp import NetworkSettings
 from specdis.photometry import PhotometrySettings
 from specdis.pipeline.document import Document
@@ -25,6 +26,8 @@ class Config(Document):
     """Where the run is kept and what it may use."""
     survey: SurveySettings
     """The survey's files."""
+    mock: MockSettings = MockSettings()
+    """The universe, when `survey.kind = "mock"`: what is physics in it, and what is not, says [mock.md](mock.md)."""
     sample: SampleSettings = SampleSettings()
     """Which stars: section 2.3 of the paper."""
     photometry: PhotometrySettings = PhotometrySettings()

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from specdis import __version__
 from specdis.pipeline.manifest import Manifest, ProductSize, StageRecord
 from specdis.pipeline.stage import Stage, SurveyFiles
+from specdis.pipeline.survey import open_survey
 from specdis.storage import FORMAT_VERSION, RunPaths, digest, remove
-from specdis.surveys import Survey, open_survey
+from specdis.surveys import Survey
 
 if TYPE_CHECKING:
     from specdis.pipeline.config import Config

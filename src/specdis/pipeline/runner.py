@@ -35,9 +35,10 @@ from specdis.pipeline.manifest import (
 )
 from specdis.pipeline.plan import Plan
 from specdis.pipeline.stage import Context, Stage, SurveyFiles
+from specdis.pipeline.survey import open_survey
 from specdis.settings import Settings
 from specdis.storage import RunPaths, digest, write_text
-from specdis.surveys import Survey, open_survey
+from specdis.surveys import Survey
 
 if TYPE_CHECKING:
     from specdis.pipeline.config import Config
@@ -82,7 +83,7 @@ def run(
     force
         Run them all, stale or not, from their beginning.
     opener
-        Opens the survey.
+        Opens the survey that a configuration names.
 
     Returns
     -------

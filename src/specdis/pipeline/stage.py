@@ -28,7 +28,7 @@ class SurveyFiles:
     manifest
         Stands in for files that have been moved away, so that a finished run remains usable without them.
     opener
-        Opens a survey.
+        Opens the survey that a configuration names.
     """
 
     def __init__(self, config: Config, manifest: Manifest, opener: Callable[[Any], Survey]) -> None:
@@ -38,7 +38,7 @@ class SurveyFiles:
     @cached_property
     def survey(self) -> Survey:
         """The open survey."""
-        return self._opener(self._config.survey)
+        return self._opener(self._config)
 
     @cached_property
     def inputs(self) -> Inputs:

@@ -28,25 +28,31 @@ __all__ = [
 class SurveySettings(Settings):
     """Section [survey]: where the stars and their spectra are."""
 
-    kind: Literal["desi", "table"]
-    """`desi`: a catalogue mwsall-pix-*.fits and the spectra by HEALPix pixel. `table`: one FITS spectra table."""
+    kind: Literal["desi", "table", "mock"]
+    """`desi`: a catalogue mwsall-pix-*.fits and the spectra by HEALPix pixel. `table`: one FITS spectra table. `mock`:
+    the universe of section [mock], without files."""
     catalogue: Path | None = None
     """The file mwsall-pix-*.fits; only for `desi`."""
-    spectra: Path
-    """For `desi` the folder `healpix` or the one that holds it, for `table` the file."""
+    spectra: Path | None = None
+    """For `desi` the folder `healpix` or the one that holds it, for `table` the file; not for `mock`."""
     spectra_kind: Literal["coadd", "spmod"] = "coadd"
     """Observed spectra, or the survey's own continuum-normalised ones at rest; only for `desi`."""
     truth: Path | None = None
-    """True distances of a mock survey; without it, truth.parquet beside the catalogue, if there is one."""
+    """True distances; without it, truth.parquet beside the catalogue, if there is one. Not for `mock`, which knows."""
 
     @model_validator(mode="after")
     def _kind_has_what_it_needs(self) -> SurveySettings:
+        given = [name for name in ("catalogue", "spectra", "truth") if getattr(self, name) is not None]
+        if self.kind == "mock" and given:
+            raise ValueError(f"kind = 'mock' takes no {' or '.join(given)}: its stars are made from section [mock]")
+        if self.kind != "mock" and self.spectra is None:
+            raise ValueError(f"kind = '{self.kind}' needs spectra, the folder or file that holds them")
         if self.kind == "desi" and self.catalogue is None:
             raise ValueError("kind = 'desi' needs catalogue, the file mwsall-pix-*.fits")
         if self.kind == "table" and self.catalogue is not None:
             raise ValueError("kind = 'table' takes no catalogue: the table given by spectra holds its own stars")
-        if self.kind == "table" and self.spectra_kind != "coadd":
-            raise ValueError("kind = 'table' takes no spectra_kind: that is for kind = 'desi'")
+        if self.kind != "desi" and self.spectra_kind != "coadd":
+            raise ValueError(f"kind = '{self.kind}' takes no spectra_kind: that is for kind = 'desi'")
         return self
 
     @property
@@ -54,18 +60,25 @@ class SurveySettings(Settings):
         """The file with true distances: the one that is set, or the one that lies beside the stars, or none."""
         if self.truth is not None:
             return self.truth
-        beside = (self.catalogue or self.spectra).with_name("truth.parquet")
-        return beside if beside.is_file() else None
+        stars = self.catalogue or self.spectra
+        beside = stars and stars.with_name("truth.parquet")
+        return beside if beside and beside.is_file() else None
+
+    @property
+    def place(self) -> str:
+        """Where the stars are, for messages."""
+        return str(self.catalogue or self.spectra or "the section [mock]")
 
 
 def open_survey(settings: SurveySettings) -> Survey:
-    """Return the survey that a configuration names.
+    """Return the survey whose files a configuration names.
 
     Raises
     ------
     InputError
         When its files are missing or not what they should be.
     """
+    assert settings.spectra is not None
     if settings.kind == "table":
         from specdis.surveys.table import TableSurvey
 

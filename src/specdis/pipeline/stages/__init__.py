@@ -3,7 +3,8 @@
 from specdis.pipeline.stage import Stage
 from specdis.pipeline.stages import learning, products, selection
 
-_SURVEY = ("survey.kind", "survey.catalogue", "survey.spectra", "survey.spectra_kind")  # all but the truth
+# all but the truth
+_SURVEY = ("survey.kind", "survey.catalogue", "survey.spectra", "survey.spectra_kind", "mock")
 
 STAGES = (
     Stage("sample", (), ("run.seed", *_SURVEY, "sample", "photometry"), ("sample", "cutflow"), selection.sample),
@@ -30,7 +31,7 @@ STAGES = (
         products.distances,
     ),
     Stage("catalogue", ("sample", "distances"), ("photometry.ebv_scale",), ("catalogue",), products.make_catalogue),
-    Stage("validation", ("catalogue",), ("survey.truth",), ("metrics",), products.validate),
+    Stage("validation", ("sample", "catalogue"), ("survey.truth",), ("metrics",), products.validate),
     Stage(
         "report",
         ("sample", "spectra", "components", "training", "distances", "catalogue", "validation"),

@@ -15,9 +15,10 @@ from specdis.model import load_model
 from specdis.pipeline.pixels import PixelStore
 from specdis.pipeline.stage import Context, Outcome
 from specdis.pipeline.stages.learning import assemble
+from specdis.pipeline.survey import truth
 from specdis.spectra import Normalised
 from specdis.storage import atomic, read_arrays, read_json, read_table, write_arrays, write_json, write_table
-from specdis.surveys import IDENTIFIER
+from specdis.surveys import IDENTIFIER, Stars
 
 
 def distances(context: Context) -> Outcome:
@@ -70,8 +71,7 @@ def _plain(column: Array) -> Array:
 
 
 def _truth(context: Context) -> dict[str, Array] | None:
-    path = context.config.survey.truth_file
-    return None if path is None else read_table(path, [*IDENTIFIER, "DIST_TRUE"])
+    return truth(context.config, Stars(read_table(context.paths.sample, IDENTIFIER)))
 
 
 def validate(context: Context) -> Outcome:

@@ -14,6 +14,7 @@ from specdis.log import Progress, logger
 from specdis.pipeline.manifest import StageFault
 from specdis.pipeline.pixels import BLOCK, PixelStore
 from specdis.pipeline.stage import Context, Outcome
+from specdis.pipeline.survey import parents
 from specdis.sample import select
 from specdis.spectra import ErrorStack, Normalised, PixelGrid, SpectraSettings, merge, normalise
 from specdis.storage import atomic, read_json, read_table, remove, write_json, write_table
@@ -26,9 +27,8 @@ _SKY_BLOCKS = 20
 def sample(context: Context) -> Outcome:
     """Choose the stars (section 2.3)."""
     config, survey = context.config, context.survey()
-    chosen = select(
-        survey.stars(), survey.columns, config.sample, config.photometry, config.run.seed, survey.predicts_every_row
-    )
+    stars = map(parents(config), survey.stars())
+    chosen = select(stars, survey.columns, config.sample, config.photometry, config.run.seed, survey.predicts_every_row)
     flow = chosen.cutflow.to_dict()
     if not flow["summary"]["trainable"]:
         raise _nothing_to_learn_from(context, flow)
@@ -42,7 +42,7 @@ def _nothing_to_learn_from(context: Context, flow: Mapping[str, Any]) -> InputEr
     lacking = [f"no column {name}" for name in needed if name not in context.survey().columns]
     lost = [f"{line['cut']:,} cut as {line['name']}" for line in flow["cuts"] if line["cut"]]
     return InputError(
-        context.config.survey.catalogue or context.config.survey.spectra,
+        context.config.survey.place,
         expected="stars to train on: selected, with a G magnitude, a parallax and a positive parallax error",
         found=f"none among {flow['summary']['rows']:,} rows ({', '.join(lacking + lost) or 'see [sample]'})",
         remedy="Add what is missing, or loosen [sample]; stars without parallaxes are for `specdis predict`.",
@@ -103,7 +103,7 @@ def _normalised(
         flux[found.row], bad[found.row], velocity[found.row] = part.flux, part.bad, found.native_velocity
         if part.sigma is not None:
             sigma[found.row] = part.sigma
-        faults += _unusable(str(survey.inputs[0]), found, part)
+        faults += _unusable(str(survey.inputs[0]) if survey.inputs else survey.name, found, part)
     return Normalised(flux, sigma, bad), velocity, faults
 
 
@@ -121,7 +121,7 @@ def _unusable(place: str, spectra: Spectra, pixels: Normalised) -> Iterator[Faul
 def _no_spectra(context: Context, faults: Sequence[Fault | StageFault]) -> InputError:
     found = f"none with a good pixel. The first fault: {faults[0].message.rstrip('.')}" if faults else "none in common"
     return InputError(
-        context.config.survey.spectra,
+        str(context.config.survey.spectra or context.config.survey.place),
         expected="good pixels that most of the selected stars share",
         found=found,
         remedy="Mend that, or correct survey.spectra, survey.spectra_kind or spectra.bad_fraction_max.",

@@ -1,0 +1,128 @@
+"""Targets: the survey's spectra by their identifiers, and from these alone the star behind each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from specdis.arrays import Array, Int64
+from specdis.mock import gaia, galaxy, library, observation
+from specdis.mock.draws import Draws
+from specdis.mock.settings import MockSettings
+
+_EXPOSURE = 180.0  # s
+_MAGNITUDES = ("PHOT_G_MEAN_MAG", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG")
+_DARK, _REPEATED = 20, 21
+"""Bits of TARGETID beside the star's running number: dark programme, and second spectrum of a bright star."""
+_BRIGHT = next(place for place, programme in enumerate(galaxy.PROGRAMMES) if programme.name == b"bright")
+
+Columns = Mapping[str, Array]
+
+
+def identifiers(settings: MockSettings) -> Iterator[dict[str, Array]]:
+    """Yield PROGRAM, HEALPIX and TARGETID of the spectra, file by file, each of shape (star,).
+
+    Some stars of the bright programme are targets of the backup programme too, under another TARGETID.
+    """
+    plan = galaxy.footprint(settings)
+    stars, pixels = plan[b"bright"]
+    bright_stars = dict(zip(pixels.tolist(), _stars_per_pixel(stars, len(pixels)).tolist(), strict=True))
+    for program, (stars, pixels) in plan.items():
+        for pixel, count in zip(pixels, _stars_per_pixel(stars, len(pixels)), strict=True):
+            number, repeated = np.arange(count), np.zeros(count, bool)
+            if program == b"backup":
+                again = _repeats(settings, pixel, bright_stars.get(int(pixel), 0))
+                number, repeated = np.append(number, again), np.append(repeated, np.ones(len(again), bool))
+            yield {
+                "PROGRAM": np.full(len(number), program),
+                "HEALPIX": np.full(len(number), pixel),
+                "TARGETID": _target_id(program, pixel, number, repeated),
+            }
+
+
+def _stars_per_pixel(stars: int, pixels: int) -> Int64:
+    """Return how many stars each pixel of a programme has: they go round."""
+    return stars // max(pixels, 1) + (np.arange(pixels) < stars % max(pixels, 1))
+
+
+def _repeats(settings: MockSettings, pixel: int, stars: int) -> Int64:
+    """Return the numbers of those bright stars of a pixel that have a second spectrum."""
+    number = np.arange(stars)
+    draws = Draws(settings.seed, (np.full(stars, _BRIGHT), np.full(stars, pixel), number))
+    return number[draws.uniform("repeat") < settings.repeat_fraction]
+
+
+def _target_id(program: bytes, pixel: int, number: Int64, repeated: Array) -> Int64:
+    """Encode TARGETID as desitarget does: 22 bits of object, 20 of brick, 16 of release, the mock bit, Gaia's release.
+
+    The brick is the HEALPix pixel. Targets of the backup programme come from Gaia, the others from the ninth data
+    release of the imaging surveys.
+    """
+    source = 2 << 60 if program == b"backup" else 9010 << 42
+    return np.asarray(
+        source | (1 << 58) | (pixel << 22) | number | repeated << _REPEATED | (program == b"dark") << _DARK
+    )
+
+
+def is_repeat(target_id: Int64) -> Array:
+    """Tell which spectra are second ones of their stars, shape (star,)."""
+    return np.asarray((target_id >> _REPEATED) & 1, bool)
+
+
+def observed(settings: MockSettings, targets: Columns) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Draw the stars behind spectra.
+
+    Parameters
+    ----------
+    settings
+        Section `[mock]`.
+    targets
+        PROGRAM, HEALPIX and TARGETID, as `identifiers` gives them, in any order and number.
+
+    Returns
+    -------
+    rows : dict of ndarray, shape (star,)
+        What `galaxy.draw_stars` gives, PROGRAM and TARGETID of the spectrum, apparent magnitudes, A_G (mag), PARALLAX
+        (mas) and EXPTIME (s).
+    catalogue : dict of ndarray, shape (star,)
+        What `gaia.catalogue` gives.
+    """
+    target_id = targets["TARGETID"]
+    branch = np.select([targets["PROGRAM"] == programme.name for programme in galaxy.PROGRAMMES], [0, 1, 2])
+    branch = np.where(is_repeat(target_id), _BRIGHT, branch)
+    stars = galaxy.draw_stars(settings, branch, targets["HEALPIX"], target_id & ((1 << _DARK) - 1))
+    catalogue = gaia.catalogue(stars, settings)
+    rows = stars | {name: catalogue[name] for name in ("PARALLAX", *_MAGNITUDES)}
+    rows |= {"A_G": gaia.extinction(stars["TEFF"], stars["EBV"], "G")}
+    rows |= {"PROGRAM": targets["PROGRAM"], "TARGETID": target_id}
+    rows["EXPTIME"] = _EXPOSURE * observation.exposure(rows, settings)
+    return rows, catalogue
+
+
+def truth(settings: MockSettings, rows: Columns, matched: Array) -> dict[str, Array]:
+    """Return the columns of truth.parquet, one row per spectrum; SOURCE_ID is 0 without a Gaia match."""
+    n = len(rows["TARGETID"])
+    return {
+        "TARGETID": rows["TARGETID"],
+        "SURVEY": np.full(n, galaxy.SURVEY),
+        "PROGRAM": rows["PROGRAM"],
+        "HEALPIX": rows["HEALPIX"],
+        "SOURCE_ID": np.where(matched, rows["SOURCE_ID"], 0),
+        **parent_id(settings, rows),
+        "DIST_TRUE": rows["DIST"],
+        "M_G_TRUE": rows["M_G"],
+        "A_G_TRUE": rows["A_G"],
+        "M_G_PRIMARY_TRUE": rows["M_G_PRIMARY"],
+        "BINARY_TRUE": np.isfinite(rows["MASS_RATIO"]),
+        "MASS_RATIO": rows["MASS_RATIO"],
+        "COMPONENT": rows["COMPONENT"],
+        **{f"{name}_TRUE": rows[name] for name in ("TEFF", "LOGG", "FEH", "ALPHAFE", "VRAD")},
+    }
+
+
+def parent_id(settings: MockSettings, rows: Columns) -> dict[str, Int64]:
+    """Return PARENT_ID, the identifier of the real star of which each is a copy, where a library is given."""
+    if settings.library is None:
+        return {}
+    return {"PARENT_ID": library.load(settings.library).identifier[rows["PARENT"]]}

@@ -1,0 +1,62 @@
+"""Which survey a configuration names: files, or a mock universe without any; and what is known of its truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from specdis import surveys
+from specdis.arrays import Array
+from specdis.storage import column_names, read_table
+from specdis.surveys import IDENTIFIER, Stars, Survey
+from specdis.validation import join
+
+if TYPE_CHECKING:
+    from specdis.pipeline.config import Config
+
+
+def open_survey(config: Config) -> Survey:
+    """Return the survey that a configuration names.
+
+    Raises
+    ------
+    InputError
+        When its files are missing or not what they should be.
+    """
+    if config.survey.kind == "mock":
+        from specdis.mock.stream import MockSurvey
+
+        return MockSurvey(config.mock)
+    return surveys.open_survey(config.survey)
+
+
+def truth(config: Config, stars: Stars) -> dict[str, Array] | None:
+    """Return `IDENTIFIER` and DIST_TRUE (kpc), None where no truth is known.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    stars
+        `IDENTIFIER` of the stars that are asked for. A file with the truth may hold more and others.
+    """
+    columns = (*IDENTIFIER, "DIST_TRUE")
+    if config.survey.kind == "mock":
+        from specdis.mock.stream import MockSurvey
+
+        found = MockSurvey(config.mock).truth(stars)
+        return {name: found[name] for name in columns}
+    path = config.survey.truth_file
+    return None if path is None else read_table(path, columns)
+
+
+def parents(config: Config) -> Callable[[Stars], Stars]:
+    """Return what adds PARENT_ID to stars, where the truth of the survey's files says that they are copies."""
+    path = config.survey.truth_file
+    if path is None or "PARENT_ID" not in column_names(path):
+        return lambda stars: stars
+    known = read_table(path, (*IDENTIFIER, "PARENT_ID"))
+    parent = np.append(known["PARENT_ID"], 0)
+    return lambda stars: stars.replace(PARENT_ID=parent[join(stars.columns, known)])
