@@ -200,14 +200,37 @@ def mock(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the survey.")],
     stars: Annotated[int | None, typer.Option("--stars", min=300, help="Number of stars.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Random seed.")] = None,
+    library: Annotated[
+        Path | None,
+        typer.Option(
+            "--library", metavar="TABLE", help="A spectra table of real stars, to be copied to new distances."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="CONFIG", help="A configuration, whose section [mock] to use.")
+    ] = None,
 ) -> None:
     """Write a mock survey of known truth in DESI's file formats."""
     from specdis.mock.settings import MockSettings
     from specdis.mock.survey import write_mock
+    from specdis.pipeline.config import Config
 
-    given = {name: value for name, value in (("stars", stars), ("seed", seed)) if value is not None}
-    write_mock(out, MockSettings.model_validate(given))
+    universe = MockSettings() if config is None else Config.load(config).mock
+    options = {"stars": stars, "seed": seed, "library": library}
+    given = {name: value for name, value in options.items() if value is not None}
+    write_mock(out, MockSettings.model_validate({**universe.model_dump(), **given}))
     print(out)
+
+
+@app.command()
+def ablate(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
+    """Undo the paper's choices one by one and say what that does to bias and scatter."""
+    _limit_threads(config, overrides)
+    from specdis.pipeline.ablation import ablate as compare
+
+    table = compare(config, overrides)
+    print(table.read_text(encoding="utf-8"), end="")
+    print(table)
 
 
 @app.command()

@@ -25,10 +25,10 @@ _BAND = 1024
 class ComponentsSettings(Settings):
     """Section [components]: section 3.1 of the paper."""
 
-    kind: Literal["pca"] = "pca"
-    """How spectra are compressed."""
+    kind: Literal["pca", "pixels"] = "pca"
+    """How spectra are compressed; `pixels`, for ablation: not at all."""
     n_components: PositiveInt = 100
-    """Number of components kept."""
+    """Number of components kept; no part of `pixels`."""
     centre: bool = False
     """Subtract the mean spectrum first; Eq. 2 does not."""
 
@@ -39,7 +39,8 @@ class Basis(NamedTuple):
     Parameters
     ----------
     vectors
-        E of Eq. 2, orthonormal, float32, shape (component, pixel); the largest element of each is positive.
+        E of Eq. 2, orthonormal, float32, shape (component, pixel); the largest element of each is positive. None where
+        every pixel is a component of its own.
     eigenvalues
         Mean square of each coefficient over the stars, shape (component,).
     mean
@@ -48,10 +49,15 @@ class Basis(NamedTuple):
         Mean sum of squares of the spectra, of which `eigenvalues` is the part explained.
     """
 
-    vectors: Float32
+    vectors: Float32 | None
     eigenvalues: Float64
     mean: Float32
     total: float
+
+    @property
+    def n_components(self) -> int:
+        """Length of the coefficients of a star."""
+        return len(self.eigenvalues)
 
     @property
     def explained(self) -> float:
@@ -60,11 +66,12 @@ class Basis(NamedTuple):
 
     def project(self, spectra: jax.Array) -> jax.Array:
         """Return C of Eq. 2, shape (star, component), of transformed spectra, shape (star, pixel)."""
-        return (spectra - self.mean) @ self.vectors.T
+        centred = spectra - self.mean
+        return centred if self.vectors is None else centred @ self.vectors.T
 
     def reconstruct(self, coefficients: jax.Array) -> jax.Array:
         """Return sum_j C_ij E_jk of Eq. 2, shape (star, pixel)."""
-        return coefficients @ self.vectors + self.mean
+        return (coefficients if self.vectors is None else coefficients @ self.vectors) + self.mean
 
 
 class Moments:
@@ -103,7 +110,7 @@ class Moments:
             When there are fewer stars or pixels than components; subtracting the mean costs one star.
         """
         wanted, available = settings.n_components, min(self.n_stars - settings.centre, len(self.first))
-        if available < wanted:
+        if settings.kind == "pca" and available < wanted:
             raise InputError(
                 "components.n_components",
                 expected=f"at least {wanted} stars with spectra of at least {wanted} pixels",
@@ -118,6 +125,8 @@ class Moments:
             mean = self.first / self.n_stars
             covariance -= np.outer(mean, mean)
         total = float(np.trace(covariance))
+        if settings.kind == "pixels":
+            return Basis(None, np.diag(covariance).copy(), mean.astype(np.float32), total)
         eigenvalues, vectors = _leading_eigenvectors(covariance, wanted)
         largest = np.take_along_axis(vectors, np.abs(vectors).argmax(1)[:, None], 1)
         signed = (vectors * np.sign(largest)).astype(np.float32)
@@ -171,7 +180,7 @@ def encoder(transform: Transform, basis: Basis) -> Callable[[ArrayLike, ArrayLik
         error = sigma[:, transform.kept].astype(jnp.float32) * transform.slope(flux, bad)
         known = error > 0
         square = jnp.where(known, (residual / jnp.where(known, error, 1)) ** 2, 0).sum(1)
-        freedom = known.sum(1) - len(basis.vectors)
+        freedom = known.sum(1) - basis.n_components
         chi2 = jnp.where(freedom > 0, square / jnp.maximum(freedom, 1), jnp.nan)
         return Encoded(coefficients, (residual**2).sum(1) / jnp.maximum((spectra**2).sum(1), 1e-30), chi2)
 

@@ -362,12 +362,12 @@ def input_scale(basis: Basis) -> float:
 
 def basis_arrays(basis: Basis) -> dict[str, Array]:
     """Return a basis as named arrays."""
-    return {name: np.asarray(values) for name, values in basis._asdict().items()}
+    return {name: np.asarray(values) for name, values in basis._asdict().items() if values is not None}
 
 
 def basis_of(arrays: Mapping[str, Array]) -> Basis:
     """Return the basis of which `basis_arrays` made arrays."""
-    return Basis(arrays["vectors"], arrays["eigenvalues"], arrays["mean"], float(arrays["total"]))
+    return Basis(arrays.get("vectors"), arrays["eigenvalues"], arrays["mean"], float(arrays["total"]))
 
 
 def ensemble_arrays(ensemble: Ensemble) -> dict[str, Array]:

@@ -285,7 +285,7 @@ def test_the_defaults_are_the_choices_of_the_paper(data):
 
 
 def test_unknown_template_names_those_there_are():
-    with pytest.raises(ConfigError, match=r"expected one of demo\.toml, desi-dr1\.toml, miles\.toml, paper\.toml"):
+    with pytest.raises(ConfigError, match=r"expected one of demo\.toml, desi-dr1\.toml, miles\.toml, mock\.toml, paper\.toml"):
         template("nothing.toml")
 
 

@@ -674,8 +674,9 @@ def test_a_catalogue_is_no_file_of_spectra(tmp_path: Path, catalogue) -> None:
         ({"kind": "desi", "spectra": "healpix"}, "needs catalogue"),
         ({"kind": "table", "spectra": "t.fits", "catalogue": "c.fits"}, "takes no catalogue"),
         ({"kind": "table", "spectra": "t.fits", "spectra_kind": "spmod"}, "takes no spectra_kind"),
-        ({"kind": "sdss", "spectra": "t.fits"}, "'desi' or 'table'"),
-        ({"kind": "table"}, "Field required"),
+        ({"kind": "sdss", "spectra": "t.fits"}, "'desi', 'table' or 'mock'"),
+        ({"kind": "table"}, "needs spectra"),
+        ({"kind": "mock", "spectra": "t.fits"}, "takes no spectra"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(keys: dict[str, str], message: str) -> None:

@@ -103,7 +103,7 @@ def _survey(config: Config, facts: dict[str, Any], opener: Callable[[Any], Surve
     column = config.sample.fold_column
     if column is not None and column not in stars:
         yield f"sample.fold_column: the survey has no column {column}. It has {', '.join(sorted(stars.columns))}."
-    if rows < config.components.n_components:
+    if config.components.kind == "pca" and rows < config.components.n_components:
         yield f"components.n_components is {config.components.n_components}, and there are only {rows} stars."
     spectra, faults = _read(survey, stars)
     yield from (f"{fault.place}: {fault.message}" for fault in faults)
@@ -131,7 +131,8 @@ def _rows(path: Path) -> int:
 
 def _resources(config: Config, facts: dict[str, Any]) -> Iterator[str]:
     """Estimate disk and memory, and compare them with what there is."""
-    stars, pixels, components = facts["stars"], facts["pixels"], config.components.n_components
+    stars, pixels = facts["stars"], facts["pixels"]
+    components = pixels if config.components.kind == "pixels" else config.components.n_components
     disk = stars * (pixels * _PIXEL_BYTES + components * 4) / 1e9
     # Moments of the spectra take pixels x pixels in float64, and their decomposition as much again.
     memory = _BASE_MEMORY_GB + (2 * pixels**2 * 8 + stars * (components * 4 + _STAR_BYTES)) / 1e9

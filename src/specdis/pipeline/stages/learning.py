@@ -49,7 +49,7 @@ def components(context: Context) -> Outcome:
         group = zarr.create_group(temporary)
         group.attrs["provenance"] = context.provenance("coefficients").to_dict()
         arrays = {
-            "coefficients": create_array(group, "coefficients", (len(store), len(basis.vectors)), np.float32),
+            "coefficients": create_array(group, "coefficients", (len(store), basis.n_components), np.float32),
             **{name: create_array(group, name, (len(store),), np.float32) for name in ("residual", "chi2", "bad")},
         }
         encode = encoder(transform, basis)

@@ -133,6 +133,6 @@ def _reconstruction(context: Context) -> report.Reconstruction | None:
         wavelength=store.grid.wavelength[model.transform.kept],
         spectrum=spectrum,
         reconstruction=np.asarray(model.basis.reconstruct(encoded.coefficients))[0],
-        n_components=len(model.basis.vectors),
+        n_components=model.basis.n_components,
         snr=float(signal[star]),
     )
