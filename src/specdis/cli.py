@@ -218,7 +218,7 @@ def mock(
     universe = MockSettings() if config is None else Config.load(config).mock
     options = {"stars": stars, "seed": seed, "library": library}
     given = {name: value for name, value in options.items() if value is not None}
-    write_mock(out, MockSettings.model_validate({**universe.model_dump(), **given}))
+    write_mock(out, MockSettings.model_validate({**universe.model_dump(exclude_unset=True), **given}))
     print(out)
 
 
