@@ -60,17 +60,59 @@ def test_apparent_magnitude_is_absolute_magnitude_distance_and_extinction(observ
     np.testing.assert_allclose(catalogue["PHOT_G_MEAN_MAG"], expected, atol=1e-9)
 
 
-def test_parallaxes_without_their_zero_point_scatter_as_they_claim(observed: tuple[Table, Table]) -> None:
-    stars, catalogue = observed
+def _pull(stars: Table, catalogue: Table) -> np.ndarray:
+    """Return what parallaxes without their zero point differ from 1 / distance by, in units of their errors."""
     six = catalogue["ASTROMETRIC_PARAMS_SOLVED"] == 95
     colour = np.where(six, catalogue["PSEUDOCOLOUR"], catalogue["NU_EFF_USED_IN_ASTROMETRY"])
     offset = gaia.zero_point(catalogue["PHOT_G_MEAN_MAG"], colour, catalogue["ECL_LAT"], six)
-    pull = (catalogue["PARALLAX"] - offset - 1 / stars["DIST"]) / catalogue["PARALLAX_ERROR"]
+    return (catalogue["PARALLAX"] - offset - 1 / stars["DIST"]) / catalogue["PARALLAX_ERROR"]
+
+
+def test_parallaxes_without_their_zero_point_scatter_as_they_claim_when_nothing_is_wrong_with_them() -> None:
+    settings = MockSettings(stars=20_000, error_inflation="none", spurious_fraction=0.0)
+    stars = universe(settings)
+    pull = _pull(stars, gaia.catalogue(stars, settings))
     pull = pull[np.isfinite(pull)]
     # 20,000 numbers: the mean is good to 0.007, the standard deviation to 0.005; 4 sigma
     assert pull.mean() == pytest.approx(0.0, abs=0.028)
     assert pull.std() == pytest.approx(1.0, abs=0.02)
     assert np.mean(np.abs(pull) < 1) == pytest.approx(0.6827, abs=0.014)
+
+
+def test_errors_are_larger_than_parallaxes_claim_by_the_published_factor() -> None:
+    # Eq. 16 of El-Badry, Rix & Heintz (2021) by hand: 0.210 at the top of the bump, and a parabola
+    # 1.141 + 0.0040 G - 0.00062 G^2, which falls below 1 beyond G = 18.6
+    np.testing.assert_allclose(gaia.error_inflation(np.array([12.65, 15.0, 18.0])), [1.302, 1.062, 1.012], atol=0.002)
+    assert gaia.error_inflation(np.array([25.0]))[0] == 1.0
+
+
+def test_parallaxes_scatter_by_the_inflated_error_and_the_spurious_ones_five_times_as_much(
+    observed: tuple[Table, Table],
+) -> None:
+    stars, catalogue = observed
+    pull = _pull(stars, catalogue) / gaia.error_inflation(catalogue["PHOT_G_MEAN_MAG"])
+    has = np.isfinite(pull)
+    honest, spurious = (pull[has & (catalogue["SPURIOUS"] == kind)] for kind in (False, True))
+    # 3 % of 20,000 and the rest; 4 sigma
+    assert len(spurious) / has.sum() == pytest.approx(0.03, abs=0.005)
+    assert honest.std() == pytest.approx(1.0, abs=0.02)
+    assert spurious.std() == pytest.approx(5.0, abs=5.0 * 4 / np.sqrt(2 * len(spurious)))
+
+
+def test_half_of_the_spurious_parallaxes_and_a_quarter_of_the_near_binaries_have_a_raised_ruwe(
+    observed: tuple[Table, Table],
+) -> None:
+    stars, catalogue = observed
+    has = np.isfinite(catalogue["RUWE"])
+    raised = catalogue["RUWE"] > 1.2  # beyond 3.5 sigma of the others
+    near_binary = np.isfinite(stars["MASS_RATIO"]) & (stars["DIST"] < 2.0)
+    for group, share in (
+        (catalogue["SPURIOUS"], 0.5),
+        (near_binary & ~catalogue["SPURIOUS"], 0.25),
+        (~near_binary & ~catalogue["SPURIOUS"], 0.04),
+    ):
+        n = np.sum(group & has)
+        assert np.mean(raised[group & has]) == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / n))
 
 
 def test_leaving_the_zero_point_in_shows(observed: tuple[Table, Table]) -> None:

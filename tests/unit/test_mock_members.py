@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
+from specdis.mock import observation, targets
+from specdis.mock.members import write_members
+from specdis.mock.rivals import RIVALS
 from specdis.mock.settings import MockSettings
 from specdis.mock.survey import CATALOGUE, MEMBERS, TRUTH, write_mock
-from specdis.mock.systems import CLUSTERS
+from specdis.mock.systems import CLUSTERS, SYSTEMS, System, stream_coordinates, stream_track
 from specdis.storage import read_table
+
+Columns = dict[str, np.ndarray]
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +69,65 @@ def test_horizontal_branch_stars_are_rows_of_the_catalogue(survey: Path) -> None
     assert truth["TEFF_TRUE"][mine].min() > 7400
     assert truth["M_G_TRUE"][mine].min() > 0.0
     assert truth["M_G_TRUE"][mine].max() < 1.5
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Columns]:
+    """Return the lists of a survey that reaches every system and many stars of the stream, and its stars."""
+    settings = MockSettings(stars=10_000, stream_fraction=0.6)
+    files = list(targets.identifiers(settings))
+    rows, gaia = targets.observed(settings, {name: np.concatenate([f[name] for f in files]) for name in files[0]})
+    snr = {arm: np.full(len(rows["TARGETID"]), 20.0) for arm in observation.ARMS}  # spectra play no part in the lists
+    directory = tmp_path_factory.mktemp("lists")
+    write_members(directory, rows, gaia, observation.rvs(rows, snr, settings), snr, settings.seed)
+    return directory, rows
+
+
+@pytest.mark.parametrize("system", SYSTEMS[-2:], ids=["Draco", "Sextans"])
+def test_dwarf_galaxies_have_lists_in_their_published_form(large: tuple[Path, Columns], system: System) -> None:
+    directory, rows = large
+    path = directory / "dwarfs" / f"{system.name.decode().lower()}_1.dat"
+    assert path.read_text().startswith("# source_id ra dec ")
+    table = Table.read(path, format="ascii.commented_header")
+    assert {"pmra", "pmdec", "phot_g_mean_mag", "bp_rp", "mem_fixed", "mem_fixed_complete"} <= set(table.colnames)
+    members = rows["SOURCE_ID"][rows["COMPONENT"] == system.name]
+    mine = np.isin(table["source_id"], members)
+    assert mine.sum() > 30
+    # of some 100 stars one is on the wrong side of 0.5, on purpose
+    assert np.sum(np.asarray(table["mem_fixed"] > 0.5) != mine) <= 5
+
+
+def test_candidates_of_the_stream_lie_near_its_track_and_move_along_it(large: tuple[Path, Columns]) -> None:
+    directory, rows = large
+    listed = fitsio.read(str(directory / "sgr.fits"), ext="CANDIDATES")
+    lam, beta = stream_coordinates(listed["ra"], listed["dec"])
+    np.testing.assert_allclose(listed["beta"], beta, atol=1e-9)
+    _, pmra, pmdec = stream_track(lam)
+    assert np.abs(beta).max() < 10.0
+    assert np.hypot(listed["pmra"] - pmra, listed["pmdec"] - pmdec).max() < 0.6
+    _, place, mine = np.intersect1d(listed["source_id"], rows["SOURCE_ID"], return_indices=True)
+    assert len(mine) == len(listed) > 100
+    # a cut in place, motion and distance leaves few others
+    assert np.mean(rows["COMPONENT"][mine] == b"sgr") > 0.7
+    assert (rows["LOGG"][mine] < 3.5).all()
+    error = np.log(listed["dist"][place] / rows["DIST"][mine])
+    assert np.sqrt(np.mean(error**2)) == pytest.approx(0.1, abs=4 * 0.1 / np.sqrt(2 * len(error)))
+
+
+def test_rivals_have_the_errors_that_are_said_of_them(survey: Path) -> None:
+    truth = read_table(survey / TRUTH)
+    for rival in RIVALS:
+        table = fitsio.read(str(survey / "rivals" / f"{rival.name}.fits"), ext="DISTANCES")
+        assert table.dtype.names == ("SOURCE_ID", "RA", "DEC", "DIST", "DISTERR")
+        assert len(np.unique(table["SOURCE_ID"])) == len(table)
+        source, first = np.unique(truth["SOURCE_ID"], return_index=True)
+        true = truth["DIST_TRUE"][first][np.searchsorted(source, table["SOURCE_ID"])]
+        share = np.sum(source > 0)
+        assert len(table) / share == pytest.approx(rival.share, abs=4 * 0.5 / np.sqrt(share))
+        # a literal reading: half a magnitude too near at 100 kpc, a quarter at 32 kpc, nothing within 10 kpc
+        expected = np.interp(np.log10(true), [1.0, 1.5, 2.0], [0.0, rival.bias / 2, rival.bias])
+        error = 5 * np.log10(table["DIST"] / true) - expected
+        sigma = rival.scatter / np.sqrt(len(table))
+        assert error.mean() == pytest.approx(0.0, abs=4 * sigma)
+        assert error.std() == pytest.approx(rival.scatter, abs=3 * sigma)
+        np.testing.assert_allclose(table["DISTERR"] / table["DIST"], 0.4605170 * rival.scatter, rtol=1e-6)

@@ -130,9 +130,30 @@ def test_rvs_errors_are_honest_and_failures_are_flagged(stars: Table) -> None:
     good = found["RVS_WARN"] == 0
     assert 1 - good.mean() == pytest.approx(SETTINGS.warning_fraction, abs=0.003)
     np.testing.assert_array_equal(found["SUCCESS"], good)
-    assert (found["VRAD_ERR"][~good] > 100).all()
+    # a failed fit ends at a limit of the velocities, or has an error that says so
+    at_limit, uncertain = np.abs(found["VRAD"]) > 1495, found["VRAD_ERR"] > 100
+    np.testing.assert_array_equal(~good, at_limit | uncertain)
+    assert np.mean(at_limit[~good]) == pytest.approx(0.5, abs=0.15)  # of 200
+    np.testing.assert_array_equal(found["RVS_WARN"] & 2 > 0, at_limit)
+    np.testing.assert_array_equal(found["RVS_WARN"] & 4 > 0, uncertain)
     for name in ("VRAD", "TEFF", "LOGG", "FEH", "ALPHAFE"):
         pull = ((found[name] - many[name]) / found[f"{name}_ERR"])[good]
         # 20,000 numbers: 5 sigma
         assert pull.mean() == pytest.approx(0.0, abs=0.036)
         assert pull.std() == pytest.approx(1.0, abs=0.025)
+
+
+def test_warnings_say_what_is_wrong(stars: Table) -> None:
+    settings = MockSettings(warning_fraction=0.0)
+    six = {name: np.resize(values, 6) for name, values in stars.items()} | {"TARGETID": np.arange(6)}
+    six |= {"TEFF": np.array([5500.0, 5500.0, 5500.0, 20_000.0, 5500.0, 5500.0]), "VRAD": np.full(6, 20.0)}
+    six["FEH"] = np.array([-0.5, -0.5, -0.5, -0.5, -6.0, 3.0])
+    # without light, or with too little to tell lines from noise: the fit fails, or lines are not seen
+    snr = {arm: np.array([100.0, 0.5, 2.5, 100.0, 100.0, 100.0]) for arm in "BR"}
+    found = observation.rvs(six, snr, settings)
+    assert found["RVS_WARN"][0] == 0
+    assert found["RVS_WARN"][1] & 1
+    assert found["RVS_WARN"][1] & 6
+    assert found["RVS_WARN"][2] == (1 if found["CHISQ_C_TOT"][2] - found["CHISQ_TOT"][2] < 50 else 0)
+    assert (found["RVS_WARN"][3:] == 8).all()
+    np.testing.assert_array_equal(found["SUCCESS"], found["RVS_WARN"] == 0)

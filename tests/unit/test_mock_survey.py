@@ -11,14 +11,17 @@ import pytest
 from astropy.io import fits
 
 from specdis.errors import InputError
-from specdis.mock import files
+from specdis.mock import files, observation, spmod, targets
+from specdis.mock.rivals import RIVALS
 from specdis.mock.settings import MockSettings
 from specdis.mock.survey import CATALOGUE, SUMMARY, TRUTH, write_mock
-from specdis.mock.systems import CLUSTERS
+from specdis.mock.systems import SYSTEMS
+from specdis.spectra import PixelGrid, SpectraSettings, normalise
 from specdis.storage import file_digest, read_table
-from specdis.surveys.base import Fault, Stars
+from specdis.surveys.base import Fault, Spectra, Stars
 from specdis.surveys.desi import DesiSurvey
-from specdis.surveys.layout import columns, dtype
+from specdis.surveys.layout import NATIVE_GRID, SPMOD_GRID, columns, dtype
+from specdis.validation import join
 
 SETTINGS = MockSettings(stars=400, backup_fraction=0.25, repeat_fraction=0.1, unmatched_fraction=0.05, seed=7)
 
@@ -158,6 +161,72 @@ def test_the_survey_reads_it_back(mock: tuple[Path, dict[str, Any]]) -> None:
     np.testing.assert_allclose(np.nanpercentile(stars["SN"], [16, 50, 84]), summary["snr_16_50_84"], rtol=1e-6)
 
 
+def test_what_is_read_back_is_the_truth_within_its_errors(mock: tuple[Path, dict[str, Any]]) -> None:
+    directory, _ = mock
+    survey = DesiSurvey(directory / CATALOGUE, directory)
+    stars = Stars.concatenate(list(survey.stars()))
+    truth = read_table(directory / TRUTH)
+    truth = {name: values[join(stars.columns, truth)] for name, values in truth.items()}
+    np.testing.assert_array_equal(stars["SOURCE_ID"], truth["SOURCE_ID"])
+    warned = stars["RVS_WARN"] != 0
+    assert np.median(np.abs(stars["FEH"] - truth["FEH_TRUE"])[~warned]) < 0.15
+    assert np.median(np.abs(stars["VRAD"] - truth["VRAD_TRUE"])[~warned]) < 5.0
+    pulls = []
+    for block in survey.spectra(stars):
+        assert isinstance(block, Spectra)
+        rows, _ = targets.observed(SETTINGS, stars.take(block.row).columns)
+        for name, model in observation.model_flux(rows).items():
+            if name in block.arms:
+                arm = block.arms[name]
+                pulls.append(((arm.flux - model) * np.sqrt(arm.ivar))[~arm.bad])
+    pull = np.concatenate(pulls).astype(np.float64)
+    # two million numbers: 0.0007 in the mean, 0.0005 in the standard deviation; 5 sigma
+    assert pull.mean() == pytest.approx(0.0, abs=0.0035)
+    assert pull.std() == pytest.approx(1.0, abs=0.0025)
+
+
+def test_normalised_spectra_on_request_are_those_that_the_pipeline_makes_of_the_coadds(tmp_path: Path) -> None:
+    write_mock(tmp_path, MockSettings(stars=300, spmod=True, dead_arm_fraction=0.05))
+    settings = SpectraSettings()
+    normalised = {}
+    for kind in ("coadd", "spmod"):
+        survey = DesiSurvey(tmp_path / CATALOGUE, tmp_path, kind)
+        stars = Stars.concatenate(list(survey.stars()))
+        one_file = (stars["PROGRAM"] == b"bright") & (stars["HEALPIX"] == stars["HEALPIX"][0])
+        stars = stars.take(np.flatnonzero(one_file & (stars["RVS_WARN"] == 0)))
+        [block] = list(survey.spectra(stars))
+        assert isinstance(block, Spectra)
+        assert block.normalised == (kind == "spmod")
+        grid = PixelGrid.of({name: arm.native_wavelength for name, arm in block.arms.items()}, settings)
+        normalised[kind] = normalise(block, grid, settings)
+    ours, theirs = normalised["coadd"], normalised["spmod"]
+    # half a window from the ends of the arms the two continua repeat other pixels
+    inside = np.ones(len(grid.wavelength), bool)
+    for arm in grid.arms:
+        inside[arm.start : arm.start + 252] = inside[arm.stop - 252 : arm.stop] = False
+    good = ~ours.bad & ~theirs.bad & inside
+    assert good.mean() > 0.7
+    # the files hold single precision, and the recipe rounds the velocity of the rest frame nowhere
+    np.testing.assert_allclose(theirs.flux[good], ours.flux[good], rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(theirs.sigma[good], ours.sigma[good], rtol=1e-4)
+    assert np.mean(ours.bad == theirs.bad) > 0.99
+
+
+def test_a_normalised_spectrum_follows_the_recipe_step_by_step() -> None:
+    native, grid = NATIVE_GRID["B"].wavelength(), SPMOD_GRID["B"].wavelength()
+    flux = 100 + 10 * np.sin(native / 20)[None, :].astype(np.float32)
+    ivar = np.full_like(flux, 0.25)
+    flux[0, 1500], ivar[0, 1500] = 0.0, 0.0
+    data = observation.ArmData(native, flux, ivar, np.zeros(flux.shape, np.int32))
+    found = spmod._normalised("B", data, np.array([0]), np.array([150.0]))
+    at_rest = native * (1 - 150 / 299_792.458)
+    value, error = np.interp(grid, at_rest, flux[0]), np.interp(grid, at_rest, np.where(ivar[0] > 0, 2.0, 1e5 * 1.1))
+    padded = np.concatenate([np.full(250, value[0]), value, np.full(250, value[-1])])
+    continuum = np.array([padded[pixel : pixel + 501].mean() for pixel in range(len(value))])
+    np.testing.assert_allclose(found["obs"][0], value / continuum, rtol=1e-9)
+    np.testing.assert_allclose(found["err"][0], error / continuum, rtol=1e-3)
+
+
 def test_equal_settings_give_equal_bytes(mock: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     directory, summary = mock
     assert write_mock(tmp_path / "again", SETTINGS) == summary
@@ -166,8 +235,8 @@ def test_equal_settings_give_equal_bytes(mock: tuple[Path, dict[str, Any]], tmp_
         for folder in (directory, tmp_path / "again")
     )
     assert names == others
-    lists = len(CLUSTERS) + 1  # of members
-    assert len(names) == summary["files"] + 3 + lists
+    lists = len(SYSTEMS) + 2  # of members: of the stream and of blue stars, too
+    assert len(names) == summary["files"] + 3 + lists + len(RIVALS)
     for name in names:
         assert file_digest(directory / name) == file_digest(tmp_path / "again" / name), name
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from specdis import __version__
 from specdis.arrays import Array
-from specdis.mock.gaia import NO_MATCH
+from specdis.mock.gaia import NO_MATCH, UNSAID
 from specdis.mock.galaxy import NSIDE, SURVEY
 from specdis.mock.observation import LINE_WIDTH, ArmData
 from specdis.storage import atomic
@@ -69,8 +69,8 @@ def write_coadd(path: Path, rows: Columns, arms: Mapping[str, ArmData], snr: Col
     }
     with atomic(path) as temporary, fitsio.FITS(str(temporary), "rw", clobber=True) as file:
         file.write(None, header=header)
-        _write_table(file, "coadd", "FIBERMAP", record("coadd", "FIBERMAP", fibermap(rows), 0.0))
-        _write_table(file, "coadd", "EXP_FIBERMAP", record("coadd", "EXP_FIBERMAP", _exposures(rows), 0.0))
+        append_table(file, "coadd", "FIBERMAP", record("coadd", "FIBERMAP", fibermap(rows), 0.0))
+        append_table(file, "coadd", "EXP_FIBERMAP", record("coadd", "EXP_FIBERMAP", _exposures(rows), 0.0))
         for arm, data in arms.items():
             images = {"WAVELENGTH": data.wavelength, "FLUX": data.flux, "IVAR": data.ivar, "MASK": data.mask}
             if resolution:
@@ -78,7 +78,7 @@ def write_coadd(path: Path, rows: Columns, arms: Mapping[str, ArmData], snr: Col
             for name, image in images.items():
                 unit = {"BUNIT": _ARM_UNITS[name]} if name in _ARM_UNITS else None
                 file.write(image, extname=f"{arm}_{name}", header=unit)
-        _write_table(file, "coadd", "SCORES", record("coadd", "SCORES", scores(rows, snr), 0.0))
+        append_table(file, "coadd", "SCORES", record("coadd", "SCORES", scores(rows, snr), 0.0))
 
 
 HDUS = ("RVTAB", "SPTAB", "FIBERMAP", "SCORES", "GAIA")
@@ -115,7 +115,7 @@ def write_catalogue(
         "SPTAB": (_stellar_parameters(rows, rvs, snr), np.nan),
         "FIBERMAP": (fibermap(rows), 0.0),
         "SCORES": (scores(rows, snr), 0.0),
-        "GAIA": ({name: values for name, values in gaia.items() if name != "MATCHED"}, np.nan),
+        "GAIA": ({name: values for name, values in gaia.items() if name not in UNSAID}, np.nan),
     }
     with atomic(path) as temporary, fitsio.FITS(str(temporary), "rw", clobber=True) as file:
         file.write(None)
@@ -123,7 +123,7 @@ def write_catalogue(
             table = record("mwsall", hdu, *tables[hdu])
             if hdu == "GAIA":
                 _blank(table, ~gaia["MATCHED"])
-            _write_table(file, "mwsall", hdu, table)
+            append_table(file, "mwsall", hdu, table)
             if hdu == "GAIA":
                 _write_nulls(file[-1], table)
 
@@ -136,11 +136,11 @@ def record(file: str, hdu: str, values: Columns, missing: float) -> Array:
     file, hdu
         As in `layout.dtype`.
     values
-        The columns that are known, each of shape (star, ...); names of other columns are refused.
+        The columns that are known, one at least, each of shape (star, ...); names of other columns are refused.
     missing
         What the other floats hold; other integers and strings are 0 and empty.
     """
-    table = np.zeros(len(values["TARGETID" if "TARGETID" in values else "SOURCE_ID"]), dtype(file, hdu))
+    table = np.zeros(len(next(iter(values.values()))), dtype(file, hdu))
     for name in table.dtype.names or ():
         if table.dtype[name].base.kind == "f":
             table[name] = missing
@@ -245,7 +245,7 @@ def _blank(table: Array, unmatched: Array) -> None:
             table[name][unmatched] = b""
 
 
-def _write_table(file: fitsio.FITS, layout: str, hdu: str, table: Array) -> None:
+def append_table(file: fitsio.FITS, layout: str, hdu: str, table: Array) -> None:
     """Append a table with the units of its layout."""
     file.write(table, extname=hdu, units=[column.unit for column in columns(layout, hdu)])
 

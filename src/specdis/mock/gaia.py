@@ -20,7 +20,11 @@ from specdis.mock.stars import colours
 NO_MATCH = {"i8": 999999, "i2": 16959}
 """What the integer columns of DR1 hold where there is no Gaia match, marked as null in the header."""
 
+UNSAID = ("MATCHED", "SPURIOUS")
+"""What `catalogue` returns besides the columns that Gaia publishes."""
+
 _NEAR = 2.0  # kpc
+_SPURIOUS = 5.0  # scatter of spurious parallaxes in units of their errors
 
 EBV_SCALE = 0.86
 """E(B-V) over that of SFD98: Schlafly & Finkbeiner (2011)."""
@@ -149,6 +153,12 @@ def parallax_error(g: Array) -> Float64:
     return np.asarray(1e-3 * np.sqrt(40.0 + 800.0 * z + 30.0 * z**2))
 
 
+def error_inflation(g: Array) -> Float64:
+    """Return how much more parallaxes scatter than they claim at G: El-Badry, Rix & Heintz (2021), Eq. 16."""
+    bright = 0.21 * np.exp(-np.square((g - 12.65) / 0.90))
+    return np.asarray(np.maximum(1.0, bright + np.polyval([-0.00062, 0.0040, 1.141], g)))
+
+
 def effective_wavenumber(bp_rp: Array) -> Float64:
     """Return nu_eff in 1/um at a colour in mag: Lindegren et al. (2021, A&A 649, A4), Eq. 3."""
     return np.asarray(1.76 - 1.61 / np.pi * np.arctan(0.531 * bp_rp))
@@ -160,7 +170,8 @@ def catalogue(stars: Mapping[str, Array], settings: MockSettings) -> dict[str, A
     Returns
     -------
     dict of ndarray, shape (star,)
-        Columns of the GAIA table by their DR1 names, and MATCHED (bool). Unmatched stars keep their values here.
+        Columns of the GAIA table by their DR1 names; MATCHED (bool): unmatched stars keep their values here; SPURIOUS
+        (bool).
     """
     draws = Draws(settings.seed, (stars["SOURCE_ID"],))
     columns = _photometry(stars, draws)
@@ -171,19 +182,16 @@ def catalogue(stars: Mapping[str, Array], settings: MockSettings) -> dict[str, A
     wavenumber = effective_wavenumber(columns["BP_RP"])
     guess_error = 0.01 + 0.2 * parallax_error(g)
     pseudocolour = wavenumber + guess_error * draws.normal("pseudocolour")
-    # the orbit of a near binary shows in its image or in its path
-    disturbed = np.where(np.isfinite(stars["MASS_RATIO"]) & (stars["DIST"] < _NEAR), 0.25, 0.04)
-    ruwe = np.where(
-        draws.uniform("disturbed") < disturbed,
-        1.2 + 0.4 * -np.log(draws.uniform("ruwe")),
-        np.exp(0.01 + 0.05 * draws.normal("ruwe")),
-    )
+    spurious = draws.uniform("spurious") < settings.spurious_fraction
+    ruwe = _ruwe(stars, spurious, draws)
     # the scanning law, the sixth parameter and a disturbed image make errors larger than the median
     worse = np.exp(0.15 * draws.normal("scanning law")) * np.where(six, 1.2, 1.0) * np.maximum(ruwe, 1.0)
     error = (worse * parallax_error(g)).astype(np.float32)
     latitude = _ecliptic_latitude(stars["RA"], stars["DEC"])
     offset = zero_point(g, np.where(six, pseudocolour, wavenumber), latitude, six)
-    parallax = 1.0 / stars["DIST"] + offset + error * draws.normal("parallax")
+    inflation = error_inflation(g) if settings.error_inflation == "el-badry2021" else 1.0
+    scatter = error * inflation * np.where(spurious, _SPURIOUS, 1.0)
+    parallax = 1.0 / stars["DIST"] + offset + scatter * draws.normal("parallax")
 
     columns |= {
         "SOURCE_ID": stars["SOURCE_ID"],
@@ -205,6 +213,7 @@ def catalogue(stars: Mapping[str, Array], settings: MockSettings) -> dict[str, A
         "ECL_LAT": latitude,
         "EBV": stars["EBV"],
         "MATCHED": draws.uniform("match") >= settings.unmatched_fraction,
+        "SPURIOUS": spurious,
     }
     for name, factor in (("PMRA", 1.03), ("PMDEC", 0.89)):
         noise = factor * error
@@ -212,6 +221,14 @@ def catalogue(stars: Mapping[str, Array], settings: MockSettings) -> dict[str, A
         columns[f"{name}_ERROR"] = np.where(two, np.nan, noise)
     columns["PM"] = np.hypot(columns["PMRA"], columns["PMDEC"])
     return columns
+
+
+def _ruwe(stars: Mapping[str, Array], spurious: Bool, draws: Draws) -> Float64:
+    """Draw RUWE: raised for some near binaries, whose orbit shows, and for half of the spurious parallaxes."""
+    near_binary = np.isfinite(stars["MASS_RATIO"]) & (stars["DIST"] < _NEAR)
+    disturbed = draws.uniform("disturbed") < np.select([spurious, near_binary], [0.5, 0.25], 0.04)
+    raised = 1.2 - 0.4 * np.log(draws.uniform("ruwe"))
+    return np.where(disturbed, raised, np.exp(0.01 + 0.05 * draws.normal("ruwe")))
 
 
 def _photometry(stars: Mapping[str, Array], draws: Draws) -> dict[str, Array]:

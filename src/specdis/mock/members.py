@@ -1,25 +1,37 @@
-"""Lists of members as they are published: of globular clusters, and of blue horizontal-branch stars."""
+"""Lists of members as they are published: of clusters and dwarf galaxies, the Sagittarius stream, and blue stars."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
+import fitsio
 import numpy as np
 from astropy.table import Table
 
-from specdis.arrays import Array, Bool
+from specdis.arrays import Array, Bool, Float64, Int64
 from specdis.mock import files
 from specdis.mock.draws import Draws
 from specdis.mock.galaxy import system_pixels
 from specdis.mock.stars import BLUE_EDGE
-from specdis.mock.systems import CLUSTERS, System
+from specdis.mock.systems import CLUSTERS, SYSTEMS, System, stream_coordinates, stream_track
 from specdis.storage import atomic
 
 Columns = Mapping[str, Array]
 
 BHB = "MWS_BHB.fits"
+STREAM = "sgr.fits"
 
+# Candidates of the stream lie as near to its track: degrees, mas/yr, and as a fraction of its distance
+_STREAM_BETA, _STREAM_MOTION, _STREAM_REACH = 10.0, 0.6, 0.25
+_STREAM_ERROR = 0.10  # of the distances in the list, as a fraction
+
+# Columns of the lists of Pace et al. (2022, ApJ 940, 136) by Gaia's names for them
+_DWARF = {
+    **{name.lower(): name for name in ("SOURCE_ID", "RA", "DEC", "PARALLAX", "PMRA", "PMDEC")},
+    **{f"{name.lower()}_error": f"{name}_ERROR" for name in ("PARALLAX", "PMRA", "PMDEC")},
+    **{name.lower(): name for name in ("PHOT_G_MEAN_MAG", "BP_RP")},
+}
 # Columns of the lists of Vasiliev & Baumgardt (2021, MNRAS 505, 5978) that Gaia's catalogue holds as they are
 _FROM_GAIA = {
     "source_id": "SOURCE_ID",
@@ -46,32 +58,41 @@ def write_members(directory: Path, rows: Columns, gaia: Columns, rvs: Columns, s
     Parameters
     ----------
     directory
-        Gets clusters/NAME.txt, in the form of Vasiliev & Baumgardt (2021), and MWS_BHB.fits, in that of DESI's
-        catalogue of blue horizontal-branch stars: RVTAB, FIBERMAP and GAIA of their rows.
+        Gets clusters/NAME.txt, in the form of Vasiliev & Baumgardt (2021); dwarfs/NAME_1.dat, in that of Pace et al.
+        (2022); sgr.fits, candidates of the Sagittarius stream; and MWS_BHB.fits, in the form of DESI's catalogue of
+        blue horizontal-branch stars: RVTAB, FIBERMAP and GAIA of their rows.
     rows, gaia, rvs, snr
         As in `files.write_catalogue`.
     seed
         Seed of the universe.
     """
-    for system, pixel in zip(CLUSTERS, system_pixels(), strict=False):
-        here = gaia["MATCHED"] & np.isfinite(gaia["PARALLAX"]) & (rows["HEALPIX"] == pixel)
-        _, first = np.unique(gaia["SOURCE_ID"][here], return_index=True)
-        stars = {name: values[here][first] for name, values in gaia.items()}
-        path = directory / "clusters" / f"{system.name.decode().replace(' ', '_')}.txt"
-        _write_cluster(path, system, stars, rows["COMPONENT"][here][first] == system.name, seed)
+    _, first = np.unique(rows["SOURCE_ID"], return_index=True)
+    first = first[(gaia["MATCHED"] & np.isfinite(gaia["PARALLAX"]))[first]]
+    stars, listed = ({name: values[first] for name, values in table.items()} for table in (rows, gaia))
+    for system, pixel in zip(SYSTEMS, system_pixels(), strict=True):
+        here = stars["HEALPIX"] == pixel
+        member = stars["COMPONENT"][here] == system.name
+        write = _write_cluster if system in CLUSTERS else _write_dwarf
+        write(directory, system, {name: values[here] for name, values in listed.items()}, member, seed)
+    _write_stream(directory / STREAM, stars, listed, seed)
     blue = (rows["TEFF"] > BLUE_EDGE) & (rows["LOGG"] < 4.0) & (rows["FEH"] < -0.8) & gaia["MATCHED"]
     rows, gaia, rvs, snr = ({name: values[blue] for name, values in table.items()} for table in (rows, gaia, rvs, snr))
     files.write_catalogue(directory / BHB, rows, gaia, rvs, snr, hdus=("RVTAB", "FIBERMAP", "GAIA"))
 
 
-def _write_cluster(path: Path, system: System, stars: Columns, member: Bool, seed: int) -> None:
-    """Write what Gaia measured of the stars in the pixel of a cluster, with their probabilities to be members.
+def _probability(source_id: Int64, member: Bool, seed: int) -> Float64:
+    """Draw probabilities to be a member, shape (star,).
 
     Members have mostly high and stars of the field mostly low ones; one in a hundred is on the wrong side of 0.5.
     """
-    draws = Draws(seed, (stars["SOURCE_ID"],))
+    draws = Draws(seed, (source_id,))
     doubt = 0.5 * draws.uniform("membership") ** 8
     believed = member ^ (draws.uniform("mistaken") < 0.01)
+    return np.where(believed, 1.0 - doubt, doubt)
+
+
+def _write_cluster(directory: Path, system: System, stars: Columns, member: Bool, seed: int) -> None:
+    """Write what Gaia measured of the stars in the pixel of a cluster, with their probabilities to be members."""
     x, y = (stars["RA"] - system.ra) * np.cos(np.radians(system.dec)), stars["DEC"] - system.dec
     away = 60.0 * np.hypot(x, y) / system.radius
     columns = {name: stars[source] for name, source in _FROM_GAIA.items()} | {
@@ -80,7 +101,47 @@ def _write_cluster(path: Path, system: System, stars: Columns, member: Bool, see
         "pmcorr": np.zeros(len(x)),
         "Sigma": member.sum() / (np.pi * system.radius**2) / (1.0 + away**2) ** 2,
         "qflag": np.where(stars["RUWE"] < 1.15, 3, 1),
-        "memberprob": np.where(believed, 1.0 - doubt, doubt),
+        "memberprob": _probability(stars["SOURCE_ID"], member, seed),
     }
+    path = directory / "clusters" / f"{system.name.decode().replace(' ', '_')}.txt"
+    _write_text(path, {name: columns[name] for name in _ORDER}, "ascii.tab")
+
+
+def _write_dwarf(directory: Path, system: System, stars: Columns, member: Bool, seed: int) -> None:
+    """Write the same for a dwarf galaxy; both models of its light give the mock's one probability."""
+    probability = _probability(stars["SOURCE_ID"], member, seed)
+    columns = {name: stars[source] for name, source in _DWARF.items()}
+    columns |= {"mem_fixed": probability, "mem_fixed_complete": probability}
+    _write_text(directory / "dwarfs" / f"{system.name.decode().lower()}_1.dat", columns, "ascii.commented_header")
+
+
+def _write_text(path: Path, columns: Columns, form: str) -> None:
     with atomic(path) as temporary:
-        Table({name: columns[name] for name in _ORDER}).write(temporary, format="ascii.tab")
+        Table(columns).write(temporary, format=form)
+
+
+def _write_stream(path: Path, stars: Columns, gaia: Columns, seed: int) -> None:
+    """Write the giants about the track of the Sagittarius stream that move with it, whether they belong to it or not.
+
+    Distances are true ones with an error of a tenth, as those interpolated between RR Lyrae stars are.
+    """
+    lam, beta = stream_coordinates(gaia["RA"], gaia["DEC"])
+    distance, *motion = stream_track(lam)
+    moves_along = np.hypot(gaia["PMRA"] - motion[0], gaia["PMDEC"] - motion[1]) < _STREAM_MOTION
+    near = (np.abs(beta) < _STREAM_BETA) & (np.abs(stars["DIST"] / distance - 1.0) < _STREAM_REACH)
+    chosen = near & moves_along & (stars["LOGG"] < 3.5)
+    draws = Draws(seed, (gaia["SOURCE_ID"],))
+    estimate = stars["DIST"] * np.exp(_STREAM_ERROR * draws.normal("distance of candidates"))
+    columns = {
+        "source_id": gaia["SOURCE_ID"],
+        **{name.lower(): gaia[name] for name in ("RA", "DEC", "PMRA", "PMDEC", "PHOT_G_MEAN_MAG", "BP_RP")},
+        "lambda": lam,
+        "beta": beta,
+        "dist": estimate,
+        "dist_err": _STREAM_ERROR * estimate,
+    }
+    units = {"ra": "deg", "dec": "deg", "pmra": "mas/yr", "pmdec": "mas/yr", "lambda": "deg", "beta": "deg"}
+    units |= {"phot_g_mean_mag": "mag", "bp_rp": "mag", "dist": "kpc", "dist_err": "kpc"}
+    with atomic(path) as temporary:
+        table = {name: values[chosen] for name, values in columns.items()}
+        fitsio.write(temporary, table, extname="CANDIDATES", units=[units.get(name, "") for name in table])

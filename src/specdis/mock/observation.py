@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import maximum_filter1d
 
-from specdis.arrays import Array, Bool, Float32, Float64
+from specdis.arrays import Array, Bool, Float32, Float64, Int64
 from specdis.mock import atmospheres, library
 from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
@@ -24,7 +24,16 @@ ARMS = ("B", "R", "Z")
 COSMIC, NO_DATA, BAD_FIBRE, BAD_COLUMN = 1 << 2, 1 << 8, 1 << 9, 1 << 10
 """Bits of the coadds' MASK (desispec's SPECMASK) that occur in the mock."""
 
-_RVERR_WARN = 1 << 2  # bit of RVS_WARN: velocity error above 100 km/s
+# What the RVS pipeline tries at most, and its errors: at the best, and times (Teff / 5500 K)^2 at S/N 1
+_RVS_LIMITS = {"VRAD": (-1500.0, 1500.0), "TEFF": (2300.0, 15000.0), "FEH": (-4.0, 1.0)}
+_RVS_ERRORS = {
+    "VRAD": (0.6, 25.0),
+    "TEFF": (20.0, 1000.0),
+    "LOGG": (0.03, 2.5),
+    "FEH": (0.02, 2.0),
+    "ALPHAFE": (0.02, 1.2),
+}
+_LINES = 60.0  # chi-square that lines are worth at S/N 1, from 2,000 A with a mean square depth of 0.03
 
 _G_ZERO = 2.5e8  # flux of a star of G = 0 at the pivot wavelength of the band
 _SKY = 7.5  # flux of the sky in a fibre, continuum: that of a star of G = 18.8
@@ -194,6 +203,8 @@ def _mask(draws: Draws, settings: MockSettings, arm: str, pixels: int, dead: Boo
 def rvs(stars: Mapping[str, Array], snr: Mapping[str, Array], settings: MockSettings) -> dict[str, Array]:
     """Return what the RVS pipeline finds: the truth with errors that grow as S/N falls, and a few failures.
 
+    Every other failure ends at a limit of the velocities that are tried, the others somewhere with a large error.
+
     Parameters
     ----------
     stars
@@ -207,25 +218,37 @@ def rvs(stars: Mapping[str, Array], snr: Mapping[str, Array], settings: MockSett
         Columns of RVTAB by their names.
     """
     draws = Draws(settings.seed, (stars["TARGETID"],))
-    noise = 1.0 / np.maximum(np.maximum(snr["B"], snr["R"]), 1.0)
-    failed = (draws.uniform("warning") < settings.warning_fraction) | (noise > 0.5)
+    best = np.maximum(snr["B"], snr["R"])
+    noise = 1.0 / np.maximum(best, 1.0)
+    failed = (draws.uniform("warning") < settings.warning_fraction) | (best < 2.0)
     hot = (stars["TEFF"] / 5500.0) ** 2
-    floors = {
-        "VRAD": (0.6, 25.0),
-        "TEFF": (20.0, 1000.0),
-        "LOGG": (0.03, 2.5),
-        "FEH": (0.02, 2.0),
-        "ALPHAFE": (0.02, 1.2),
-    }
     columns: dict[str, Array] = {}
-    for name, (floor, slope) in floors.items():
+    for name, (floor, slope) in _RVS_ERRORS.items():
         error = np.hypot(floor, slope * hot * noise)
         columns[name] = stars[name] + error * draws.normal(f"measured {name}")
         columns[f"{name}_ERR"] = error
-    columns["TEFF"] = np.clip(columns["TEFF"], 2310.0, 14990.0)
-    columns["FEH"] = np.clip(columns["FEH"], -3.98, 0.98)
-    columns["VRAD"] = np.where(failed, 800.0 * (draws.uniform("failure") - 0.5), columns["VRAD"])
-    columns["VRAD_ERR"] = np.where(failed, 101.0 + columns["VRAD_ERR"], columns["VRAD_ERR"])
-    columns["RVS_WARN"] = np.where(failed, _RVERR_WARN, 0)
-    columns["SUCCESS"] = ~failed
+    for name, limits in _RVS_LIMITS.items():
+        columns[name] = np.clip(columns[name], *limits)
+
+    place = 2.0 * draws.uniform("failure") - 1.0
+    at_limit = failed & (draws.uniform("kind of failure") < 0.5)
+    columns["VRAD"] = np.where(failed, 400.0 * place, columns["VRAD"])
+    columns["VRAD"] = np.where(at_limit, np.copysign(_RVS_LIMITS["VRAD"][1], place), columns["VRAD"])
+    columns["VRAD_ERR"] = np.where(failed & ~at_limit, 101.0 + columns["VRAD_ERR"], columns["VRAD_ERR"])
+    pixels = sum(NATIVE_GRID[arm].pixels for arm in ARMS)
+    columns["CHISQ_TOT"] = pixels + np.sqrt(2.0 * pixels) * draws.normal("chi-square")
+    columns["CHISQ_C_TOT"] = columns["CHISQ_TOT"] + _LINES * np.where(failed, 0.3, 1.0) * best**2
+    columns["RVS_WARN"] = _warnings(columns)
+    columns["SUCCESS"] = columns["RVS_WARN"] == 0
     return columns
+
+
+def _warnings(found: Mapping[str, Array]) -> Int64:
+    """Return the bits of RVS_WARN: lines not seen, velocity at a limit or uncertain, parameters at a limit."""
+    lines = found["CHISQ_C_TOT"] - found["CHISQ_TOT"] < 50.0
+    at_limit = {
+        name: np.any([np.abs(found[name] - limit) < within for limit in _RVS_LIMITS[name]], axis=0)
+        for name, within in (("VRAD", 5.0), ("TEFF", 10.0), ("FEH", 0.01))
+    }
+    uncertain = found["VRAD_ERR"] > 100.0
+    return np.asarray(1 * lines + 2 * at_limit["VRAD"] + 4 * uncertain + 8 * (at_limit["TEFF"] | at_limit["FEH"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -42,12 +42,18 @@ class MockSettings(Settings):
     """Share of the bright programme's stars in pixels of both programmes that have a backup spectrum too."""
     unmatched_fraction: float = Field(0.005, ge=0.0, le=1.0)
     """Share of the stars without a match in Gaia DR3."""
+    error_inflation: Literal["none", "el-badry2021"] = "el-badry2021"
+    """How parallaxes scatter: as Gaia says, or more, with G, as El-Badry, Rix & Heintz (2021) found."""
+    spurious_fraction: float = Field(0.03, ge=0.0, le=1.0)
+    """Share of the stars whose parallax scatters five times as much as Gaia says; RUWE shows it of every other one."""
     dead_arm_fraction: float = Field(0.005, ge=0.0, le=1.0)
     """Share of the spectra with the B or the R arm dead."""
     warning_fraction: float = Field(0.01, ge=0.0, le=1.0)
-    """Share of the spectra whose radial-velocity fit went wrong, so that RVS_WARN is not 0."""
+    """Share of the spectra whose radial-velocity fit went wrong, as that of every spectrum of S/N below 2 does."""
     library: Path | None = None
     """A spectra table of real stars: their copies, at new distances, take the place of computed stars."""
+    spmod: bool = False
+    """Write the survey's continuum-normalised spectra too, beside the coadds."""
     resolution: bool = False
     """Write the resolution matrices too, which make up four fifths of a real coadd and which the pipeline ignores."""
 

@@ -72,7 +72,7 @@ class MockSurvey:
         parts = []
         for part in ranges(len(stars), _BLOCK):
             rows, catalogue = targets.observed(self.settings, stars.take(part).columns)
-            parts.append(targets.truth(self.settings, rows, catalogue["MATCHED"]))
+            parts.append(targets.truth(self.settings, rows, catalogue))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

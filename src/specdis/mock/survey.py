@@ -11,7 +11,7 @@ from specdis import __version__
 from specdis.arrays import Array, Int64
 from specdis.errors import InputError
 from specdis.log import Progress, logger
-from specdis.mock import files, galaxy, members, observation, targets
+from specdis.mock import files, galaxy, members, observation, rivals, spmod, targets
 from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
 from specdis.storage import Provenance, digest, file_digest, read_json, remove, write_json, write_table
@@ -19,6 +19,7 @@ from specdis.storage import Provenance, digest, file_digest, read_json, remove, 
 CATALOGUE = "mwsall-pix-mock.fits"
 TRUTH = "truth.parquet"
 MEMBERS = "members"
+RIVALS = "rivals"
 SUMMARY = "mock.json"
 
 _DISTANCE_EDGES = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)  # kpc
@@ -31,7 +32,8 @@ def write_mock(directory: Path, settings: MockSettings) -> dict[str, Any]:
     Parameters
     ----------
     directory
-        Gets mwsall-pix-mock.fits, healpix/, truth.parquet, members/ and mock.json, which says what is in them.
+        Gets mwsall-pix-mock.fits, healpix/, truth.parquet, members/, rivals/ and mock.json, which says what is in
+        them.
     settings
         Section `[mock]`.
 
@@ -51,7 +53,7 @@ def write_mock(directory: Path, settings: MockSettings) -> dict[str, Any]:
     if _holds(directory, key):
         logger.info(f"{directory} holds this mock survey already")
         return dict(read_json(directory / SUMMARY))
-    for stale in ("healpix", CATALOGUE, TRUTH, MEMBERS):
+    for stale in ("healpix", CATALOGUE, TRUTH, MEMBERS, RIVALS):
         remove(directory / stale)
     write_json(directory / SUMMARY, {"key": None})  # tells a mock that was interrupted from somebody's survey
 
@@ -60,7 +62,8 @@ def write_mock(directory: Path, settings: MockSettings) -> dict[str, Any]:
     rvs = observation.rvs(rows, snr, settings)
     files.write_catalogue(directory / CATALOGUE, rows, gaia, rvs, snr)
     members.write_members(directory / MEMBERS, rows, gaia, rvs, snr, settings.seed)
-    truth = targets.truth(settings, rows, gaia["MATCHED"])
+    rivals.write_rivals(directory / RIVALS, rows, gaia, settings.seed)
+    truth = targets.truth(settings, rows, gaia)
     write_table(directory / TRUTH, Provenance("truth", key, settings.seed), truth)
     summary = {"key": key, "settings": settings.model_dump(mode="json"), **_summary(rows, gaia, snr)}
     write_json(directory / SUMMARY, summary)
@@ -101,6 +104,10 @@ def _write_coadds(directory: Path, rows: dict[str, Array], settings: MockSetting
         measured = observation.signal_to_noise(arms)
         path = files.coadd_path(directory, targets["PROGRAM"][0].decode(), int(targets["HEALPIX"][0]))
         files.write_coadd(path, targets, arms, measured, resolution=settings.resolution)
+        if settings.spmod:
+            velocity = observation.rvs(targets, measured, settings)["VRAD"]
+            beside = path.with_name(f"spmod_{path.name}")
+            spmod.write_spmod(beside, {**targets, "VRAD": velocity}, arms, measured)
         for arm, values in measured.items():
             snr[arm][spectra] = values[_SKY_FIBRES:]
         progress.advance(len(spectra))

@@ -100,15 +100,18 @@ def observed(settings: MockSettings, targets: Columns) -> tuple[dict[str, Array]
     return rows, catalogue
 
 
-def truth(settings: MockSettings, rows: Columns, matched: Array) -> dict[str, Array]:
-    """Return the columns of truth.parquet, one row per spectrum; SOURCE_ID is 0 without a Gaia match."""
+def truth(settings: MockSettings, rows: Columns, catalogue: Columns) -> dict[str, Array]:
+    """Return the columns of truth.parquet, one row per spectrum; SOURCE_ID is 0 without a Gaia match.
+
+    `rows` and `catalogue` are those of `observed`.
+    """
     n = len(rows["TARGETID"])
     return {
         "TARGETID": rows["TARGETID"],
         "SURVEY": np.full(n, galaxy.SURVEY),
         "PROGRAM": rows["PROGRAM"],
         "HEALPIX": rows["HEALPIX"],
-        "SOURCE_ID": np.where(matched, rows["SOURCE_ID"], 0),
+        "SOURCE_ID": np.where(catalogue["MATCHED"], rows["SOURCE_ID"], 0),
         **parent_id(settings, rows),
         "DIST_TRUE": rows["DIST"],
         "M_G_TRUE": rows["M_G"],
@@ -116,6 +119,7 @@ def truth(settings: MockSettings, rows: Columns, matched: Array) -> dict[str, Ar
         "M_G_PRIMARY_TRUE": rows["M_G_PRIMARY"],
         "BINARY_TRUE": np.isfinite(rows["MASS_RATIO"]),
         "MASS_RATIO": rows["MASS_RATIO"],
+        "SPURIOUS_TRUE": catalogue["SPURIOUS"],
         "COMPONENT": rows["COMPONENT"],
         **{f"{name}_TRUE": rows[name] for name in ("TEFF", "LOGG", "FEH", "ALPHAFE", "VRAD")},
     }

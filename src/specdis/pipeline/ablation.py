@@ -89,6 +89,9 @@ def ablate(path: Path, overrides: Sequence[str] = (), variants: Sequence[Variant
         directory = folder / _slug(variant.name)
         changes = [f"{key}={json.dumps(value)}" for key, value in variant.settings.items()]
         config = Config.load(path, [*common, *changes, f"run.directory={json.dumps(str(directory))}"])
+        if variant.settings and config.model_dump(exclude={"run"}) == full.model_dump(exclude={"run"}):
+            logger.info("ablation: %s is the full method", variant.name)
+            continue
         if residuals and not directory.exists():
             _start_from(folder / _slug(variants[0].name), directory)
         logger.info("ablation: %s", variant.name)
