@@ -83,6 +83,7 @@ def ablate(path: Path, overrides: Sequence[str] = (), variants: Sequence[Variant
     common = [*overrides, "distances.n_draws=2"]
     full = Config.load(path, common)
     folder = full.run.directory / "ablations"
+    compared: Errors | None = None
     residuals: dict[str, Float64] = {}
     trained: dict[str, int] = {}
     for variant in variants:
@@ -96,9 +97,12 @@ def ablate(path: Path, overrides: Sequence[str] = (), variants: Sequence[Variant
             _start_from(folder / _slug(variants[0].name), directory)
         logger.info("ablation: %s", variant.name)
         run(config, STAGES, last="catalogue")
-        residuals[variant.name], groups = _residuals(config)
+        errors = _errors(config)
+        compared = compared or errors
+        residuals[variant.name] = errors.of(compared.stars)
         trained[variant.name] = int(read_table(RunPaths(directory).sample, ["TRAINABLE"])["TRAINABLE"].sum())
-    rows = [_row(name, residuals, trained[name], groups, full.run.seed) for name in residuals]
+    assert compared is not None
+    rows = [_row(name, residuals, trained[name], compared.cells, full.run.seed) for name in residuals]
     write_json(folder / "ablation.json", rows)
     write_text(folder / "ablation.md", table(rows))
     return folder / "ablation.md"
@@ -126,29 +130,50 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _residuals(config: Config) -> tuple[Float64, dict[str, Bool]]:
-    """Return the error of each held-out star in mag, positive where it is put too far, and the cells of the table.
+class Errors(NamedTuple):
+    """Errors of those stars of a run that none of its networks saw.
 
-    Against the truth where it is known; else of stars with a precise parallax, against M_G_GEO.
+    Parameters
+    ----------
+    stars
+        `IDENTIFIER`, each of shape (star,).
+    error
+        Distance modulus less the true one in mag, positive where a star is put too far; shape (star,).
+    cells
+        Which stars are in each cell of the table.
     """
+
+    stars: dict[str, Array]
+    error: Float64
+    cells: dict[str, Bool]
+
+    def of(self, stars: Mapping[str, Array]) -> Float64:
+        """Return the errors of given stars; a run that trains on fewer stars holds out more."""
+        return np.append(self.error, np.nan)[validation.join(stars, self.stars)]
+
+
+def _errors(config: Config) -> Errors:
+    """Compare a run with the truth where it is known; else stars with a precise parallax with M_G_GEO."""
     paths = RunPaths(config.run.directory)
     found = read_catalogue(paths.catalogue)
     names = (*validation.COLUMNS,)
     columns = {
         name: np.ma.filled(found[name], np.nan) if found[name].dtype.kind == "f" else found[name].data for name in names
     }
-    known = truth(config, Stars(read_table(paths.sample, IDENTIFIER)))
-    held_out = columns["HELD_OUT"] & columns["SELECTED"]
+    identifier = read_table(paths.sample, IDENTIFIER)
+    known = truth(config, Stars(identifier))
     if known is None:
         chosen = validation.has_reference_magnitude(columns) & columns["SELECTED"]
-        return -validation.residual_magnitude(columns)[chosen], {"all": np.ones(int(chosen.sum()), bool)}
-    distance = validation.true_distance(columns, known)
-    chosen = held_out & np.isfinite(distance)
-    error = 5.0 * np.log10(columns["DIST"][chosen] / distance[chosen])
-    cells = {"all": np.ones(len(error), bool)}
-    for low, high, inside in validation.cells(distance[chosen], BINS):
-        cells[f"{low:g}-{high:g} kpc"] = inside
-    return error, cells
+        error = -validation.residual_magnitude(columns)
+        cells = {}
+    else:
+        distance = validation.true_distance(columns, known)
+        chosen = columns["HELD_OUT"] & columns["SELECTED"] & np.isfinite(distance)
+        error = 5.0 * np.log10(columns["DIST"] / distance)
+        bins = validation.cells(distance[chosen], BINS)
+        cells = {f"{low:g}-{high:g} kpc": inside for low, high, inside in bins}
+    stars = {name: values[chosen] for name, values in identifier.items()}
+    return Errors(stars, error[chosen], {"all": np.ones(int(chosen.sum()), bool)} | cells)
 
 
 def _row(

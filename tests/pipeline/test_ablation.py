@@ -1,0 +1,115 @@
+"""The paper's choices undone one by one: each variant is a run like any other, and leaves the full method's alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tiny_run
+from specdis.catalogue import read_catalogue
+from specdis.mock.settings import MockSettings
+from specdis.mock.stream import MockSurvey
+from specdis.pipeline.ablation import FULL, VARIANTS, Variant, ablate, table
+from specdis.pipeline.config import Config
+from specdis.storage import read_json
+from specdis.surveys import IDENTIFIER, Stars
+from specdis.validation import join
+
+UNIVERSE = MockSettings(stars=900, seed=4)
+SETTINGS = tiny_run.SETTINGS.replace("n_folds = 2", "train_fraction = 0.5")
+TRIED = (
+    FULL,
+    Variant("8 components", {"components.n_components": 8}),  # what the full method has
+    Variant("without negative parallaxes", {"sample.train_drop_negative": True}),  # these are held out, too
+    Variant("raw pixels", {"components.kind": "pixels"}),
+)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory, compiled) -> Path:
+    path = tmp_path_factory.mktemp("ablation") / "tiny.toml"
+    universe = f"[survey]\nkind = 'mock'\n[mock]\nstars = {UNIVERSE.stars}\nseed = {UNIVERSE.seed}\n"
+    path.write_text(f'[run]\nname = "tiny"\ndirectory = "run"\n{universe}{SETTINGS}')
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(path) -> Path:
+    return ablate(path, variants=TRIED)
+
+
+@pytest.fixture(scope="module")
+def rows(page) -> list[dict]:
+    return read_json(page.with_suffix(".json"))
+
+
+def test_a_variant_that_is_the_full_method_is_no_row(rows, page):
+    assert [row["name"] for row in rows] == [FULL.name, "without negative parallaxes", "raw pixels"]
+    lines = page.read_text().splitlines()
+    assert len(lines) == 2 + len(rows)
+    assert len({line.count("|") for line in lines}) == 1
+    assert page.read_text() == table(rows)
+
+
+def test_numbers_are_those_of_the_catalogues_and_the_truth(rows, page):
+    for row, folder in zip(rows, ("the-full-method", "without-negative-parallaxes", "raw-pixels"), strict=True):
+        stars = read_catalogue(page.parent / folder / "catalogue" / "specdis.fits")
+        named = {name: np.asarray(stars[name]) for name in IDENTIFIER}
+        named |= {name: named[name].astype("S") for name in ("SURVEY", "PROGRAM")}
+        truth = MockSurvey(UNIVERSE).truth(Stars(named))
+        true = truth["DIST_TRUE"][join(named, truth)]
+        error = 5 * np.log10(np.ma.filled(stars["DIST"], np.nan) / true)
+        held_out = np.asarray(stars["HELD_OUT"]) & np.asarray(stars["SELECTED"])
+        assert row["without_distance"] == np.sum(np.isnan(error[held_out]))
+        if row is rows[0]:
+            known = error[held_out & np.isfinite(error)]
+            cell = row["cells"]["all"]
+            assert cell["n"] == len(known)
+            assert cell["median_mag"] == pytest.approx(np.median(known))
+            deviation = np.median(np.abs(known - np.median(known)))
+            assert cell["scatter_mag"] == pytest.approx(1.4826 * deviation, rel=1e-4)
+            assert cell["scatter_difference_mag"]["value"] == 0.0
+
+
+def test_dropping_negative_parallaxes_trains_on_fewer_stars(rows):
+    full, positive, pixels = (row["trained"] for row in rows)
+    assert 0.7 * full < positive < 0.95 * full
+    assert pixels == full
+
+
+def test_variants_leave_the_full_method_as_it_was_and_are_what_they_are_from_scratch(page, path, compiled):
+    overrides = ("distances.n_draws=2", "sample.train_drop_negative=true")
+    last = {"last": "catalogue"}
+    tiny_run.start(path, page.parent / "scratch", *overrides, **last)
+    found = tiny_run.products(page.parent / "without-negative-parallaxes")
+    assert found == tiny_run.products(page.parent / "scratch")
+    tiny_run.start(path, page.parent / "again", overrides[0], **last)
+    assert tiny_run.products(page.parent / "the-full-method") == tiny_run.products(page.parent / "again")
+
+
+def test_a_second_time_nothing_runs(path, page, rows, caplog):
+    before = page.read_bytes()
+    with caplog.at_level("INFO"):
+        ablate(path, variants=TRIED)
+    assert page.read_bytes() == before
+    assert not [record for record in caplog.records if ": runs, because" in record.getMessage()]
+
+
+def test_the_table_shows_cells_that_some_variants_lack():
+    estimate = {"value": -0.01, "error": 0.002}
+    cell = {"median_mag": 0.1, "scatter_mag": 0.2, "n": 60}
+    cell |= {"scatter_difference_mag": estimate, "median_difference_mag": estimate}
+    full = {"name": "full", "trained": 1000, "without_distance": 0, "cells": {"all": cell, "1-10 kpc": cell}}
+    other = {"name": "other", "trained": 90, "without_distance": 3, "cells": {"all": cell}}
+    first, second = table([full, other]).splitlines()[2:]
+    assert first == "| full | 1,000 | 0 | 0.200 |  | +0.100 | +0.100 |"
+    assert second == "| other | 90 | 3 | 0.200 | -0.010 ± 0.002 | +0.100 (-0.010 ± 0.002) | – |"
+
+
+def test_every_claim_of_the_paper_has_a_variant_that_loads(path):
+    assert VARIANTS[0] is FULL
+    for variant in VARIANTS:
+        Config.load(path, [f"{key}={json.dumps(value)}" for key, value in variant.settings.items()])
