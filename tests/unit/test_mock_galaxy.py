@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from astropy.coordinates import Latitude, Longitude
-from astropy_healpix.core import lonlat_to_healpix
+from astropy.coordinates import Latitude, Longitude, SkyCoord
+from astropy_healpix.core import healpix_to_lonlat, lonlat_to_healpix
 
+from specdis.mock import galaxy
+from specdis.mock.draws import Draws
 from specdis.mock.galaxy import COMPONENTS, PROGRAMMES, density, footprint, reddening, system_pixels, universe
 from specdis.mock.settings import MockSettings
 from specdis.mock.systems import stream_coordinates
@@ -88,6 +90,46 @@ def test_densities_are_those_published() -> None:
     thin, _, halo = density(np.array([8.2, 8.2, 54.0, 108.0]), np.array([0.3, 0.6, 0.0, 0.0]))
     assert thin[0] / thin[1] == pytest.approx(np.e)
     assert halo[2] / halo[3] == pytest.approx(2.0**4.6)
+
+
+def test_integrals_of_the_densities_are_those_of_their_formulas() -> None:
+    height, radius = np.linspace(-30, 30, 6001), 0.02 * np.arange(1, 4001)
+    thin, thick, _ = density(np.full(6001, 8.2), height)
+    # stars per area at the Sun: twice the scale height
+    assert np.trapezoid(thin, height) == pytest.approx(0.6, rel=1e-4)
+    assert np.trapezoid(thick, height) == pytest.approx(0.12 * 1.8, rel=1e-4)
+    # all of a thin disc's plane: 2 pi h^2 exp(R_sun / h)
+    plane = np.trapezoid(2 * np.pi * radius * density(radius, np.zeros(4000))[0], radius)
+    assert plane == pytest.approx(2 * np.pi * 2.6**2 * np.exp(8.2 / 2.6), rel=1e-4)
+    # stars of a broken power law between 10 and 27 kpc and from there to 54 along its plane, by the antiderivative
+    halo = density(radius, np.zeros(4000))[2] * radius**2
+    inner, outer = (np.trapezoid(halo[here], radius[here]) for here in (slice(499, 1350), slice(1349, 2700)))
+    assert inner == pytest.approx(0.005 * 8.2**2.3 * (27**0.7 - 10**0.7) / 0.7, rel=1e-4)
+    assert outer == pytest.approx(0.005 * 8.2**2.3 * 27**2.3 * (27**-1.6 - 54**-1.6) / 1.6, rel=1e-4)
+
+
+def test_distances_follow_density_times_volume(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every star is seen, distances of the halo follow the integral along the line of sight, done anew here."""
+    monkeypatch.setattr(galaxy, "_seen", lambda programme, population, modulus: np.ones_like(modulus))
+    settings = MockSettings(
+        halo_fraction=1.0, distant_fraction=0.0, bhb_fraction=0.0, stream_fraction=0.0, member_fraction=0.0
+    )
+    pixel = np.full(20_000, 12_345)
+    draws = Draws(1, (np.arange(20_000),))
+    members = galaxy.populations(settings.seed)
+    component, found = galaxy._components_and_distances(settings, PROGRAMMES[0], members, pixel, draws)
+    assert (component == galaxy.HALO).all()
+    place = SkyCoord(*healpix_to_lonlat(12_345, 64, order="nested")).galactic
+    away = np.geomspace(0.05, 100, 20_001)
+    x, y, z = place.cartesian.xyz.value[:, None] * away + np.array([[-8.2], [0.0], [0.02]])
+    reach = np.sqrt(x**2 + y**2 + (z / 0.59) ** 2)
+    weight = np.where(reach < 27, reach**-2.3, 27**2.3 * reach**-4.6) * away**2
+    cumulative = np.append(0, np.cumsum((weight[1:] + weight[:-1]) / 2 * np.diff(away)))
+    for edge in (5.0, 10.0, 20.0, 40.0, 70.0):
+        expected = np.interp(edge, away, cumulative / cumulative[-1])
+        # a binomial share, 4 sigma, and a density that is constant within steps of 5 % in distance
+        tolerance = 4 * np.sqrt(expected * (1 - expected) / 20_000) + 0.002
+        assert np.mean(found < edge) == pytest.approx(expected, abs=tolerance)
 
 
 def test_velocities_are_those_of_the_components(stars: dict[str, np.ndarray]) -> None:

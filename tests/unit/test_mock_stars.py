@@ -87,3 +87,15 @@ def test_drawing_inverts_counting() -> None:
     magnitude = halo.columns["M_G"][halo.draw(share)]
     assert (halo.brighter(magnitude) <= share).all()
     assert (halo.brighter(np.nextafter(magnitude, np.inf)) > share).all()
+
+
+def test_masses_follow_the_kroupa_function() -> None:
+    node = np.arange(60)
+    _, _, mass, number = isochrones().at(np.zeros(60), np.full(60, 9.0), node)
+    # integrals of 2 m^-1.3 from 0.1 to 0.5 and of m^-2.3 from 0.5 to 0.8 solar masses, by hand: 5.095 and 0.866
+    low, high = 20 / 3 * (0.1**-0.3 - 0.5**-0.3), (0.5**-1.3 - 0.8**-1.3) / 1.3
+    share = np.cumsum(number) - number / 2  # each node stands for half a step of mass on either side
+    below, above = np.interp([0.5, 0.8], mass, share)
+    # the trapezoidal rule on sixty nodes of a steep function
+    assert (above - below) / high == pytest.approx(1.0, abs=0.02)
+    assert (below - share[0]) / low == pytest.approx(1.0, abs=0.03)
