@@ -120,7 +120,7 @@ def test_a_second_run_does_nothing(copied, config):
         ("run.name=other", "report"),
         ("survey.truth=truth.parquet", "validation"),
         ("photometry.ebv_scale=1", "sample"),
-        ("sample.ruwe_max=1.1", "sample"),
+        ("sample.ruwe_max=1.15", "sample"),
         ("run.seed=2", "sample"),
         ("survey.spectra_kind=spmod", "sample"),
         ("spectra.bad_fraction_max=0.2", "spectra"),
@@ -149,7 +149,7 @@ def test_one_key_makes_stale_what_depends_on_it_and_nothing_else(finished, confi
         ("survey.truth=truth.parquet", "validation"),
         ("distances.n_draws=2", "distances"),
         ("training.epochs=4", "training"),
-        ("sample.ruwe_max=1.1", "sample"),
+        ("sample.ruwe_max=1.15", "sample"),
     ],
 )
 def test_one_key_reruns_what_depends_on_it_and_nothing_else(copied, config, monkeypatch, override, first):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests import table_files
 
+import table_files
 from specdis.errors import InputError
 from specdis.mock import atmospheres, gaia, library, observation, targets
 from specdis.mock.galaxy import universe

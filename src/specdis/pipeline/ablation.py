@@ -54,6 +54,12 @@ VARIANTS = (
     Variant("1000 components", {"components.n_components": 1000}),
     Variant("raw pixels instead of components", {"components.kind": "pixels"}),
     Variant("without the logarithm of Eq. 1", {"spectra.signed_log": False}),
+    Variant("labels that stay positive", {"network.output": "exp"}),
+    Variant("robust loss", {"training.loss": "robust", "training.intrinsic_scatter": 0.1}),
+    Variant(
+        "robust loss, labels that stay positive",
+        {"training.loss": "robust", "training.intrinsic_scatter": 0.1, "network.output": "exp"},
+    ),
 )
 
 
