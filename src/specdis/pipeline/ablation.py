@@ -216,12 +216,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     Parameters
     ----------
     rows
-        One per variant: name, trained, without_distance and cells, which hold medians and scatters in mag and their
+        One per variant: name, trained (TRAINABLE stars), without_distance and cells, which hold medians and scatters in mag and their
         differences from the first row's.
     """
     names = list(rows[0]["cells"])
     bins = [name for name in names if name != "all"]
-    head = ["", "stars trained on", "no distance", "scatter", "its change", "bias", *(f"bias, {name}" for name in bins)]
+    head = ["", "trainable", "no distance", "scatter", "its change", "bias", *(f"bias, {name}" for name in bins)]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
         every = row["cells"]["all"]
