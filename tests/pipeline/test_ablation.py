@@ -75,7 +75,7 @@ def test_numbers_are_those_of_the_catalogues_and_the_truth(rows, page):
 
 
 def test_dropping_negative_parallaxes_trains_on_fewer_stars(rows):
-    full, positive, pixels = (row["trained"] for row in rows)
+    full, positive, pixels = (row["trainable"] for row in rows)
     assert 0.7 * full < positive < 0.95 * full
     assert pixels == full
 
@@ -102,8 +102,8 @@ def test_the_table_shows_cells_that_some_variants_lack():
     estimate = {"value": -0.01, "error": 0.002}
     cell = {"median_mag": 0.1, "scatter_mag": 0.2, "n": 60}
     cell |= {"scatter_difference_mag": estimate, "median_difference_mag": estimate}
-    full = {"name": "full", "trained": 1000, "without_distance": 0, "cells": {"all": cell, "1-10 kpc": cell}}
-    other = {"name": "other", "trained": 90, "without_distance": 3, "cells": {"all": cell}}
+    full = {"name": "full", "trainable": 1000, "without_distance": 0, "cells": {"all": cell, "1-10 kpc": cell}}
+    other = {"name": "other", "trainable": 90, "without_distance": 3, "cells": {"all": cell}}
     first, second = table([full, other]).splitlines()[2:]
     assert first == "| full | 1,000 | 0 | 0.200 |  | +0.100 | +0.100 |"
     assert second == "| other | 90 | 3 | 0.200 | -0.010 ± 0.002 | +0.100 (-0.010 ± 0.002) | – |"

@@ -91,7 +91,7 @@ def ablate(path: Path, overrides: Sequence[str] = (), variants: Sequence[Variant
     folder = full.run.directory / "ablations"
     compared: Errors | None = None
     residuals: dict[str, Float64] = {}
-    trained: dict[str, int] = {}
+    trainable: dict[str, int] = {}
     for variant in variants:
         directory = folder / _slug(variant.name)
         changes = [f"{key}={json.dumps(value)}" for key, value in variant.settings.items()]
@@ -106,9 +106,9 @@ def ablate(path: Path, overrides: Sequence[str] = (), variants: Sequence[Variant
         errors = _errors(config)
         compared = compared or errors
         residuals[variant.name] = errors.of(compared.stars)
-        trained[variant.name] = int(read_table(RunPaths(directory).sample, ["TRAINABLE"])["TRAINABLE"].sum())
+        trainable[variant.name] = int(read_table(RunPaths(directory).sample, ["TRAINABLE"])["TRAINABLE"].sum())
     assert compared is not None
-    rows = [_row(name, residuals, trained[name], compared.cells, full.run.seed) for name in residuals]
+    rows = [_row(name, residuals, trainable[name], compared.cells, full.run.seed) for name in residuals]
     write_json(folder / "ablation.json", rows)
     write_text(folder / "ablation.md", table(rows))
     return folder / "ablation.md"
@@ -183,7 +183,7 @@ def _errors(config: Config) -> Errors:
 
 
 def _row(
-    name: str, residuals: Mapping[str, Float64], trained: int, groups: Mapping[str, Bool], seed: int
+    name: str, residuals: Mapping[str, Float64], trainable: int, groups: Mapping[str, Bool], seed: int
 ) -> dict[str, Any]:
     """Compare a variant with the full method on the stars that have a distance in both."""
     error, full = residuals[name], next(iter(residuals.values()))
@@ -199,7 +199,7 @@ def _row(
                 "scatter_difference_mag": _difference(robust_scatter, error[rows], full[rows], seed)._asdict(),
                 "median_difference_mag": _difference(_median, error[rows], full[rows], seed)._asdict(),
             }
-    return {"name": name, "trained": trained, "without_distance": int(np.sum(~np.isfinite(error))), "cells": cells}
+    return {"name": name, "trainable": trainable, "without_distance": int(np.sum(~np.isfinite(error))), "cells": cells}
 
 
 def _difference(statistic: Any, one: Float64, other: Float64, seed: int) -> Estimate:
@@ -216,8 +216,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     Parameters
     ----------
     rows
-        One per variant: name, trained (TRAINABLE stars), without_distance and cells, which hold medians and scatters in mag and their
-        differences from the first row's.
+        One per variant: name, trainable and without_distance (stars), and cells, which hold medians and scatters in mag
+        and their differences from the first row's.
     """
     names = list(rows[0]["cells"])
     bins = [name for name in names if name != "all"]
@@ -226,7 +226,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         every = row["cells"]["all"]
         change = every["scatter_difference_mag"]
-        cells = [row["name"], f"{row['trained']:,}", f"{row['without_distance']:,}", f"{every['scatter_mag']:.3f}"]
+        cells = [row["name"], f"{row['trainable']:,}", f"{row['without_distance']:,}", f"{every['scatter_mag']:.3f}"]
         cells += ["" if row is rows[0] else f"{change['value']:+.3f} ± {change['error']:.3f}"]
         cells += [_bias(row["cells"].get(name), row is rows[0]) for name in ("all", *bins)]
         lines.append("| " + " | ".join(cells) + " |")
