@@ -283,6 +283,8 @@ def test_every_template_loads_and_survives_resolving(data, tmp_path, name):
 
 def test_the_defaults_are_the_choices_of_the_paper(data):
     assert Config.load(template("paper.toml")).differences() == {}
+    # its universe is no choice of the paper's
+    assert Config.load(template("mock.toml"), ["training.batch=64"]).differences() == {"training.batch": (64, 1024)}
 
 
 def test_unknown_template_names_those_there_are():

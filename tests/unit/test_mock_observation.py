@@ -148,12 +148,11 @@ def test_warnings_say_what_is_wrong(stars: Table) -> None:
     six = {name: np.resize(values, 6) for name, values in stars.items()} | {"TARGETID": np.arange(6)}
     six |= {"TEFF": np.array([5500.0, 5500.0, 5500.0, 20_000.0, 5500.0, 5500.0]), "VRAD": np.full(6, 20.0)}
     six["FEH"] = np.array([-0.5, -0.5, -0.5, -0.5, -6.0, 3.0])
-    # without light, or with too little to tell lines from noise: the fit fails, or lines are not seen
+    # at S/N 0.5 the fit fails and no line is seen; at 2.5 lines are worth a chi-square of 375
     snr = {arm: np.array([100.0, 0.5, 2.5, 100.0, 100.0, 100.0]) for arm in "BR"}
     found = observation.rvs(six, snr, settings)
-    assert found["RVS_WARN"][0] == 0
+    assert found["RVS_WARN"][0] == found["RVS_WARN"][2] == 0
     assert found["RVS_WARN"][1] & 1
     assert found["RVS_WARN"][1] & 6
-    assert found["RVS_WARN"][2] == (1 if found["CHISQ_C_TOT"][2] - found["CHISQ_TOT"][2] < 50 else 0)
     assert (found["RVS_WARN"][3:] == 8).all()
     np.testing.assert_array_equal(found["SUCCESS"], found["RVS_WARN"] == 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from specdis.components import ComponentsSettings
 from specdis.distances import DistancesSettings
@@ -42,6 +43,10 @@ class Config(Document):
     """Loss and training: section 3.2."""
     distances: DistancesSettings = DistancesSettings()
     """Predictions and their errors: section 3.3."""
+
+    def differences(self) -> dict[str, tuple[Any, Any]]:
+        """As in `Document`, without the universe, of which the paper says nothing."""
+        return {key: values for key, values in super().differences().items() if not key.startswith("mock.")}
 
 
 def template(name: str) -> Path:
