@@ -17,7 +17,7 @@ import numpy as np
 
 from specdis import validation
 from specdis.arrays import Array, Bool, Float64
-from specdis.catalogue import read_catalogue
+from specdis.catalogue import read_columns
 from specdis.pipeline.config import Config
 from specdis.pipeline.survey import truth
 from specdis.statistics import coverage, robust_scatter
@@ -31,11 +31,7 @@ COLUMNS = (*validation.COLUMNS, "M_G_NN_ERR_NOISE", "M_G_NN_ERR_TRAINING")
 def columns_of(run: Path) -> tuple[dict[str, Array], Float64]:
     """Return columns of the catalogue, and true distances in kpc."""
     paths = RunPaths(run)
-    found = read_catalogue(paths.catalogue)
-    columns = {
-        name: np.ma.filled(found[name], np.nan) if found[name].dtype.kind == "f" else found[name].data
-        for name in COLUMNS
-    }
+    columns = read_columns(paths.catalogue, COLUMNS)
     known = truth(Config.load(run / "config.resolved.toml"), Stars(read_table(paths.sample, IDENTIFIER)))
     if known is None:
         raise SystemExit(f"{run} has no truth")

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import table_files
 import tiny_run
 from specdis.catalogue import read_catalogue
+from specdis.errors import InputError
 from specdis.mock.settings import MockSettings
 from specdis.mock.stream import MockSurvey
 from specdis.pipeline.ablation import FULL, VARIANTS, Variant, ablate, table
@@ -107,6 +109,21 @@ def test_the_table_shows_cells_that_some_variants_lack():
     first, second = table([full, other]).splitlines()[2:]
     assert first == "| full | 1,000 | 0 | 0.200 |  | +0.100 | +0.100 |"
     assert second == "| other | 90 | 3 | 0.200 | -0.010 ± 0.002 | +0.100 (-0.010 ± 0.002) | – |"
+
+
+def test_where_no_truth_is_known_stars_with_precise_parallaxes_are_compared(tmp_path, compiled):
+    path = table_files.write_config(table_files.write(tmp_path / "stars.fits", table_files.table(200)))
+    tried = (FULL, Variant("2 components", {"components.n_components": 2}))
+    full, other = read_json(ablate(path, variants=tried).with_suffix(".json"))
+    assert list(full["cells"]) == ["all"]
+    assert full["cells"]["all"]["n"] == other["cells"]["all"]["n"] > 50
+    assert other["cells"]["all"]["scatter_mag"] != full["cells"]["all"]["scatter_mag"]
+
+
+def test_too_few_stars_to_compare_is_an_error(tmp_path, compiled):
+    path = table_files.write_config(table_files.write(tmp_path / "stars.fits", table_files.table(40)))
+    with pytest.raises(InputError, match="at least 50 held-out stars"):
+        ablate(path, variants=(FULL,))
 
 
 def test_every_claim_of_the_paper_has_a_variant_that_loads(path):

@@ -116,6 +116,8 @@ def test_candidates_of_the_stream_lie_near_its_track_and_move_along_it(large: tu
 
 def test_rivals_have_the_errors_that_are_said_of_them(survey: Path) -> None:
     truth = read_table(survey / TRUTH)
+    # as docs/mock.md says: name, share, scatter and bias at 100 kpc, negative for too near
+    assert RIVALS == (("unbiased", 0.6, 0.45, 0.0), ("biased", 0.6, 0.25, -0.5))
     for rival in RIVALS:
         table = fitsio.read(str(survey / "rivals" / f"{rival.name}.fits"), ext="DISTANCES")
         assert table.dtype.names == ("SOURCE_ID", "RA", "DEC", "DIST", "DISTERR")

@@ -2,7 +2,7 @@
 
 from specdis.catalogue.build import DISTANCES_COLUMNS, SAMPLE_COLUMNS, build
 from specdis.catalogue.columns import COLUMNS, Column
-from specdis.catalogue.files import read_catalogue, write, write_file
+from specdis.catalogue.files import read_catalogue, read_columns, write, write_file
 from specdis.catalogue.header import Cards
 from specdis.catalogue.verification import Problem, Verification, verify
 
@@ -16,6 +16,7 @@ __all__ = [
     "Verification",
     "build",
     "read_catalogue",
+    "read_columns",
     "verify",
     "write",
     "write_file",

@@ -113,6 +113,17 @@ def read_catalogue(path: str | Path, columns: Sequence[str] | None = None, witho
     return Table(made, names=names, meta=dict(header.cards), copy=False)
 
 
+def read_columns(path: str | Path, columns: Sequence[str] | None = None) -> dict[str, Array]:
+    """Read a catalogue as plain arrays, each of shape (star,), missing floats NaN; arguments as of `read_catalogue`."""
+    table = read_catalogue(path, columns)
+    return {name: _plain(table[name]) for name in table.colnames}
+
+
+def _plain(column: Array) -> Array:
+    filled = np.ma.filled(column, np.nan) if column.dtype.kind == "f" else np.ma.getdata(column)
+    return np.asarray(filled)
+
+
 def _kept(block: Mapping[str, Array], without: int) -> Bool | slice:
     return (block["FLAGS"] & without) == 0 if without else slice(None)
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from specdis import validation
 from specdis.arrays import Array, Bool, Float64
-from specdis.catalogue import read_catalogue
+from specdis.catalogue import read_columns
+from specdis.errors import InputError
 from specdis.log import logger
 from specdis.pipeline.config import Config
 from specdis.pipeline.runner import run
@@ -83,7 +84,7 @@ def ablate(path: Path, overrides: Sequence[str] = (), variants: Sequence[Variant
     Raises
     ------
     SpecdisError
-        When a run fails.
+        When a run fails, or leaves too few stars to compare.
     """
     # Errors play no part in the table: two draws are the fewest.
     common = [*overrides, "distances.n_draws=2"]
@@ -161,11 +162,7 @@ class Errors(NamedTuple):
 def _errors(config: Config) -> Errors:
     """Compare a run with the truth where it is known; else stars with a precise parallax with M_G_GEO."""
     paths = RunPaths(config.run.directory)
-    found = read_catalogue(paths.catalogue)
-    names = (*validation.COLUMNS,)
-    columns = {
-        name: np.ma.filled(found[name], np.nan) if found[name].dtype.kind == "f" else found[name].data for name in names
-    }
+    columns = read_columns(paths.catalogue, validation.COLUMNS)
     identifier = read_table(paths.sample, IDENTIFIER)
     known = truth(config, Stars(identifier))
     if known is None:
@@ -178,6 +175,13 @@ def _errors(config: Config) -> Errors:
         error = 5.0 * np.log10(columns["DIST"] / distance)
         bins = validation.cells(distance[chosen], BINS)
         cells = {f"{low:g}-{high:g} kpc": inside for low, high, inside in bins}
+    if np.count_nonzero(chosen) < _FEWEST:
+        raise InputError(
+            config.run.directory,
+            expected=f"at least {_FEWEST} held-out stars with a true distance or a precise parallax",
+            found=str(np.count_nonzero(chosen)),
+            remedy="Take more stars: so few show no difference.",
+        )
     stars = {name: values[chosen] for name, values in identifier.items()}
     return Errors(stars, error[chosen], {"all": np.ones(int(chosen.sum()), bool)} | cells)
 

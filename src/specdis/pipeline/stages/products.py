@@ -60,30 +60,20 @@ def make_catalogue(context: Context) -> Outcome:
     return Outcome(len(columns["TARGETID"]))
 
 
-def _catalogue_columns(context: Context) -> dict[str, Array]:
-    table = catalogue.read_catalogue(context.paths.catalogue)
-    return {name: _plain(table[name]) for name in table.colnames}
-
-
-def _plain(column: Array) -> Array:
-    filled = np.ma.filled(column, np.nan) if column.dtype.kind == "f" else np.ma.getdata(column)
-    return np.asarray(filled)
-
-
 def _truth(context: Context) -> dict[str, Array] | None:
     return truth(context.config, Stars(read_table(context.paths.sample, IDENTIFIER)))
 
 
 def validate(context: Context) -> Outcome:
     """Measure the catalogue (section 4)."""
-    columns = _catalogue_columns(context)
+    columns = catalogue.read_columns(context.paths.catalogue)
     write_json(context.paths.metrics, validation.metrics(columns, _truth(context)))
     return Outcome(len(columns["TARGETID"]))
 
 
 def make_report(context: Context) -> Outcome:
     """Draw the figures and write the page."""
-    columns = _catalogue_columns(context)
+    columns = catalogue.read_columns(context.paths.catalogue)
     inputs = report.ReportInputs(
         name=context.config.run.name,
         catalogue=columns,
