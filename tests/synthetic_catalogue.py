@@ -43,14 +43,22 @@ def catalogue(stars: int = 600, seed: int = 1) -> tuple[Columns, Columns]:
         "FLAGS": (Flag.LABEL_NOT_POSITIVE * nothing + Flag.DRAW_NOT_POSITIVE * unbounded).astype(np.int32),
         "SELECTED": np.ones(stars, dtype=bool),
         "HELD_OUT": random.random(stars) < 0.7,
+        "SOURCE_ID": 1_000_000 + random.permutation(stars).astype(np.int64),
+        "RA": random.uniform(0.0, 360.0, stars),
+        "DEC": np.degrees(np.arcsin(random.uniform(-0.3, 1.0, stars))),
         "SN": snr.astype(np.float32),
+        "TEFF": np.where(giant, 5200.0 - 150.0 * (0.5 - magnitude), 8500.0 - 500.0 * magnitude).astype(np.float32),
+        "FEH": random.normal(-0.5, 0.5, stars).astype(np.float32),
+        "ALPHAFE": random.normal(0.15, 0.1, stars).astype(np.float32),
         "LOGG": np.where(giant, 2.0 + 0.3 * magnitude, 4.4).astype(np.float32),
         "PARALLAX": parallax,
         "PARALLAX_ERR": parallax_error.astype(np.float32),
         "PARALLAX_ZPC": np.full(stars, -0.03),
         "M_G_NN": predicted,
         "M_G_GEO": apparent + 5 * np.log10(np.where(corrected > 0, corrected, np.nan)) - 10,
+        "M_G_NN_ERR_TRAINING": np.full(stars, 0.05, dtype=np.float32),
         "DIST": dist,
+        "DISTMOD_ERR": np.where(unbounded, np.nan, sigma).astype(np.float32),
         "DISTERR": np.where(unbounded, np.nan, quoted).astype(np.float32),
         "DIST_16": dist * 10 ** (-sigma / 5),
         "DIST_84": np.where(unbounded, np.inf, dist * 10 ** (sigma / 5)),
@@ -60,3 +68,24 @@ def catalogue(stars: int = 600, seed: int = 1) -> tuple[Columns, Columns]:
     order = random.permutation(stars)
     truth = {name: columns[name][order] for name in ("TARGETID", "SURVEY", "PROGRAM", "HEALPIX")}
     return columns, truth | {"DIST_TRUE": distance[order]}
+
+
+def members(columns: Columns, truth: Columns) -> Columns:
+    """Give every tenth star to a cluster, a dwarf, the stream or the blue stars, at its true distance."""
+    place = np.argsort(truth["TARGETID"])
+    true = truth["DIST_TRUE"][place][np.searchsorted(truth["TARGETID"][place], columns["TARGETID"])]
+    rows = np.arange(0, len(true), 10)
+    systems = np.array(["NGC 6205", "Draco", "Sagittarius", "BHB"])
+    kinds = np.array(["cluster", "dwarf", "stream", "bhb"])
+    which = np.arange(len(rows)) % 4
+    known = {"SYSTEM": systems[which], "KIND": kinds[which], "DIST_REF": true[rows], "DIST_REF_ERR": 0.01 * true[rows]}
+    return {**{name: values[rows] for name, values in columns.items()}, "ROW": rows, **known}
+
+
+def rival(columns: Columns, bias: float, seed: int = 2) -> Columns:
+    """Return half the stars with our distance shifted by a bias in magnitudes and 0.1 mag of noise."""
+    random = np.random.default_rng(seed)
+    rows = np.flatnonzero((random.random(len(columns["DIST"])) < 0.5) & np.isfinite(columns["DIST"]))
+    distance = columns["DIST"][rows] * 10 ** (0.2 * (bias + 0.1 * random.normal(size=len(rows))))
+    known = {"ROW": rows, "DIST_RIVAL": distance, "DISTERR_RIVAL": 0.1 * distance}
+    return {**{name: values[rows] for name, values in columns.items()}, **known}

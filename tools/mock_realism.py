@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from specdis.arrays import Array
 from specdis.mock.stars import colours
 from specdis.mock.survey import CATALOGUE, TRUTH
-from specdis.mock.systems import CLUSTERS, SYSTEMS
+from specdis.references import CLUSTERS, DWARFS
 from specdis.storage import read_table
 
 REAL = Path(os.environ.get("SPECDIS_REAL_DATA", "../shared/real"))
@@ -89,7 +89,7 @@ def distributions(stars: dict[str, Array], path: Path) -> None:
 
 def numbers(stars: dict[str, Array]) -> list[tuple[str, str, str]]:
     """Return what is compared, the mock's number and the paper's."""
-    clusters, dwarfs = [system.name for system in CLUSTERS], [system.name for system in SYSTEMS[len(CLUSTERS) :]]
+    clusters, dwarfs = ([system.name.encode() for system in systems] for systems in (CLUSTERS, DWARFS))
     of = {"clusters": (clusters, "9"), "dwarf galaxies": (dwarfs, "11"), "the Sagittarius stream": ([b"sgr"], "13")}
     of["blue horizontal-branch stars"] = ([b"bhb"], "34")
     rows = [

@@ -83,6 +83,15 @@ Overrides = Annotated[
 ]
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The configuration, a TOML file.")]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run: run.directory.")]
+
+
+def _checked_columns(columns: list[str]) -> list[str]:
+    for column in columns:
+        if not column.partition("=")[0] or "=" not in column:
+            raise typer.BadParameter(f"{column}: expected QUANTITY=NAME, for example DIST=d_kpc")
+    return columns
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -223,6 +232,40 @@ def mock(
 
 
 @app.command()
+def compare(
+    catalogue: Annotated[Path, typer.Argument(metavar="CATALOGUE", help="A run, its catalogue, or a table.")],
+    other: Annotated[Path, typer.Argument(metavar="OTHER", help="What to compare it with: the same, of anyone.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the numbers and figures.")] = Path(
+        "comparison"
+    ),
+    references: Annotated[
+        Path | None, typer.Option("--references", metavar="DIR", help="Folder with members/ of known distance.")
+    ] = None,
+    columns: Annotated[
+        list[str],
+        typer.Option(
+            "--column",
+            metavar="QUANTITY=NAME",
+            callback=_checked_columns,
+            help="OTHER's name for a quantity, as DIST=d_kpc; may be given many times.",
+        ),
+    ] = [],  # noqa: B006 - typer copies it
+    as_json: AsJson = False,
+) -> None:
+    """Match two catalogues and say how their distances differ."""
+    from specdis.pipeline.compare import compare as measure
+
+    named = dict(column.split("=", 1) for column in columns)
+    found = measure(catalogue, other, out, named, references)
+    if as_json:
+        _print_json(found)
+        return
+    print(f"{found['n_matched']:,} of {found['n_catalogue']:,} stars are in both")
+    _print_comparison(found["comparison"])
+    print(out)
+
+
+@app.command()
 def ablate(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     """Undo the paper's choices one by one and say what that does to bias and scatter."""
     _limit_threads(config, overrides)
@@ -290,6 +333,20 @@ def _status_detail(stage: StageStatus) -> str:
         f"{record.stars:,} stars in {record.seconds:,.1f} s, {record.stars_per_second:,.0f} per s, "
         f"{record.peak_memory_gb:.2f} GB" + (f", {lost:,} stars lost to faults" if lost else "")
     )
+
+
+def _print_comparison(found: dict[str, Any]) -> None:
+    """Print differences of distance moduli by our modulus, and what both do on known distances."""
+    print(f"{'theirs - ours':<24}{'stars':>8}{'median [mag]':>18}{'scatter [mag]':>18}")
+    rows = [("all", found["difference"])]
+    rows += [(f"{cell['modulus_min']:g} <= m - M < {cell['modulus_max']:g}", cell) for cell in found["by_modulus"]]
+    for kind in ("members", "bhb"):
+        if kind in found:
+            rows += [(f"{kind}: {who} - known", found[kind][who]) for who in ("rival", "ours")]
+    for name, cell in rows:
+        if cell["n_finite"]:
+            median, scatter = (f"{cell[key]:+.3f} ± {cell[f'{key}_err']:.3f}" for key in ("median_mag", "scatter_mag"))
+            print(f"{name:<24}{cell['n_finite']:>8,}{median:>18}{scatter.lstrip('+'):>18}")
 
 
 def _print_json(content: Any) -> None:

@@ -6,7 +6,7 @@ many resamples at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,6 +90,41 @@ def bootstrap_error(
     return float(
         np.std(_resampled(lambda rows: statistic(numbers[rows]), len(numbers), seed, purpose, resamples), ddof=1)
     )
+
+
+def bootstrap_errors(
+    statistics: Mapping[str, Statistic], values: ArrayLike, *, resamples: int = 200, most: int = 4000
+) -> dict[str, float]:
+    """Return the standard errors of several statistics of the same stars, from the same resamples.
+
+    Of many stars, each resample has but `most`, and the spread is scaled to the number of stars: errors go with the
+    inverse root of that number. They are known to about 5 per cent.
+
+    Parameters
+    ----------
+    statistics
+        Name to function that reduces the last axis.
+    values
+        One number per star, shape (star,).
+    resamples
+        Number of resamples drawn.
+    most
+        Largest number of stars in a resample.
+
+    Returns
+    -------
+    dict
+        Name to standard error; NaN for fewer than two stars.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if len(numbers) < 2:
+        return dict.fromkeys(statistics, float("nan"))
+    size = min(len(numbers), most)
+    rows = generator(0, "bootstrap errors").integers(len(numbers), size=(resamples, size))
+    drawn = numbers[rows]
+    scale = np.sqrt(size / len(numbers))
+    with np.errstate(invalid="ignore"):  # infinite medians have no spread
+        return {name: float(scale * np.std(reduce(drawn), ddof=1)) for name, reduce in statistics.items()}
 
 
 def paired_difference(

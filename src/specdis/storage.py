@@ -137,6 +137,21 @@ class RunPaths:
         return self.directory / "validation" / "metrics.json"
 
     @property
+    def members(self) -> Path:
+        """Stars of known distance, by identifier."""
+        return self.directory / "validation" / "members.parquet"
+
+    @property
+    def rivals(self) -> Path:
+        """Distances of rival catalogues, by identifier."""
+        return self.directory / "validation" / "rivals.parquet"
+
+    @property
+    def table_a1(self) -> Path:
+        """Median predicted distances of clusters and dwarf galaxies."""
+        return self.directory / "validation" / "table_a1.ecsv"
+
+    @property
     def report(self) -> Path:
         """The folder of the report: index.html and figures/."""
         return self.directory / "report"
@@ -186,14 +201,15 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically; NaN becomes null, because JSON has none."""
-    write_text(path, json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
 
 
-def _plain(content: Any) -> Any:
+def plain(content: Any) -> Any:
+    """Return content as JSON gives it back: plain containers and numbers, None where a number is not finite."""
     if isinstance(content, Mapping):
-        return {str(key): _plain(value) for key, value in content.items()}
+        return {str(key): plain(value) for key, value in content.items()}
     if isinstance(content, np.ndarray | list | tuple):
-        return [_plain(value) for value in content]
+        return [plain(value) for value in content]
     if isinstance(content, np.generic):
         content = content.item()
     if isinstance(content, float) and not np.isfinite(content):
@@ -251,9 +267,10 @@ def write_table(path: Path, provenance: Provenance, columns: Mapping[str, Array]
 
 
 def _to_arrow(values: Array) -> pa.Array:
-    if values.dtype.kind == "S":  # few different ones: as an object of its own, each would take 60 bytes
+    if values.dtype.kind in "SU":  # few different ones: as an object of its own, each would take 60 bytes
         words, place = np.unique(values, return_inverse=True)
-        return pa.array(np.char.decode(words, "ascii"), type=pa.string()).take(pa.array(place))
+        words = np.char.decode(words, "utf-8") if words.dtype.kind == "S" else words
+        return pa.array(words, type=pa.string()).take(pa.array(place))
     return pa.array(values)
 
 
@@ -301,13 +318,13 @@ def _from_arrow(column: pa.ChunkedArray) -> Array:
         return np.asarray(column.to_numpy(zero_copy_only=False))
     words = column.combine_chunks().dictionary_encode()
     return np.asarray(
-        np.char.encode(words.dictionary.to_numpy(zero_copy_only=False).astype("U"), "ascii")[words.indices]
+        np.char.encode(words.dictionary.to_numpy(zero_copy_only=False).astype("U"), "utf-8")[words.indices]
     )
 
 
 def digest(content: Any) -> str:
     """Return a short hash of plain values, the same on every machine."""
-    text = json.dumps(_plain(content), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(plain(content), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -8,13 +8,15 @@ import fitsio
 import numpy as np
 import pytest
 from astropy.table import Table
+from scipy.stats import gamma
 
 from specdis.mock import observation, targets
 from specdis.mock.members import write_members
-from specdis.mock.rivals import RIVALS
+from specdis.mock.rivals import GEOMETRIC, RIVALS, geometric_distance
 from specdis.mock.settings import MockSettings
 from specdis.mock.survey import CATALOGUE, MEMBERS, TRUTH, write_mock
-from specdis.mock.systems import CLUSTERS, SYSTEMS, System, stream_coordinates, stream_track
+from specdis.mock.systems import stream_coordinates, stream_track
+from specdis.references import CLUSTERS, TABLE_A1, System
 from specdis.storage import read_table
 
 Columns = dict[str, np.ndarray]
@@ -29,9 +31,7 @@ def survey(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_cluster_has_a_list_in_its_published_form(survey: Path) -> None:
     for cluster in CLUSTERS:
-        table = Table.read(
-            survey / MEMBERS / "clusters" / f"{cluster.name.decode().replace(' ', '_')}.txt", format="ascii"
-        )
+        table = Table.read(survey / MEMBERS / "clusters" / f"{cluster.name.replace(' ', '_')}.txt", format="ascii")
         published = "source_id ra dec x y plx pmra pmdec plxe pmrae pmdece pmcorr g_mag bp_rp Sigma qflag memberprob"
         assert table.colnames == published.split()
 
@@ -42,7 +42,7 @@ def test_probable_members_are_mostly_members_and_at_their_place(survey: Path) ->
     truth = read_table(survey / TRUTH)
     assert table["source_id"].dtype.kind == "i"
     assert len(np.unique(table["source_id"])) == len(table)
-    mine = np.isin(table["source_id"], truth["SOURCE_ID"][truth["COMPONENT"] == cluster.name])
+    mine = np.isin(table["source_id"], truth["SOURCE_ID"][truth["COMPONENT"] == cluster.name.encode()])
     assert mine.sum() > 20
     probable = np.asarray(table["memberprob"] > 0.5)
     assert np.mean(probable == mine) > 0.95  # one in a hundred is mistaken, on purpose
@@ -57,11 +57,12 @@ def test_horizontal_branch_stars_are_rows_of_the_catalogue(survey: Path) -> None
         fitsio.FITS(str(survey / MEMBERS / "MWS_BHB.fits")) as listed,
         fitsio.FITS(str(survey / CATALOGUE)) as catalogue,
     ):
-        assert [hdu.get_extname() for hdu in listed][1:] == ["RVTAB", "FIBERMAP", "GAIA"]
+        assert [hdu.get_extname() for hdu in listed][1:] == ["RVTAB", "FIBERMAP", "GAIA", "DISTANCES"]
         assert len(listed["RVTAB"].read()) > 5
         for name in ("RVTAB", "FIBERMAP", "GAIA"):
             assert listed[name].get_rec_dtype()[0] == catalogue[name].get_rec_dtype()[0]
         blue, rows = listed["RVTAB"].read(), catalogue["RVTAB"].read()
+        distances = listed["DISTANCES"].read()
     truth = read_table(survey / TRUTH)
     mine = np.isin(truth["TARGETID"], blue["TARGETID"])
     assert mine.sum() == len(blue)
@@ -69,6 +70,11 @@ def test_horizontal_branch_stars_are_rows_of_the_catalogue(survey: Path) -> None
     assert truth["TEFF_TRUE"][mine].min() > 7400
     assert truth["M_G_TRUE"][mine].min() > 0.0
     assert truth["M_G_TRUE"][mine].max() < 1.5
+    order = np.argsort(truth["TARGETID"])
+    true = truth["DIST_TRUE"][order][np.searchsorted(truth["TARGETID"][order], blue["TARGETID"])]
+    error = np.log(distances["DIST"] / true)
+    assert 0.0 < np.abs(error).max() < 4 * 0.05
+    np.testing.assert_allclose(distances["DISTERR"] / distances["DIST"], 0.05)
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +89,14 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Columns]:
     return directory, rows
 
 
-@pytest.mark.parametrize("system", SYSTEMS[-2:], ids=["Draco", "Sextans"])
+@pytest.mark.parametrize("system", TABLE_A1[-2:], ids=["Draco", "Sextans"])
 def test_dwarf_galaxies_have_lists_in_their_published_form(large: tuple[Path, Columns], system: System) -> None:
     directory, rows = large
-    path = directory / "dwarfs" / f"{system.name.decode().lower()}_1.dat"
+    path = directory / "dwarfs" / f"{system.name.lower()}_1.dat"
     assert path.read_text().startswith("# source_id ra dec ")
     table = Table.read(path, format="ascii.commented_header")
     assert {"pmra", "pmdec", "phot_g_mean_mag", "bp_rp", "mem_fixed", "mem_fixed_complete"} <= set(table.colnames)
-    members = rows["SOURCE_ID"][rows["COMPONENT"] == system.name]
+    members = rows["SOURCE_ID"][rows["COMPONENT"] == system.name.encode()]
     mine = np.isin(table["source_id"], members)
     assert mine.sum() > 30
     # of some 100 stars one is on the wrong side of 0.5, on purpose
@@ -133,3 +139,24 @@ def test_rivals_have_the_errors_that_are_said_of_them(survey: Path) -> None:
         assert error.mean() == pytest.approx(0.0, abs=4 * sigma)
         assert error.std() == pytest.approx(rival.scatter, abs=3 * sigma)
         np.testing.assert_allclose(table["DISTERR"] / table["DIST"], 0.4605170 * rival.scatter, rtol=1e-6)
+
+
+def test_geometric_distances_follow_precise_parallaxes_and_the_prior_without_any() -> None:
+    precise = geometric_distance(np.array([1.0, 0.5]), np.array([0.01, 0.01]))
+    np.testing.assert_allclose(precise[:, 1], [1.0, 2.0], rtol=0.02)  # cells of the grid are 1.6 % wide
+    np.testing.assert_allclose((precise[:, 2] - precise[:, 0]) / 2, [0.01, 0.04], rtol=0.25)
+    # without information the posterior is the prior, a gamma distribution of shape 3 and scale 1.35 kpc
+    nothing = geometric_distance(np.array([0.0]), np.array([1e6]))
+    np.testing.assert_allclose(nothing[0], gamma(3, scale=1.35).ppf([0.16, 0.50, 0.84]), rtol=0.02)
+
+
+def test_a_geometric_rival_has_a_row_for_every_parallax(survey: Path) -> None:
+    table = Table.read(survey / "rivals" / GEOMETRIC)
+    assert table.colnames == ["source_id", "r_med_geo", "r_lo_geo", "r_hi_geo"]
+    assert (table["r_lo_geo"] <= table["r_med_geo"]).all()
+    assert (table["r_med_geo"] < table["r_hi_geo"]).all()
+    truth = read_table(survey / TRUTH)
+    source, first = np.unique(truth["SOURCE_ID"], return_index=True)
+    true = truth["DIST_TRUE"][first][np.searchsorted(source, table["source_id"])]
+    near = true < 1.0  # parallaxes of 1 mas and more, with errors of a few hundredths
+    assert np.median(table["r_med_geo"][near] / true[near] / 1000) == pytest.approx(1.0, abs=0.02)

@@ -15,7 +15,7 @@ from specdis.mock import files, observation, spmod, targets
 from specdis.mock.rivals import RIVALS
 from specdis.mock.settings import MockSettings
 from specdis.mock.survey import CATALOGUE, SUMMARY, TRUTH, write_mock
-from specdis.mock.systems import SYSTEMS
+from specdis.references import TABLE_A1
 from specdis.spectra import PixelGrid, SpectraSettings, normalise
 from specdis.storage import file_digest, read_table
 from specdis.surveys.base import Fault, Spectra, Stars
@@ -235,8 +235,8 @@ def test_equal_settings_give_equal_bytes(mock: tuple[Path, dict[str, Any]], tmp_
         for folder in (directory, tmp_path / "again")
     )
     assert names == others
-    lists = len(SYSTEMS) + 2  # of members: of the stream and of blue stars, too
-    assert len(names) == summary["files"] + 3 + lists + len(RIVALS)
+    lists = len(TABLE_A1) + 2  # of members: of the stream and of blue stars, too
+    assert len(names) == summary["files"] + 3 + lists + len(RIVALS) + 1  # and the one from parallaxes alone
     for name in names:
         assert file_digest(directory / name) == file_digest(tmp_path / "again" / name), name
 

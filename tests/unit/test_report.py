@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import json
 import re
+import zlib
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,12 +18,17 @@ from astropy.table import Table
 from matplotlib.figure import Figure
 
 from specdis import report, validation
-from specdis.report import figures, style
-from specdis.report.page import render
-from specdis.storage import Provenance
-from synthetic_catalogue import catalogue
+from specdis.report import explorer, figures, style
+from specdis.report.page import Picture, numbers, render
+from specdis.storage import Provenance, plain
+from synthetic_catalogue import catalogue, members, rival
 
-NAMES = ("fig01", "fig02", "fig03", "fig04", "fig08", "fig09", "training", "truth")
+NAMES = (
+    *(f"fig{number:02}" for number in range(1, 13)),
+    *(f"figA{number}" for number in range(1, 5)),
+    *("training", "truth", "groups", "calibration"),
+)
+"""Every figure of the paper but those of the binaries, and four of our own."""
 PROVENANCE = Provenance("report", "0123456789abcdef", 42)
 
 
@@ -69,11 +78,25 @@ def cutflow() -> dict[str, Any]:
     return {"cuts": cuts, "summary": summary}
 
 
+COUNTS = [
+    {"system": "NGC 6205", "kind": "cluster", "listed": 20, "matched": 12, "elsewhere": 0, "without_distance": 0,
+     "clipped": 2, "kept": 10},
+]  # fmt: skip
+TABLE_A1 = [
+    dict(zip(validation.TABLE_A1_COLUMNS, row, strict=True))
+    for row in (
+        ("NGC 6205", 59, 7.419, 0.0755, 7.43, 0.2, 0.003, "somebody"),
+        ("Pal 5", 3, 21.941, 0.514, 22.4, 0.84, 0.045, "somebody"),
+    )
+]
+
+
 def stages(seconds: float) -> dict[str, dict[str, Any]]:
     record = {"stars": 1100, "seconds": seconds, "stars_per_second": 1100 / seconds, "fault_counts": {}}
     return {
         "sample": record,
         "spectra": record | {"fault_counts": {"unreadable-file": {"faults": 3, "stars": 1234}}},
+        "validation": record | {"faults": [{"name": "unread-reference", "place": "x.csv", "message": "no distance"}]},
     }
 
 
@@ -83,26 +106,36 @@ def full(stars: int = 400, seconds: float = 2.0) -> report.ReportInputs:
     random = np.random.default_rng(5)
     spectrum = random.normal(0.0, 0.01, len(wavelength))
     spectrum[100:120] = np.nan
+    known, theirs = members(columns, truth), rival(columns, -0.3)
     loss = np.array([[3.0, 4.0], [2.0, 2.5], [2.2, 2.4], [2.3, np.nan]])
     return report.ReportInputs(
         name="mock <1>",
         catalogue=columns,
-        metrics=validation.metrics(columns, truth),
+        metrics=validation.metrics(columns, truth, known, COUNTS, {"off": theirs}),
         cutflow=cutflow(),
         stages=stages(seconds),
         differences={"training.loss": ("robust", "chi2")},
         truth=truth,
+        members=known,
+        rivals={"off": theirs},
+        table_a1=TABLE_A1,
+        names=np.array([f"star {number}" for number in range(stars)]),
+        groups=np.where(np.arange(stars) % 9 == 0, np.where(np.arange(stars) % 2, "M 71", "NGC 6791"), ""),
         history=report.History(loss - 0.1, loss),
         error_stack=report.ErrorStack(wavelength, random.uniform(0.1, 0.2, len(wavelength)), [(4050.0, 4060.0)]),
         reconstruction=report.Reconstruction(wavelength, spectrum, 0.5 * np.nan_to_num(spectrum), 100, 3.0),
-    )
+        components=report.Components(
+            wavelength, random.normal(size=(10, len(wavelength))), np.full(10, 0.1), (1, 2, 100),
+            random.normal(size=(3, stars)),
+        ),
+    )  # fmt: skip
 
 
 def nothing() -> report.ReportInputs:
     """Return a run that lacks whatever a run can lack."""
     columns, _ = catalogue(30)
-    columns = {name: values for name, values in columns.items() if not name.startswith("PHOT")}
-    columns |= {name: np.full(30, np.nan) for name in ("M_G_NN", "DIST", "DISTERR", "DIST_16", "DIST_84")}
+    lacking = ("PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG", "M_G_NN", "DIST", "DISTERR", "DISTMOD_ERR", "DIST_16", "DIST_84")
+    columns |= {name: np.full(30, np.nan) for name in lacking}
     columns["FLAGS"] = np.zeros(30, dtype=np.int32)
     metrics = validation.metrics(columns)
     return report.ReportInputs("empty", columns, metrics, cutflow(), {}, {})
@@ -138,12 +171,20 @@ def test_links_and_anchors_resolve_and_nothing_is_fetched_from_elsewhere(page: P
     outside = [link for link in page.links if "://" in link]
     assert outside == ["https://arxiv.org/abs/2503.02291"]
     for link in set(page.links) - set(outside):
+        if link.startswith("data:"):
+            continue
         if link.startswith("#"):
             assert link[1:] in page.identifiers
         else:
             assert (folder / link).is_file(), link
     assert len(page.identifiers) == len(set(page.identifiers))
-    assert {f"figures/{name}.png" for name in NAMES} <= set(page.links)
+    assert {f"figures/{name}.pdf" for name in NAMES} <= set(page.links)
+
+
+def test_the_page_holds_its_pictures(page: Page, folder: Path) -> None:
+    inside = [link for link in page.links if link.startswith("data:image/png;base64,")]
+    assert len(inside) == len(NAMES)
+    assert base64.b64decode(inside[0].split(",")[1]) == (folder / "figures/fig01.png").read_bytes()
 
 
 def test_every_file_says_where_it_comes_from(folder: Path, page: Page) -> None:
@@ -162,12 +203,15 @@ def shown(value: float, decimals: int, sign: str = "") -> str:
 
 def test_magnitudes_in_the_page_equal_the_metrics(page: Page, inputs: report.ReportInputs) -> None:
     internal = inputs.metrics["internal"]
-    rows = page.rows["magnitudes"][1:]
+    rows = page.rows["magnitudes"][1:6]
     assert [row[0] for row in rows] == ["all", "S/N < 20", "20 ≤ S/N < 60", "60 ≤ S/N < 100", "S/N ≥ 100"]
     for row, cell in zip(rows, [internal["all"], *internal["by_snr"]], strict=True):
         counts = [f"{cell[key]:,}" for key in ("n", "n_finite", "n_giants")]
-        numbers = [shown(cell["median_mag"], 3, "+"), shown(cell["scatter_mag"], 3), shown(cell["std_mag"], 3)]
-        assert row[1:] == counts + numbers
+        written = [
+            f"{shown(cell[f'{name}_mag'], 3, sign)} ± {shown(cell[f'{name}_mag_err'], 3)}"
+            for name, sign in (("median", "+"), ("scatter", ""), ("std", ""))
+        ]
+        assert row[1:] == counts + written
 
 
 def test_truth_in_the_page_equals_the_metrics(page: Page, inputs: report.ReportInputs) -> None:
@@ -181,7 +225,9 @@ def test_truth_in_the_page_equals_the_metrics(page: Page, inputs: report.ReportI
     rows = [row for row in page.rows["against-truth"] if row[1] != "stars"]
     for row, cell in zip(rows, wanted, strict=True):
         assert row[1:3] == [f"{cell['n']:,}", f"{cell['n_finite']:,}"]
-        for text, key, sign in ((row[3], "median_bias", "+"), (row[4], "scatter", ""), (row[5], "coverage68", "")):
+        bias = row[3].split(" ± ")[0].removesuffix(" %")
+        bias = bias if bias == "–" else f"{bias} %"
+        for text, key, sign in ((bias, "median_bias", "+"), (row[4], "scatter", ""), (row[5], "coverage68", "")):
             assert text == ("–" if np.isnan(cell[key]) else f"{shown(100 * cell[key], 1, sign)} %")
     assert rows[1][0] == "1–2"
     assert rows[-1][0] == "S/N ≥ 100, log g ≥ 3.8"
@@ -189,12 +235,49 @@ def test_truth_in_the_page_equals_the_metrics(page: Page, inputs: report.ReportI
 
 def test_the_comparison_with_the_paper_equals_the_metrics(page: Page, inputs: report.ReportInputs) -> None:
     rows = page.rows["paper"][1:]
+    formats = {"share": (100, "{:.1f} %"), "mag": (1, "{:.2f} mag"), "kpc": (1, "{:.2f} kpc"), "": (1, "{:.2f}")}
     for row, line in zip(rows, inputs.metrics["paper"], strict=True):
         assert row[:2] == [line["section"], line["quantity"]]
-        written = "{:.0f} %" if line["unit"] == "share" else "{:.2f} mag"
-        factor = 100 if line["unit"] == "share" else 1
+        factor, written = formats.get(line["unit"], (1, "{:,.0f}"))
         assert row[3] == written.format(factor * line["paper"])
-        assert row[2] == "–" if not np.isfinite(line["here"]) else written.format(factor * line["here"])
+        here = "–" if not np.isfinite(line["here"]) else written.format(factor * line["here"]).replace("-", "−")
+        assert re.sub(r" ± [\d.]+", "", row[2]) == here
+
+
+def test_the_table_of_numbers_equals_the_metrics(page: Page, inputs: report.ReportInputs) -> None:
+    expected = {path: json.dumps(value) for path, value in numbers(plain(inputs.metrics))}
+    assert {row[0]: row[1] for row in page.rows["numbers"]} == expected
+    assert "internal.by_snr[0].scatter_mag" in expected
+    assert len(expected) > 500
+
+
+def test_known_distances_in_the_page_equal_the_metrics(page: Page, inputs: report.ReportInputs) -> None:
+    block = inputs.metrics["external"]["members"]["all"]
+    row = page.row("external", "members, all")
+    assert row[1] == f"{block['n']}"
+    assert row[2] == f"{shown(block['median_mag'], 2, '+')} ± {shown(block['median_mag_err'], 2)}"
+    assert page.row("external", "NGC 6205")[1:4] == ["59", "7.42 ± 0.08", "7.43 ± 0.20"]
+    assert page.row("external", "NGC 6205", "cluster")[2:] == ["20", "12", "0", "0", "2", "10"]
+    row = page.row("rivals", "off")
+    difference = inputs.metrics["rivals"]["off"]["difference"]
+    assert row[2] == f"{shown(difference['median_mag'], 3, '+')} ± {shown(difference['median_mag_err'], 3)}"
+
+
+def test_the_verdict_comes_first_and_says_what_was_measured(page: Page, inputs: report.ReportInputs) -> None:
+    assert page.identifiers[0] == "verdict"
+    text = " ".join(page.text.split())
+    for finding in inputs.metrics["verdict"]:
+        word = {True: "met", False: "missed", None: "cannot tell"}[finding["met"]]
+        assert f"<b>{word}</b> <span>{html.escape(finding['goal'])}: " in text
+
+
+def test_outliers_are_named(page: Page, inputs: report.ReportInputs) -> None:
+    columns = inputs.catalogue
+    residual = np.where(validation.has_reference_magnitude(columns), columns["M_G_NN"] - columns["M_G_GEO"], np.nan)
+    worst = int(np.nanargmax(np.abs(residual)))
+    row = page.row("failures", f"star {worst}")
+    assert row[1:3] == [str(columns["TARGETID"][worst]), str(columns["SOURCE_ID"][worst])]
+    assert row[5] == shown(residual[worst], 2, "+")
 
 
 def test_headline_cut_flow_faults_and_differences(page: Page, inputs: report.ReportInputs) -> None:
@@ -203,8 +286,9 @@ def test_headline_cut_flow_faults_and_differences(page: Page, inputs: report.Rep
     assert f"<dd>{shown(100 * inputs.metrics['truth']['all']['coverage68'], 1)} %</dd>" in text
     assert page.row("sample", "ruwe")[2:] == ["1,400", "300", "1,100"]
     assert page.row("sample", "feh")[1].endswith("(not applied: the survey has no FEH)")
-    assert page.row("sample", "spectra", "unreadable-file")[2:] == ["3", "1,234"]
-    assert page.row("configuration", "training.loss") == ["training.loss", "robust", "chi2"]
+    assert page.row("failures", "spectra", "unreadable-file")[2:] == ["3", "1,234"]
+    assert "<code>x.csv</code> was not used: no distance" in text
+    assert page.row("provenance", "training.loss") == ["training.loss", "robust", "chi2"]
     assert "mock &lt;1&gt;" in page.text
 
 
@@ -230,7 +314,7 @@ def test_data_of_the_magnitudes_are_those_of_the_stars(folder: Path, inputs: rep
 
 
 def test_data_of_the_distances_count_every_star_once(inputs: report.ReportInputs) -> None:
-    data = figures.distances(inputs.catalogue).data
+    data = figures.distances.distances(inputs.catalogue).data
     columns = inputs.catalogue
     inside = (columns["DIST"] >= data["distance_min"][0]) & (columns["DIST"] < data["distance_max"][-1])
     assert data["all"].sum() == np.count_nonzero(inside) >= 0.99 * np.count_nonzero(np.isfinite(columns["DIST"]))
@@ -285,9 +369,54 @@ def test_what_a_run_lacks_is_said_in_picture_data_and_page(tmp_path: Path) -> No
 
 def test_a_survey_without_snr_still_has_its_errors_drawn() -> None:
     columns, _ = catalogue(200)
-    plot = figures.uncertainties(columns | {"SN": np.full(200, np.nan)})
+    plot = figures.distances.uncertainties(columns | {"SN": np.full(200, np.nan)})
     assert set(plot.data["panel"]) == {"distribution", "against distance"}
     assert "no star has S/N" in {text.get_text() for text in plot.figure.axes[1].texts}
+
+
+# -- maps ---------------------------------------------------------------------------------------------------------------
+
+
+def unpacked(text: str) -> np.ndarray:
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype="<u4")
+
+
+def test_maps_hold_every_star_once_in_its_class() -> None:
+    columns, _ = catalogue(2000)
+    columns["SN"][:7] = np.nan
+    content = explorer.explorer(columns)
+    sizes = [len(kind["values"]) for kind in content["classes"]]
+    assert sizes == [4, 5, 3]
+    for found, inside in zip(content["maps"], (np.isfinite(columns["M_G_NN"]), np.full(2000, True)), strict=True):
+        keys, counts = np.cumsum(unpacked(found["steps"]), dtype=np.int64), unpacked(found["counts"])
+        assert counts.sum() == found["stars"]
+        assert found["stars"] + found["outside"] == 2000
+        assert found["stars"] >= 0.99 * inside.sum()
+        assert keys.max() < found["shape"][0] * found["shape"][1] * np.prod(sizes)
+    star_class = keys % np.prod(sizes)  # of the sky, on which every star has a place
+    snr = star_class // sizes[2] % sizes[1]
+    assert counts[snr == 4].sum() == 7
+    assert counts[snr == 0].sum() == np.count_nonzero(columns["SN"] < 20)
+    giants = counts[star_class % sizes[2] == 0].sum()
+    assert giants == np.count_nonzero(columns["LOGG"] < 3.8)
+    precise = counts[star_class // (sizes[1] * sizes[2]) == 0].sum()
+    assert precise == np.count_nonzero(validation.relative_error(columns) < 0.25)
+
+
+def test_stars_lie_in_their_cell_of_the_sky() -> None:
+    columns, _ = catalogue(1)
+    columns |= {"RA": np.array([90.2]), "DEC": np.array([30.0])}
+    sky = explorer.explorer(columns)["maps"][1]
+    nx, ny = sky["shape"]
+    cell = int(np.cumsum(unpacked(sky["steps"]))[0]) // 60
+    assert cell % nx == int(90.2 / 360 * nx)
+    assert cell // nx == int((0.5 + 1) / 2 * ny)  # the sine of 30 degrees
+
+
+def test_without_colours_the_map_has_temperatures() -> None:
+    columns, _ = catalogue(50)
+    columns |= {"PHOT_BP_MEAN_MAG": np.full(50, np.nan)}
+    assert explorer.explorer(columns)["maps"][0]["x"]["label"] == "Teff [K]"
 
 
 # -- equal runs, equal bytes -------------------------------------------------------------------------------------------
@@ -296,7 +425,7 @@ def test_a_survey_without_snr_still_has_its_errors_drawn() -> None:
 def test_equal_inputs_give_equal_bytes(tmp_path: Path) -> None:
     def written(name: str) -> dict[str, bytes]:
         (tmp_path / name).mkdir()
-        figures.hr_diagrams(catalogue(3 * style.MOST_POINTS)[0]).save(tmp_path / name, PROVENANCE)
+        figures.magnitudes.hr_diagrams(catalogue(3 * style.MOST_POINTS)[0]).save(tmp_path / name, PROVENANCE)
         return {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
 
     first, second = written("one"), written("two")
@@ -305,7 +434,7 @@ def test_equal_inputs_give_equal_bytes(tmp_path: Path) -> None:
 
 
 def test_the_page_depends_neither_on_date_nor_on_speed(inputs: report.ReportInputs) -> None:
-    plots = [style.missing(name, name, "this is a test") for name in NAMES]
-    pages = {render(replace(inputs, stages=stages(seconds)), plots, PROVENANCE) for seconds in (1.0, 77.7)}
+    pictures = {name: Picture(name, name, "a caption", 500, "data:image/png;base64,AAAA") for name in NAMES}
+    pages = {render(replace(inputs, stages=stages(seconds)), pictures, PROVENANCE) for seconds in (1.0, 77.7)}
     assert len(pages) == 1
     assert not re.search(r"20\d\d-\d\d|\d\d:\d\d", pages.pop())

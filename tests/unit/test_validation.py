@@ -27,15 +27,22 @@ def stars(count: int, **columns: object) -> Columns:
         "FLAGS": 0,
         "SELECTED": True,
         "HELD_OUT": True,
+        "RA": 180.0,
+        "DEC": 30.0,
         "SN": 50.0,
+        "FEH": -0.5,
+        "ALPHAFE": 0.1,
+        "TEFF": 5800.0,
         "LOGG": 4.5,
         "PARALLAX": 1.0,
         "PARALLAX_ERR": 0.01,
         "PARALLAX_ZPC": 0.0,
         "M_G_NN": 5.0,
         "M_G_GEO": 5.0,
+        "M_G_NN_ERR_TRAINING": 0.05,
         "DIST": 1.0,
         "DISTERR": 0.1,
+        "DISTMOD_ERR": 0.2,
         "DIST_16": 0.9,
         "DIST_84": 1.1,
     }
@@ -57,6 +64,7 @@ def test_internal_median_scatter_and_standard_deviation_by_hand() -> None:
     assert internal["median_mag"] == pytest.approx(0.1)
     assert internal["scatter_mag"] == pytest.approx(1.4826 * 0.2)  # deviations 0.3 0.1 0.0 0.2 1.9, median 0.2
     assert internal["std_mag"] == pytest.approx(np.std(residual))
+    assert all(internal[f"{name}_mag_err"] > 0 for name in ("median", "scatter", "std"))
 
 
 def test_snr_bins_include_their_lower_edge_and_are_open_at_both_ends() -> None:
@@ -147,6 +155,8 @@ def test_the_paper_stands_beside_our_numbers() -> None:
     measured = validation.metrics(catalogue()[0])
     rows = {row["quantity"]: row for row in measured["paper"]}
     assert [row["paper"] for row in measured["paper"] if row["section"] == "4.1"] == [0.48, 0.26, 0.24, 0.22]
+    table = [row["paper"] for row in measured["paper"] if row["section"] == "A1"]
+    assert table == [5.50, 8.99, 8.28, 9.69, 11.4, 13.4, 12.6, 15.2, 17.5, 17.9, 21.5, 25.0, 69.2, 70.1, 59.0]
     row = rows["scatter of M_G_NN − M_G_GEO, S/N < 20"]
     assert row["here"] == measured["internal"]["by_snr"][0]["scatter_mag"]
     row = rows["median distance error, 20 ≤ S/N < 60"]
@@ -267,7 +277,9 @@ def test_metrics_become_json_with_null_for_open_ends_and_for_what_is_not_known(t
     read = json.loads((tmp_path / "metrics.json").read_text())
     assert read["internal"]["by_snr"][0]["snr_min"] is None
     assert read["internal"]["by_snr"][0]["snr_max"] == 20.0
-    wanted = {"distance_min_kpc", "distance_max_kpc", "n", "n_finite", "median_bias", "scatter", "coverage68"}
+    numbers = ("median_bias", "scatter", "coverage68")
+    wanted = {"distance_min_kpc", "distance_max_kpc", "n", "n_finite", *numbers, *(f"{name}_err" for name in numbers)}
     assert set(read["truth"]["by_distance"][0]) == set(read["truth"]["by_predicted_distance"][6]) == wanted
-    wanted = {"snr_min", "snr_max", "n", "n_finite", "n_giants", "median_mag", "scatter_mag", "std_mag"}
+    numbers = ("median_mag", "scatter_mag", "std_mag")
+    wanted = {"snr_min", "snr_max", "n", "n_finite", "n_giants", *numbers, *(f"{name}_err" for name in numbers)}
     assert set(read["internal"]["by_snr"][0]) == wanted

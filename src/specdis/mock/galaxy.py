@@ -20,7 +20,7 @@ from specdis.mock import binaries, library, systems
 from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
 from specdis.mock.stars import BLUE_EDGE, Population, population
-from specdis.mock.systems import SYSTEMS
+from specdis.references import TABLE_A1
 
 NSIDE = 64
 SURVEY = b"main"
@@ -93,7 +93,7 @@ COMPONENTS = (
     Component(b"halo", (-1.50, 0.45), (0.15, -0.08, 0.06), (11.0, 13.0), 10.0, (130.0, 105.0, 95.0)),
     Component(b"bhb", (-1.80, 0.35), (0.15, -0.08, 0.06), (11.0, 13.0), 10.0, (130.0, 105.0, 95.0)),
     Component(b"sgr", (-1.00, 0.40), (0.02, -0.10, 0.05), (7.0, 12.0)),
-    *(Component(system.name, (system.feh, system.feh_scatter), _OLD, (11.5, 13.0)) for system in SYSTEMS),
+    *(Component(system.name.encode(), (system.feh, system.feh_scatter), _OLD, (11.5, 13.0)) for system in TABLE_A1),
 )
 HALO, BHB, SGR, FIRST_SYSTEM = 2, 3, 4, 5
 """Places in `COMPONENTS`; the systems are the last."""
@@ -150,7 +150,7 @@ def footprint(settings: MockSettings) -> dict[bytes, tuple[int, Int64]]:
     """
     pixels = np.setdiff1d(np.arange(12 * NSIDE**2), system_pixels())
     pixels = pixels[np.argsort(Draws(settings.seed, (pixels,)).uniform("footprint"), kind="stable")]
-    pixels = np.insert(pixels, 3 * np.arange(1, len(SYSTEMS) + 1), system_pixels())
+    pixels = np.insert(pixels, 3 * np.arange(1, len(TABLE_A1) + 1), system_pixels())
     ra, dec = _sky(pixels, NSIDE)
     latitude = np.degrees(np.arcsin(_directions(ra, dec)[0][2]))
     backup, dark = (round(settings.stars * share) for share in (settings.backup_fraction, settings.dark_fraction))
@@ -164,8 +164,8 @@ def footprint(settings: MockSettings) -> dict[bytes, tuple[int, Int64]]:
 
 
 def system_pixels() -> Int64:
-    """Return the HEALPix pixel (nside 64, nested) of the centre of each of `SYSTEMS`."""
-    return _pixels(np.array([system.ra for system in SYSTEMS]), np.array([system.dec for system in SYSTEMS]), NSIDE)
+    """Return the HEALPix pixel (nside 64, nested) of the centre of each of `TABLE_A1`."""
+    return _pixels(np.array([system.ra for system in TABLE_A1]), np.array([system.dec for system in TABLE_A1]), NSIDE)
 
 
 def universe(settings: MockSettings) -> dict[str, Array]:
@@ -259,7 +259,7 @@ def _positions(component: Int64, pixel: Int64, draws: Draws) -> tuple[Int64, Flo
     fine = (pixel << 12) | (4096 * draws.uniform("position")).astype(np.int64)
     ra, dec = _sky(fine, 64 * NSIDE, draws.uniform("position x"), draws.uniform("position y"))
     mine = np.flatnonzero(component >= FIRST_SYSTEM)
-    centre = np.array([(system.ra, system.dec, system.radius / 60.0) for system in SYSTEMS])
+    centre = np.array([(system.ra, system.dec, system.radius / 60.0) for system in TABLE_A1])
     ra_0, dec_0, radius = centre[component[mine] - FIRST_SYSTEM].T
     share, angle = draws.uniform("radius")[mine], 2.0 * np.pi * draws.uniform("angle")[mine]
     radius = radius * np.sqrt(share / (1.0 - share))  # on the sky: half the stars within the radius
@@ -280,7 +280,7 @@ def _motion_of_systems(
     """Draw VRAD (km/s), PMRA and PMDEC (mas/yr) of members of the systems and of the stream."""
     lam, _ = systems.stream_coordinates(ra, dec)
     track, *along = systems.stream_track(lam)
-    known = np.array([(system.vrad, system.pmra, system.pmdec, system.dispersion) for system in SYSTEMS])
+    known = np.array([(system.vrad, system.pmra, system.pmdec, system.dispersion) for system in TABLE_A1])
     of_systems = known[np.maximum(component - FIRST_SYSTEM, 0)].T
     dispersion = np.full(len(lam), systems.STREAM_DISPERSION)
     of_stream = np.stack([stream_velocity(lam), *(motion * track / distance for motion in along), dispersion])
@@ -385,7 +385,7 @@ def _with_members(
     draws: Draws,
 ) -> tuple[Int64, Float64]:
     """Make members of some of the stars in the pixels of those systems of which the programme sees any."""
-    kpc = np.array([system.distance for system in SYSTEMS])
+    kpc = np.array([system.distance for system in TABLE_A1])
     modulus = 5.0 * np.log10(kpc) + 10.0 + _TYPICAL_A_G * 0.05
     visible = [_seen(programme, *known) > 1e-6 for known in zip(members[FIRST_SYSTEM:], modulus, strict=True)]
     order = np.argsort(system_pixels())

@@ -14,7 +14,8 @@ from specdis.mock import files
 from specdis.mock.draws import Draws
 from specdis.mock.galaxy import system_pixels
 from specdis.mock.stars import BLUE_EDGE
-from specdis.mock.systems import CLUSTERS, SYSTEMS, System, stream_coordinates, stream_track
+from specdis.mock.systems import stream_coordinates, stream_track
+from specdis.references import CLUSTERS, TABLE_A1, System
 from specdis.storage import atomic
 
 Columns = Mapping[str, Array]
@@ -25,6 +26,7 @@ STREAM = "sgr.fits"
 # Candidates of the stream lie as near to its track: degrees, mas/yr, and as a fraction of its distance
 _STREAM_BETA, _STREAM_MOTION, _STREAM_REACH = 10.0, 0.6, 0.25
 _STREAM_ERROR = 0.10  # of the distances in the list, as a fraction
+_BLUE_ERROR = 0.05  # the same of blue horizontal-branch stars
 
 # Columns of the lists of Pace et al. (2022, ApJ 940, 136) by Gaia's names for them
 _DWARF = {
@@ -60,7 +62,7 @@ def write_members(directory: Path, rows: Columns, gaia: Columns, rvs: Columns, s
     directory
         Gets clusters/NAME.txt, in the form of Vasiliev & Baumgardt (2021); dwarfs/NAME_1.dat, in that of Pace et al.
         (2022); sgr.fits, candidates of the Sagittarius stream; and MWS_BHB.fits, in the form of DESI's catalogue of
-        blue horizontal-branch stars: RVTAB, FIBERMAP and GAIA of their rows.
+        blue horizontal-branch stars: RVTAB, FIBERMAP and GAIA of their rows, and DISTANCES.
     rows, gaia, rvs, snr
         As in `files.write_catalogue`.
     seed
@@ -69,15 +71,16 @@ def write_members(directory: Path, rows: Columns, gaia: Columns, rvs: Columns, s
     _, first = np.unique(rows["SOURCE_ID"], return_index=True)
     first = first[(gaia["MATCHED"] & np.isfinite(gaia["PARALLAX"]))[first]]
     stars, listed = ({name: values[first] for name, values in table.items()} for table in (rows, gaia))
-    for system, pixel in zip(SYSTEMS, system_pixels(), strict=True):
+    for system, pixel in zip(TABLE_A1, system_pixels(), strict=True):
         here = stars["HEALPIX"] == pixel
-        member = stars["COMPONENT"][here] == system.name
+        member = stars["COMPONENT"][here] == system.name.encode()
         write = _write_cluster if system in CLUSTERS else _write_dwarf
         write(directory, system, {name: values[here] for name, values in listed.items()}, member, seed)
     _write_stream(directory / STREAM, stars, listed, seed)
     blue = (rows["TEFF"] > BLUE_EDGE) & (rows["LOGG"] < 4.0) & (rows["FEH"] < -0.8) & gaia["MATCHED"]
     rows, gaia, rvs, snr = ({name: values[blue] for name, values in table.items()} for table in (rows, gaia, rvs, snr))
     files.write_catalogue(directory / BHB, rows, gaia, rvs, snr, hdus=("RVTAB", "FIBERMAP", "GAIA"))
+    _write_distances(directory / BHB, rows, seed)
 
 
 def _probability(source_id: Int64, member: Bool, seed: int) -> Float64:
@@ -103,7 +106,7 @@ def _write_cluster(directory: Path, system: System, stars: Columns, member: Bool
         "qflag": np.where(stars["RUWE"] < 1.15, 3, 1),
         "memberprob": _probability(stars["SOURCE_ID"], member, seed),
     }
-    path = directory / "clusters" / f"{system.name.decode().replace(' ', '_')}.txt"
+    path = directory / "clusters" / f"{system.name.replace(' ', '_')}.txt"
     _write_text(path, {name: columns[name] for name in _ORDER}, "ascii.tab")
 
 
@@ -112,7 +115,15 @@ def _write_dwarf(directory: Path, system: System, stars: Columns, member: Bool, 
     probability = _probability(stars["SOURCE_ID"], member, seed)
     columns = {name: stars[source] for name, source in _DWARF.items()}
     columns |= {"mem_fixed": probability, "mem_fixed_complete": probability}
-    _write_text(directory / "dwarfs" / f"{system.name.decode().lower()}_1.dat", columns, "ascii.commented_header")
+    _write_text(directory / "dwarfs" / f"{system.name.lower()}_1.dat", columns, "ascii.commented_header")
+
+
+def _write_distances(path: Path, rows: Columns, seed: int) -> None:
+    """Append an HDU with the distances that the colours of blue stars give, here true ones with an error of 5 %."""
+    error = _BLUE_ERROR * Draws(seed, (rows["TARGETID"],)).normal("distance of blue stars")
+    distance = rows["DIST"] * np.exp(error)
+    with fitsio.FITS(str(path), "rw") as file:
+        file.write({"DIST": distance, "DISTERR": _BLUE_ERROR * distance}, extname="DISTANCES", units=["kpc", "kpc"])
 
 
 def _write_text(path: Path, columns: Columns, form: str) -> None:

@@ -14,6 +14,7 @@ from specdis.network.mlp import NetworkSettings
 from specdis.photometry import PhotometrySettings
 from specdis.pipeline.document import Document
 from specdis.pipeline.runner import RunSettings
+from specdis.references import ReferencesSettings
 from specdis.sample import SampleSettings
 from specdis.spectra import SpectraSettings
 from specdis.surveys import SurveySettings
@@ -43,10 +44,13 @@ class Config(Document):
     """Loss and training: section 3.2."""
     distances: DistancesSettings = DistancesSettings()
     """Predictions and their errors: section 3.3."""
+    references: ReferencesSettings = ReferencesSettings()
+    """Stars of known distance and rival catalogues: sections 2.5, 4.4 and 4.5."""
 
     def differences(self) -> dict[str, tuple[Any, Any]]:
-        """As in `Document`, without the universe, of which the paper says nothing."""
-        return {key: values for key, values in super().differences().items() if not key.startswith("mock.")}
+        """As in `Document`, without the universe and where files lie, of which the paper says nothing."""
+        silent = ("mock.", *(f"references.{name}" for name in ("directory", "systems", "members", "rivals")))
+        return {key: values for key, values in super().differences().items() if not key.startswith(silent)}
 
 
 def template(name: str) -> Path:

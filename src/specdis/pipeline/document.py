@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple, Self, get_args
+from typing import Any, NamedTuple, Self, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, PrivateAttr, ValidationError
@@ -202,6 +202,11 @@ def _expand(
         for section in filter(_is_model, types):
             if isinstance(value, dict):
                 expanded[key] = _expand(value, section, base, problems, (*above, key))
+        if (tables := _tables(model, key)) and isinstance(value, dict):
+            expanded[key] = {
+                name: _expand(table, tables, base, problems, (*above, key, name)) if isinstance(table, dict) else table
+                for name, table in value.items()
+            }
     return expanded
 
 
@@ -210,7 +215,16 @@ def _types(model: type[BaseModel], key: str) -> tuple[Any, ...]:
     if key not in model.model_fields:
         return ()
     annotation = model.model_fields[key].annotation
-    return (annotation, *get_args(annotation))
+    return (annotation,) if get_origin(annotation) is dict else (annotation, *get_args(annotation))
+
+
+def _tables(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """Return the model of the tables that a field holds by names of the user's own, None where it holds none."""
+    if key not in model.model_fields:
+        return None
+    annotation = model.model_fields[key].annotation
+    held = get_args(annotation)[1] if get_origin(annotation) is dict else None
+    return held if _is_model(held) else None
 
 
 def _is_model(kind: Any) -> bool:
@@ -258,7 +272,11 @@ def _field(model: type[BaseModel], place: tuple[int | str, ...]) -> Keys:
     """Return the part of an error's place that names sections and keys, without members of unions and lists."""
     key = str(place[0])
     sections = list(filter(_is_model, _types(model, key)))
-    return (key, *_field(sections[0], place[1:])) if sections and len(place) > 1 else (key,)
+    if sections and len(place) > 1:
+        return (key, *_field(sections[0], place[1:]))
+    if (tables := _tables(model, key)) and len(place) > 2:
+        return (key, str(place[1]), *_field(tables, place[2:]))
+    return (key,)
 
 
 def _describe(keys: Keys, details: Sequence[Any], model: type[BaseModel], values: Mapping[str, Any]) -> str:
@@ -295,8 +313,14 @@ def _all_keys(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
 
 def _section(model: type[BaseModel], keys: Keys) -> type[BaseModel]:
     """Return the model that holds, or should hold, the last of the keys."""
-    for key in keys[:-1]:
-        model = next(filter(_is_model, _types(model, key)))
+    rest = list(keys[:-1])
+    while rest:
+        key = rest.pop(0)
+        if tables := _tables(model, key):
+            model = tables
+            rest = rest[1:]  # the name that the user chose
+        else:
+            model = next(filter(_is_model, _types(model, key)))
     return model
 
 

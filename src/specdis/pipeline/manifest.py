@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 from specdis import __version__
 from specdis.errors import ProductError
 from specdis.settings import Settings
-from specdis.storage import FORMAT_VERSION, read_json, write_json
+from specdis.storage import FORMAT_VERSION, digest, fingerprint, read_json, write_json
 
 FAULTS_LISTED = 1000
 """Faults that the manifest lists one by one; all are counted."""
@@ -36,12 +36,19 @@ class StageFault(Settings):
 
 
 class Inputs(Settings):
-    """The survey's files, as a stage found them."""
+    """The survey's files, or others, as a stage found them."""
 
     identity: str
     """Hash of names and sizes, which products carry."""
     fingerprint: str
     """Hash of names, sizes and dates, by which a change is seen."""
+
+    @classmethod
+    def of(cls, paths: Iterable[Path]) -> Self:
+        """Look at files that exist; the size of a folder is the file system's affair."""
+        files = list(paths)
+        names_and_sizes = [(path.name, path.stat().st_size if path.is_file() else 0) for path in files]
+        return cls(identity=digest(names_and_sizes), fingerprint=fingerprint(files))
 
 
 class ProductSize(Settings):

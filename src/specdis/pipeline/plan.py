@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from specdis import __version__
-from specdis.pipeline.manifest import Manifest, ProductSize, StageRecord
+from specdis.pipeline.manifest import Inputs, Manifest, ProductSize, StageRecord
 from specdis.pipeline.stage import Stage, SurveyFiles
 from specdis.pipeline.survey import open_survey
 from specdis.storage import FORMAT_VERSION, RunPaths, digest, remove
@@ -47,14 +47,14 @@ class Plan:
     def __init__(self, config: Config, stages: Sequence[Stage], files: SurveyFiles) -> None:
         self.paths = RunPaths(config.run.directory)
         self._unfinished = self.paths.directory / ".partial"
-        self.inputs = {stage.name: None if stage.needs else files.inputs for stage in stages}
+        self.inputs = {stage.name: _inputs(stage, config, files) for stage in stages}
         self.settings = {stage.name: _plain(config.flat(*stage.sections)) for stage in stages}
         self.keys: dict[str, str] = {}
         for stage in stages:
             # Where a file lies changes no product, so the key that products carry knows names alone.
             settings = _plain(config.flat(*stage.sections), path=lambda path: path.name)
             inputs = self.inputs[stage.name]
-            origin = [self.keys[need] for need in stage.needs] if inputs is None else inputs.identity
+            origin = [*(self.keys[need] for need in stage.needs), inputs and inputs.identity]
             self.keys[stage.name] = digest([stage.name, FORMAT_VERSION, __version__, settings, origin])
 
     def reasons(self, stage: Stage, manifest: Manifest, stale: Collection[str] = ()) -> list[str]:
@@ -74,7 +74,7 @@ class Plan:
             return ["it has not finished"]
         reasons = list(_changes(record.settings, self.settings[stage.name]))
         if record.inputs != self.inputs[stage.name]:
-            reasons.append("the survey's files changed")
+            reasons.append("the survey's files changed" if not stage.needs else "files that it reads changed")
         for need in stage.needs:
             if need in stale:
                 reasons.append(f"{need} is stale")
@@ -129,6 +129,13 @@ def status(
             state = "interrupted" if plan.scratches(stage) else "never run"
         found.append(StageStatus(stage.name, state, reasons, record))
     return found
+
+
+def _inputs(stage: Stage, config: Config, files: SurveyFiles) -> Inputs | None:
+    """Return what tells that the files changed which a stage reads; None where it reads products alone."""
+    if not stage.needs:
+        return files.inputs
+    return None if stage.reads is None else Inputs.of(path for path in stage.reads(config) if path.exists())
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from specdis.errors import InputError
 from specdis.log import logger
 from specdis.pipeline.manifest import Inputs, Manifest, StageFault
-from specdis.storage import Provenance, RunPaths, digest, fingerprint
+from specdis.storage import Provenance, RunPaths
 from specdis.surveys import Survey
 
 if TYPE_CHECKING:  # importing the configuration imports every section's code, and JAX with it
@@ -50,9 +50,7 @@ class SurveyFiles:
                 raise
             logger.warning("%s Taken as unchanged.", error)
             return self._recorded
-        # The size of a folder is the file system's affair.
-        names_and_sizes = [(path.name, path.stat().st_size if path.is_file() else 0) for path in files]
-        return Inputs(identity=digest(names_and_sizes), fingerprint=fingerprint(files))
+        return Inputs.of(files)
 
     def _all_exist(self) -> bool:
         return all(value.exists() for value in self._config.flat("survey").values() if isinstance(value, Path))
@@ -128,3 +126,5 @@ class Stage(NamedTuple):
     products: tuple[str, ...]
     """Names of its products in `RunPaths`."""
     run: Callable[[Context], Outcome]
+    reads: Callable[[Config], Sequence[Path]] | None = None
+    """Files, besides the survey's and the products it needs, on which its products depend."""

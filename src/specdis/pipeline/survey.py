@@ -9,6 +9,7 @@ import numpy as np
 
 from specdis import surveys
 from specdis.arrays import Array
+from specdis.references import References
 from specdis.storage import column_names, read_table
 from specdis.surveys import IDENTIFIER, Stars, Survey
 from specdis.validation import join
@@ -50,6 +51,12 @@ def truth(config: Config, stars: Stars) -> dict[str, Array] | None:
         return {name: found[name] for name in columns}
     path = config.survey.truth_file
     return None if path is None else read_table(path, columns)
+
+
+def references(config: Config) -> References:
+    """Return the lists of members and the rival catalogues that a configuration names or that lie beside the survey."""
+    stars = config.survey.catalogue or config.survey.spectra
+    return References(config.references, beside=stars and stars.parent)
 
 
 def parents(config: Config) -> Callable[[Stars], Stars]:

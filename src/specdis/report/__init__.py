@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from specdis import storage
-from specdis.report import figures, page
-from specdis.report.inputs import ErrorStack, History, Reconstruction, ReportInputs
+from specdis.report import page
+from specdis.report.figures import distances, external, magnitudes, rivals, spectra
+from specdis.report.inputs import Components, ErrorStack, History, Reconstruction, ReportInputs
+from specdis.report.style import Plot
 from specdis.storage import Provenance
 
-__all__ = ["ErrorStack", "History", "Reconstruction", "ReportInputs", "write"]
+__all__ = ["COLUMNS", "Components", "ErrorStack", "History", "Reconstruction", "ReportInputs", "write"]
+
+COLUMNS = ("SOURCE_ID", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG")
+"""Columns of the catalogue that the report reads besides those of the validation."""
 
 
 def write(directory: Path, inputs: ReportInputs, provenance: Provenance) -> None:
     """Write index.html, rates.html and figures/ into a folder, which replaces an older one whole.
 
-    Equal inputs give equal bytes, rates.html excepted.
+    index.html holds all that it shows, pictures too. Equal inputs give equal bytes, rates.html excepted.
 
     Parameters
     ----------
@@ -26,19 +32,36 @@ def write(directory: Path, inputs: ReportInputs, provenance: Provenance) -> None
     provenance
         Where it comes from; every file says it.
     """
-    plots = (
-        figures.error_spectrum(inputs.error_stack),
-        figures.reconstruction(inputs.reconstruction),
-        figures.training(inputs.history),
-        figures.magnitudes(inputs.catalogue),
-        figures.hr_diagrams(inputs.catalogue),
-        figures.distances(inputs.catalogue),
-        figures.uncertainties(inputs.catalogue),
-        figures.against_truth(inputs.catalogue, inputs.truth),
-    )
     with storage.atomic(directory) as folder:
         (folder / "figures").mkdir(parents=True)
-        for plot in plots:
+        pictures = {}
+        for plot in plots(inputs):
             plot.save(folder / "figures", provenance)
+            pictures[plot.name] = page.Picture.of(plot, folder / "figures")
         (folder / "rates.html").write_text(page.render_rates(inputs.stages), encoding="utf-8")
-        (folder / "index.html").write_text(page.render(inputs, plots, provenance), encoding="utf-8")
+        (folder / "index.html").write_text(page.render(inputs, pictures, provenance), encoding="utf-8")
+
+
+def plots(inputs: ReportInputs) -> Iterator[Plot]:
+    """Draw every figure, one after the other: each can be let go before the next."""
+    catalogue, metrics, members = inputs.catalogue, inputs.metrics, inputs.members
+    yield spectra.error_spectrum(inputs.error_stack)
+    yield spectra.reconstruction(inputs.reconstruction)
+    yield spectra.training(inputs.history)
+    yield magnitudes.magnitudes(catalogue)
+    yield magnitudes.hr_diagrams(catalogue)
+    yield magnitudes.parameters(catalogue, metrics["internal"]["by_parameter"])
+    yield magnitudes.groups(catalogue, inputs.groups)
+    yield external.members(members)
+    yield external.blue_stars(members)
+    yield distances.distances(catalogue)
+    yield distances.uncertainties(catalogue)
+    yield rivals.comparison(inputs.rivals)
+    yield rivals.external(inputs.rivals, members)
+    yield distances.errors_by_kind(catalogue)
+    yield distances.calibration(metrics)
+    yield distances.against_truth(catalogue, inputs.truth)
+    yield spectra.components(inputs.components)
+    yield spectra.coefficients(catalogue, inputs.components)
+    yield external.systems(members)
+    yield external.parallaxes(members, inputs.rivals)

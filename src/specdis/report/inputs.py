@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from specdis.arrays import Array, Float64
@@ -71,6 +71,31 @@ class History:
 
 
 @dataclass(frozen=True)
+class Components:
+    """The principal components and some of their coefficients (Figs A1 and A2).
+
+    Parameters
+    ----------
+    wavelength
+        Vacuum wavelength in Angstrom of the pixels that are used, shape (pixel,).
+    basis
+        The first components, shape (component, pixel); None where the run keeps pixels instead.
+    explained
+        Share of the variance that each of these explains, shape (component,).
+    numbers
+        Which coefficients are given, counted from 1.
+    coefficients
+        These coefficients of every star of the catalogue, NaN where it has none, shape (3, star).
+    """
+
+    wavelength: Array
+    basis: Array | None
+    explained: Array
+    numbers: Sequence[int]
+    coefficients: Array
+
+
+@dataclass(frozen=True)
 class ReportInputs:
     """Everything that the report shows.
 
@@ -90,7 +115,15 @@ class ReportInputs:
         Value here and in the paper of each key of the configuration in which the two differ.
     truth
         `IDENTIFIER` and DIST_TRUE in kpc, where they are known.
-    history, error_stack, reconstruction
+    members
+        `validation.with_stars` of the stars of known distance, None where the run has none.
+    rivals
+        Name of each rival catalogue to `validation.with_stars` of its distances.
+    table_a1
+        Rows of Table A1.
+    names, groups
+        Name of each star and of its cluster, empty for none, shape (star,); None where the survey names none.
+    history, error_stack, reconstruction, components
         Data of figures; None where the run has none.
     """
 
@@ -101,6 +134,12 @@ class ReportInputs:
     stages: Mapping[str, Mapping[str, Any]]
     differences: Mapping[str, tuple[Any, Any]]
     truth: Columns | None = None
+    members: Columns | None = None
+    rivals: Mapping[str, Columns] = field(default_factory=dict)
+    table_a1: Sequence[Mapping[str, Any]] = ()
+    names: Array | None = None
+    groups: Array | None = None
     history: History | None = None
     error_stack: ErrorStack | None = None
     reconstruction: Reconstruction | None = None
+    components: Components | None = None

@@ -1,31 +1,73 @@
-"""The HTML page: one file with its style inside, pictures beside it, and nothing fetched from elsewhere."""
+"""The HTML page: one file with its style, script and pictures inside, and nothing fetched from elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from specdis.flags import DESCRIPTIONS
+from specdis.report.explorer import explorer
 from specdis.report.inputs import ReportInputs
 from specdis.report.style import Plot
-from specdis.storage import Provenance
-from specdis.validation import cell_name
+from specdis.storage import Provenance, plain
+from specdis.validation import cell_name, has_reference_magnitude, residual_magnitude
+from specdis.validation.external import ENOUGH
 
 _NOTHING = "–"
+_OUTLIERS = 20
+"""Stars with the largest residuals that the page names."""
 
 
-def render(inputs: ReportInputs, plots: Sequence[Plot], provenance: Provenance) -> str:
+class Picture(NamedTuple):
+    """A figure as the page shows it.
+
+    Parameters
+    ----------
+    name, title, caption
+        As of its `Plot`.
+    width
+        Width on a screen, pixels.
+    data
+        The PNG file as a data URL.
+    """
+
+    name: str
+    title: str
+    caption: str
+    width: int
+    data: str
+
+    @classmethod
+    def of(cls, plot: Plot, folder: Path) -> Self:
+        """Return a saved figure."""
+        png = (folder / f"{plot.name}.png").read_bytes()
+        data = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+        return cls(plot.name, plot.title, plot.caption, round(100 * plot.figure.get_figwidth()), data)
+
+
+def render(inputs: ReportInputs, pictures: Mapping[str, Picture], provenance: Provenance) -> str:
     """Return index.html: equal inputs give equal pages, with no date and no duration in them."""
+    metrics = plain(inputs.metrics)
     return (
         _environment()
         .get_template("index.html.j2")
         .render(
             inputs=inputs,
-            metrics=inputs.metrics,
-            plots={plot.name: plot for plot in plots},
+            metrics=metrics,
+            numbers=list(numbers(metrics)),
+            plots=pictures,
+            explorer=json.dumps(explorer(inputs.catalogue), separators=(",", ":")),
             faults=_faults(inputs.stages),
+            unread=_unread(inputs.stages),
+            flags=_flags(inputs),
+            outliers=_outliers(inputs),
+            enough=ENOUGH,
             provenance=provenance.to_dict(),
         )
     )
@@ -36,6 +78,18 @@ def render_rates(stages: Mapping[str, Mapping[str, Any]]) -> str:
     return _environment().get_template("rates.html.j2").render(stages=stages)
 
 
+def numbers(content: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value of nested metrics with its place, as `internal.by_snr[0].scatter_mag`."""
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            yield from numbers(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(content, list):
+        for place, value in enumerate(content):
+            yield from numbers(value, f"{path}[{place}]")
+    else:
+        yield path, content
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("specdis.report"),
@@ -44,7 +98,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"count": _count, "number": _number, "percent": _percent, "quantity": _quantity}
+    environment.filters |= {
+        "count": _count,
+        "number": _number,
+        "percent": _percent,
+        "quantity": _quantity,
+        "json": json.dumps,
+        "with_error": _with_error,
+    }
     environment.globals["cell_name"] = cell_name
     return environment
 
@@ -55,6 +116,39 @@ def _faults(stages: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, int
         (stage, name, count["faults"], count["stars"])
         for stage, record in stages.items()
         for name, count in record["fault_counts"].items()
+    ]
+
+
+def _unread(stages: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the reference files that could not be used, with the reason."""
+    faults = stages.get("validation", {}).get("faults", ())
+    return [fault for fault in faults if fault["name"] == "unread-reference"]
+
+
+def _flags(inputs: ReportInputs) -> list[tuple[str, str, int]]:
+    """Return name, meaning and number of rows of each flag."""
+    flags = np.asarray(inputs.catalogue["FLAGS"])
+    return [(flag.name or "", text, int(np.count_nonzero(flags & flag))) for flag, text in DESCRIPTIONS.items()]
+
+
+def _outliers(inputs: ReportInputs) -> list[dict[str, Any]]:
+    """Return the held-out stars of precise parallax whose predicted magnitude is farthest from the geometric one."""
+    catalogue = inputs.catalogue
+    residual = residual_magnitude(catalogue)
+    chosen = np.asarray(catalogue["SELECTED"]) & has_reference_magnitude(catalogue) & np.isfinite(residual)
+    rows = np.flatnonzero(chosen)
+    rows = rows[np.argsort(-np.abs(residual[rows]), kind="stable")][:_OUTLIERS]
+    names = inputs.names
+    return [
+        {
+            "name": "" if names is None else str(names[row]),
+            "targetid": int(catalogue["TARGETID"][row]),
+            "source_id": int(catalogue["SOURCE_ID"][row]),
+            "residual": float(residual[row]),
+            **{name: float(catalogue[name][row]) for name in ("M_G_NN", "M_G_GEO", "SN", "TEFF", "LOGG", "FEH")},
+            "flags": int(catalogue["FLAGS"][row]),
+        }
+        for row in rows
     ]
 
 
@@ -76,8 +170,19 @@ def _percent(value: float | None, decimals: int = 1, sign: bool = False) -> str:
     return f"{_number(100 * value, decimals, sign)} %"
 
 
-def _quantity(value: float | None, unit: str) -> str:
-    """Write a number of the comparison with the paper in its unit."""
-    if unit == "share":
-        return _percent(value, 0)
-    return f"{_number(value)} {unit}"
+def _with_error(block: Mapping[str, Any], key: str, decimals: int = 2, sign: bool = False) -> str:
+    """Write a number of the metrics with its error."""
+    value, error = block.get(key), block.get(f"{key}_err")
+    written = _number(value, decimals, sign)
+    return written if written == _NOTHING or error is None else f"{written} ± {_number(error, decimals)}"
+
+
+def _quantity(value: float | None, unit: str, error: float | None = None) -> str:
+    """Write a number of the comparison with the paper in its unit, with its error where there is one."""
+    if value is None or not np.isfinite(value):
+        return _NOTHING
+    if unit == "stars":
+        return _count(value)
+    scale, decimals, ending = (100.0, 1, " %") if unit == "share" else (1.0, 2, f" {unit}" if unit else "")
+    spread = "" if error is None or not np.isfinite(error) else f" ± {_number(scale * error, decimals)}"
+    return f"{_number(scale * value, decimals)}{spread}{ending}"

@@ -30,6 +30,9 @@ COLUMN_WIDTH = 5.0
 # Okabe & Ito (2008): told apart with every form of colour vision.
 BLACK, BLUE, VERMILION, GREY = "#1a1a1a", "#0072b2", "#d55e00", "#8c8c8c"
 
+PALETTE = (BLUE, VERMILION, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", BLACK)
+"""Colours of curves that stand side by side."""
+
 MOST_POINTS = 3000
 """Stars up to which each is drawn as a point; above it their density is drawn."""
 

@@ -181,10 +181,11 @@ class Table:
         if not names or not len(self):
             return {name: np.empty(0, self._dtypes[name]) for name in names}
         record = self._hdu.read(columns=list(names.values()), rows=rows)
-        return {name: _plain(record[column]) for name, column in names.items()}
+        return {name: plain(record[column]) for name, column in names.items()}
 
 
-def _plain(values: Array) -> Array:
+def plain(values: Array) -> Array:
+    """Return a column in native byte order, strings as bytes without blanks at their ends."""
     if values.dtype.kind == "U":
         # The library decodes bytes to 32-bit characters; narrowing them at once is ten times as fast as encoding each.
         values = np.ascontiguousarray(values).view(np.uint32).astype(np.uint8).view(f"S{values.itemsize // 4}")

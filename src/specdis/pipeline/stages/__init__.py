@@ -1,7 +1,8 @@
 """The stages in order: thin shells that read products, call the science and write products."""
 
 from specdis.pipeline.stage import Stage
-from specdis.pipeline.stages import learning, products, selection
+from specdis.pipeline.stages import learning, products, reporting, selection
+from specdis.pipeline.survey import references
 
 # all but the truth
 _SURVEY = ("survey.kind", "survey.catalogue", "survey.spectra", "survey.spectra_kind", "mock")
@@ -31,13 +32,20 @@ STAGES = (
         products.distances,
     ),
     Stage("catalogue", ("sample", "distances"), ("photometry.ebv_scale",), ("catalogue",), products.make_catalogue),
-    Stage("validation", ("sample", "catalogue"), ("survey.truth",), ("metrics",), products.validate),
+    Stage(
+        "validation",
+        ("sample", "catalogue"),
+        ("survey.truth", "references"),
+        ("metrics", "table_a1", "members", "rivals"),
+        reporting.validate,
+        lambda config: references(config).files,
+    ),
     Stage(
         "report",
         ("sample", "spectra", "components", "training", "distances", "catalogue", "validation"),
         ("run.name",),
         ("report",),
-        products.make_report,
+        reporting.make_report,
     ),
 )
 

@@ -1,0 +1,111 @@
+"""Two catalogues of distances side by side: how they differ, and how both do on stars of known distance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from specdis import validation
+from specdis.arrays import Array
+from specdis.catalogue import COLUMNS, read_columns
+from specdis.catalogue.files import locate
+from specdis.references import (
+    MATCH_COLUMNS,
+    RIVAL_COLUMNS,
+    Quantities,
+    ReferenceFile,
+    References,
+    ReferencesSettings,
+    ReferenceTable,
+    find_members,
+    match_rival,
+)
+from specdis.report import figures
+from specdis.storage import Provenance, digest, file_digest, write_json
+
+COMPARISON = "comparison.json"
+
+_NEEDED = (*MATCH_COLUMNS, *RIVAL_COLUMNS, "SELECTED", "FLAGS", "SN", "DIST", "DISTERR")
+
+
+def compare(
+    catalogue: Path, other: Path, out: Path, columns: Mapping[str, str], references: Path | None = None
+) -> dict[str, Any]:
+    """Match two catalogues and write how they differ: comparison.json, and Figs 10 and 11 for this pair.
+
+    Parameters
+    ----------
+    catalogue
+        A run, a catalogue of ours, or any table of distances.
+    other
+        The same.
+    out
+        Folder to write to.
+    columns
+        Quantity to the other table's name for it, where it is not found by itself.
+    references
+        Folder with `members/`; without it there is no comparison with known distances.
+
+    Returns
+    -------
+    dict
+        What comparison.json holds.
+
+    Raises
+    ------
+    InputError
+        When a table cannot be read, has nothing to match by or no distances.
+    """
+    stars = _stars(catalogue)
+    file = ReferenceFile(path=_file(other), columns=dict(columns))
+    matched = match_rival(file, stars, ReferencesSettings().match_radius)
+    rival = {other.stem if other.is_file() else other.name: validation.with_stars(matched, stars)}
+    members = None if references is None else _members(references, stars)
+    provenance = Provenance("comparison", digest([file_digest(_file(path)) for path in (catalogue, other)]), 0)
+    measured = {
+        "catalogue": catalogue.name,
+        "other": other.name,
+        "n_catalogue": len(stars["TARGETID"]),
+        "n_matched": len(matched["ROW"]),
+        "comparison": next(iter(validation.compare_rivals(rival, members).values())),
+        "provenance": provenance.to_dict(),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / COMPARISON, measured)
+    for plot in (figures.rivals.comparison(rival), figures.rivals.external(rival, members)):
+        plot.save(out, provenance)
+    return measured
+
+
+def _file(path: Path) -> Path:
+    """Return the file of a catalogue, of a run or a folder of ours too."""
+    return locate(path)[0] if path.is_dir() else path
+
+
+def _stars(path: Path) -> dict[str, Array]:
+    """Return the columns that a comparison needs; what another's table lacks is missing."""
+    table = None if path.is_dir() else ReferenceTable.open(path)
+    if table is None or {"SELECTED", "FLAGS"} <= {*table.names}:
+        ours = read_columns(path, [name for name in COLUMNS if name in _NEEDED])
+        return {name: values[ours["SELECTED"]] for name, values in ours.items()}
+    quantities = Quantities(table)
+    found = quantities.read("TARGETID", "SOURCE_ID", "RA", "DEC", "PMRA", "PMDEC", "VRAD", "PHOT_G_MEAN_MAG")
+    distance, error = quantities.distance()
+    rows = len(distance)
+    missing = {name: np.full(rows, np.nan) for name in _NEEDED}
+    return {
+        **missing,
+        **{name: np.zeros(rows, np.int64) for name in ("TARGETID", "SOURCE_ID", "FLAGS")},
+        **found,
+        "DIST": distance,
+        "DISTERR": error,
+    }
+
+
+def _members(folder: Path, stars: Mapping[str, Array]) -> dict[str, Array]:
+    settings = ReferencesSettings(directory=folder)
+    found = find_members(References(settings).members(), dict(stars), settings)
+    return validation.with_stars(found.columns, stars)

@@ -1,0 +1,140 @@
+"""Which lists and catalogues there are: those that a configuration names and those that lie in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from specdis.errors import InputError
+from specdis.references.members import MemberList, read_members
+from specdis.references.rivals import match_rival
+from specdis.references.settings import Kind, MemberFile, ReferenceFile, ReferencesSettings
+from specdis.references.systems import CLUSTERS, TABLE_A1, System, find_system, read_systems
+from specdis.references.tables import Columns, is_table
+
+MEMBERS, RIVALS = "members", "rivals"
+"""Folders of lists of members and of rival catalogues; see `docs/references.md` for what they hold."""
+
+_KIND_OF_FOLDER: Mapping[str, Kind] = {"clusters": "cluster", "dwarfs": "dwarf", "streams": "stream"}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A file in the folder that could not be used, and why: named in the report, never the end of a run."""
+
+    place: str
+    message: str
+
+
+class References:
+    """The lists and catalogues that a configuration names, and those in its folder.
+
+    Parameters
+    ----------
+    settings
+        Section [references].
+    beside
+        Folder of the survey's catalogue, where `directory` is not set.
+    """
+
+    def __init__(self, settings: ReferencesSettings, beside: Path | None = None) -> None:
+        self.settings = settings
+        self.folder = settings.directory or beside
+        self.unread: list[Unread] = []
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file that is read, sorted."""
+        named = [file.path for file in (*self.settings.members.values(), *self.settings.rivals.values())]
+        systems = [] if self.settings.systems is None else [self.settings.systems.path]
+        return sorted({*named, *systems, *self._lying(MEMBERS), *self._lying(RIVALS)})
+
+    def members(self) -> list[MemberList]:
+        """Read every list of members; one in the folder that cannot be read goes to `unread`.
+
+        Raises
+        ------
+        InputError
+            When a file that the configuration names cannot be read.
+        """
+        systems: tuple[System, ...] = TABLE_A1
+        if self.settings.systems is not None:
+            systems += read_systems(self.settings.systems)
+        least = self.settings.probability_min
+        lists = [read_members(name, file, systems, least) for name, file in self.settings.members.items()]
+        for path in self._lying(MEMBERS):
+            kind = _kind(path)
+            if kind is None:
+                self._leave(path, "lies in none of clusters/, dwarfs/ and streams/, and its name says nothing")
+                continue
+            name, file = _name(path, kind), MemberFile(path=path, kind=kind)
+            lists += self._try(path, partial(read_members, name, file, systems, least))
+        return lists
+
+    def rivals(self, stars: Columns) -> dict[str, Columns]:
+        """Match every rival catalogue; one in the folder that cannot be read goes to `unread`.
+
+        Parameters
+        ----------
+        stars
+            `members.MATCH_COLUMNS` and `rivals.RIVAL_COLUMNS` of our catalogue, shape (star,).
+
+        Raises
+        ------
+        InputError
+            When a file that the configuration names cannot be read.
+        """
+        radius = self.settings.match_radius
+        found = {name: match_rival(file, stars, radius) for name, file in self.settings.rivals.items()}
+        for path in self._lying(RIVALS):
+            file = ReferenceFile(path=path)
+            for matched in self._try(path, partial(match_rival, file, stars, radius)):
+                found[path.name.split(".")[0]] = matched
+        return found
+
+    def _lying(self, name: str) -> Iterator[Path]:
+        """Yield the tables in a folder, those aside that the configuration names."""
+        if self.folder is None:
+            return
+        named = {file.path.resolve() for file in (*self.settings.members.values(), *self.settings.rivals.values())}
+        for path in sorted((self.folder / name).rglob("*")):
+            if is_table(path) and not path.name.startswith(".") and path.resolve() not in named:
+                yield path
+
+    def _try(self, path: Path, read: Callable[[], T]) -> list[T]:
+        try:
+            return [read()]
+        except InputError as error:
+            self._leave(path, f"expected {error.expected}, found {error.found}. {error.remedy}")
+            return []
+
+    def _leave(self, path: Path, message: str) -> None:
+        self.unread.append(Unread(path.name, message))
+
+
+def _kind(path: Path) -> Kind | None:
+    """Tell what a list in the folder is by where it lies or what it is called."""
+    if path.parent.name in _KIND_OF_FOLDER:
+        return _KIND_OF_FOLDER[path.parent.name]
+    stem = path.name.lower()
+    if "bhb" in stem:
+        return "bhb"
+    if (system := find_system(stem.split(".")[0], TABLE_A1)) is not None:
+        return "cluster" if system in CLUSTERS else "dwarf"
+    return "stream" if "stream" in stem or _is_sagittarius(stem) else None
+
+
+def _is_sagittarius(stem: str) -> bool:
+    return "sgr" in stem or "sagittarius" in stem
+
+
+def _name(path: Path, kind: Kind) -> str:
+    if kind == "bhb":
+        return "BHB"
+    stem = path.name.split(".")[0]
+    return "Sagittarius" if kind == "stream" and _is_sagittarius(stem.lower()) else stem.replace("_", " ")

@@ -1,0 +1,293 @@
+"""Stars of known distance: members of clusters, dwarf galaxies and streams, and blue horizontal-branch stars (2.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import numpy as np
+
+from specdis.arrays import Array, Bool, Float64, Int64
+from specdis.errors import InputError
+from specdis.references.matching import match_identifiers, match_sky
+from specdis.references.quantities import Quantities
+from specdis.references.settings import Kind, MemberFile, ReferenceFile, ReferencesSettings
+from specdis.references.systems import System, find_system
+from specdis.references.tables import Columns, ReferenceTable
+
+MATCH_COLUMNS = ("TARGETID", "SOURCE_ID", "RA", "DEC", "PMRA", "PMDEC", "VRAD")
+"""Columns of the catalogue by which members and rivals are found."""
+
+PRIORITY: Sequence[Kind] = get_args(Kind)
+"""Kinds of lists in the order in which a star that stands in several is given to one."""
+
+
+class Count(NamedTuple):
+    """What became of the stars that a system's list names."""
+
+    system: str
+    kind: str
+    listed: int
+    """Rows of the list that are probable enough."""
+    matched: int
+    """Of these, stars of the catalogue."""
+    elsewhere: int
+    """Of these, given to a system of a list that goes before."""
+    without_distance: int
+    """Of the rest, without a known distance."""
+    clipped: int
+    """Of the rest, those whose radial velocity lies apart or is not known."""
+    kept: int
+
+
+@dataclass(frozen=True)
+class Members:
+    """Stars of the catalogue whose distance is known because they belong to something.
+
+    Parameters
+    ----------
+    columns
+        `ROW` in the catalogue, SYSTEM, KIND, DIST_REF and DIST_REF_ERR (kpc, the latter NaN where not known), shape
+        (member,).
+    counts
+        Of each system.
+    """
+
+    columns: Columns
+    counts: Sequence[Count]
+
+
+@dataclass(frozen=True)
+class MemberList:
+    """A list of members, as read: its rows and what they may be matched by.
+
+    Parameters
+    ----------
+    place
+        The file.
+    kind
+        What its stars belong to.
+    settings
+        How to match.
+    columns
+        SYSTEM, DIST_REF and DIST_REF_ERR (kpc), and those of SOURCE_ID, TARGETID, RA and DEC that the list has.
+    epoch
+        Year of RA and DEC.
+    """
+
+    place: Path
+    kind: Kind
+    settings: ReferenceFile
+    columns: Columns
+    epoch: float
+
+
+def read_members(name: str, file: MemberFile, systems: Sequence[System], probability_min: float) -> MemberList:
+    """Read the probable members in a list.
+
+    Parameters
+    ----------
+    name
+        Name of the system; that of the list's own column, where it has one, goes before.
+    file
+        The list.
+    systems
+        Systems of known distance.
+    probability_min
+        Least probability, where the list gives one.
+
+    Raises
+    ------
+    InputError
+        When the list cannot be read, has nothing to match by, or no distance is known for it.
+    """
+    quantities = Quantities(ReferenceTable.open(file.path), file.columns)
+    if not (quantities.has("SOURCE_ID") or quantities.has("TARGETID") or quantities.has("RA", "DEC")):
+        raise InputError(
+            file.path,
+            expected="SOURCE_ID, TARGETID, or RA and DEC",
+            found=f"the columns {', '.join(quantities.table.names[:20])}",
+            remedy="Name one in the section's `columns`.",
+        )
+    columns = quantities.read("SOURCE_ID", "TARGETID", "RA", "DEC", "PROBABILITY", "PRIMARY", "NAME")
+    rows = len(next(iter(columns.values())))
+    named = columns.pop("NAME", np.full(rows, name))
+    columns["SYSTEM"], distance, error = _distances(quantities, file, named, systems)
+    columns |= {"DIST_REF": distance, "DIST_REF_ERR": error}
+    chosen = ~(columns.pop("PROBABILITY", np.ones(rows)) < probability_min) & columns.pop(
+        "PRIMARY", np.ones(rows, bool)
+    )
+    return MemberList(
+        file.path,
+        file.kind,
+        file,
+        {key: values[chosen] for key, values in columns.items()},
+        quantities.epoch if file.epoch is None else file.epoch,
+    )
+
+
+def _distances(
+    quantities: Quantities, file: MemberFile, named: Array, systems: Sequence[System]
+) -> tuple[Array, Float64, Float64]:
+    """Return names as the systems have them, distances and errors in kpc, shape (row,) each.
+
+    A list's own distances are those of its stars for streams and blue stars. In lists of clusters and dwarfs, a column
+    of that name is as often the distance from the centre on the sky, so there the system's is taken.
+    """
+    words, place = np.unique(named, return_inverse=True)
+    known = [find_system(str(word), systems) for word in words]
+    own = file.kind in ("stream", "bhb")  # a stream of a cluster's name is not the cluster
+    pairs = zip(words, known, strict=True)
+    system = np.array([str(word) if found is None or own else found.name for word, found in pairs])
+    if file.distance is not None:
+        error = np.nan if file.distance_error is None else file.distance_error
+        return system[place], np.full(len(named), file.distance), np.full(len(named), error)
+    if own and not any(known):
+        return system[place], *quantities.distance()
+    if not any(known):
+        raise InputError(
+            file.path,
+            expected="a system of known distance",
+            found=", ".join(map(str, words[:5])),
+            remedy="Give its `distance` in kpc, or a table of `systems` that has it.",
+        )
+    kpc = np.array([np.nan if found is None else found.distance for found in known])
+    kpc_error = np.array([np.nan if found is None else found.distance_error for found in known])
+    return system[place], kpc[place], kpc_error[place]
+
+
+def find_rows(columns: Mapping[str, Array], epoch: float, file: ReferenceFile, stars: Columns, radius: float) -> Int64:
+    """Return the row in the catalogue of each row of a published table, -1 where it is not there, shape (row,).
+
+    By TARGETID where the table has it and no SOURCE_ID, by SOURCE_ID where it has one, and on the sky where it has
+    neither, says so, or has a place but the identifier 0.
+
+    Parameters
+    ----------
+    columns
+        Those of SOURCE_ID, TARGETID, RA and DEC that the table has, shape (row,).
+    epoch
+        Year of its positions.
+    file
+        How to match.
+    stars
+        `MATCH_COLUMNS` of the catalogue, shape (star,).
+    radius
+        Largest separation on the sky, arcsec.
+    """
+    row = np.full(len(next(iter(columns.values()))), -1, dtype=np.int64)
+    identifier = np.zeros(len(row), dtype=np.int64)
+    if file.match == "auto":
+        for name in ("TARGETID", "SOURCE_ID"):
+            if name in columns:
+                by_name = match_identifiers(columns[name], stars[name])
+                row = np.where(by_name >= 0, by_name, row)
+                identifier = np.where(identifier == 0, columns[name], identifier)
+    on_sky = np.flatnonzero(identifier == 0)
+    if len(on_sky) and "RA" in columns and "DEC" in columns:
+        row[on_sky] = match_sky(columns["RA"][on_sky], columns["DEC"][on_sky], epoch, stars, radius)
+    return row
+
+
+def find_members(lists: Sequence[MemberList], stars: Columns, settings: ReferencesSettings) -> Members:
+    """Find the stars of lists in the catalogue, give each to one system, and keep those of like velocity (section 2.5).
+
+    Parameters
+    ----------
+    lists
+        Lists, in any order.
+    stars
+        `MATCH_COLUMNS` of the catalogue, shape (star,).
+    settings
+        How to match, and how to clip velocities.
+    """
+    taken = np.zeros(len(stars["TARGETID"]), dtype=bool)
+    parts: list[Columns] = []
+    listed: dict[tuple[str, str], int] = {}
+    for members in sorted(lists, key=lambda members: PRIORITY.index(members.kind)):
+        row = find_rows(members.columns, members.epoch, members.settings, stars, settings.match_radius)
+        for system, rows in zip(*np.unique(members.columns["SYSTEM"], return_counts=True), strict=True):
+            listed[str(system), members.kind] = listed.get((str(system), members.kind), 0) + int(rows)
+        _, first = np.unique(row, return_index=True)
+        first = first[row[first] >= 0]
+        part = {name: members.columns[name][first] for name in ("SYSTEM", "DIST_REF", "DIST_REF_ERR")}
+        part |= {"ROW": row[first], "KIND": np.full(len(first), members.kind), "ELSEWHERE": taken[row[first]]}
+        taken[row[first]] = True
+        parts.append(part)
+    if not parts:
+        return Members({**_NOBODY}, [])
+    every = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    known = np.isfinite(every["DIST_REF"]) & ~every["ELSEWHERE"]
+    kept = known.copy()
+    kept[known] = velocity_clip(
+        np.asarray(stars["VRAD"])[every["ROW"][known]],
+        every["SYSTEM"][known],
+        settings.velocity_clip,
+        settings.velocity_iterations,
+    )
+    counts = [_count(every, known, kept, *key, listed[key]) for key in sorted(listed, key=_order)]
+    columns = {name: values[kept] for name, values in every.items() if name != "ELSEWHERE"}
+    return Members(columns, counts)
+
+
+_NOBODY: Columns = {
+    "SYSTEM": np.empty(0, "U1"),
+    "DIST_REF": np.empty(0),
+    "DIST_REF_ERR": np.empty(0),
+    "ROW": np.empty(0, np.int64),
+    "KIND": np.empty(0, "U1"),
+}
+
+
+def _order(key: tuple[str, str]) -> tuple[Any, ...]:
+    system, kind = key
+    return next((place for place, name in enumerate(PRIORITY) if name == kind), len(PRIORITY)), system
+
+
+def _count(every: Columns, known: Bool, kept: Bool, system: str, kind: str, listed: int) -> Count:
+    mine = (every["SYSTEM"] == system) & (every["KIND"] == kind)
+    elsewhere = mine & every["ELSEWHERE"]
+    return Count(
+        system,
+        kind,
+        listed,
+        matched=int(mine.sum()),
+        elsewhere=int(elsewhere.sum()),
+        without_distance=int((mine & ~elsewhere & ~known).sum()),
+        clipped=int((mine & known & ~kept).sum()),
+        kept=int((mine & kept).sum()),
+    )
+
+
+def velocity_clip(vrad: Array, system: Array, sigmas: float, iterations: int) -> Bool:
+    """Return True for stars whose radial velocity is near the mean of their system's (section 2.5), shape (star,).
+
+    Mean and standard deviation are those of the stars that are left, measured as often as asked for.
+
+    Parameters
+    ----------
+    vrad
+        Radial velocities, km/s, shape (star,); a star without one is dropped.
+    system
+        Name of the system of each, shape (star,).
+    sigmas
+        Standard deviations from the mean beyond which a star is dropped.
+    iterations
+        Times that mean and standard deviation are measured; 0 keeps every star.
+    """
+    vrad = np.asarray(vrad, dtype=np.float64)
+    kept = np.isfinite(vrad) if iterations else np.ones(len(vrad), dtype=bool)
+    _, place = np.unique(system, return_inverse=True)
+    for _ in range(iterations):
+        count = np.maximum(np.bincount(place, weights=kept), 1)
+        values = np.where(kept, vrad, 0.0)
+        mean = np.bincount(place, weights=values) / count
+        away = np.where(kept, vrad - mean[place], 0.0)
+        sigma = np.sqrt(np.bincount(place, weights=away**2) / count)
+        still = kept & (np.abs(away) <= sigmas * sigma[place])
+        if np.array_equal(still, kept):
+            break
+        kept = still
+    return kept

@@ -1,0 +1,223 @@
+"""What is read of a published table, and under which names: one list for members and rivals of every origin."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from specdis.arrays import Array, Bool, Float64, Int64
+from specdis.errors import InputError
+from specdis.references.tables import Columns, ReferenceTable
+
+NAMES: Mapping[str, Sequence[str]] = {
+    "SOURCE_ID": ("source_id", "gaia_source_id", "gaiadr3", "gaia_dr3", "gaiaedr3", "gaia", "source"),
+    "TARGETID": ("targetid",),
+    "RA": ("ra", "radeg", "ra_icrs", "ra_deg", "ramean", "raj2000"),
+    "DEC": ("dec", "dedeg", "de_icrs", "dec_deg", "decmean", "dej2000"),
+    "PMRA": ("pmra", "pm_ra"),
+    "PMDEC": ("pmdec", "pmde", "pm_dec"),
+    "PHOT_G_MEAN_MAG": ("phot_g_mean_mag", "g_mag", "gmag"),
+    "VRAD": ("vrad", "rv", "vhel", "hrv", "rv_adop"),
+    "PROBABILITY": ("memberprob", "mem_fixed", "gmm_mem_prob", "p_mem", "mem_prob", "pmem", "probability"),
+    "PRIMARY": ("primary",),
+    "NAME": ("name", "stream", "system", "cluster", "galaxy"),
+    "DIST": ("dist", "distance", "dist_kpc", "distance_kpc", "d_kpc"),
+    "DISTERR": ("disterr", "dist_err", "dist_error", "e_dist", "distance_err", "distance_error"),
+    "DIST_PC": ("r_med_geo", "rgeo", "dist_pc", "distance_pc", "dist_gr"),
+    "DIST_PC_ERR": ("dist_pc_err", "distance_pc_err", "dist_gr_unc"),
+    "DIST_PC_LOW": ("r_lo_geo", "b_rgeo"),
+    "DIST_PC_HIGH": ("r_hi_geo", "B_rgeo"),
+    "DISTMOD": ("distmod", "dist_mod", "dm", "mu"),
+    "DISTMOD_ERR": ("distmod_err", "dist_mod_err", "e_dm", "dm_err", "err_dm", "e_mu", "mu_err"),
+    "M_G": ("m_g", "mg", "m_g_nn", "mg_nn", "abs_gmag", "m_gmag"),
+    "M_G_ERR": ("m_g_err", "mg_err", "e_mg", "m_g_nn_err"),
+    "FLUX_G": ("flux_g",),
+    "FLUX_R": ("flux_r",),
+    "EBV": ("ebv",),
+}
+"""Quantity to the names under which it is published, tried in this order, in any case. SOURCE_ID is Gaia DR3's, whose
+numbers are those of EDR3; those of DR2 are others and are not looked for. Units: degrees, mas/yr, mag, km/s; DIST in
+kpc, unless the file's own unit is pc."""
+
+_KPC_PER_PC = 1e-3
+_FARTHEST = 1000.0  # kpc; a median beyond it is no distance in kpc
+_PER_MAG = 0.2 * np.log(10.0)
+
+
+class Quantities:
+    """The quantities of a published table.
+
+    Parameters
+    ----------
+    table
+        The table.
+    columns
+        Quantity to the table's name for it, where it is none of `NAMES` or the wrong one of them; an empty name says
+        that the table does not have the quantity.
+    """
+
+    def __init__(self, table: ReferenceTable, columns: Mapping[str, str] | None = None) -> None:
+        self.table = table
+        self._given = dict(columns or {})
+        for quantity, name in self._given.items():
+            if quantity not in NAMES:
+                raise InputError(
+                    table.path, expected=f"quantities among {', '.join(NAMES)}", found=quantity, remedy="Correct it."
+                )
+            if name and not table.has(name):
+                table.read([], required=[name])
+
+    def name(self, quantity: str) -> str | None:
+        """Return the table's name for a quantity, None where it does not have it."""
+        if quantity in self._given:
+            return self._given[quantity] or None
+        return next((name for name in NAMES[quantity] if self.table.has(name)), None)
+
+    def has(self, *quantities: str) -> bool:
+        """Return True where the table has all of these."""
+        return all(self.name(quantity) is not None for quantity in quantities)
+
+    def read(self, *quantities: str) -> Columns:
+        """Return those of the quantities that the table has: identifiers as integers, NAME as text, all else floats.
+
+        Raises
+        ------
+        InputError
+            When identifiers are floats, which have lost digits, or a number is none.
+        """
+        names = {quantity: self.name(quantity) for quantity in quantities}
+        loaded = self.table.read(dict.fromkeys(name for name in names.values() if name))
+        return {quantity: self._cast(quantity, loaded[name]) for quantity, name in names.items() if name}
+
+    def _cast(self, quantity: str, values: Array) -> Array:
+        if quantity in ("SOURCE_ID", "TARGETID"):
+            return self._identifiers(quantity, values)
+        if quantity == "NAME":
+            return np.char.strip(np.char.decode(values) if values.dtype.kind == "S" else values.astype("U"))
+        if quantity == "PRIMARY":
+            return np.asarray(values, dtype=np.bool_)
+        try:
+            numbers = as_numbers(values)
+        except ValueError as error:
+            raise self._wrong(quantity, "numbers", values) from error
+        return numbers * _KPC_PER_PC if quantity in ("DIST", "DISTERR") and self._unit(quantity) == "pc" else numbers
+
+    def _unit(self, quantity: str) -> str:
+        return self.table.unit(str(self.name(quantity))).lower()
+
+    def _identifiers(self, quantity: str, values: Array) -> Int64:
+        if values.dtype.kind in "iu":
+            return values.astype(np.int64)
+        if values.dtype.kind not in "SU":
+            raise self._wrong(quantity, "integers", values)
+        words = np.char.decode(values) if values.dtype.kind == "S" else values
+        last = [re.search(r"(\d+)\s*$", str(word)) for word in words]  # `Gaia DR3 4418642906513912320`
+        return np.array([int(found[1]) if found else 0 for found in last], dtype=np.int64)
+
+    def _wrong(self, quantity: str, expected: str, values: Array) -> InputError:
+        return InputError(
+            f"{self.table.path}, column {self.name(quantity)}",
+            expected=f"{quantity}: {expected}",
+            found=values.dtype.name,
+            remedy="Write the column again from its source in the right type, or name another in `columns`.",
+        )
+
+    @property
+    def epoch(self) -> float:
+        """Year to which the positions belong: 2000 where the column says so, else 2016, that of Gaia DR3."""
+        return 2000.0 if (self.name("RA") or "").lower().endswith("2000") else 2016.0
+
+    def distance(self, magnitude: Array | None = None) -> tuple[Float64, Float64]:
+        """Return distances and their errors in kpc, NaN where the table has none, shape (row,) each.
+
+        They are taken from distances, from distance moduli or, where `magnitude` is given, from absolute magnitudes
+        in G, the first of these that the table has.
+
+        Parameters
+        ----------
+        magnitude
+            Apparent G magnitude without extinction, shape (row,).
+
+        Raises
+        ------
+        InputError
+            When the table has none of them, or distances in pc where kpc are expected.
+        """
+        if self.has("DIST"):
+            found = self.read("DIST", "DISTERR")
+            distance, error = found["DIST"], found.get("DISTERR")
+        elif self.has("DIST_PC"):
+            found = {name: _KPC_PER_PC * values for name, values in self.read(*_PARSECS).items()}
+            distance, error = found["DIST_PC"], found.get("DIST_PC_ERR")
+            if error is None and {"DIST_PC_LOW", "DIST_PC_HIGH"} <= {*found}:
+                error = 0.5 * (found["DIST_PC_HIGH"] - found["DIST_PC_LOW"])
+        elif self.has("DISTMOD"):
+            found = self.read("DISTMOD", "DISTMOD_ERR")
+            distance, error = _from_modulus(found["DISTMOD"], found.get("DISTMOD_ERR"))
+        elif magnitude is not None and self.has("M_G"):
+            found = self.read("M_G", "M_G_ERR")
+            distance, error = _from_modulus(magnitude - found["M_G"], found.get("M_G_ERR"))
+        elif self.has("FLUX_G", "FLUX_R", "EBV"):
+            found = self.read("FLUX_G", "FLUX_R", "EBV")
+            distance, error = horizontal_branch_distance(found["FLUX_G"], found["FLUX_R"], found["EBV"]), None
+        else:
+            raise InputError(
+                self.table.path,
+                expected="a distance, a distance modulus or an absolute G magnitude",
+                found=f"the columns {', '.join(self.table.names[:20])}",
+                remedy="Name one in the section's `columns`: DIST (kpc), DIST_PC, DISTMOD or M_G.",
+            )
+        distance = np.where(distance > 0.0, distance, np.nan)
+        if np.any(np.isfinite(distance)) and np.nanmedian(distance) > _FARTHEST:
+            raise InputError(
+                self.table.path,
+                expected="distances in kpc",
+                found=f"a median of {np.nanmedian(distance):,.0f}",
+                remedy='If they are in pc, say so: `columns = { DIST = "", DIST_PC = "their name" }`.',
+            )
+        return distance, np.full(len(distance), np.nan) if error is None else np.asarray(error)
+
+
+def as_numbers(values: Array) -> Float64:
+    """Return a column as float64; empty words, as some writers leave for missing numbers, are NaN.
+
+    Raises
+    ------
+    ValueError
+        When a word is no number.
+    """
+    if values.dtype.kind not in "SU":
+        return np.asarray(values, dtype=np.float64)
+    words = np.char.strip(np.char.decode(values) if values.dtype.kind == "S" else values)
+    return np.asarray(np.where(words == "", "nan", words), dtype=np.float64)
+
+
+_PARSECS = ("DIST_PC", "DIST_PC_ERR", "DIST_PC_LOW", "DIST_PC_HIGH")
+
+
+def _from_modulus(modulus: Float64, error: Array | None) -> tuple[Float64, Float64 | None]:
+    distance = 10.0 ** (0.2 * modulus - 2.0)
+    return distance, None if error is None else _PER_MAG * distance * error
+
+
+def horizontal_branch_distance(flux_g: Float64, flux_r: Float64, ebv: Float64) -> Float64:
+    """Return distances in kpc of blue horizontal-branch stars from their colour, NaN outside -0.25 < g - r < 0.
+
+    The absolute magnitude in g as a polynomial of the colour is equation 7 of Deason, Belokurov & Evans (2011, MNRAS
+    416, 2903); the extinction is that of the Legacy Surveys' bands per unit of E(B-V) of Schlegel et al. (1998).
+
+    Parameters
+    ----------
+    flux_g, flux_r
+        Fluxes in the Legacy Surveys' g and r, nanomaggies, shape (star,).
+    ebv
+        E(B-V) of Schlegel et al. (1998), mag, shape (star,).
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        g = 22.5 - 2.5 * np.log10(flux_g) - 3.214 * ebv
+        colour = g - (22.5 - 2.5 * np.log10(flux_r) - 2.165 * ebv)
+    absolute = np.polynomial.polynomial.polyval(colour, (0.434, -0.169, 2.319, 20.449, 94.517))
+    known: Bool = (colour > -0.25) & (colour < 0.0)
+    return np.where(known, 10.0 ** (0.2 * (g - absolute) - 2.0), np.nan)

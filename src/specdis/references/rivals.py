@@ -1,0 +1,62 @@
+"""Catalogues of distances by others, matched with ours star by star (sections 4.4 and 4.5, appendix C)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from specdis.arrays import Array
+from specdis.errors import InputError
+from specdis.references.members import find_rows
+from specdis.references.quantities import Quantities
+from specdis.references.settings import ReferenceFile
+from specdis.references.tables import Columns, ReferenceTable
+
+RIVAL_COLUMNS = ("PHOT_G_MEAN_MAG", "A_G")
+"""Columns of the catalogue, besides those to match by, that turn a rival's absolute magnitudes into distances."""
+
+
+def match_rival(file: ReferenceFile, stars: Columns, radius: float) -> Columns:
+    """Return the stars of a rival catalogue that ours has too.
+
+    Parameters
+    ----------
+    file
+        The rival catalogue.
+    stars
+        `members.MATCH_COLUMNS` and `RIVAL_COLUMNS` of ours, shape (star,).
+    radius
+        Largest separation of a match on the sky, arcsec.
+
+    Returns
+    -------
+    dict
+        ROW in our catalogue, DIST_RIVAL and DISTERR_RIVAL (kpc, the latter NaN where the rival gives none), shape
+        (match,). A star that the rival has twice is taken where it first stands.
+
+    Raises
+    ------
+    InputError
+        When the rival catalogue cannot be read, or has nothing to match by or no distance.
+    """
+    quantities = Quantities(ReferenceTable.open(file.path), file.columns)
+    columns = quantities.read("SOURCE_ID", "TARGETID", "RA", "DEC")
+    if not columns:
+        raise InputError(
+            file.path,
+            expected="SOURCE_ID, TARGETID, or RA and DEC",
+            found=f"the columns {', '.join(quantities.table.names[:20])}",
+            remedy="Name one in the section's `columns`.",
+        )
+    epoch = quantities.epoch if file.epoch is None else file.epoch
+    row = find_rows(columns, epoch, file, stars, radius)
+    distance, error = quantities.distance(_magnitudes(row, stars))
+    use = np.flatnonzero((row >= 0) & np.isfinite(distance))
+    _, first = np.unique(row[use], return_index=True)
+    use = use[first]
+    return {"ROW": row[use], "DIST_RIVAL": distance[use], "DISTERR_RIVAL": error[use]}
+
+
+def _magnitudes(row: Array, stars: Columns) -> Array:
+    """Return G without extinction of the matched star, NaN where there is none, shape (row,)."""
+    apparent = np.append(np.asarray(stars["PHOT_G_MEAN_MAG"] - stars["A_G"], dtype=np.float64), np.nan)
+    return np.asarray(apparent[row])

@@ -1,0 +1,83 @@
+"""Figures 10 and 11: rival catalogues beside ours, and against stars of known distance (sections 4.4 and 4.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from astropy.table import Table, vstack
+from matplotlib.figure import Figure
+
+from specdis.report.figures.panels import OUTSIDE, SHADE, compare_moduli, limits_of, say_scatter
+from specdis.report.style import PAGE_WIDTH, Plot, label, missing, styled
+from specdis.validation import Columns
+from specdis.validation.external import MODULUS_EDGES, is_member
+from specdis.validation.measures import take
+from specdis.validation.rivals import COMPARISON_EDGES, difference, with_reference
+from specdis.validation.stars import modulus
+
+
+def comparison(rivals: Mapping[str, Columns]) -> Plot:
+    """Draw each rival's distance modulus against ours (section 4.5, Fig. 10)."""
+    name, title = "fig10", "Rival catalogues against this one"
+    drawn = {rival: found for rival, found in rivals.items() if np.any(np.isfinite(difference(found)))}
+    if not drawn:
+        return missing(name, title, "no rival catalogue, or none has stars of this one")
+    every = np.concatenate([modulus(found["DIST"]) for found in drawn.values()])
+    limits, tables = limits_of(every), []
+    lines = -(-len(drawn) // 2)
+    with styled():
+        figure = Figure(figsize=(PAGE_WIDTH, 3.5 * lines + 0.3), layout="constrained")
+        axes = figure.subplots(lines, 2, sharex=True, sharey=True, squeeze=False)
+        axes[0, 0].set(xlim=limits, ylim=limits)
+        for axis, (rival, found) in zip(axes.flat, drawn.items(), strict=False):
+            ours, theirs = modulus(found["DIST"]), modulus(found["DIST_RIVAL"])
+            axis.set_label(rival)
+            tables += compare_moduli(axis, ours, theirs, COMPARISON_EDGES, ("MODULUS", "MODULUS_RIVAL"))
+            say_scatter(axis, theirs - ours, rival)
+        for axis in axes.flat[len(drawn) :]:
+            axis.set_axis_off()
+        figure.supxlabel("$(m-M)$ of this catalogue [mag]", fontsize=9)
+        figure.supylabel("$(m-M)$ of the rival [mag]", fontsize=9)
+    caption = (
+        "Distance moduli of the stars that both catalogues have. Dots are medians in bins of our modulus, with their "
+        "errors. Binned in our own noisy moduli, an unbiased rival seems to bend towards the middle of the sample "
+        "where ours scatter; against known distances it does not (the next figure)."
+    )
+    return Plot(name, title, caption + SHADE + OUTSIDE, figure, vstack(tables))
+
+
+def external(rivals: Mapping[str, Columns], members: Columns | None) -> Plot:
+    """Draw each rival's distance modulus against those of members and of blue stars (section 4.5, Fig. 11)."""
+    name, title = "fig11", "Rival catalogues against known distances"
+    if members is None or not rivals:
+        return missing(name, title, "no rival catalogue" if members is not None else "no stars of known distance")
+    known = {rival: with_reference(found, members) for rival, found in rivals.items()}
+    known = {rival: found for rival, found in known.items() if len(found["DIST_REF"])}
+    if not known:
+        return missing(name, title, "no rival catalogue has stars of known distance")
+    limits = limits_of(np.concatenate([modulus(found["DIST_REF"]) for found in known.values()]))
+    tables: list[Table] = []
+    with styled():
+        figure = Figure(figsize=(PAGE_WIDTH, 3.5 * len(known) + 0.3), layout="constrained")
+        axes = figure.subplots(len(known), 2, sharex=True, sharey=True, squeeze=False)
+        axes[0, 0].set(xlim=limits, ylim=(limits[0] - 1.0, limits[1] + 1.0))
+        for line, (rival, found) in zip(axes, known.items(), strict=True):
+            for axis, kind, rows in zip(
+                line, ("members", "BHB stars"), (is_member(found), ~is_member(found)), strict=True
+            ):
+                mine = take(found, rows)
+                true, theirs = modulus(mine["DIST_REF"]), modulus(mine["DIST_RIVAL"])
+                if not len(true):
+                    label(axis, f"{rival}\nno {kind}")
+                    continue
+                axis.set_label(f"{rival}, {kind}")
+                tables += compare_moduli(axis, true, theirs, MODULUS_EDGES, ("MODULUS_REF", "MODULUS_RIVAL"))
+                say_scatter(axis, theirs - true, f"{rival}, {kind}")
+        figure.supxlabel("$(m-M)_\\mathrm{true}$ [mag]", fontsize=9)
+        figure.supylabel("$(m-M)$ of the rival [mag]", fontsize=9)
+    caption = (
+        "Distance moduli of the rivals against those of members of clusters, dwarfs and streams (left) and of blue "
+        "horizontal-branch stars (right). Dots are medians in bins of the reference modulus, with their errors."
+    )
+    return Plot(name, title, caption + SHADE + OUTSIDE, figure, vstack(tables))

@@ -1,0 +1,108 @@
+"""Section 4 and appendices B and C: how good the magnitudes, the distances and their errors are. Numbers, no figures.
+
+Columns have the catalogue's names. Rows that are not SELECTED but were predicted all the same take no part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from specdis.surveys.base import IDENTIFIER
+from specdis.validation.external import TABLE_A1_COLUMNS, measure_external, table_a1, with_stars
+from specdis.validation.internal import PARAMETER_EDGES, measure_internal
+from specdis.validation.measures import DISTANCE_EDGES, SNR_EDGES, cell_name, cells, percentiles
+from specdis.validation.paper import beside_the_paper
+from specdis.validation.population import measure_population
+from specdis.validation.rivals import compare_rivals
+from specdis.validation.stars import (
+    PRECISE,
+    Columns,
+    has_reference_magnitude,
+    is_giant,
+    join,
+    relative_error,
+    residual_magnitude,
+    true_distance,
+)
+from specdis.validation.truth import against_truth
+from specdis.validation.verdict import reach_verdict
+
+__all__ = [
+    "COLUMNS",
+    "DISTANCE_EDGES",
+    "PRECISE",
+    "SNR_EDGES",
+    "TABLE_A1_COLUMNS",
+    "Columns",
+    "cell_name",
+    "cells",
+    "compare_rivals",
+    "has_reference_magnitude",
+    "is_giant",
+    "join",
+    "metrics",
+    "percentiles",
+    "relative_error",
+    "residual_magnitude",
+    "table_a1",
+    "true_distance",
+    "with_stars",
+]
+
+COLUMNS = (
+    *IDENTIFIER,
+    *("FLAGS", "SELECTED", "HELD_OUT", "RA", "DEC", "SN", *PARAMETER_EDGES),
+    *("PARALLAX", "PARALLAX_ERR", "PARALLAX_ZPC", "M_G_NN", "M_G_GEO", "M_G_NN_ERR_TRAINING"),
+    *("DIST", "DISTERR", "DISTMOD_ERR", "DIST_16", "DIST_84"),
+)
+"""Columns of the catalogue that `metrics` reads."""
+
+
+def metrics(
+    catalogue: Columns,
+    truth: Columns | None = None,
+    members: Columns | None = None,
+    counts: Sequence[Mapping[str, Any]] = (),
+    rivals: Mapping[str, Columns] | None = None,
+) -> dict[str, Any]:
+    """Measure a catalogue against its own parallaxes, stars of known distance, rivals and, where it is known, truth.
+
+    Parameters
+    ----------
+    catalogue
+        `COLUMNS`, shape (star,).
+    truth
+        `IDENTIFIER` and DIST_TRUE in kpc, in any order; None where it is not known.
+    members
+        `external.with_stars` of the stars of known distance; None where there are no lists of any.
+    counts
+        What became of each list of members.
+    rivals
+        Name of each rival catalogue to `external.with_stars` of its distances.
+
+    Returns
+    -------
+    dict
+        `verdict`, `internal` (section 4.1), `catalogue` (sections 4.3 and 4.4), `paper` (the paper's numbers beside
+        the run's) and, where there is what they need, `external` (section 4.2), `rivals` (sections 4.4 and 4.5) and
+        `truth`. Every cell counts its stars as `n` and those with a finite prediction as `n_finite`; every number has
+        its bootstrapped standard error beside it, under its name and `_err`.
+
+    Raises
+    ------
+    InputError
+        When two rows of the truth have one identifier.
+    """
+    selected = np.asarray(catalogue["SELECTED"])
+    stars = {name: np.asarray(catalogue[name])[selected] for name in COLUMNS}
+    measured: dict[str, Any] = {"internal": measure_internal(stars), "catalogue": measure_population(stars)}
+    if members is not None:
+        measured["external"] = measure_external(members, counts)
+    if rivals:
+        measured["rivals"] = compare_rivals(rivals, members)
+    if truth is not None:
+        measured["truth"] = against_truth(stars, true_distance(stars, truth))
+    return {"verdict": reach_verdict(measured), "paper": beside_the_paper(measured), **measured}

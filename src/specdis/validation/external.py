@@ -1,0 +1,209 @@
+"""Section 4.2 and appendices B and C: predicted distances against those of members and blue stars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from specdis.arrays import Array, Bool, Float64
+from specdis.validation.measures import by_cells, calibration, cells, coverage_share, measure, median, share, take
+from specdis.validation.stars import PRECISE_MAG, Columns, corrected_parallax, modulus
+
+MODULUS_EDGES = (11.0, 13.0, 14.0, 15.0, 16.0, 17.0, 18.0, 19.0, 20.0, 22.0)
+"""Edges of the cells of reference distance modulus, mag."""
+REFERENCE_SNR_EDGES = (-np.inf, 10.0, 20.0, 40.0, 60.0, np.inf)
+MEMBER_KINDS = ("cluster", "dwarf", "stream")
+"""Kinds of members in Fig. 6; blue horizontal-branch stars stand apart, in Fig. 7."""
+ENOUGH = 10
+"""Members above which a system stands in the printed Table A1."""
+STREAM_BINS = 6
+"""Bins of distance of the Sagittarius stream (Fig. A3)."""
+STREAM = "Sagittarius"
+
+TABLE_A1_COLUMNS = ("NAME", "N", "D_REF", "D_REF_ERR", "D_NN", "D_NN_ERR", "BIAS_MAG", "SOURCE")
+"""Columns of Table A1: kpc, and mag for the last number."""
+
+
+def with_stars(reference: Columns, catalogue: Columns) -> dict[str, Array]:
+    """Return a table of references, such as `Members.columns`, with the catalogue's columns of the same stars.
+
+    Parameters
+    ----------
+    reference
+        ROW in the catalogue and other columns, shape (reference,).
+    catalogue
+        Columns, shape (star,).
+    """
+    rows = np.asarray(reference["ROW"])
+    return {**take(catalogue, rows), **{name: np.asarray(values) for name, values in reference.items()}}
+
+
+def residual_modulus(members: Columns) -> Float64:
+    """Return predicted minus reference distance modulus in mag, NaN where either is missing, shape (member,)."""
+    return modulus(members["DIST"]) - modulus(members["DIST_REF"])
+
+
+def modulus_error(members: Columns) -> Float64:
+    """Return the quoted error of the predicted modulus in mag, infinite where no upper bound is known."""
+    error = np.asarray(members["DISTMOD_ERR"], dtype=np.float64)
+    return np.where(np.isnan(error) & np.isfinite(members["DIST"]), np.inf, error)
+
+
+def is_precise(members: Columns) -> Bool:
+    """Return True for stars with a quoted error of the modulus below `PRECISE_MAG`, shape (member,)."""
+    return np.asarray(modulus_error(members) < PRECISE_MAG)
+
+
+def is_member(members: Columns) -> Bool:
+    """Return True for members of clusters, dwarf galaxies and streams, False for blue stars, shape (member,)."""
+    return np.isin(members["KIND"], MEMBER_KINDS)
+
+
+def measure_external(members: Columns, counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return bias, scatter and calibration against stars of known distance (Figs 6, 7, A3 and A4).
+
+    Lists of members were made with parallaxes, proper motions and places, and those of blue stars with colours, so
+    they are purer at large parallax; giants alone are seen in the far systems.
+
+    Parameters
+    ----------
+    members
+        `with_stars` of the members.
+    counts
+        What became of each list: `references.Count` as mappings.
+    """
+    mine, blue = take(members, is_member(members)), take(members, ~is_member(members))
+    return {
+        "counts": [dict(count) for count in counts],
+        "members": _block(mine),
+        "bhb": _block(blue),
+        "by_kind": {kind: _summary(take(members, members["KIND"] == kind)) for kind in (*MEMBER_KINDS, "bhb")},
+        "systems": systems(mine),
+        "stream_bins": stream_bins(mine),
+    }
+
+
+def _block(members: Columns) -> dict[str, Any]:
+    """Return the numbers of all stars, of the precise ones, and of both in cells."""
+    true, snr, precise = modulus(members["DIST_REF"]), np.asarray(members["SN"]), is_precise(members)
+
+    def cell(rows: Bool) -> dict[str, Any]:
+        return _summary(take(members, rows))
+
+    return {
+        "all": _summary(members),
+        "precise": cell(precise),
+        **share("share_precise", precise, np.isfinite(members["DIST"])),
+        "by_modulus": by_cells("modulus", true, MODULUS_EDGES, cell),
+        "precise_by_modulus": by_cells("modulus", true, MODULUS_EDGES, lambda rows: cell(rows & precise)),
+        "by_snr": by_cells("snr", snr, REFERENCE_SNR_EDGES, cell),
+        "parallax": parallax_alone(members),
+    }
+
+
+def _summary(members: Columns) -> dict[str, Any]:
+    residual = residual_modulus(members)
+    error = np.hypot(members["DISTMOD_ERR"], _reference_error(members))
+    return {
+        **measure(residual, "mag"),
+        **median("median_snr", np.asarray(members["SN"])),
+        **median("median_quoted_error_mag", modulus_error(members)),
+        **coverage_share("coverage68", members["DIST_REF"], members["DIST_16"], members["DIST_84"]),
+        **calibration(residual / np.where(error > 0.0, error, np.nan)),
+    }
+
+
+def _reference_error(members: Columns) -> Float64:
+    """Return the error of the reference modulus in mag, 0 where it is not known, shape (member,)."""
+    relative = np.nan_to_num(np.asarray(members["DIST_REF_ERR"], dtype=np.float64) / members["DIST_REF"])
+    return np.asarray(5.0 / np.log(10.0) * relative)
+
+
+def parallax_alone(members: Columns) -> dict[str, Any]:
+    """Return how 1 / corrected parallax does on the same stars; a negative one has no modulus (appendix C)."""
+    parallax = corrected_parallax(members)
+    inverse = modulus(1.0 / np.where(parallax > 0.0, parallax, np.nan)) - modulus(members["DIST_REF"])
+    return {
+        **measure(inverse, "mag"),
+        **share("share_negative", parallax < 0.0, np.isfinite(parallax)),
+        "z": calibration((parallax - 1.0 / members["DIST_REF"]) / members["PARALLAX_ERR"]),
+    }
+
+
+def systems(members: Columns) -> list[dict[str, Any]]:
+    """Return median predicted distances of the clusters and dwarfs, in the order of their reference distances.
+
+    Each is over all members with a distance, without a cut on its error, as in Table A1.
+    """
+    members = take(members, members["KIND"] != "stream")
+    names, first = np.unique(members["SYSTEM"], return_index=True)
+    chosen = sorted(zip(names, first, strict=True), key=lambda item: float(members["DIST_REF"][item[1]]))
+    found = []
+    for name, row in chosen:
+        mine = take(members, members["SYSTEM"] == name)
+        distance = np.asarray(mine["DIST"], dtype=np.float64)
+        found.append(
+            {
+                "system": str(name),
+                "kind": str(members["KIND"][row]),
+                "distance_kpc": float(members["DIST_REF"][row]),
+                **median("median_distance_kpc", distance[np.isfinite(distance)]),
+                **_summary(mine),
+            }
+        )
+    return found
+
+
+def table_a1(
+    measured: Sequence[Mapping[str, Any]], references: Iterable[tuple[str, float, float, str]]
+) -> list[dict[str, Any]]:
+    """Return Table A1: every system of `references`, with members or without, then others that have members.
+
+    Parameters
+    ----------
+    measured
+        From `systems`.
+    references
+        Name, distance and its error (kpc), and source of the systems that the table lists.
+    """
+    found = {row["system"]: row for row in measured}
+    rows = []
+    for name, distance, error, source in references:
+        rows.append(_row(name, distance, error, source, found.pop(name, None)))
+    return rows + [_row(row["system"], row["distance_kpc"], np.nan, "list", row) for row in found.values()]
+
+
+def _row(name: str, distance: float, error: float, source: str, row: Mapping[str, Any] | None) -> dict[str, Any]:
+    predicted = np.nan if row is None else row["median_distance_kpc"]
+    values = (
+        name,
+        0 if row is None else row["n_finite"],
+        distance,
+        error,
+        predicted,
+        np.nan if row is None else row["median_distance_kpc_err"],
+        5.0 * np.log10(predicted / distance),
+        source,
+    )
+    return dict(zip(TABLE_A1_COLUMNS, values, strict=True))
+
+
+def stream_bins(members: Columns) -> list[dict[str, Any]]:
+    """Return the numbers of the Sagittarius stream in `STREAM_BINS` bins of distance with as many stars each."""
+    mine = take(members, members["SYSTEM"] == STREAM)
+    true = np.asarray(mine["DIST_REF"], dtype=np.float64)
+    if len(true) < STREAM_BINS:
+        return []
+    edges = np.quantile(true, np.linspace(0.0, 1.0, STREAM_BINS + 1))
+    edges[-1] = np.nextafter(edges[-1], np.inf)
+    return [
+        {
+            "distance_min_kpc": float(low),
+            "distance_max_kpc": float(high),
+            "mean_modulus_mag": float(np.mean(modulus(true[rows]))) if rows.any() else np.nan,
+            **_summary(take(mine, rows)),
+        }
+        for low, high, rows in cells(true, edges)
+    ]

@@ -1,0 +1,142 @@
+"""Cells of stars, and the numbers that are measured in each, with bootstrapped errors.
+
+Every number `x` has its standard error beside it as `x_err`. A quantity that no star can give is NaN, which JSON
+writes as null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtr
+
+from specdis.arrays import Array, Bool, Float64, Int64
+from specdis.statistics import Statistic, bootstrap_errors, robust_scatter
+from specdis.validation.stars import Columns
+
+SNR_EDGES = (-np.inf, 20.0, 60.0, 100.0, np.inf)
+DISTANCE_EDGES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)
+LOGG_EDGES = (-np.inf, 3.8, np.inf)
+
+_LOCATION: Mapping[str, Statistic] = {
+    "median": lambda values: np.median(values, axis=-1),
+    "scatter": robust_scatter,
+    "std": lambda values: np.std(values, axis=-1),
+}
+
+
+def cells(values: Array, edges: Iterable[float]) -> Iterator[tuple[float, float, Bool]]:
+    """Yield lower edge, upper edge and the stars between, the lower edge included; NaN lies in no cell."""
+    for lower, upper in pairwise(edges):
+        yield lower, upper, (values >= lower) & (values < upper)
+
+
+def cell_name(quantity: str, lower: float | None, upper: float | None) -> str:
+    """Return how a cell is written, as `20 ≤ S/N < 60`; an open end is infinite or, as in JSON, None."""
+    if upper in (None, np.inf):
+        return f"{quantity} ≥ {lower:g}"
+    return f"{quantity} < {upper:g}" if lower in (None, -np.inf) else f"{lower:g} ≤ {quantity} < {upper:g}"
+
+
+def percentiles(values: Array, by: Array, edges: Iterable[float], levels: Sequence[float], least: int) -> Float64:
+    """Return percentiles of `values` in each cell of `by`.
+
+    Parameters
+    ----------
+    values, by
+        Shape (star,); infinite values count as very large, NaN does not count.
+    edges
+        Edges of the cells.
+    levels
+        Percentiles, 0 to 100. Each is the value of a star: nothing is interpolated.
+    least
+        Stars below which a cell gives NaN.
+
+    Returns
+    -------
+    ndarray of float64, shape (cell, level)
+    """
+    known = [values[rows & ~np.isnan(values)] for _, _, rows in cells(by, edges)]
+    nothing = np.full(len(levels), np.nan)
+    return np.array([np.percentile(x, levels, method="nearest") if len(x) >= least else nothing for x in known])
+
+
+def measure(values: Array, unit: str = "") -> dict[str, Any]:
+    """Return the number of values, and their median, robust scatter and standard deviation with errors.
+
+    Parameters
+    ----------
+    values
+        Shape (star,); what is not finite is counted in `n` and else left out.
+    unit
+        Ending of the names, as in `median_mag`.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    finite = values[np.isfinite(values)]
+    found: dict[str, Any] = {"n": len(values), "n_finite": len(finite)}
+    ending = f"_{unit}" if unit else ""
+    errors = bootstrap_errors(_LOCATION, finite)
+    for name, statistic in _LOCATION.items():
+        found[f"{name}{ending}"] = float(statistic(finite)) if len(finite) else np.nan
+        found[f"{name}{ending}_err"] = errors[name]
+    return found
+
+
+def median(name: str, values: Array) -> dict[str, float]:
+    """Return the median of what is not NaN, infinities included, with its error; NaN of nothing."""
+    known = np.asarray(values, dtype=np.float64)
+    known = known[~np.isnan(known)]
+    value = float(np.median(known)) if len(known) else np.nan
+    return {name: value, f"{name}_err": bootstrap_errors({"": _LOCATION["median"]}, known)[""]}
+
+
+def share(name: str, true: Bool, among: Bool | None = None) -> dict[str, float]:
+    """Return the fraction of `among` that is true, with the error that a bootstrap of many resamples gives it."""
+    chosen = np.asarray(true) if among is None else np.asarray(true)[among]
+    if not len(chosen):
+        return {name: np.nan, f"{name}_err": np.nan}
+    fraction = float(np.mean(chosen))
+    return {name: fraction, f"{name}_err": float(np.sqrt(fraction * (1.0 - fraction) / len(chosen)))}
+
+
+def coverage_share(name: str, truth: Array, low: Array, high: Array) -> dict[str, float]:
+    """Return the fraction of true values within their intervals, ends included, with its error.
+
+    An end may be infinite; stars with NaN in any of the three take no part.
+    """
+    truth, low, high = (np.asarray(values, dtype=np.float64) for values in (truth, low, high))
+    return share(name, (low <= truth) & (truth <= high), ~(np.isnan(truth) | np.isnan(low) | np.isnan(high)))
+
+
+def calibration(z: Array) -> dict[str, Any]:
+    """Return what errors in units of the quoted ones tell: median and scatter of z, and its PIT in ten bins.
+
+    Honest errors give a median of 0, a scatter of 1 and a tenth of the stars in each bin.
+
+    Parameters
+    ----------
+    z
+        (predicted - true) / quoted error, shape (star,); what is NaN is left out.
+    """
+    z = np.asarray(z, dtype=np.float64)
+    z = z[~np.isnan(z)]
+    measured = {f"z_{name}": value for name, value in measure(z).items() if name.startswith(("median", "scatter"))}
+    return {"z_n": len(z), **measured, "pit": (np.histogram(_normal(z), np.linspace(0.0, 1.0, 11))[0]).tolist()}
+
+
+def _normal(z: Float64) -> Float64:
+    """Return the normal distribution function."""
+    return np.asarray(ndtr(z))
+
+
+def by_cells(name: str, values: Array, edges: Sequence[float], cell: Any) -> list[dict[str, Any]]:
+    """Return what `cell` makes of the stars of each cell, behind the cell's edges NAME_min and NAME_max."""
+    return [{f"{name}_min": low, f"{name}_max": high} | cell(rows) for low, high, rows in cells(values, edges)]
+
+
+def take(columns: Columns, rows: Bool | Int64) -> dict[str, Array]:
+    """Return the stars that a mask or row numbers choose."""
+    return {name: np.asarray(values)[rows] for name, values in columns.items()}

@@ -1,0 +1,142 @@
+"""The numbers that the paper quotes, beside those of a run, in the paper's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from specdis.references import TABLE_A1
+from specdis.validation.measures import cell_name
+
+_BY_SNR = {
+    "scatter": (0.48, 0.26, 0.24, 0.22),
+    "error": (0.23, 0.19, 0.11, 0.07),
+    "giant_error": (0.58, 0.38, 0.16, 0.08),
+}
+_STARS = 4_000_000.0  # of the paper, to which its counts belong
+
+
+class Row(NamedTuple):
+    """One number of the paper and the same number of a run.
+
+    Parameters
+    ----------
+    section
+        Of the paper.
+    quantity
+        What it is.
+    unit
+        `mag`, `kpc`, `share`, or `stars` for counts.
+    here, here_err
+        Of the run, with its standard error; NaN where the run cannot give it.
+    paper
+        The paper's.
+    """
+
+    section: str
+    quantity: str
+    unit: str
+    here: float
+    here_err: float
+    paper: float
+
+
+def beside_the_paper(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the numbers of sections 2.5, 4.1 to 4.5 and Table A1 with the paper's own.
+
+    Parameters
+    ----------
+    measured
+        What the other chapters of the validation have measured.
+    """
+    rows = (*_internal(measured["internal"]), *_external(measured.get("external")), *_population(measured))
+    return [row._asdict() for row in (*rows, *_table_a1(measured.get("external")))]
+
+
+def _row(section: str, quantity: str, unit: str, block: Mapping[str, Any] | None, key: str, paper: float) -> Row:
+    block = block or {}
+    return Row(section, quantity, unit, block.get(key, np.nan), block.get(f"{key}_err", np.nan), paper)
+
+
+def _by_snr(section: str, quantity: str, unit: str, block: Mapping[str, Any], key: str, paper: str) -> Iterator[Row]:
+    for here, there in zip(block["by_snr"], _BY_SNR[paper], strict=True):
+        cell = cell_name("S/N", here["snr_min"], here["snr_max"])
+        yield _row(section, f"{quantity}, {cell}", unit, here, key, there)
+
+
+def _internal(internal: Mapping[str, Any]) -> Iterator[Row]:
+    yield _row(
+        "3.3.2", "training error between seeds (median)", "mag", internal["training_error_mag"], "median_mag", 0.05
+    )
+    yield from _by_snr("4.1", "scatter of M_G_NN − M_G_GEO", "mag", internal, "scatter_mag", "scatter")
+
+
+def _external(external: Mapping[str, Any] | None) -> Iterator[Row]:
+    found = external or {}
+    kinds, members, bhb = found.get("by_kind", {}), found.get("members", {}), found.get("bhb", {})
+    for kind, name, paper in (
+        ("cluster", "members of globular clusters", 2154.0),
+        ("dwarf", "members of dwarf galaxies", 320.0),
+        ("stream", "members of the Sagittarius stream", 1001.0),
+        ("bhb", "BHB stars", 4326.0),
+    ):
+        yield _row("2.5", name, "stars", kinds.get(kind), "n", paper)
+    yield _row("4.2", "scatter of the modulus of members", "mag", members.get("all"), "scatter_mag", 1.0)
+    yield _row("4.2", "the same, quoted error < 0.5 mag", "mag", members.get("precise"), "scatter_mag", 0.5)
+    yield _row("4.2", "scatter of the modulus of BHB stars", "mag", bhb.get("all"), "scatter_mag", 0.36)
+    yield _row("4.2", "the same, quoted error < 0.5 mag", "mag", bhb.get("precise"), "scatter_mag", 0.23)
+    yield _row("4.2", "BHB stars with quoted error < 0.5 mag", "share", bhb, "share_precise", 0.88)
+    for kind, name, paper in (
+        ("cluster", "clusters", 9.0),
+        ("dwarf", "dwarf galaxies", 11.0),
+        ("stream", "Sagittarius", 13.0),
+        ("bhb", "BHB stars", 34.0),
+    ):
+        yield _row("4.2", f"median S/N, {name}", "", kinds.get(kind), "median_snr", paper)
+
+
+def _population(measured: Mapping[str, Any]) -> Iterator[Row]:
+    found = measured["catalogue"]
+    yield _row("4.3.1", "stars within 15 kpc", "share", found, "share_within_15_kpc", 1.0 - 120_000 / _STARS)
+    yield _row("4.3.1", "stars beyond 50 kpc", "share", found, "share_beyond_50_kpc", 20_000 / _STARS)
+    share = "share_negative_parallax_beyond_15_kpc"
+    yield _row("4.3.1", "negative parallaxes beyond 15 kpc", "share", found, share, 0.40)
+    yield _row("4.3.2", "distance error below 25 %", "share", found["all"], "share_precise", 0.60)
+    error, giant_error = "median_relative_error", "median_relative_error_giants"
+    yield from _by_snr("4.3.2", "median distance error", "share", found, error, "error")
+    yield _row("4.3.2", "median distance error within 2 kpc", "share", found, f"{error}_within_2_kpc", 0.14)
+    yield _row("4.3.2", "median distance error, 150 < S/N < 250", "share", found, f"{error}_snr_150_250", 0.05)
+    yield from _by_snr("4.4", "median distance error of giants", "share", found, giant_error, "giant_error")
+    within = f"{giant_error}_within_50_kpc_of_centre"
+    yield _row("4.4", "median distance error of giants within 50 kpc of the centre", "share", found, within, 0.40)
+    for place, paper in (("within", 74_000.0), ("beyond", 1_500.0)):
+        key = f"n_precise_giants_{place}_50_kpc_of_centre"
+        quantity = f"giants with error below 25 % {place} 50 kpc of the centre"
+        yield _row("4.4", quantity, "stars", found, key, paper)
+    yield from _rivals(measured.get("rivals", {}))
+    near = f"{error}_above_snr_20_within_15_kpc"
+    yield _row("4.5", "median distance error, S/N > 20, within 15 kpc", "share", found, near, 0.14)
+    yield _row("4.5", "median distance error, S/N > 50", "share", found, f"{error}_above_snr_50", 0.10)
+    yield _row("4.5", "median distance error, 5 < S/N < 10", "share", found, f"{error}_snr_5_10", 0.19)
+
+
+def _rivals(rivals: Mapping[str, Any]) -> Iterator[Row]:
+    """Return what section 4.4 says of the K giants of Xue et al. (2014), where a rival is named after them."""
+    xue: Mapping[str, Any] = next((rivals[name] for name in rivals if name.lower().startswith("xue")), {})
+    yield _row(
+        "4.4", "our distance error of the giants of Xue et al.", "share", xue, "median_relative_error_ours", 0.39
+    )
+    for who, paper in (("ours", 0.34), ("rival", 0.24)):
+        found = xue.get("members", {}).get(who, {})
+        value, error = (np.log(10.0) / 5.0 * found.get(key, np.nan) for key in ("scatter_mag", "scatter_mag_err"))
+        quantity = f"scatter on members, {'ours' if who == 'ours' else 'Xue et al.'}"
+        yield Row("4.4", quantity, "share", value, error, paper)
+
+
+def _table_a1(external: Mapping[str, Any] | None) -> Iterator[Row]:
+    found = {row["system"]: row for row in (external or {}).get("systems", [])}
+    for system in TABLE_A1:
+        quantity = f"median distance of {system.name} ({system.distance:.1f} kpc)"
+        yield _row("A1", quantity, "kpc", found.get(system.name), "median_distance_kpc", system.paper_distance)

@@ -1,0 +1,79 @@
+"""Sections 4.4 and 4.5 and appendix C: other catalogues of distances beside ours, and against stars of known distance.
+
+Only stars that both have are compared: what holds for them need not hold for either catalogue's others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from specdis.arrays import Float64
+from specdis.validation.external import MODULUS_EDGES, is_member
+from specdis.validation.measures import by_cells, measure, median, take
+from specdis.validation.stars import Columns, modulus, relative_error
+
+COMPARISON_EDGES = tuple(float(edge) for edge in range(4, 22))
+"""Edges of the cells of our distance modulus in which two catalogues are compared, mag."""
+
+
+def compare_rivals(rivals: Mapping[str, Columns], members: Columns | None) -> dict[str, Any]:
+    """Return how each rival differs from ours, and how each does on the stars of known distance.
+
+    Parameters
+    ----------
+    rivals
+        Name to `external.with_stars` of DIST_RIVAL and DISTERR_RIVAL (kpc).
+    members
+        `external.with_stars` of the members, None where there are none.
+    """
+    return {name: _compare(rival, members) for name, rival in rivals.items()}
+
+
+def difference(rival: Columns) -> Float64:
+    """Return the rival's minus our distance modulus in mag (Fig. 10), shape (star,)."""
+    return modulus(rival["DIST_RIVAL"]) - modulus(rival["DIST"])
+
+
+def with_reference(rival: Columns, members: Columns) -> dict[str, Any]:
+    """Return the rival's stars that are members too, with their reference distances (Fig. 11)."""
+    _, here, there = np.intersect1d(rival["ROW"], members["ROW"], return_indices=True)
+    reference = {name: members[name][there] for name in ("SYSTEM", "KIND", "DIST_REF", "DIST_REF_ERR")}
+    return {**take(rival, here), **reference}
+
+
+def _compare(rival: Columns, members: Columns | None) -> dict[str, Any]:
+    apart = difference(rival)
+    quoted = np.asarray(rival["DISTERR_RIVAL"], dtype=np.float64) / rival["DIST_RIVAL"]
+    found: dict[str, Any] = {
+        "difference": measure(apart, "mag"),
+        "by_modulus": by_cells(
+            "modulus", modulus(rival["DIST"]), COMPARISON_EDGES, lambda rows: measure(apart[rows], "mag")
+        ),
+        **median("median_relative_error_ours", relative_error(rival)),
+        **median("median_relative_error_quoted", quoted),
+        **median("median_snr", np.asarray(rival["SN"])),
+    }
+    if members is not None:
+        known = with_reference(rival, members)
+        mine = is_member(known)
+        found["members"], found["bhb"] = _external(take(known, mine)), _external(take(known, ~mine))
+    return found
+
+
+def _external(known: Columns) -> dict[str, Any]:
+    """Return bias and scatter of the rival and of ours on the same stars of known distance."""
+    true = modulus(known["DIST_REF"])
+    theirs, ours = modulus(known["DIST_RIVAL"]) - true, modulus(known["DIST"]) - true
+    return {
+        "rival": measure(theirs, "mag"),
+        "ours": measure(ours, "mag"),
+        "by_modulus": by_cells(
+            "modulus",
+            true,
+            MODULUS_EDGES,
+            lambda rows: {"rival": measure(theirs[rows], "mag"), "ours": measure(ours[rows], "mag")},
+        ),
+    }

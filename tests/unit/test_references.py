@@ -1,0 +1,348 @@
+"""Lists of members and rival catalogues: read as they are published, matched, clipped and given to one system each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import fitsio
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.table import Table
+from astropy.time import Time
+
+from specdis.errors import InputError
+from specdis.references import (
+    DWARFS,
+    TABLE_A1,
+    MemberFile,
+    ReferenceFile,
+    References,
+    ReferencesSettings,
+    find_members,
+    find_system,
+    match_rival,
+    read_members,
+    read_systems,
+    velocity_clip,
+)
+from specdis.references.matching import directions_at, match_identifiers, match_sky
+from specdis.references.quantities import Quantities, horizontal_branch_distance
+from specdis.references.tables import ReferenceTable
+
+
+def stars(n: int, **columns: Any) -> dict[str, np.ndarray]:
+    """A catalogue of `n` stars, a tenth of a degree apart."""
+    plain = {
+        "TARGETID": np.arange(1, n + 1),
+        "SOURCE_ID": 4_418_642_906_513_912_320 + np.arange(n),
+        "RA": 200.0 + 0.1 * np.arange(n),
+        "DEC": np.full(n, 20.0),
+        "PMRA": np.zeros(n),
+        "PMDEC": np.zeros(n),
+        "VRAD": np.zeros(n),
+        "PHOT_G_MEAN_MAG": np.full(n, 16.0),
+        "A_G": np.full(n, 0.1),
+    }
+    return plain | {name: np.asarray(values) for name, values in columns.items()}
+
+
+def test_table_a1_has_the_fifteen_systems_of_the_paper() -> None:
+    assert len(TABLE_A1) == 15
+    names = {system.name: system for system in TABLE_A1}
+    assert names["NGC 6205"].paper_distance == 8.99
+    assert names["NGC 6205"].distance_error == pytest.approx(0.0755)
+    assert names["Sextans"].distance == 92.5
+    assert all(system.source for system in TABLE_A1)
+
+
+@pytest.mark.parametrize(
+    ("name", "system"),
+    [
+        ("NGC 6205", "NGC 6205"),
+        ("NGC_6205_M_13", "NGC 6205"),
+        ("ngc6205", "NGC 6205"),
+        ("palomar_05", "Pal 5"),
+        ("Pal5", "Pal 5"),
+        ("draco_1", "Draco"),
+        ("sextans_1", "Sextans"),
+        ("NGC 62", None),
+        ("NGC 62051", None),
+        ("Terzan 1", None),
+        ("Dracula", None),
+    ],
+)
+def test_lists_are_named_in_many_ways(name: str, system: str | None) -> None:
+    found = find_system(name, TABLE_A1)
+    assert (found and found.name) == system
+
+
+def test_the_database_gives_distances_from_moduli(tmp_path: Path) -> None:
+    path = tmp_path / "dwarf_mw.csv"
+    path.write_text(
+        "key,name,ra,dec,distance_modulus,distance_modulus_em,distance_modulus_ep\n"
+        "draco_1,Draco,260.1,57.9,19.557,0.03,0.03\nx,Nothing known,1,2,,,\n"
+    )
+    (system,) = read_systems(ReferenceFile(path=path))
+    assert system.name == "Draco"
+    assert system.distance == pytest.approx(81.55, abs=0.01)  # Bhardwaj et al. 2024, as the database quotes it
+    assert system.distance_errors == pytest.approx((1.12, 1.13), abs=0.01)
+
+
+# Files
+
+
+@pytest.mark.parametrize("form", ["csv", "ecsv", "parquet", "fits", "tab", "commented"])
+def test_every_format_gives_the_same_columns(tmp_path: Path, form: str) -> None:
+    source = np.array([4418642906513912320, 4418649984620034048])
+    table = Table({"source_id": source, "Dist": [1.5, np.nan], "name": ["a", "bb"]})
+    endings = {"tab": "txt", "commented": "dat"}
+    path = tmp_path / f"list.{endings.get(form, form)}"
+    writers = {"tab": "ascii.tab", "commented": "ascii.commented_header", "csv": "ascii.csv", "ecsv": "ascii.ecsv"}
+    table.write(path, format=writers.get(form, form))
+    found = Quantities(ReferenceTable.open(path)).read("SOURCE_ID", "DIST", "NAME", "PMRA")
+    assert list(found) == ["SOURCE_ID", "DIST", "NAME"]
+    assert found["SOURCE_ID"].tolist() == source.tolist()
+    np.testing.assert_array_equal(found["DIST"], [1.5, np.nan])
+    assert found["NAME"].tolist() == ["a", "bb"]
+
+
+def test_desi_splits_one_table_over_hdus(tmp_path: Path) -> None:
+    path = tmp_path / "MWS_BHB.fits"
+    with fitsio.FITS(str(path), "rw") as file:
+        file.write(None)
+        file.write({"TARGETID": np.array([7, 8]), "PRIMARY": np.array([True, False])}, extname="RVTAB")
+        file.write({"RA": np.array([1.0, 2.0])}, extname="FIBERMAP")
+        file.write({"OTHER": np.arange(3)}, extname="APART")
+        file.write({"DISTMOD": np.array([15.0, 20.0])}, extname="MORE")
+    quantities = Quantities(ReferenceTable.open(path))
+    assert quantities.read("TARGETID", "RA").keys() == {"TARGETID", "RA"}
+    np.testing.assert_allclose(quantities.distance()[0], [10.0, 100.0])
+    found = read_members("BHB", MemberFile(path=path, kind="bhb"), TABLE_A1, 0.9)
+    assert found.columns["TARGETID"].tolist() == [7]  # PRIMARY alone
+
+
+def test_identifiers_as_text_are_read_and_as_floats_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.ecsv"
+    Table({"Source": ["Gaia DR3 4418642906513912320", ""]}).write(path)
+    found = Quantities(ReferenceTable.open(path)).read("SOURCE_ID")["SOURCE_ID"]
+    assert found.tolist() == [4418642906513912320, 0]
+    Table({"source_id": [4.418642906513912320e18]}).write(path, overwrite=True)
+    with pytest.raises(InputError, match="expected SOURCE_ID: integers, found float64"):
+        Quantities(ReferenceTable.open(path)).read("SOURCE_ID")
+
+
+def test_distances_come_in_many_units(tmp_path: Path) -> None:
+    def distance(**columns: Any) -> tuple[list[float], list[float]]:
+        Table({"source_id": [1, 2], **columns}).write(tmp_path / "d.ecsv", overwrite=True)
+        magnitude = np.array([15.0, 15.0])
+        found, error = Quantities(ReferenceTable.open(tmp_path / "d.ecsv")).distance(magnitude)
+        return found.tolist(), error.tolist()
+
+    assert distance(dist=[1.0, 2.0], dist_err=[0.1, 0.2]) == ([1.0, 2.0], [0.1, 0.2])
+    assert distance(dist=[1000.0, 2000.0] * u.pc)[0] == pytest.approx([1.0, 2.0])
+    low, high = {"r_lo_geo": [900.0, 1500.0]}, {"r_hi_geo": [1100.0, 3500.0]}
+    assert distance(r_med_geo=[1000.0, 2000.0], **low, **high) == (pytest.approx([1.0, 2.0]), pytest.approx([0.1, 1.0]))
+    kpc, error = distance(DM=[15.0, 20.0], e_DM=[0.1, 0.1])
+    assert kpc == pytest.approx([10.0, 100.0])
+    assert error == pytest.approx([10.0 * (10**0.02 - 1), 100.0 * (10**0.02 - 1)], rel=0.03)  # to first order
+    assert distance(M_G=[0.0, -5.0])[0] == pytest.approx([10.0, 100.0])
+    with pytest.raises(InputError, match="distances in kpc, found a median of 1,500"):
+        distance(dist=[1000.0, 2000.0])
+    with pytest.raises(InputError, match="a distance modulus or an absolute G magnitude"):
+        distance(x=[1, 2])
+
+
+def test_vizier_tells_two_columns_apart_by_case_alone(tmp_path: Path) -> None:
+    path = tmp_path / "bj.ecsv"
+    Table({"Source": [1], "rgeo": [1000.0], "b_rgeo": [800.0], "B_rgeo": [1400.0]}).write(path)
+    kpc, error = Quantities(ReferenceTable.open(path)).distance()
+    assert (kpc[0], error[0]) == pytest.approx((1.0, 0.3))
+
+
+def test_colours_give_distances_of_horizontal_branch_stars() -> None:
+    # g - r = -0.1 without dust: M_g = 0.434 + 0.0169 + 0.02319 - 0.020449 + 0.0094517 = 0.4630927
+    g, r = 15.0, 15.1
+    flux = [10 ** (0.4 * (22.5 - magnitude)) for magnitude in (g, r)]
+    near = horizontal_branch_distance(np.array(flux[:1]), np.array(flux[1:]), np.zeros(1))
+    assert near[0] == pytest.approx(10 ** (0.2 * (15.0 - 0.4630927) - 2.0), rel=1e-6)
+    dusty = [10 ** (0.4 * (22.5 - magnitude)) for magnitude in (g + 3.214 * 0.05, r + 2.165 * 0.05)]
+    far = horizontal_branch_distance(np.array(dusty[:1]), np.array(dusty[1:]), np.array([0.05]))
+    np.testing.assert_allclose(far, near)
+    assert np.isnan(horizontal_branch_distance(np.array([1.0]), np.array([2.0]), np.zeros(1)))[0]  # red
+
+
+def test_a_column_map_goes_before_the_known_names(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    Table({"source_id": [5], "d": [3.0], "dist": [9.0]}).write(path, format="ascii.csv")
+    assert Quantities(ReferenceTable.open(path), {"DIST": "d"}).distance()[0] == [3.0]
+    assert not Quantities(ReferenceTable.open(path), {"SOURCE_ID": ""}).has("SOURCE_ID")
+    with pytest.raises(InputError, match="a column nowhere"):
+        Quantities(ReferenceTable.open(path), {"DIST": "nowhere"})
+    with pytest.raises(InputError, match="quantities among"):
+        Quantities(ReferenceTable.open(path), {"DISTANCE": "d"})
+
+
+# Matching
+
+
+def test_identifiers_match_whatever_their_order() -> None:
+    known = np.array([30, 10, 0, 20, 10])
+    assert match_identifiers(np.array([10, 99, 0, 30]), known).tolist() == [1, -1, -1, 0]
+    assert match_identifiers(np.array([1]), np.empty(0, np.int64)).tolist() == [-1]
+
+
+def test_proper_motion_carries_a_star_to_the_epoch_of_the_list() -> None:
+    ra, dec = np.array([150.0, 20.0, 359.99999]), np.array([-30.0, 85.0, 2.0])
+    pmra, pmdec = np.array([-500.0, 1200.0, 900.0]), np.array([300.0, -800.0, 0.0])
+    moved = directions_at(ra, dec, pmra, pmdec, 2000.0)
+    start = SkyCoord(
+        ra * u.deg, dec * u.deg, pm_ra_cosdec=pmra * u.mas / u.yr, pm_dec=pmdec * u.mas / u.yr,
+        distance=20 * u.pc, radial_velocity=0 * u.km / u.s, obstime=Time(2016.0, format="jyear"),
+    )  # fmt: skip
+    expected = start.apply_space_motion(new_obstime=Time(2000.0, format="jyear"))
+    found = SkyCoord(*moved.T, representation_type="cartesian")
+    # straight lines on the sky and in space part by the square of the 20 arcsec moved: a milliarcsecond
+    np.testing.assert_allclose(found.separation(SkyCoord(expected.ra, expected.dec)).arcsec, 0.0, atol=0.005)
+
+
+def test_a_fast_star_is_found_at_the_epoch_and_not_without_it() -> None:
+    catalogue = stars(2, PMRA=[1000.0, 0.0])  # one arcsec a year
+    there = 200.0 + (2000.0 - 2016.0) / 3600.0 / np.cos(np.radians(20.0))
+    places = np.array([there]), np.array([20.0])
+    assert match_sky(*places, 2000.0, catalogue, 1.0).tolist() == [0]
+    assert match_sky(*places, 2016.0, catalogue, 1.0).tolist() == [-1]
+
+
+def test_one_star_goes_to_the_nearest_of_the_places_that_claim_it() -> None:
+    catalogue = stars(1)
+    ra, dec = np.array([200.0002, 200.0001, np.nan]), np.array([20.0, 20.0, 20.0])
+    assert match_sky(ra, dec, 2016.0, catalogue, 1.0).tolist() == [-1, 0, -1]
+
+
+def test_a_list_without_identifiers_is_matched_on_the_sky(tmp_path: Path) -> None:
+    path = tmp_path / "rival.csv"
+    catalogue = stars(3)
+    table = {"RAJ2000": catalogue["RA"][[2, 0]], "DEJ2000": catalogue["DEC"][[2, 0]], "DM": [15.0, 10.0]}
+    Table(table).write(path, format="ascii.csv")
+    found = match_rival(ReferenceFile(path=path), catalogue, 1.0)
+    assert found["ROW"].tolist() == [0, 2]
+    np.testing.assert_allclose(found["DIST_RIVAL"], [1.0, 10.0])
+    assert Quantities(ReferenceTable.open(path)).epoch == 2000.0
+
+
+def test_absolute_magnitudes_of_a_rival_use_our_apparent_ones(tmp_path: Path) -> None:
+    path = tmp_path / "rival.csv"
+    catalogue = stars(2)
+    Table({"source_id": catalogue["SOURCE_ID"][1:], "M_G": [0.9]}).write(path, format="ascii.csv")
+    found = match_rival(ReferenceFile(path=path), catalogue, 1.0)
+    assert found["ROW"].tolist() == [1]
+    assert found["DIST_RIVAL"][0] == pytest.approx(10.0)  # 16.0 - 0.1 - 0.9 = 15.0
+
+
+# Velocities
+
+
+def test_velocities_are_clipped_at_two_standard_deviations_of_each_system() -> None:
+    # nine at 0 and one at 10: mean 1, standard deviation 3, so 10 is 3 sigma away and the others a third
+    one = np.append(np.zeros(9), 10.0)
+    two = np.array([100.0, 102.0])  # mean 101, sigma 1: both stay
+    vrad, system = np.concatenate([one, two, [np.nan]]), np.repeat(["a", "b"], [10, 3])
+    kept = velocity_clip(vrad, system, 2.0, 1)
+    assert kept.tolist() == [True] * 9 + [False, True, True, False]
+    assert velocity_clip(vrad, system, 3.1, 1)[9]
+    assert velocity_clip(vrad, system, 2.0, 0).all()  # no clip keeps all, those without velocity too
+
+
+def test_iterations_go_on_until_nothing_changes() -> None:
+    # the 1000 hides the 40 at first: mean 86.7, sigma 264 of twelve stars
+    vrad = np.append(np.tile([-1.0, 1.0], 5), [40.0, 1000.0])
+    system = np.full(12, "a")
+    assert velocity_clip(vrad, system, 2.0, 1).tolist() == [True] * 11 + [False]
+    assert velocity_clip(vrad, system, 2.0, 2).tolist() == [True] * 10 + [False] * 2
+    assert velocity_clip(vrad, system, 2.0, 50).sum() == 10
+
+
+# Members
+
+
+def lists(tmp_path: Path, catalogue: dict[str, np.ndarray]) -> list[Any]:
+    """A cluster of stars 0 to 5, blue stars 4 to 9, a stream of stars 8 to 11."""
+    folder = tmp_path / "members"
+    (folder / "clusters").mkdir(parents=True)
+    source = catalogue["SOURCE_ID"]
+    probability = [1.0, 0.95, 0.9, 0.89, 1.0, 1.0]
+    Table({"source_id": source[:6], "memberprob": probability}).write(
+        folder / "clusters" / "NGC_6205.txt", format="ascii.tab"
+    )
+    fitsio.write(
+        str(folder / "MWS_BHB.fits"),
+        {"TARGETID": catalogue["TARGETID"][4:10], "DIST": np.array([1.0, 2.0, 3.0, np.nan, 5.0, 6.0])},
+    )
+    fitsio.write(str(folder / "sgr.fits"), {"source_id": source[8:12], "dist": np.full(4, 30.0)})
+    (folder / "README.txt.md").write_text("no table")
+    (folder / "broken.csv").write_text("a\n1\n")
+    references = References(ReferencesSettings(), beside=tmp_path)
+    found = references.members()
+    assert [unread.place for unread in references.unread] == ["broken.csv"]
+    return found
+
+
+def test_a_star_belongs_to_one_system_and_counts_add_up(tmp_path: Path) -> None:
+    catalogue = stars(12)
+    settings = ReferencesSettings(velocity_iterations=0)
+    members = find_members(lists(tmp_path, catalogue), catalogue, settings)
+    by_system = {name: members.columns["ROW"][members.columns["SYSTEM"] == name].tolist() for name in
+                 ("NGC 6205", "Sagittarius", "BHB")}  # fmt: skip
+    assert by_system == {"NGC 6205": [0, 1, 2, 4, 5], "Sagittarius": [8, 9, 10, 11], "BHB": [6]}
+    np.testing.assert_allclose(members.columns["DIST_REF"][members.columns["SYSTEM"] == "NGC 6205"], 7.419)
+    counts = {count.system: count for count in members.counts}
+    assert counts["NGC 6205"][2:] == (5, 5, 0, 0, 0, 5)  # one of six is not probable enough
+    assert counts["BHB"][2:] == (6, 6, 4, 1, 0, 1)  # two in the cluster, two in the stream, one without distance
+    for count in members.counts:
+        assert count.matched == count.elsewhere + count.without_distance + count.clipped + count.kept
+
+
+def test_velocities_cut_members_and_are_counted(tmp_path: Path) -> None:
+    vrad = np.zeros(12)
+    vrad[8:12] = [0.0, 0.0, np.nan, 1.0]
+    catalogue = stars(12, VRAD=vrad)
+    members = find_members(lists(tmp_path, catalogue), catalogue, ReferencesSettings())
+    counts = {count.system: count for count in members.counts}
+    assert (counts["Sagittarius"].clipped, counts["Sagittarius"].kept) == (1, 3)  # the one without a velocity
+
+
+def test_a_system_of_unknown_distance_needs_one(tmp_path: Path) -> None:
+    path = tmp_path / "Terzan_8.txt"
+    Table({"source_id": [1]}).write(path, format="ascii.tab")
+    with pytest.raises(InputError, match="a system of known distance, found Terzan 8"):
+        read_members("Terzan 8", MemberFile(path=path, kind="cluster"), TABLE_A1, 0.9)
+    found = read_members("Terzan 8", MemberFile(path=path, kind="cluster", distance=27.5), TABLE_A1, 0.9)
+    assert found.columns["DIST_REF"].tolist() == [27.5]
+
+
+def test_what_the_configuration_names_must_be_readable(tmp_path: Path) -> None:
+    named = {"x": MemberFile(path=tmp_path / "nowhere.csv", kind="dwarf")}
+    with pytest.raises(InputError, match=r"nowhere.csv: expected a table, found no file"):
+        References(ReferencesSettings(members=named)).members()
+
+
+def test_files_that_the_configuration_names_are_not_read_twice(tmp_path: Path) -> None:
+    (tmp_path / "rivals").mkdir()
+    path = tmp_path / "rivals" / "xue.csv"
+    Table({"source_id": stars(1)["SOURCE_ID"], "dm": [15.0]}).write(path, format="ascii.csv")
+    named = ReferencesSettings(rivals={"Xue et al. 2014": ReferenceFile(path=path)})
+    assert list(References(named, beside=tmp_path).rivals(stars(1))) == ["Xue et al. 2014"]
+    assert list(References(ReferencesSettings(), beside=tmp_path).rivals(stars(1))) == ["xue"]
+    assert References(named, beside=tmp_path).files == [path]
+
+
+def test_dwarfs_come_from_their_table(tmp_path: Path) -> None:
+    path = tmp_path / "members" / "dwarfs" / "draco_1.dat"
+    path.parent.mkdir(parents=True)
+    Table({"source_id": [3], "mem_fixed": [0.99]}).write(path, format="ascii.commented_header")
+    (found,) = References(ReferencesSettings(), beside=tmp_path).members()
+    assert (found.kind, found.columns["SYSTEM"].tolist()) == ("dwarf", ["Draco"])
+    assert found.columns["DIST_REF"].tolist() == [DWARFS[0].distance]

@@ -1,0 +1,279 @@
+"""Numbers against stars of known distance, against rivals and against goals, on samples made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import Galactocentric, SkyCoord
+
+from specdis import validation
+from specdis.flags import Flag
+from specdis.statistics import bootstrap_errors, robust_scatter
+from specdis.validation import external, measures, paper, population, rivals, verdict
+from specdis.validation.stars import R_SUN, galactocentric_distance
+from synthetic_catalogue import Columns, catalogue, members, rival
+
+
+def known(count: int, **columns: Any) -> Columns:
+    """Members of one cluster at 10 kpc, predicted exactly with an error of 0.2 mag, except for `columns`."""
+    values: dict[str, Any] = {
+        "ROW": np.arange(count),
+        "SYSTEM": "NGC 5272",
+        "KIND": "cluster",
+        "DIST_REF": 10.0,
+        "DIST_REF_ERR": np.nan,
+        "DIST": 10.0,
+        "DISTERR": 0.9,
+        "DISTMOD_ERR": 0.2,
+        "DIST_16": 9.0,
+        "DIST_84": 11.0,
+        "SN": 30.0,
+        "PARALLAX": 0.1,
+        "PARALLAX_ERR": 0.05,
+        "PARALLAX_ZPC": 0.0,
+        "FLAGS": 0,
+    }
+    return {name: np.broadcast_to(value, count).copy() for name, value in (values | columns).items()}
+
+
+def at(modulus: Any) -> Any:
+    return 10.0 ** (0.2 * np.asarray(modulus) - 2.0)
+
+
+# -- members -----------------------------------------------------------------------------------------------------------
+
+
+def test_bias_and_scatter_of_members_by_hand() -> None:
+    residual = np.array([-0.2, 0.0, 0.1, 0.3, 2.0])
+    stars = known(5, DIST=at(15.0 + residual), DISTMOD_ERR=[0.2, 0.2, 0.2, 0.2, 0.6])
+    found = external.measure_external(stars, [])["members"]
+    assert (found["all"]["n"], found["precise"]["n"]) == (5, 4)
+    assert found["all"]["median_mag"] == pytest.approx(0.1)
+    assert found["all"]["scatter_mag"] == pytest.approx(1.4826 * 0.2)
+    assert found["all"]["std_mag"] == pytest.approx(np.std(residual))
+    assert found["precise"]["median_mag"] == pytest.approx(0.05)
+    assert found["share_precise"] == pytest.approx(0.8)
+    (cell,) = [cell for cell in found["by_modulus"] if cell["n"]]
+    assert (cell["modulus_min"], cell["modulus_max"], cell["n"]) == (15.0, 16.0, 5)
+
+
+def test_an_error_without_upper_bound_is_not_precise() -> None:
+    stars = known(2, DISTMOD_ERR=[0.1, np.nan], FLAGS=[0, Flag.DRAW_NOT_POSITIVE])
+    assert external.is_precise(stars).tolist() == [True, False]
+    assert external.measure_external(stars, [])["members"]["all"]["median_quoted_error_mag"] == np.inf
+
+
+def test_coverage_counts_the_reference_within_the_quoted_interval() -> None:
+    stars = known(4, DIST_16=[9.0, 10.5, 10.0, 8.0], DIST_84=[11.0, 12.0, 12.0, np.nan])
+    found = external.measure_external(stars, [])["members"]["all"]
+    assert found["coverage68"] == pytest.approx(2 / 3)  # an end counts, and so does not what is not known
+    assert found["coverage68_err"] == pytest.approx(np.sqrt(2 / 9 / 3))
+
+
+def test_kinds_stand_apart_and_counts_are_passed_on() -> None:
+    stars = known(4, KIND=["cluster", "dwarf", "stream", "bhb"], SYSTEM=["a", "b", "Sagittarius", "BHB"])
+    found = external.measure_external(stars, [{"system": "a", "kept": 1}])
+    assert {kind: block["n"] for kind, block in found["by_kind"].items()} == dict.fromkeys(found["by_kind"], 1)
+    assert (found["members"]["all"]["n"], found["bhb"]["all"]["n"]) == (3, 1)
+    assert found["counts"] == [{"system": "a", "kept": 1}]
+    assert [row["system"] for row in found["systems"]] == ["a", "b"]
+
+
+def test_parallaxes_alone_lose_the_negative_ones() -> None:
+    stars = known(4, PARALLAX=[0.2, 0.1, 0.05, -0.1], PARALLAX_ZPC=[0.0, 0.0, -0.05, np.nan])
+    found = external.parallax_alone(stars)
+    assert (found["n"], found["n_finite"], found["share_negative"]) == (4, 3, 0.25)
+    # 1 / 0.2, 1 / 0.1 and 1 / (0.05 + 0.05) kpc
+    assert found["median_mag"] == pytest.approx(0.0, abs=1e-9)
+
+
+# -- calibration -------------------------------------------------------------------------------------------------------
+
+
+def test_honest_errors_have_unit_scatter_and_a_flat_transform() -> None:
+    random = np.random.default_rng(4)
+    n, sigma, reference = 20_000, 0.3, 0.1
+    error = random.normal(size=n) * np.hypot(sigma, reference)
+    stars = known(n, DIST=at(15.0 + error), DISTMOD_ERR=sigma, DIST_REF_ERR=10.0 * reference * np.log(10) / 5)
+    found = external.measure_external(stars, [])["members"]["all"]
+    assert found["z_n"] == n
+    assert found["z_scatter"] == pytest.approx(1.0, abs=0.05)  # four standard errors: 1.17 / sqrt(n) each
+    assert found["z_median"] == pytest.approx(0.0, abs=4 * 1.25 / np.sqrt(n))
+    assert sum(found["pit"]) == n
+    np.testing.assert_allclose(found["pit"], n / 10, atol=5 * np.sqrt(0.09 * n))  # binomial
+
+
+def test_errors_half_as_large_as_they_should_be_show_it() -> None:
+    random = np.random.default_rng(5)
+    found = measures.calibration(2.0 * random.normal(size=5000))
+    assert found["z_scatter"] == pytest.approx(2.0, abs=0.15)
+    assert found["pit"][0] > 2 * 500
+    assert found["pit"][-1] > 2 * 500
+
+
+def test_bootstrapped_errors_are_those_of_theory() -> None:
+    random = np.random.default_rng(6)
+    statistics = {"median": lambda x: np.median(x, axis=-1), "mean": lambda x: np.mean(x, axis=-1)}
+    for n in (400, 40_000):  # the second has more stars than one resample draws
+        errors = bootstrap_errors(statistics, random.normal(size=n))
+        # 200 resamples know an error to 5 %; four times that, and the density of a sample at its median
+        assert errors["mean"] == pytest.approx(1 / np.sqrt(n), rel=0.2)
+        assert errors["median"] == pytest.approx(np.sqrt(np.pi / 2 / n), rel=0.3)
+    assert np.isnan(bootstrap_errors(statistics, [1.0])["mean"])
+    scatter = bootstrap_errors({"x": robust_scatter}, random.normal(size=2000))["x"]
+    assert scatter == pytest.approx(1.17 / np.sqrt(2000), rel=0.3)  # 1.17 sigma / sqrt(n) of a Gaussian's MAD
+
+
+# -- Table A1 and the stream -------------------------------------------------------------------------------------------
+
+
+def test_table_a1_lists_every_system_and_others_with_members() -> None:
+    stars = known(
+        5,
+        SYSTEM=["NGC 5272", "NGC 5272", "NGC 5272", "NGC 9999", "NGC 5272"],
+        DIST_REF=[10.0, 10.0, 10.0, 4.0, 10.0],
+        DIST=[9.0, 11.0, 12.0, 5.0, np.nan],
+    )
+    measured = external.measure_external(stars, [])["systems"]
+    references = [("NGC 5272", 10.0, 0.1, "somebody"), ("Pal 5", 21.9, 0.5, "somebody")]
+    rows = external.table_a1(measured, references)
+    assert [row["NAME"] for row in rows] == ["NGC 5272", "Pal 5", "NGC 9999"]
+    first, without, other = rows
+    assert tuple(first) == external.TABLE_A1_COLUMNS
+    assert (first["N"], first["D_REF"], first["D_REF_ERR"], first["D_NN"]) == (3, 10.0, 0.1, 11.0)
+    assert first["BIAS_MAG"] == pytest.approx(5 * np.log10(1.1))
+    assert first["D_NN_ERR"] > 0
+    assert (without["N"], without["SOURCE"]) == (0, "somebody")
+    assert np.isnan([without["D_NN"], without["BIAS_MAG"]]).all()
+    assert other["BIAS_MAG"] == pytest.approx(5 * np.log10(5 / 4))
+
+
+def test_the_stream_is_cut_into_six_bins_of_as_many_stars() -> None:
+    distance = np.linspace(20.0, 80.0, 120)
+    stars = known(120, SYSTEM="Sagittarius", KIND="stream", DIST_REF=distance, DIST=distance * 10**0.02)
+    bins = external.measure_external(stars, [])["stream_bins"]
+    assert [cell["n"] for cell in bins] == [20] * 6
+    assert [cell["median_mag"] for cell in bins] == pytest.approx([0.1] * 6)
+    assert bins[0]["distance_min_kpc"] == 20.0
+    assert bins[0]["mean_modulus_mag"] == pytest.approx(np.mean(5 * np.log10(distance[:20]) + 10))
+    assert external.measure_external(known(5, SYSTEM="Sagittarius", KIND="stream"), [])["stream_bins"] == []
+
+
+# -- rivals ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_bias_of_a_rival_is_found_with_its_size() -> None:
+    columns, truth = catalogue(4000)
+    found = validation.compare_rivals({"off": rival(columns, -0.3)}, members(columns, truth))["off"]
+    n = found["difference"]["n_finite"]
+    assert found["difference"]["median_mag"] == pytest.approx(-0.3, abs=4 * 0.125 / np.sqrt(n))  # median of 0.1 mag
+    assert found["difference"]["scatter_mag"] == pytest.approx(0.1, abs=4 * 0.117 / np.sqrt(n))
+    assert sum(cell["n_finite"] for cell in found["by_modulus"]) <= n
+    theirs, ours = (found["members"][who]["median_mag"] for who in ("rival", "ours"))
+    # on the same stars of known distance, so that what ours are off by cancels
+    assert theirs - ours == pytest.approx(-0.3, abs=0.1)
+    assert found["median_relative_error_quoted"] == pytest.approx(0.1)
+
+
+def test_rivals_are_held_against_the_members_that_they_have() -> None:
+    stars = known(3, DIST_REF=[10.0, 20.0, 30.0], KIND=["cluster", "stream", "bhb"])
+    theirs = known(3, ROW=[2, 0, 7], DIST_RIVAL=[33.0, 9.0, 1.0], DISTERR_RIVAL=1.0)
+    matched = rivals.with_reference(theirs, stars)
+    assert matched["ROW"].tolist() == [0, 2]
+    assert matched["DIST_REF"].tolist() == [10.0, 30.0]
+    found = validation.compare_rivals({"x": theirs}, stars)["x"]
+    assert (found["members"]["rival"]["n"], found["bhb"]["rival"]["n"]) == (1, 1)
+    assert found["members"]["rival"]["median_mag"] == pytest.approx(5 * np.log10(0.9))
+    assert found["bhb"]["rival"]["median_mag"] == pytest.approx(5 * np.log10(1.1))
+
+
+# -- population --------------------------------------------------------------------------------------------------------
+
+
+def test_distances_from_the_centre_are_those_of_astropy() -> None:
+    random = np.random.default_rng(7)
+    ra, dec = random.uniform(0, 360, 50), np.degrees(np.arcsin(random.uniform(-1, 1, 50)))
+    distance = 10 ** random.uniform(-1, 2, 50)
+    place = SkyCoord(ra * u.deg, dec * u.deg, distance * u.kpc).transform_to(
+        Galactocentric(galcen_distance=R_SUN * u.kpc, z_sun=20.8 * u.pc)
+    )
+    # astropy's centre is Sgr A*, 4 arcmin from l = b = 0: 0.01 kpc at 8 kpc
+    np.testing.assert_allclose(
+        galactocentric_distance(ra, dec, distance), place.cartesian.norm().to_value(u.kpc), atol=0.012
+    )
+
+
+def test_giants_are_counted_within_and_beyond_fifty_kpc_of_the_centre() -> None:
+    columns, _ = catalogue(4)
+    towards = {"RA": np.full(4, 266.405), "DEC": np.full(4, -28.936)}  # the centre itself
+    distance = np.array([57.0, 59.0, 57.0, 57.0])
+    columns |= towards | {"DIST": distance, "LOGG": np.array([2.0, 2.0, 4.5, 2.0]), "FLAGS": np.zeros(4, int)}
+    columns |= {"DISTERR": np.array([1.0, 1.0, 1.0, 30.0])}
+    found = population.measure_population(columns)
+    assert found["n_precise_giants_within_50_kpc_of_centre"] == 1  # 57 - 8.1; the last is not precise
+    assert found["n_precise_giants_beyond_50_kpc_of_centre"] == 1
+    assert found["median_relative_error_giants_within_50_kpc_of_centre"] == pytest.approx((1 / 57 + 30 / 57) / 2)
+
+
+# -- the paper and the verdict -----------------------------------------------------------------------------------------
+
+
+def full() -> dict[str, Any]:
+    columns, truth = catalogue(3000)
+    theirs = {"xue2014": rival(columns, 0.0)}
+    return validation.metrics(columns, truth, members(columns, truth), [], theirs)
+
+
+def test_every_number_of_the_paper_has_its_own_here() -> None:
+    measured = full()
+    rows = {row["quantity"]: row for row in measured["paper"]}
+    assert len(rows) > 50
+    assert rows["members of globular clusters"]["here"] == measured["external"]["by_kind"]["cluster"]["n"]
+    assert rows["scatter of the modulus of BHB stars"]["here"] == measured["external"]["bhb"]["all"]["scatter_mag"]
+    assert rows["scatter of the modulus of BHB stars"]["paper"] == 0.36
+    row = rows["median distance of NGC 6205 (7.4 kpc)"]
+    systems = {system["system"]: system for system in measured["external"]["systems"]}
+    assert (row["here"], row["paper"]) == (systems["NGC 6205"]["median_distance_kpc"], 8.99)
+    row = rows["scatter on members, Xue et al."]
+    theirs = measured["rivals"]["xue2014"]["members"]["rival"]
+    assert row["here"] == pytest.approx(theirs["scatter_mag"] * np.log(10) / 5)
+    assert row["here_err"] == pytest.approx(theirs["scatter_mag_err"] * np.log(10) / 5)
+    assert np.isnan(rows["median distance of Pal 5 (21.9 kpc)"]["here"])
+
+
+def test_without_members_or_rivals_the_paper_stands_alone() -> None:
+    measured = validation.metrics(catalogue(300)[0])
+    assert "external" not in measured
+    rows = {row.quantity: row for row in (paper.Row(**row) for row in measured["paper"])}
+    assert np.isnan(rows["scatter of the modulus of members"].here)
+    assert rows["scatter of the modulus of members"].paper == 1.0
+
+
+def test_goals_are_met_missed_or_cannot_be_told() -> None:
+    cell = {"modulus_min": 15.0, "modulus_max": 16.0, "n_finite": 50, "median_mag": 0.1, "median_mag_err": 0.02}
+    share = {"all": {"share_precise": 0.7}, "share_precise_giants_above_snr_20": np.nan}
+    far = {"distance_min_kpc": 40.0, "distance_max_kpc": 70.0, "n_finite": 50, "median_bias": 0.08}
+    near = far | {"distance_min_kpc": 20.0, "distance_max_kpc": 40.0, "median_bias": -0.06}
+    cells = [c | {"median_bias_err": 0.01} for c in (far, near)]
+    covered = {"n": 5000, "coverage68": 0.68}
+    measured = {
+        "external": {
+            "members": {"precise_by_modulus": [cell, cell | {"n_finite": 3, "median_mag": 5.0}]},
+            "bhb": {"precise_by_modulus": [cell | {"median_mag": -0.25}]},
+        },
+        "catalogue": share,
+        "truth": {
+            "precise": {"by_distance": cells, "by_predicted_distance": cells[:1]},
+            "by_snr_and_logg": [covered, covered | {"n": 10, "coverage68": 0.1}],
+        },
+    }
+    found = verdict.reach_verdict(measured)
+    # members: one cell is too small to count. BHB: -0.25. True: -6 % within 40 kpc. Predicted: 8 % beyond.
+    assert [finding["met"] for finding in found] == [True, False, False, True, True, True, None]
+    assert "−0.25 ± 0.02 mag at worst (15 ≤ m − M < 16)" in found[1]["measured"]
+    assert "−6.0 ± 1.0 % at worst (20 ≤ kpc < 40)" in found[2]["measured"]
+    unknown = verdict.reach_verdict({"catalogue": share})
+    assert [finding["met"] for finding in unknown] == [None] * 5 + [True, None]
