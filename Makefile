@@ -44,9 +44,9 @@ bench: venv
 	$(BIN)/pytest tests/benchmark
 
 docs: venv
-	$(BIN)/python tools/configuration_page.py docs/configuration.md
+	$(BIN)/python tools/reference_pages.py docs
 	$(BIN)/pytest tests/unit/test_docs.py
-	$(BIN)/python tools/code_reference.py site
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs site
 	@echo "Open site/index.html in a browser."
 
 # Needs uv: chooses new versions for every Python and platform at once.

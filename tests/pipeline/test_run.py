@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import fitsio
 import numpy as np
 import pytest
 import zarr
+from astropy.table import Table
 
 from specdis.catalogue import read_catalogue, verify
 from specdis.flags import Flag
@@ -99,11 +101,66 @@ def test_products_say_where_they_come_from(paths, manifest):
 
 def test_the_report_has_its_figures(paths):
     figures = {file.name for file in (paths.report / "figures").iterdir()}
-    for name in ("fig01", "fig02", "fig03", "fig04", "fig08", "fig09", "training", "truth"):
-        assert {f"{name}.png", f"{name}.pdf", f"{name}.ecsv"} <= figures
+    ours = ("training", "truth", "groups", "calibration")
+    names = (*(f"fig{number:02}" for number in range(1, 13)), *(f"figA{number}" for number in range(1, 5)), *ours)
+    assert figures == {f"{name}.{kind}" for name in names for kind in ("png", "pdf", "ecsv")}
+    assert all("missing" not in Table.read(paths.report / f"figures/{name}.ecsv").colnames for name in names[:-2])
     page = (paths.report / "index.html").read_text()
-    assert all(f"figures/{name}.png" in page for name in ("fig01", "fig09", "truth"))
+    assert page.count("data:image/png;base64,") == len(names)
     assert json.dumps(read_json(paths.metrics))  # strict JSON: no NaN
+
+
+def test_members_and_rivals_beside_the_survey_are_found(paths, config):
+    members, rivals = read_table(paths.members), read_table(paths.rivals)
+    survey = read_table(config.parent / "survey" / "truth.parquet")
+    place = {target: row for row, target in enumerate(survey["TARGETID"])}
+    true = survey["DIST_TRUE"][[place[target] for target in members["TARGETID"]]]
+    near = members["SYSTEM"] == b"NGC 6218"  # the first that a small survey holds
+    assert near.sum() > 20
+    # one in a hundred is a star of the field by mistake, and the velocities take most of those away
+    assert np.mean(np.abs(true[near] / 5.109 - 1) < 0.03) > 0.9
+    assert {b"unbiased", b"biased", b"bailer-jones"} == set(np.unique(rivals["RIVAL"]))
+    there = [place[target] for target in rivals["TARGETID"]]
+    error = 5 * np.log10(rivals["DIST_RIVAL"] / survey["DIST_TRUE"][there])[rivals["RIVAL"] == b"unbiased"]
+    assert np.std(error) == pytest.approx(0.45, abs=4 * 0.45 / np.sqrt(2 * len(error)))
+
+
+def test_table_a1_lists_the_fifteen_systems(paths):
+    table = Table.read(paths.table_a1)
+    assert table.colnames == ["NAME", "N", "D_REF", "D_REF_ERR", "D_NN", "D_NN_ERR", "BIAS_MAG", "SOURCE"]
+    assert len(table) == 15
+    assert (table["D_REF"].unit, table["BIAS_MAG"].unit) == ("kpc", "mag")
+    measured = {row["system"]: row for row in read_json(paths.metrics)["external"]["systems"]}
+    for row in table:
+        found = measured.get(row["NAME"], {"n_finite": 0})
+        assert row["N"] == found["n_finite"]
+        assert row["N"] == 0 or row["D_NN"] == pytest.approx(found["median_distance_kpc"])
+
+
+def test_a_new_list_makes_the_validation_stale_and_nothing_before_it(finished, config, tmp_path):
+    folder = tmp_path / "references"
+    shutil.copytree(config.parent / "survey" / "members", folder / "members")
+    override = [f"references.directory={folder}"]
+    found = status(Config.load(config, override), STAGES)
+    assert [stage.name for stage in found if stage.state != "fresh"] == ["validation", "report"]
+    (config.parent / "survey" / "rivals" / "new.csv").write_text("source_id,dist\n1,1.0\n")
+    try:
+        found = status(Config.load(config), STAGES)
+        assert [stage.name for stage in found if stage.state != "fresh"] == ["validation", "report"]
+        assert found[-2].reasons == ["files that it reads changed"]
+    finally:
+        (config.parent / "survey" / "rivals" / "new.csv").unlink()
+
+
+def test_a_reference_that_cannot_be_read_is_named_and_ends_nothing(copied, config, tmp_path):
+    folder = tmp_path / "references"
+    (folder / "rivals").mkdir(parents=True)
+    (folder / "rivals" / "empty.csv").write_text("a,b\n1,2\n")
+    start(config, copied, f"references.directory={folder}", last="validation")
+    record = Manifest.read(RunPaths(copied).manifest).stages["validation"]
+    assert record.fault_counts["unread-reference"].stars == 0
+    assert record.faults[0].place == "empty.csv"
+    assert "external" not in read_json(RunPaths(copied).metrics)
 
 
 def test_a_second_run_does_nothing(copied, config):

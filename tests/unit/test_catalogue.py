@@ -39,7 +39,7 @@ from specdis.surveys.base import IDENTIFIER, STAR_COLUMNS
 STARS = 40
 PROVENANCE = Provenance(kind="catalogue", key="0123456789abcdef", seed=7)
 HEADER = {"EBVSCALE": (0.86, "EBV over the survey's E(B-V)")}
-DOCUMENTATION = Path(__file__).parents[2] / "docs" / "catalogue.md"
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "columns.md"
 
 UNBOUND, NO_LABEL, NO_G, NO_EBV, NO_ZERO_POINT, NO_SPECTRUM, CUT, NEGATIVE, NO_GAIA, NO_ERRORS = range(10)
 """Rows of the made-up stars that lack something; the others lack nothing."""
@@ -164,7 +164,7 @@ def test_sources_name_columns_of_the_sample_with_its_types() -> None:
 
 
 def documented_columns() -> list[str]:
-    """Return the rows of the table in docs/catalogue.md."""
+    """Return the rows of the table in docs/columns.md."""
 
     def kind(column) -> str:
         return f"char({column.dtype[1:]})" if column.dtype[0] == "S" else np.dtype(column.dtype).name

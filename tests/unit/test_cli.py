@@ -107,7 +107,9 @@ def test_nothing_heavy_is_imported_before_it_is_used(statement):
 
 def test_help_lists_the_verbs(specdis):
     out = expect(specdis("--help"), 0).stdout
-    assert all(verb in out for verb in ("run", "status", "check", "predict", "verify", "demo", "mock", "report"))
+    assert all(
+        verb in out for verb in ("run", "status", "check", "predict", "verify", "demo", "mock", "report", "compare")
+    )
     assert expect(specdis("--version"), 0).stdout == f"specdis {__version__}\n"
 
 
@@ -126,6 +128,7 @@ def test_stage_names_are_those_of_the_stages(monkeypatch):
         (["run", "config.toml", "--set", "ebv_max"], "expected section.key=value"),
         (["run", "config.toml", "--no-such-option"], "No such option"),
         (["mock", "out", "--stars", "3"], "--stars"),
+        (["compare", "a.csv", "b.csv", "--column", "DIST"], "expected QUANTITY=NAME"),
     ],
 )
 def test_bad_usage_is_status_2(specdis, arguments, message):

@@ -42,9 +42,20 @@ class Science(Settings):
         return self
 
 
+class Listed(Settings):
+    path: Path
+    size: int = 1
+
+
+class References(Settings):
+    lists: dict[str, Listed] = Field(default={})
+    names: dict[str, str] = Field(default={})
+
+
 class Small(Document):
     files: Files
     science: Science = Science()
+    references: References = References()
 
 
 @pytest.fixture
@@ -310,3 +321,37 @@ def test_one_bad_key_in_each_section_is_found(data, tmp_path):
     path.write_text("\n".join(f"[{section}]\nno_such_key = 1" for section in sections))
     message = error(path, model=Config)
     assert all(f"[{section}] no_such_key: unknown key" in message for section in sections)
+
+
+# Tables of the user's own names
+
+
+def test_tables_with_names_of_the_users_own(write, tmp_path, monkeypatch):
+    path = write('[references.lists."Ursa Minor"]\npath = "umi.csv"\n[references.names]\nDIST = "d"')
+    monkeypatch.chdir(tmp_path.parent)
+    config = Small.load(path, ["references.lists.x.path=x.csv", "references.lists.x.size=3"])
+    lists = config.references.lists
+    assert lists["Ursa Minor"].path == tmp_path / "umi.csv"  # relative to the file
+    assert (lists["x"].path, lists["x"].size) == (tmp_path.parent / "x.csv", 3)  # relative to the working directory
+    assert config.references.names == {"DIST": "d"}
+    again = tmp_path / "again.toml"
+    again.write_text(config.to_toml())
+    assert Small.load(again).model_dump() == config.model_dump()
+    assert config.flat("references.lists")["references.lists.x.size"] == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[references.lists.x]\npath = "a"\nsise = 2', "[references.lists.x] sise: unknown key, expected one of path"),
+        ("[references.lists.x]\nsize = 2", "[references.lists.x] path: expected a value"),
+        (
+            '[references.lists.x]\npath = "a"\nsize = "b"',
+            '[references.lists.x] size: expected a valid integer, found "b"',
+        ),
+        ("[references.lists]\nx = 3", "[references.lists] x: expected"),
+        ('[references.lists.x]\npath = "${NOWHERE}"', "[references.lists.x] path: variable NOWHERE is not set"),
+    ],
+)
+def test_errors_in_such_tables_name_them(write, text, message):
+    assert message in error(write(text))

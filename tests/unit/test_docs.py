@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
 import runpy
@@ -18,10 +19,14 @@ import specdis
 from specdis.cli import app
 from specdis.model import Model
 from specdis.pipeline.config import Config
+from specdis.pipeline.stages import STAGES
+from specdis.references import NAMES
 from specdis.sample import SampleSettings
 from specdis.sample.cuts import cuts
 from specdis.surveys import STAR_COLUMNS, open_file
 from specdis.surveys.base import Spectra, Stars
+from specdis.validation import metrics
+from synthetic_catalogue import catalogue, members, rival
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tools/**/*.md")])
@@ -30,7 +35,7 @@ VERBS = get_command(app).commands  # type: ignore[attr-defined]
 
 def blocks(path: Path, language: str) -> list[str]:
     """Return the fenced blocks of a page that are in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{re.escape(language)}\n(.*?)^```", path.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
 def examples(language: str) -> list:
@@ -55,7 +60,7 @@ def anchors(path: Path) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files_and_headings(page):
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+    for link in re.findall(r"\]\((?:path:)?([^)\s]+)\)", text):
         if link.startswith("https://"):
             continue
         name, _, anchor = link.partition("#")
@@ -69,10 +74,18 @@ def test_every_page_can_be_reached_from_the_readme():
     while waiting:
         page = waiting.pop()
         reached.add(page)
-        links = re.findall(r"\]\(([^)\s#]+\.md)", page.read_text())
+        links = re.findall(r"\]\((?:path:)?([^)\s#]+\.md)", page.read_text())
         waiting += {(page.parent / link).resolve() for link in links if "://" not in link} - reached
     records = set((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
     assert set(PAGES) - reached - records == set()
+
+
+def test_every_page_of_the_site_is_in_its_tree():
+    entries = [line for block in blocks(ROOT / "docs" / "index.md", "{toctree}") for line in block.splitlines()]
+    named = {line for line in entries if line and not line.startswith(":")}
+    docs = ROOT / "docs"
+    pages = {str(page.relative_to(docs).with_suffix("")) for page in docs.glob("*.md")} | {"decisions/index"}
+    assert named == pages - {"index"}
 
 
 def test_picture_of_the_readme_is_small():
@@ -88,7 +101,7 @@ def test_commands_exist(block):
             options = {name for option in verb.params if isinstance(option, TyperOption) for name in option.opts}
             assert {word for word in words[1:] if word.startswith("-")} <= options
         else:
-            assert program in ("make", "pip"), line
+            assert program in ("make", "pip", "export"), line
 
 
 def test_make_targets_exist():
@@ -127,8 +140,9 @@ def test_the_spectra_table_of_the_page_is_read(tmp_path, monkeypatch):
 
 
 def test_reference_of_the_configuration_is_that_of_the_code():
-    page = runpy.run_path(str(ROOT / "tools" / "configuration_page.py"))["page"]()
-    assert (ROOT / "docs" / "configuration.md").read_text() == page, "run `make docs`"
+    pages = runpy.run_path(str(ROOT / "tools" / "reference_pages.py"))
+    for name in ("configuration", "columns"):
+        assert (ROOT / "docs" / f"{name}.md").read_text() == pages[name](), "run `make docs`"
 
 
 def test_columns_of_stars_are_those_of_the_code():
@@ -156,6 +170,69 @@ def test_layers_are_those_of_the_code():
     cells = " ".join(re.findall(r"^\|(.*?)\|", page, flags=re.MULTILINE))
     parts = {path.stem for path in (ROOT / "src" / "specdis").glob("[a-z]*") if path.name not in ("data", "py.typed")}
     assert set(re.findall(r"`(\w+)`", cells)) == parts
+
+
+def map_rows() -> list:
+    """Return the rows of the paper map: what, code, test."""
+    page = (ROOT / "docs" / "paper-map.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
+    return [pytest.param(*row[2:], id=f"{row[0]} {row[1]}") for row in rows if row[2] not in ("code", "not yet")]
+
+
+@pytest.mark.parametrize(("code", "test"), map_rows())
+def test_the_paper_map_names_code_and_tests_that_exist(code, test):
+    module, _, name = code.strip("`").rpartition(".")
+    assert getattr(importlib.import_module(module), name).__doc__ or name.isupper()
+    path, _, function = test.strip("`").partition("::")
+    text = (ROOT / path).read_text()
+    assert re.search(rf"^def {function}\(", text, flags=re.MULTILINE) if function else "def test_" in text
+
+
+def test_the_paper_map_has_every_section_equation_figure_and_table():
+    page = (ROOT / "docs" / "paper-map.md").read_text()
+
+    def first(heading):
+        return set(re.findall(r"^\| ([^|]+?) \|", page.split(f"\n## {heading}\n")[1].split("\n## ")[0], re.MULTILINE))
+
+    sections = {
+        "2.1",
+        "2.2",
+        "2.3",
+        "2.4",
+        "2.5",
+        "3.1",
+        "3.2.1",
+        "3.3.1",
+        "3.3.2",
+        "4.1",
+        "4.2",
+        "4.3.1",
+        "4.3.2",
+        "4.4",
+    }
+    assert sections | {"4.4, 4.5", "5"} <= first("Sections")
+    assert {"1", "2", "3", "4", "5", "6-10"} <= first("Equations")
+    assert {*map(str, range(1, 13)), "13-16", "A1", "A2", "A3", "A4"} <= first("Figures")
+    assert {"1", "A1"} <= first("Tables")
+
+
+def test_quantities_of_references_are_those_of_the_code():
+    lines = [f"| {quantity} | {', '.join(names)} |" for quantity, names in NAMES.items()]
+    assert "\n".join(lines) in (ROOT / "docs" / "references.md").read_text()
+
+
+def test_stages_are_those_of_the_code():
+    page = (ROOT / "docs" / "stages.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE) == [stage.name for stage in STAGES]
+    assert re.findall(r"^## (\w+)$", page, flags=re.MULTILINE) == [stage.name for stage in STAGES]
+
+
+def test_blocks_of_the_metrics_are_those_of_the_code():
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    columns, truth = catalogue(300)
+    theirs = {"x": rival(columns, 0.0)}
+    measured = metrics(columns, truth, members(columns, truth), [], theirs)
+    assert re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE) == list(measured)
 
 
 def test_decisions_have_all_parts():

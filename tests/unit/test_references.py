@@ -34,7 +34,7 @@ from specdis.references.tables import ReferenceTable
 
 
 def stars(n: int, **columns: Any) -> dict[str, np.ndarray]:
-    """A catalogue of `n` stars, a tenth of a degree apart."""
+    """Return a catalogue of `n` stars, a tenth of a degree apart."""
     plain = {
         "TARGETID": np.arange(1, n + 1),
         "SOURCE_ID": 4_418_642_906_513_912_320 + np.arange(n),
@@ -269,7 +269,7 @@ def test_iterations_go_on_until_nothing_changes() -> None:
 
 
 def lists(tmp_path: Path, catalogue: dict[str, np.ndarray]) -> list[Any]:
-    """A cluster of stars 0 to 5, blue stars 4 to 9, a stream of stars 8 to 11."""
+    """Write and read lists: a cluster of stars 0 to 5, blue stars 4 to 9, a stream of stars 8 to 11."""
     folder = tmp_path / "members"
     (folder / "clusters").mkdir(parents=True)
     source = catalogue["SOURCE_ID"]

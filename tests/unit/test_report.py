@@ -374,7 +374,7 @@ def test_a_survey_without_snr_still_has_its_errors_drawn() -> None:
     assert "no star has S/N" in {text.get_text() for text in plot.figure.axes[1].texts}
 
 
-# -- maps ---------------------------------------------------------------------------------------------------------------
+# -- maps --------------------------------------------------------------------------------------------------------------
 
 
 def unpacked(text: str) -> np.ndarray:
@@ -415,7 +415,7 @@ def test_stars_lie_in_their_cell_of_the_sky() -> None:
 
 def test_without_colours_the_map_has_temperatures() -> None:
     columns, _ = catalogue(50)
-    columns |= {"PHOT_BP_MEAN_MAG": np.full(50, np.nan)}
+    columns |= {"PHOT_BP_MEAN_MAG": np.full(50, np.nan, np.float32)}
     assert explorer.explorer(columns)["maps"][0]["x"]["label"] == "Teff [K]"
 
 

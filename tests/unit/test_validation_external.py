@@ -18,7 +18,7 @@ from synthetic_catalogue import Columns, catalogue, members, rival
 
 
 def known(count: int, **columns: Any) -> Columns:
-    """Members of one cluster at 10 kpc, predicted exactly with an error of 0.2 mag, except for `columns`."""
+    """Return members of one cluster at 10 kpc, predicted exactly with an error of 0.2 mag, except for `columns`."""
     values: dict[str, Any] = {
         "ROW": np.arange(count),
         "SYSTEM": "NGC 5272",

@@ -274,8 +274,8 @@ def _field(model: type[BaseModel], place: tuple[int | str, ...]) -> Keys:
     sections = list(filter(_is_model, _types(model, key)))
     if sections and len(place) > 1:
         return (key, *_field(sections[0], place[1:]))
-    if (tables := _tables(model, key)) and len(place) > 2:
-        return (key, str(place[1]), *_field(tables, place[2:]))
+    if (tables := _tables(model, key)) and len(place) > 1:
+        return (key, str(place[1]), *(_field(tables, place[2:]) if len(place) > 2 else ()))
     return (key,)
 
 

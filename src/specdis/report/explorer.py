@@ -14,6 +14,7 @@ import numpy as np
 
 from specdis.arrays import Array, Float64, Int64
 from specdis.flags import Flag
+from specdis.report.figures.magnitudes import abscissa
 from specdis.report.figures.panels import limits_of
 from specdis.validation import PRECISE, SNR_EDGES, Columns, cell_name, is_giant, relative_error
 
@@ -61,15 +62,13 @@ def _classes(catalogue: Columns) -> Int64:
 def _hr_diagram(catalogue: Columns, star_class: Int64) -> dict[str, Any]:
     """Return colour against predicted magnitude; temperature where the survey has no Gaia colours."""
     y = np.asarray(catalogue["M_G_NN"], dtype=np.float64)
-    x = np.asarray(catalogue["PHOT_BP_MEAN_MAG"] - catalogue["PHOT_RP_MEAN_MAG"], dtype=np.float64)
-    axis: dict[str, Any] = {"label": "BP − RP [mag]", "reversed": False}
-    if np.mean(np.isfinite(x)) < 0.5:
-        x, axis = np.asarray(catalogue["TEFF"], dtype=np.float64), {"label": "Teff [K]", "reversed": True}
+    against = abscissa(catalogue)
+    axis = {"label": "BP − RP [mag]" if against.is_colour else "Teff [K]", "reversed": not against.is_colour}
     return {
         "title": "Hertzsprung-Russell diagram",
         "x": axis,
         "y": {"label": "M_G,NN [mag]", "reversed": True},
-        **_packed(x, y, star_class, _limits(x), _limits(y), _SHAPE),
+        **_packed(against.values, y, star_class, _limits(against.values), _limits(y), _SHAPE),
     }
 
 
@@ -79,8 +78,8 @@ def _sky(catalogue: Columns, star_class: Int64) -> dict[str, Any]:
     y = np.sin(np.radians(np.asarray(catalogue["DEC"], dtype=np.float64)))
     return {
         "title": "Sky, in equal areas",
-        "x": {"label": "RA [deg]", "reversed": True},
-        "y": {"label": "Dec [deg]", "reversed": False, "sine": True},
+        "x": {"label": "RA [deg]", "reversed": True, "degrees": True},
+        "y": {"label": "Dec [deg]", "reversed": False, "degrees": True, "sine": True},
         **_packed(x, y, star_class, (0.0, 360.0), (-1.0, 1.0), _SKY),
     }
 

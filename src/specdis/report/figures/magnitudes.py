@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.table import Table, vstack
@@ -12,9 +12,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from specdis import validation
-from specdis.arrays import Array
+from specdis.arrays import Array, Float64
 from specdis.report.figures.panels import OUTSIDE, SHADE, drawn_in, limits_of
-from specdis.report.style import BLACK, PAGE_WIDTH, PALETTE, VERMILION, Plot, draw_stars, label, missing, styled
+from specdis.report.style import (
+    BLACK,
+    PAGE_WIDTH,
+    PALETTE,
+    VERMILION,
+    Plot,
+    draw_stars,
+    label,
+    missing,
+    plain_numbers,
+    styled,
+)
 from specdis.statistics import robust_scatter
 from specdis.validation import Columns
 
@@ -74,36 +85,75 @@ def _compare(upper: Axes, lower: Axes, geometric: Array, predicted: Array, stars
     return tables
 
 
+class Abscissa(NamedTuple):
+    """What a Hertzsprung-Russell diagram is drawn against.
+
+    Parameters
+    ----------
+    name
+        BP_RP or TEFF.
+    values
+        Mag or K, shape (star,).
+    """
+
+    name: str
+    values: Float64
+
+    @property
+    def is_colour(self) -> bool:
+        """True for colours, False for temperatures, which grow to the left and have a logarithmic scale."""
+        return self.name == "BP_RP"
+
+
+def abscissa(catalogue: Columns) -> Abscissa:
+    """Return Gaia's colours, or temperatures where the survey has no colours for most of its stars."""
+    colour = np.asarray(catalogue["PHOT_BP_MEAN_MAG"] - catalogue["PHOT_RP_MEAN_MAG"], dtype=np.float64)
+    teff = np.asarray(catalogue["TEFF"], dtype=np.float64)
+    few = np.count_nonzero(np.isfinite(colour)) < 0.5 * np.count_nonzero(np.isfinite(teff))
+    return Abscissa("TEFF", teff) if few else Abscissa("BP_RP", colour)
+
+
 def hr_diagrams(catalogue: Columns) -> Plot:
     """Draw the Hertzsprung-Russell diagram with predicted and with geometric magnitudes (section 4.1, Fig. 4)."""
     name, title = "fig04", "Hertzsprung-Russell diagram"
-    if not {"PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG"} <= set(catalogue):
-        return missing(name, title, "the survey has no Gaia BP and RP magnitudes")
     chosen = catalogue["SELECTED"] & catalogue["HELD_OUT"]
-    colour = (catalogue["PHOT_BP_MEAN_MAG"] - catalogue["PHOT_RP_MEAN_MAG"])[chosen]
+    against = abscissa(catalogue)
+    x = against.values[chosen]
     predicted, geometric = catalogue["M_G_NN"][chosen], catalogue["M_G_GEO"][chosen]
-    both = np.isfinite(colour) & np.isfinite(predicted)
+    both = np.isfinite(x) & np.isfinite(predicted)
     if not np.any(both):
-        return missing(name, title, "no held-out star has Gaia BP and RP and a predicted magnitude")
-    bright_up = limits_of(predicted[both])[::-1]
+        return missing(name, title, "no held-out star has a colour or Teff and a predicted magnitude")
     with styled():
         figure = Figure(figsize=(PAGE_WIDTH, 3.7), layout="constrained")
         axes = figure.subplots(1, 2, sharex=True, sharey=True)
-        axes[0].set(xlim=limits_of(colour[both]), ylim=bright_up)
+        axes[0].set_ylim(limits_of(predicted[both])[::-1])
+        _set_abscissa(axes[0], against, x[both])
         tables = []
         for axis, magnitude, column in zip(axes, (predicted, geometric), ("M_G_NN", "M_G_GEO"), strict=True):
-            drawn = draw_stars(axis, colour, magnitude)
+            drawn = draw_stars(axis, x, magnitude)
             kind = "predicted" if column == "M_G_NN" else "geometric"
             label(axis, f"{kind}\n{drawn['count'].sum():,} stars", "lower left")
-            axis.set_xlabel("$G_\\mathrm{BP} - G_\\mathrm{RP}$ [mag]")
-            tables.append(drawn_in(drawn, kind, "BP_RP", column))
+            axis.set_xlabel(axes[0].get_xlabel())
+            tables.append(drawn_in(drawn, kind, against.name, column))
         axes[0].set_ylabel("$M_{G,\\mathrm{NN}}$ [mag]")
         axes[1].set_ylabel("$M_{G,\\mathrm{geo}}$ [mag]")
     caption = (
         "All held-out stars, with the predicted magnitude (left) and with the one that the parallax gives (right; no "
-        "cut on its error, negative parallaxes have none). Colours are as observed."
+        "cut on its error, negative parallaxes have none). "
+    ) + (
+        "Colours are as observed." if against.is_colour else "The survey has no Gaia colours: temperatures are its own."
     )
     return Plot(name, title, caption + SHADE + OUTSIDE, figure, vstack(tables))
+
+
+def _set_abscissa(axis: Axes, against: Abscissa, values: Array) -> None:
+    """Set limits, scale and label of the horizontal axis of a Hertzsprung-Russell diagram."""
+    if against.is_colour:
+        axis.set(xlim=limits_of(values), xlabel="$G_\\mathrm{BP} - G_\\mathrm{RP}$ [mag]")
+        return
+    low, high = np.percentile(values[np.isfinite(values) & (values > 0)], (0.1, 99.9))
+    axis.set(xscale="log", xlim=(1.05 * high, low / 1.05), xlabel="$T_\\mathrm{eff}$ [K]")
+    plain_numbers(axis.xaxis)
 
 
 _PARAMETERS = {
@@ -188,8 +238,8 @@ def groups(catalogue: Columns, group: Array | None) -> Plot:
     with styled():
         figure = Figure(figsize=(PAGE_WIDTH, 4.6), layout="constrained")
         axis = figure.subplots()
-        axis.set(xlim=limits_of(teff[known])[::-1], ylim=limits_of(predicted[known])[::-1])
-        axis.set(xlabel="$T_\\mathrm{eff}$ [K]", ylabel="$M_{G,\\mathrm{NN}}$ [mag]")
+        axis.set(ylim=limits_of(predicted[known])[::-1], ylabel="$M_{G,\\mathrm{NN}}$ [mag]")
+        _set_abscissa(axis, Abscissa("TEFF", teff), teff[known])
         field = known & (group == "")
         axis.plot(teff[field], predicted[field], "o", color="#c8c8c8", markersize=2, markeredgewidth=0)
         for number, word in enumerate(names):
