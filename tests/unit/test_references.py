@@ -29,7 +29,7 @@ from specdis.references import (
     velocity_clip,
 )
 from specdis.references.matching import directions_at, match_identifiers, match_sky
-from specdis.references.quantities import Quantities, horizontal_branch_distance
+from specdis.references.quantities import Quantities, horizontal_branch_distance, were_floats
 from specdis.references.tables import ReferenceTable
 
 
@@ -132,6 +132,24 @@ def test_identifiers_as_text_are_read_and_as_floats_refused(tmp_path: Path) -> N
     Table({"source_id": [4.418642906513912320e18]}).write(path, overwrite=True)
     with pytest.raises(InputError, match="expected SOURCE_ID: integers, found float64"):
         Quantities(ReferenceTable.open(path)).read("SOURCE_ID")
+
+
+def test_identifiers_that_have_been_floats_are_matched_on_the_sky(tmp_path: Path, caplog: Any) -> None:
+    whole = 4_418_642_906_513_912_320 + 128 * np.arange(1, 41)  # as Gaia's are: multiples of 128
+    rounded = whole.astype(float).astype(np.int64)
+    catalogue = stars(40, SOURCE_ID=whole)
+    path = tmp_path / "sgr.csv"
+    places = {"ra": catalogue["RA"], "dec": catalogue["DEC"], "dist": np.full(40, 20.0)}
+    Table({"source_id": rounded, **places}).write(path, format="ascii.csv")
+    found = match_rival(ReferenceFile(path=path), catalogue, 1.0)
+    assert found["ROW"].tolist() == list(range(40))  # by identifier it would be a quarter of them
+    assert "have been through floats and lost digits; matched on the sky" in caplog.text
+    Table({"source_id": rounded, "dist": places["dist"]}).write(path, format="ascii.csv", overwrite=True)
+    with pytest.raises(InputError, match="integers that have all their digits"):
+        match_rival(ReferenceFile(path=path), catalogue, 1.0)
+    assert not were_floats(whole)
+    assert not were_floats(rounded[:19])  # too few to tell
+    assert not were_floats(np.arange(100))
 
 
 def test_distances_come_in_many_units(tmp_path: Path) -> None:

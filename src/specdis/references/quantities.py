@@ -9,6 +9,7 @@ import numpy as np
 
 from specdis.arrays import Array, Bool, Float64, Int64
 from specdis.errors import InputError
+from specdis.log import logger
 from specdis.references.tables import Columns, ReferenceTable
 
 NAMES: Mapping[str, Sequence[str]] = {
@@ -82,14 +83,24 @@ class Quantities:
     def read(self, *quantities: str) -> Columns:
         """Return those of the quantities that the table has: identifiers as integers, NAME as text, all else floats.
 
+        A SOURCE_ID that has been through floats and lost its last digits is left out where there are places to match
+        by, with a warning.
+
         Raises
         ------
         InputError
-            When identifiers are floats, which have lost digits, or a number is none.
+            When identifiers are floats or have been and there are no places, or a number is none.
         """
         names = {quantity: self.name(quantity) for quantity in quantities}
         loaded = self.table.read(dict.fromkeys(name for name in names.values() if name))
-        return {quantity: self._cast(quantity, loaded[name]) for quantity, name in names.items() if name}
+        found = {quantity: self._cast(quantity, loaded[name]) for quantity, name in names.items() if name}
+        if "SOURCE_ID" in found and were_floats(found["SOURCE_ID"]):
+            if not self.has("RA", "DEC"):
+                raise self._wrong("SOURCE_ID", "integers that have all their digits", found["SOURCE_ID"])
+            place = f"{self.table.path}, column {self.name('SOURCE_ID')}"
+            logger.warning("%s: the identifiers have been through floats and lost digits; matched on the sky", place)
+            del found["SOURCE_ID"]
+        return found
 
     def _cast(self, quantity: str, values: Array) -> Array:
         if quantity in ("SOURCE_ID", "TARGETID"):
@@ -178,6 +189,16 @@ class Quantities:
                 remedy='If they are in pc, say so: `columns = { DIST = "", DIST_PC = "their name" }`.',
             )
         return distance, np.full(len(distance), np.nan) if error is None else np.asarray(error)
+
+
+def were_floats(identifiers: Int64) -> bool:
+    """Return True where Gaia's identifiers have been through double-precision floats, and so lost their last digits.
+
+    Beyond 2^60 neighbouring floats are 256 apart or more. Identifiers are multiples of 128, so that each is a float by
+    chance with a probability of a half at most; that twenty are leaves one in a million.
+    """
+    large = identifiers[identifiers >= 1 << 60]
+    return len(large) >= 20 and bool(np.all(large.astype(np.float64).astype(np.int64) == large))
 
 
 def as_numbers(values: Array) -> Float64:
