@@ -56,6 +56,10 @@ def catalogue(stars: int = 600, seed: int = 1) -> tuple[Columns, Columns]:
         "PARALLAX_ZPC": np.full(stars, -0.03),
         "M_G_NN": predicted,
         "M_G_GEO": apparent + 5 * np.log10(np.where(corrected > 0, corrected, np.nan)) - 10,
+        "M_G_NN_ERR": np.where(unbounded, np.nan, sigma).astype(np.float32),
+        "M_G_GEO_ERR": (5 / np.log(10) * parallax_error / np.where(corrected > 0, corrected, np.nan)).astype(
+            np.float32
+        ),
         "M_G_NN_ERR_TRAINING": np.full(stars, 0.05, dtype=np.float32),
         "DIST": dist,
         "DISTMOD_ERR": np.where(unbounded, np.nan, sigma).astype(np.float32),

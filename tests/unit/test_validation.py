@@ -39,6 +39,8 @@ def stars(count: int, **columns: object) -> Columns:
         "PARALLAX_ZPC": 0.0,
         "M_G_NN": 5.0,
         "M_G_GEO": 5.0,
+        "M_G_NN_ERR": 0.2,
+        "M_G_GEO_ERR": 0.02,
         "M_G_NN_ERR_TRAINING": 0.05,
         "DIST": 1.0,
         "DISTERR": 0.1,
@@ -64,7 +66,11 @@ def test_internal_median_scatter_and_standard_deviation_by_hand() -> None:
     assert internal["median_mag"] == pytest.approx(0.1)
     assert internal["scatter_mag"] == pytest.approx(1.4826 * 0.2)  # deviations 0.3 0.1 0.0 0.2 1.9, median 0.2
     assert internal["std_mag"] == pytest.approx(np.std(residual))
-    assert all(internal[f"{name}_mag_err"] > 0 for name in ("median", "scatter", "std"))
+    assert all(internal[f"{name}_mag_err"] > 0 for name in ("median", "scatter", "std", "q16", "q84"))
+    assert internal["q16_mag"] == pytest.approx(-0.2 + 0.64 * 0.2)  # 0.16 of the way through four steps
+    # quoted: 0.2 and 0.02 mag in quadrature
+    assert internal["share_within_error"] == pytest.approx(3 / 5)
+    assert (internal["z_n"], internal["z_median"]) == (5, pytest.approx(0.1 / np.hypot(0.2, 0.02)))
 
 
 def test_snr_bins_include_their_lower_edge_and_are_open_at_both_ends() -> None:
@@ -280,6 +286,6 @@ def test_metrics_become_json_with_null_for_open_ends_and_for_what_is_not_known(t
     numbers = ("median_bias", "scatter", "coverage68")
     wanted = {"distance_min_kpc", "distance_max_kpc", "n", "n_finite", *numbers, *(f"{name}_err" for name in numbers)}
     assert set(read["truth"]["by_distance"][0]) == set(read["truth"]["by_predicted_distance"][6]) == wanted
-    numbers = ("median_mag", "scatter_mag", "std_mag")
+    numbers = (*(f"{name}_mag" for name in ("median", "scatter", "std", "q16", "q84")), "share_within_error")
     wanted = {"snr_min", "snr_max", "n", "n_finite", "n_giants", *numbers, *(f"{name}_err" for name in numbers)}
     assert set(read["internal"]["by_snr"][0]) == wanted

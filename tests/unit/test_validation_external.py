@@ -31,6 +31,10 @@ def known(count: int, **columns: Any) -> Columns:
         "DIST_16": 9.0,
         "DIST_84": 11.0,
         "SN": 30.0,
+        "FEH": -1.5,
+        "ALPHAFE": 0.3,
+        "TEFF": 4800.0,
+        "LOGG": 2.0,
         "PARALLAX": 0.1,
         "PARALLAX_ERR": 0.05,
         "PARALLAX_ZPC": 0.0,
@@ -58,6 +62,10 @@ def test_bias_and_scatter_of_members_by_hand() -> None:
     assert found["share_precise"] == pytest.approx(0.8)
     (cell,) = [cell for cell in found["by_modulus"] if cell["n"]]
     assert (cell["modulus_min"], cell["modulus_max"], cell["n"]) == (15.0, 16.0, 5)
+    (cell,) = [cell for cell in found["by_parameter"]["LOGG"] if cell["n"]]
+    assert (cell["LOGG_min"], cell["LOGG_max"], cell["median_mag"]) == (1.5, 2.5, pytest.approx(0.1))
+    (cell,) = [cell for cell in found["by_snr"] if cell["n"]]
+    assert (cell["snr_min"], cell["snr_max"]) == (20.0, 40.0)
 
 
 def test_an_error_without_upper_bound_is_not_precise() -> None:

@@ -20,6 +20,7 @@ from specdis.references import (
     References,
     ReferencesSettings,
     ReferenceTable,
+    Targets,
     find_members,
     match_rival,
 )
@@ -28,7 +29,17 @@ from specdis.storage import Provenance, digest, file_digest, write_json
 
 COMPARISON = "comparison.json"
 
-_NEEDED = (*MATCH_COLUMNS, *RIVAL_COLUMNS, "SELECTED", "FLAGS", "SN", "DIST", "DISTERR")
+_NEEDED = (
+    *MATCH_COLUMNS,
+    *RIVAL_COLUMNS,
+    "VRAD",
+    "SELECTED",
+    "FLAGS",
+    "SN",
+    *validation.PARAMETER_EDGES,
+    "DIST",
+    "DISTERR",
+)
 
 
 def compare(
@@ -61,7 +72,7 @@ def compare(
     """
     stars = _stars(catalogue)
     file = ReferenceFile(path=_file(other), columns=dict(columns))
-    matched = match_rival(file, stars, ReferencesSettings().match_radius)
+    matched = match_rival(file, stars, Targets(stars), ReferencesSettings().match_radius)
     rival = {other.stem if other.is_file() else other.name: validation.with_stars(matched, stars)}
     members = None if references is None else _members(references, stars)
     provenance = Provenance("comparison", digest([file_digest(_file(path)) for path in (catalogue, other)]), 0)

@@ -1,8 +1,8 @@
 """Stars of known distance and rival catalogues (sections 2.5, 4.4 and 4.5): reading them and finding their stars."""
 
 from specdis.references.folder import MEMBERS, RIVALS, References, Unread
+from specdis.references.matching import MATCH_COLUMNS, Targets
 from specdis.references.members import (
-    MATCH_COLUMNS,
     Count,
     MemberList,
     Members,
@@ -35,6 +35,7 @@ __all__ = [
     "References",
     "ReferencesSettings",
     "System",
+    "Targets",
     "Unread",
     "find_members",
     "find_system",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from specdis.errors import InputError
+from specdis.references.matching import Targets
 from specdis.references.members import MemberList, read_members
 from specdis.references.rivals import match_rival
 from specdis.references.settings import Kind, MemberFile, ReferenceFile, ReferencesSettings
@@ -82,18 +83,18 @@ class References:
         Parameters
         ----------
         stars
-            `members.MATCH_COLUMNS` and `rivals.RIVAL_COLUMNS` of our catalogue, shape (star,).
+            `matching.MATCH_COLUMNS` and `rivals.RIVAL_COLUMNS` of our catalogue, shape (star,).
 
         Raises
         ------
         InputError
             When a file that the configuration names cannot be read.
         """
-        radius = self.settings.match_radius
-        found = {name: match_rival(file, stars, radius) for name, file in self.settings.rivals.items()}
+        radius, targets = self.settings.match_radius, Targets(stars)
+        found = {name: match_rival(file, stars, targets, radius) for name, file in self.settings.rivals.items()}
         for path in self._lying(RIVALS):
             file = ReferenceFile(path=path)
-            for matched in self._try(path, partial(match_rival, file, stars, radius)):
+            for matched in self._try(path, partial(match_rival, file, stars, targets, radius)):
                 found[path.name.split(".")[0]] = matched
         return found
 

@@ -3,63 +3,143 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from specdis.arrays import Array, Float64, Int64
+from specdis.log import logger
+from specdis.references.settings import ReferenceFile
 
 GAIA_EPOCH = 2016.0
 """Year of the positions of Gaia DR3, and so of the catalogue."""
 
+MATCH_COLUMNS = ("TARGETID", "SOURCE_ID", "RA", "DEC", "PMRA", "PMDEC")
+"""Columns of the catalogue by which its stars are found."""
+
 _ARCSEC = np.pi / 180.0 / 3600.0
+_OTHER_RELEASE = 3, 10
+"""So many times, and so many, more matches on the sky than by identifier tell of another release of Gaia."""
 
 
-def match_identifiers(wanted: Int64, known: Int64) -> Int64:
-    """Return the row in `known` of each identifier, -1 where it is not there or is 0, shape (wanted,).
-
-    The first row counts where one stands in `known` twice.
-    """
-    order = np.argsort(known, kind="stable")
-    place = np.searchsorted(known, wanted, sorter=order)
-    row = np.append(order, -1)[place]
-    found = (row >= 0) & (wanted != 0)
-    found[found] = known[row[found]] == wanted[found]
-    return np.where(found, row, -1)
-
-
-def match_sky(ra: Float64, dec: Float64, epoch: float, stars: Mapping[str, Array], radius: float) -> Int64:
-    """Return the row in the catalogue of the star nearest to each place, -1 where none is near, shape (place,).
-
-    The catalogue's stars are taken along their proper motions from `GAIA_EPOCH` to the epoch of the places. A star
-    that is nearest to several places goes to the nearest of them alone.
+class Targets:
+    """The catalogue's stars, to be found by identifier or on the sky; sorted once, however many tables there are.
 
     Parameters
     ----------
-    ra, dec
-        Places, degrees, shape (place,).
-    epoch
-        Year of the places.
     stars
-        RA, DEC (degrees), PMRA times cos(dec) and PMDEC (mas/yr) of the catalogue, shape (star,).
-    radius
-        Largest separation, arcsec.
+        `MATCH_COLUMNS`: identifiers, RA and DEC (degrees), PMRA times cos(dec) and PMDEC (mas/yr), shape (star,).
     """
-    ra, dec = (np.asarray(values, dtype=np.float64) for values in (ra, dec))
-    there = np.flatnonzero(np.isfinite(stars["RA"]) & np.isfinite(stars["DEC"]))
-    places = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
-    row = np.full(len(ra), -1, dtype=np.int64)
-    if not len(there) or not len(places):
+
+    def __init__(self, stars: Mapping[str, Array]) -> None:
+        self._stars = {name: np.asarray(stars[name]) for name in MATCH_COLUMNS}
+        self._orders: dict[str, Int64] = {}
+        self._trees: dict[float, cKDTree] = {}
+
+    def __len__(self) -> int:
+        return len(self._stars["TARGETID"])
+
+    def by_identifier(self, name: str, wanted: Int64) -> Int64:
+        """Return the row of each identifier, -1 where it is not there or is 0, shape (wanted,).
+
+        The first row counts where one stands in the catalogue twice.
+        """
+        known = self._stars[name]
+        order = self._orders.setdefault(name, np.argsort(known, kind="stable"))
+        row = np.append(order, -1)[np.searchsorted(known, wanted, sorter=order)]
+        found = (row >= 0) & (wanted != 0)
+        found[found] = known[row[found]] == wanted[found]
+        return np.where(found, row, -1)
+
+    def on_sky(self, ra: Float64, dec: Float64, epoch: float, radius: float) -> Int64:
+        """Return the row of the star nearest to each place, -1 where none is near, shape (place,).
+
+        Stars are taken along their proper motions from `GAIA_EPOCH` to the epoch of the places. A star that is nearest
+        to several places goes to the nearest of them alone.
+
+        Parameters
+        ----------
+        ra, dec
+            Places, degrees, shape (place,).
+        epoch
+            Year of the places.
+        radius
+            Largest separation, arcsec.
+        """
+        row = np.full(len(ra), -1, dtype=np.int64)
+        places = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
+        if not len(self._placed) or not len(places):
+            return row
+        chord = 2.0 * np.sin(0.5 * radius * _ARCSEC)
+        wanted = _directions(np.asarray(ra)[places], np.asarray(dec)[places])
+        separation, nearest = self._tree(epoch).query(wanted, distance_upper_bound=chord)
+        near = np.flatnonzero(np.isfinite(separation))
+        near = near[np.argsort(separation[near], kind="stable")]
+        _, first = np.unique(nearest[near], return_index=True)
+        row[places[near[first]]] = self._placed[nearest[near[first]]]
         return row
-    place = {name: np.asarray(stars[name])[there] for name in ("RA", "DEC", "PMRA", "PMDEC")}
-    moved = directions_at(place["RA"], place["DEC"], place["PMRA"], place["PMDEC"], epoch)
-    chord = 2.0 * np.sin(0.5 * radius * _ARCSEC)
-    separation, nearest = cKDTree(moved).query(_directions(ra[places], dec[places]), distance_upper_bound=chord)
-    near = np.flatnonzero(np.isfinite(separation))
-    near = near[np.argsort(separation[near], kind="stable")]
-    _, first = np.unique(nearest[near], return_index=True)
-    row[places[near[first]]] = there[nearest[near[first]]]
+
+    @cached_property
+    def _placed(self) -> Int64:
+        return np.flatnonzero(np.isfinite(self._stars["RA"]) & np.isfinite(self._stars["DEC"]))
+
+    def _tree(self, epoch: float) -> cKDTree:
+        if epoch not in self._trees:
+            place = {name: self._stars[name][self._placed] for name in ("RA", "DEC", "PMRA", "PMDEC")}
+            moved = directions_at(place["RA"], place["DEC"], place["PMRA"], place["PMDEC"], epoch)
+            self._trees[epoch] = cKDTree(moved)
+        return self._trees[epoch]
+
+
+def find_rows(
+    columns: Mapping[str, Array], epoch: float, file: ReferenceFile, targets: Targets, radius: float
+) -> Int64:
+    """Return the row in the catalogue of each row of a published table, -1 where it is not there, shape (row,).
+
+    By SOURCE_ID where the table has one, else by TARGETID, and on the sky where it has neither, says so, or has a place
+    but the identifier 0. Where many more stars are found on the sky than by SOURCE_ID, its numbers are those of another
+    release of Gaia, and all are matched on the sky.
+
+    Parameters
+    ----------
+    columns
+        Those of SOURCE_ID, TARGETID, RA and DEC that the table has, shape (row,).
+    epoch
+        Year of its positions.
+    file
+        How to match.
+    targets
+        The catalogue.
+    radius
+        Largest separation on the sky, arcsec.
+    """
+    row = np.full(len(next(iter(columns.values()))), -1, dtype=np.int64)
+    without = np.ones(len(row), dtype=bool)
+    if file.match == "auto":
+        for name in [name for name in ("TARGETID", "SOURCE_ID") if name in columns]:
+            found = targets.by_identifier(name, columns[name])
+            row = np.where(found >= 0, found, row)
+            without &= columns[name] == 0
+    if not {"RA", "DEC"} <= {*columns}:
+        return row
+    by_name = int(np.count_nonzero(row >= 0))
+    if by_name < 0.1 * min(len(row), len(targets)) or without.any():
+        on_sky = targets.on_sky(columns["RA"], columns["DEC"], epoch, radius)
+        ratio, least = _OTHER_RELEASE
+        if not without.all() and np.count_nonzero((on_sky >= 0) & ~without) > ratio * by_name + least:
+            _say_other_release(file.path, by_name, int(np.count_nonzero(on_sky >= 0)))
+            return on_sky
+        row = np.where(without, on_sky, row)
     return row
+
+
+def _say_other_release(path: Path, by_name: int, on_sky: int) -> None:
+    logger.warning(
+        "%s: %d stars match by identifier and %d on the sky: its numbers are not those of Gaia DR3; matched on the sky",
+        *(path, by_name, on_sky),
+    )
 
 
 def directions_at(ra: Float64, dec: Float64, pmra: Float64, pmdec: Float64, epoch: float) -> Float64:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from specdis.arrays import Array, Bool, Float64, Int64
+from specdis.arrays import Array, Bool, Float64
 from specdis.errors import InputError
-from specdis.references.matching import match_identifiers, match_sky
+from specdis.references.matching import Targets, find_rows
 from specdis.references.quantities import Quantities
 from specdis.references.settings import Kind, MemberFile, ReferenceFile, ReferencesSettings
 from specdis.references.systems import System, find_system
 from specdis.references.tables import Columns, ReferenceTable
-
-MATCH_COLUMNS = ("TARGETID", "SOURCE_ID", "RA", "DEC", "PMRA", "PMDEC", "VRAD")
-"""Columns of the catalogue by which members and rivals are found."""
 
 PRIORITY: Sequence[Kind] = get_args(Kind)
 """Kinds of lists in the order in which a star that stands in several is given to one."""
@@ -158,39 +155,6 @@ def _distances(
     return system[place], kpc[place], kpc_error[place]
 
 
-def find_rows(columns: Mapping[str, Array], epoch: float, file: ReferenceFile, stars: Columns, radius: float) -> Int64:
-    """Return the row in the catalogue of each row of a published table, -1 where it is not there, shape (row,).
-
-    By TARGETID where the table has it and no SOURCE_ID, by SOURCE_ID where it has one, and on the sky where it has
-    neither, says so, or has a place but the identifier 0.
-
-    Parameters
-    ----------
-    columns
-        Those of SOURCE_ID, TARGETID, RA and DEC that the table has, shape (row,).
-    epoch
-        Year of its positions.
-    file
-        How to match.
-    stars
-        `MATCH_COLUMNS` of the catalogue, shape (star,).
-    radius
-        Largest separation on the sky, arcsec.
-    """
-    row = np.full(len(next(iter(columns.values()))), -1, dtype=np.int64)
-    identifier = np.zeros(len(row), dtype=np.int64)
-    if file.match == "auto":
-        for name in ("TARGETID", "SOURCE_ID"):
-            if name in columns:
-                by_name = match_identifiers(columns[name], stars[name])
-                row = np.where(by_name >= 0, by_name, row)
-                identifier = np.where(identifier == 0, columns[name], identifier)
-    on_sky = np.flatnonzero(identifier == 0)
-    if len(on_sky) and "RA" in columns and "DEC" in columns:
-        row[on_sky] = match_sky(columns["RA"][on_sky], columns["DEC"][on_sky], epoch, stars, radius)
-    return row
-
-
 def find_members(lists: Sequence[MemberList], stars: Columns, settings: ReferencesSettings) -> Members:
     """Find the stars of lists in the catalogue, give each to one system, and keep those of like velocity (section 2.5).
 
@@ -199,15 +163,16 @@ def find_members(lists: Sequence[MemberList], stars: Columns, settings: Referenc
     lists
         Lists, in any order.
     stars
-        `MATCH_COLUMNS` of the catalogue, shape (star,).
+        `matching.MATCH_COLUMNS` and VRAD (km/s) of the catalogue, shape (star,).
     settings
         How to match, and how to clip velocities.
     """
+    targets = Targets(stars)
     taken = np.zeros(len(stars["TARGETID"]), dtype=bool)
     parts: list[Columns] = []
     listed: dict[tuple[str, str], int] = {}
     for members in sorted(lists, key=lambda members: PRIORITY.index(members.kind)):
-        row = find_rows(members.columns, members.epoch, members.settings, stars, settings.match_radius)
+        row = find_rows(members.columns, members.epoch, members.settings, targets, settings.match_radius)
         for system, rows in zip(*np.unique(members.columns["SYSTEM"], return_counts=True), strict=True):
             listed[str(system), members.kind] = listed.get((str(system), members.kind), 0) + int(rows)
         _, first = np.unique(row, return_index=True)

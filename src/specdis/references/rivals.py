@@ -6,7 +6,7 @@ import numpy as np
 
 from specdis.arrays import Array
 from specdis.errors import InputError
-from specdis.references.members import find_rows
+from specdis.references.matching import Targets, find_rows
 from specdis.references.quantities import Quantities
 from specdis.references.settings import ReferenceFile
 from specdis.references.tables import Columns, ReferenceTable
@@ -15,7 +15,7 @@ RIVAL_COLUMNS = ("PHOT_G_MEAN_MAG", "A_G")
 """Columns of the catalogue, besides those to match by, that turn a rival's absolute magnitudes into distances."""
 
 
-def match_rival(file: ReferenceFile, stars: Columns, radius: float) -> Columns:
+def match_rival(file: ReferenceFile, stars: Columns, targets: Targets, radius: float) -> Columns:
     """Return the stars of a rival catalogue that ours has too.
 
     Parameters
@@ -23,7 +23,9 @@ def match_rival(file: ReferenceFile, stars: Columns, radius: float) -> Columns:
     file
         The rival catalogue.
     stars
-        `members.MATCH_COLUMNS` and `RIVAL_COLUMNS` of ours, shape (star,).
+        `RIVAL_COLUMNS` of ours, shape (star,).
+    targets
+        Our stars, to be found.
     radius
         Largest separation of a match on the sky, arcsec.
 
@@ -48,7 +50,7 @@ def match_rival(file: ReferenceFile, stars: Columns, radius: float) -> Columns:
             remedy="Name one in the section's `columns`.",
         )
     epoch = quantities.epoch if file.epoch is None else file.epoch
-    row = find_rows(columns, epoch, file, stars, radius)
+    row = find_rows(columns, epoch, file, targets, radius)
     distance, error = quantities.distance(_magnitudes(row, stars))
     use = np.flatnonzero((row >= 0) & np.isfinite(distance))
     _, first = np.unique(row[use], return_index=True)

@@ -12,8 +12,8 @@ import numpy as np
 
 from specdis.surveys.base import IDENTIFIER
 from specdis.validation.external import TABLE_A1_COLUMNS, measure_external, table_a1, with_stars
-from specdis.validation.internal import PARAMETER_EDGES, measure_internal
-from specdis.validation.measures import DISTANCE_EDGES, SNR_EDGES, cell_name, cells, percentiles
+from specdis.validation.internal import measure_internal
+from specdis.validation.measures import DISTANCE_EDGES, PARAMETER_EDGES, SNR_EDGES, cell_name, cells, percentiles
 from specdis.validation.paper import beside_the_paper
 from specdis.validation.population import measure_population
 from specdis.validation.rivals import compare_rivals
@@ -33,6 +33,7 @@ from specdis.validation.verdict import reach_verdict
 __all__ = [
     "COLUMNS",
     "DISTANCE_EDGES",
+    "PARAMETER_EDGES",
     "PRECISE",
     "SNR_EDGES",
     "TABLE_A1_COLUMNS",
@@ -55,7 +56,16 @@ __all__ = [
 COLUMNS = (
     *IDENTIFIER,
     *("FLAGS", "SELECTED", "HELD_OUT", "RA", "DEC", "SN", *PARAMETER_EDGES),
-    *("PARALLAX", "PARALLAX_ERR", "PARALLAX_ZPC", "M_G_NN", "M_G_GEO", "M_G_NN_ERR_TRAINING"),
+    *(
+        "PARALLAX",
+        "PARALLAX_ERR",
+        "PARALLAX_ZPC",
+        "M_G_NN",
+        "M_G_GEO",
+        "M_G_NN_ERR",
+        "M_G_GEO_ERR",
+        "M_G_NN_ERR_TRAINING",
+    ),
     *("DIST", "DISTERR", "DISTMOD_ERR", "DIST_16", "DIST_84"),
 )
 """Columns of the catalogue that `metrics` reads."""

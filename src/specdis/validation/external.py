@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 
 from specdis.arrays import Array, Bool, Float64
-from specdis.validation.measures import by_cells, calibration, cells, coverage_share, measure, median, share, take
+from specdis.validation.measures import (
+    by_cells,
+    by_parameters,
+    calibration,
+    cells,
+    coverage_share,
+    measure,
+    median,
+    share,
+    take,
+)
 from specdis.validation.stars import PRECISE_MAG, Columns, corrected_parallax, modulus
 
 MODULUS_EDGES = (11.0, 13.0, 14.0, 15.0, 16.0, 17.0, 18.0, 19.0, 20.0, 22.0)
@@ -99,6 +109,7 @@ def _block(members: Columns) -> dict[str, Any]:
         "by_modulus": by_cells("modulus", true, MODULUS_EDGES, cell),
         "precise_by_modulus": by_cells("modulus", true, MODULUS_EDGES, lambda rows: cell(rows & precise)),
         "by_snr": by_cells("snr", snr, REFERENCE_SNR_EDGES, cell),
+        "by_parameter": by_parameters(members, cell),
         "parallax": parallax_alone(members),
     }
 

@@ -6,8 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from specdis.arrays import Array, Bool
-from specdis.validation.measures import SNR_EDGES, by_cells, calibration, measure
+from specdis.arrays import Bool
+from specdis.validation.measures import (
+    DISTANCE_EDGES,
+    SNR_EDGES,
+    by_cells,
+    by_parameters,
+    calibration,
+    measure,
+    share,
+    take,
+)
 from specdis.validation.stars import (
     Columns,
     corrected_parallax,
@@ -16,20 +25,13 @@ from specdis.validation.stars import (
     residual_magnitude,
 )
 
-PARAMETER_EDGES = {
-    "FEH": (-4.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5),
-    "ALPHAFE": (-0.4, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.8),
-    "TEFF": (3000.0, 4000.0, 4500.0, 5000.0, 5500.0, 6000.0, 6500.0, 7500.0, 10000.0),
-    "LOGG": (0.0, 1.5, 2.5, 3.0, 3.8, 4.2, 4.6, 5.5),
-}
-"""Edges of the cells of stellar parameters (Fig. 5): dex, dex, K and dex."""
-
 
 def measure_internal(stars: Columns) -> dict[str, Any]:
-    """Return bias and scatter of M_G_NN - M_G_GEO by S/N and stellar parameters (Figs 3 and 5).
+    """Return bias and scatter of M_G_NN - M_G_GEO by S/N, distance and stellar parameters (Figs 3 and 5).
 
     The stars are held out and have a corrected parallax above 10 times its published error. Those are near and
-    bright: what they say of distant giants is little. `parallax_z` compares with the parallaxes of all held-out
+    bright: what they say of distant giants is little. `share_within_error` and z take the errors of both magnitudes
+    as quoted. `parallax_z` compares with the parallaxes of all held-out
     stars, which have no such selection.
 
     Parameters
@@ -37,19 +39,21 @@ def measure_internal(stars: Columns) -> dict[str, Any]:
     stars
         Columns of the selected stars.
     """
-    chosen = has_reference_magnitude(stars)
-    snr, giant, residual = stars["SN"][chosen], is_giant(stars)[chosen], residual_magnitude(stars)[chosen]
+    reference = take(stars, has_reference_magnitude(stars))
+    residual, giant = residual_magnitude(reference), is_giant(reference)
+    z = residual / np.hypot(reference["M_G_NN_ERR"], reference["M_G_GEO_ERR"])
 
-    def cell(rows: Array | slice) -> dict[str, Any]:
-        return measure(residual[rows], "mag") | {"n_giants": int(np.count_nonzero(giant[rows]))}
+    def cell(rows: Bool) -> dict[str, Any]:
+        giants = int(np.count_nonzero(giant[rows]))
+        within = share("share_within_error", np.abs(z[rows]) < 1.0, ~np.isnan(z[rows]))
+        return measure(residual[rows], "mag") | {"n_giants": giants} | within
 
     return {
-        "all": cell(slice(None)),
-        "by_snr": by_cells("snr", snr, SNR_EDGES, cell),
-        "by_parameter": {
-            name: by_cells(name, stars[name][chosen], edges, cell) for name, edges in PARAMETER_EDGES.items()
-        },
-        "n_without_snr": int(np.count_nonzero(np.isnan(snr))),
+        "all": cell(np.ones(len(residual), dtype=bool)) | calibration(z),
+        "by_snr": by_cells("snr", reference["SN"], SNR_EDGES, cell),
+        "by_distance_kpc": by_cells("distance", reference["DIST"], DISTANCE_EDGES, cell),
+        "by_parameter": by_parameters(reference, cell),
+        "n_without_snr": int(np.count_nonzero(np.isnan(reference["SN"]))),
         "parallax_z": parallax_calibration(stars, stars["HELD_OUT"]),
         "training_error_mag": measure(stars["M_G_NN_ERR_TRAINING"], "mag"),
     }

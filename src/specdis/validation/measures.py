@@ -17,6 +17,13 @@ from specdis.arrays import Array, Bool, Float64, Int64
 from specdis.statistics import Statistic, bootstrap_errors, robust_scatter
 from specdis.validation.stars import Columns
 
+PARAMETER_EDGES = {
+    "FEH": (-4.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5),
+    "ALPHAFE": (-0.4, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.8),
+    "TEFF": (3000.0, 4000.0, 4500.0, 5000.0, 5500.0, 6000.0, 6500.0, 7500.0, 10000.0),
+    "LOGG": (0.0, 1.5, 2.5, 3.0, 3.8, 4.2, 4.6, 5.5),
+}
+"""Edges of the cells of stellar parameters (Fig. 5): dex, dex, K and dex."""
 SNR_EDGES = (-np.inf, 20.0, 60.0, 100.0, np.inf)
 DISTANCE_EDGES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)
 LOGG_EDGES = (-np.inf, 3.8, np.inf)
@@ -25,6 +32,8 @@ _LOCATION: Mapping[str, Statistic] = {
     "median": lambda values: np.median(values, axis=-1),
     "scatter": robust_scatter,
     "std": lambda values: np.std(values, axis=-1),
+    "q16": lambda values: np.quantile(values, 0.16, axis=-1),
+    "q84": lambda values: np.quantile(values, 0.84, axis=-1),
 }
 
 
@@ -65,7 +74,7 @@ def percentiles(values: Array, by: Array, edges: Iterable[float], levels: Sequen
 
 
 def measure(values: Array, unit: str = "") -> dict[str, Any]:
-    """Return the number of values, and their median, robust scatter and standard deviation with errors.
+    """Return the number of values, their median, robust scatter, standard deviation and quantiles, with errors.
 
     Parameters
     ----------
@@ -135,6 +144,11 @@ def _normal(z: Float64) -> Float64:
 def by_cells(name: str, values: Array, edges: Sequence[float], cell: Any) -> list[dict[str, Any]]:
     """Return what `cell` makes of the stars of each cell, behind the cell's edges NAME_min and NAME_max."""
     return [{f"{name}_min": low, f"{name}_max": high} | cell(rows) for low, high, rows in cells(values, edges)]
+
+
+def by_parameters(stars: Columns, cell: Any) -> dict[str, list[dict[str, Any]]]:
+    """Return what `cell` makes of the stars of each cell of [Fe/H], [alpha/Fe], Teff and log g."""
+    return {name: by_cells(name, np.asarray(stars[name]), edges, cell) for name, edges in PARAMETER_EDGES.items()}
 
 
 def take(columns: Columns, rows: Bool | Int64) -> dict[str, Array]:

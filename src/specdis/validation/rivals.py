@@ -12,7 +12,7 @@ import numpy as np
 
 from specdis.arrays import Float64
 from specdis.validation.external import MODULUS_EDGES, is_member
-from specdis.validation.measures import by_cells, measure, median, take
+from specdis.validation.measures import SNR_EDGES, by_cells, by_parameters, measure, median, take
 from specdis.validation.stars import Columns, modulus, relative_error
 
 COMPARISON_EDGES = tuple(float(edge) for edge in range(4, 22))
@@ -52,6 +52,8 @@ def _compare(rival: Columns, members: Columns | None) -> dict[str, Any]:
         "by_modulus": by_cells(
             "modulus", modulus(rival["DIST"]), COMPARISON_EDGES, lambda rows: measure(apart[rows], "mag")
         ),
+        "by_snr": by_cells("snr", np.asarray(rival["SN"]), SNR_EDGES, lambda rows: measure(apart[rows], "mag")),
+        "by_parameter": by_parameters(rival, lambda rows: measure(apart[rows], "mag")),
         **median("median_relative_error_ours", relative_error(rival)),
         **median("median_relative_error_quoted", quoted),
         **median("median_snr", np.asarray(rival["SN"])),

@@ -21,6 +21,9 @@ from specdis.references import MATCH_COLUMNS, RIVAL_COLUMNS, TABLE_A1, find_memb
 from specdis.storage import atomic, column_names, read_arrays, read_json, read_table, write_json, write_table
 from specdis.surveys import IDENTIFIER, Stars
 
+_SOUGHT = (*MATCH_COLUMNS, *RIVAL_COLUMNS, "VRAD")
+"""Columns by which stars are found in the lists and catalogues of others."""
+
 
 def _truth(context: Context) -> dict[str, Array] | None:
     return truth(context.config, Stars(read_table(context.paths.sample, IDENTIFIER)))
@@ -28,11 +31,11 @@ def _truth(context: Context) -> dict[str, Array] | None:
 
 def validate(context: Context) -> Outcome:
     """Find the stars of known distance and the rivals' (section 2.5), and measure the catalogue (section 4)."""
-    needed = {*validation.COLUMNS, *MATCH_COLUMNS, *RIVAL_COLUMNS}
+    needed = {*validation.COLUMNS, *_SOUGHT}
     columns = catalogue.read_columns(context.paths.catalogue, [name for name in catalogue.COLUMNS if name in needed])
     files = references(context.config)
     selected = np.flatnonzero(columns["SELECTED"])
-    stars = {name: columns[name][selected] for name in (*MATCH_COLUMNS, *RIVAL_COLUMNS)}
+    stars = {name: columns[name][selected] for name in _SOUGHT}
     lists = files.members()
     found = find_members(lists, stars, context.config.references)
     members = _rows_in_catalogue(found.columns, selected)
