@@ -25,7 +25,7 @@ from specdis.storage import RunPaths, read_json, read_table
 from specdis.surveys import IDENTIFIER, Stars
 
 DISTANCES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)  # kpc
-COLUMNS = (*validation.COLUMNS, "M_G_NN_ERR_NOISE", "M_G_NN_ERR_TRAINING")
+COLUMNS = (*validation.COLUMNS, "M_G_NN_ERR_NOISE")
 
 
 def columns_of(run: Path) -> tuple[dict[str, Array], Float64]:
@@ -58,6 +58,11 @@ def groups(columns: dict[str, Array]) -> Iterator[Bool]:
     yield from (np.ones(len(giant), bool), giant, columns["LOGG"] >= validation.GIANT_LOGG)
 
 
+def written(value: float | None) -> str:
+    """Write a number of the metrics, where null is one that the run cannot give."""
+    return "–" if value is None else f"{value:.4g}"
+
+
 def main(run: Path) -> None:
     """Print the tables."""
     columns, true = columns_of(run)
@@ -68,7 +73,7 @@ def main(run: Path) -> None:
         cells = [cell for group in groups(columns) for cell in bias_and_scatter(error[inside & unseen & group])]
         rows = inside & unseen
         lost = np.mean(~np.isfinite(error[rows]))
-        held = coverage(true[rows], columns["DIST_16"][rows], columns["DIST_84"][rows])
+        held = coverage(true[rows], columns["DIST_16"][rows], columns["DIST_84"][rows]).value
         return [name, *cells, f"{100 * lost:.1f} %", f"{100 * held:.0f} %"]
 
     head = [f"{what}{group}" for group in ("", " (giants)", " (dwarfs)") for what in ("stars", "bias", "scatter")]
@@ -92,7 +97,7 @@ def main(run: Path) -> None:
 
     measured: dict[str, Any] = read_json(RunPaths(run).metrics)
     beside = [
-        [line["section"], line["quantity"], f"{line['here']:.2f}", f"{line['paper']:.2f}", line["unit"]]
+        [line["section"], line["quantity"], written(line["here"]), written(line["paper"]), line["unit"]]
         for line in measured["paper"]
     ]
     print(table(["section", "quantity", "here", "paper", "unit"], beside))

@@ -50,8 +50,8 @@ def robust_scatter(values: ArrayLike) -> Any:
     return _MAD_TO_SIGMA * np.median(deviation, axis=-1)
 
 
-def coverage(truth: ArrayLike, low: ArrayLike, high: ArrayLike) -> float:
-    """Return the fraction of true values that lie within their quoted intervals, ends included.
+def coverage(truth: ArrayLike, low: ArrayLike, high: ArrayLike) -> Estimate:
+    """Return the fraction of true values that lie within their quoted intervals, ends included, with its error.
 
     Parameters
     ----------
@@ -60,36 +60,21 @@ def coverage(truth: ArrayLike, low: ArrayLike, high: ArrayLike) -> float:
 
     Returns
     -------
-    float
-        NaN where no star is left.
+    Estimate
+        NaN where no star is left; the error is that of a binomial fraction, which a bootstrap gives too.
     """
     truth, low, high = (np.asarray(values, dtype=np.float64) for values in (truth, low, high))
     known = ~(np.isnan(truth) | np.isnan(low) | np.isnan(high))
-    if not known.any():
-        return float("nan")
-    return float(np.mean((low <= truth) & (truth <= high), where=known))
+    return fraction(((low <= truth) & (truth <= high))[known])
 
 
-def bootstrap_error(
-    statistic: Statistic, values: ArrayLike, *, seed: int, purpose: str, resamples: int = 1000
-) -> float:
-    """Return the standard error of a statistic, the spread of its values over resamples of the stars.
-
-    Parameters
-    ----------
-    statistic
-        Function that reduces the last axis.
-    values
-        One number per star, shape (star,).
-    seed, purpose
-        Name the random stream: equal names, equal errors.
-    resamples
-        Number of resamples drawn.
-    """
-    numbers = np.asarray(values, dtype=np.float64)
-    return float(
-        np.std(_resampled(lambda rows: statistic(numbers[rows]), len(numbers), seed, purpose, resamples), ddof=1)
-    )
+def fraction(true: ArrayLike) -> Estimate:
+    """Return the fraction that is true with its binomial error, NaN of nothing."""
+    values = np.asarray(true, dtype=bool)
+    if not len(values):
+        return Estimate(float("nan"), float("nan"))
+    share = float(np.mean(values))
+    return Estimate(share, float(np.sqrt(share * (1.0 - share) / len(values))))
 
 
 def bootstrap_errors(

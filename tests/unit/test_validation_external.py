@@ -11,7 +11,6 @@ from astropy.coordinates import Galactocentric, SkyCoord
 
 from specdis import validation
 from specdis.flags import Flag
-from specdis.statistics import bootstrap_errors, robust_scatter
 from specdis.validation import external, measures, paper, population, rivals, verdict
 from specdis.validation.stars import R_SUN, galactocentric_distance
 from synthetic_catalogue import Columns, catalogue, members, rival
@@ -120,19 +119,6 @@ def test_errors_half_as_large_as_they_should_be_show_it() -> None:
     assert found["z_scatter"] == pytest.approx(2.0, abs=0.15)
     assert found["pit"][0] > 2 * 500
     assert found["pit"][-1] > 2 * 500
-
-
-def test_bootstrapped_errors_are_those_of_theory() -> None:
-    random = np.random.default_rng(6)
-    statistics = {"median": lambda x: np.median(x, axis=-1), "mean": lambda x: np.mean(x, axis=-1)}
-    for n in (400, 40_000):  # the second has more stars than one resample draws
-        errors = bootstrap_errors(statistics, random.normal(size=n))
-        # 200 resamples know an error to 5 %; four times that, and the density of a sample at its median
-        assert errors["mean"] == pytest.approx(1 / np.sqrt(n), rel=0.2)
-        assert errors["median"] == pytest.approx(np.sqrt(np.pi / 2 / n), rel=0.3)
-    assert np.isnan(bootstrap_errors(statistics, [1.0])["mean"])
-    scatter = bootstrap_errors({"x": robust_scatter}, random.normal(size=2000))["x"]
-    assert scatter == pytest.approx(1.17 / np.sqrt(2000), rel=0.3)  # 1.17 sigma / sqrt(n) of a Gaussian's MAD
 
 
 # -- Table A1 and the stream -------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from specdis.validation.paper import beside_the_paper
 from specdis.validation.population import measure_population
 from specdis.validation.rivals import compare_rivals
 from specdis.validation.stars import (
+    GIANT_LOGG,
     PRECISE,
     Columns,
     has_reference_magnitude,
@@ -33,6 +34,7 @@ from specdis.validation.verdict import reach_verdict
 __all__ = [
     "COLUMNS",
     "DISTANCE_EDGES",
+    "GIANT_LOGG",
     "PARAMETER_EDGES",
     "PRECISE",
     "SNR_EDGES",

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.special import ndtr
 
 from specdis.arrays import Array, Bool, Float64, Int64
-from specdis.statistics import Statistic, bootstrap_errors, robust_scatter
-from specdis.validation.stars import Columns
+from specdis.statistics import Estimate, Statistic, bootstrap_errors, coverage, fraction, robust_scatter
+from specdis.validation.stars import GIANT_LOGG, Columns
 
 PARAMETER_EDGES = {
     "FEH": (-4.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5),
@@ -26,7 +26,7 @@ PARAMETER_EDGES = {
 """Edges of the cells of stellar parameters (Fig. 5): dex, dex, K and dex."""
 SNR_EDGES = (-np.inf, 20.0, 60.0, 100.0, np.inf)
 DISTANCE_EDGES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)
-LOGG_EDGES = (-np.inf, 3.8, np.inf)
+LOGG_EDGES = (-np.inf, GIANT_LOGG, np.inf)
 
 _LOCATION: Mapping[str, Statistic] = {
     "median": lambda values: np.median(values, axis=-1),
@@ -103,21 +103,17 @@ def median(name: str, values: Array) -> dict[str, float]:
 
 
 def share(name: str, true: Bool, among: Bool | None = None) -> dict[str, float]:
-    """Return the fraction of `among` that is true, with the error that a bootstrap of many resamples gives it."""
-    chosen = np.asarray(true) if among is None else np.asarray(true)[among]
-    if not len(chosen):
-        return {name: np.nan, f"{name}_err": np.nan}
-    fraction = float(np.mean(chosen))
-    return {name: fraction, f"{name}_err": float(np.sqrt(fraction * (1.0 - fraction) / len(chosen)))}
+    """Return the fraction of `among` that is true, with its error."""
+    return _named(name, fraction(np.asarray(true) if among is None else np.asarray(true)[among]))
 
 
 def coverage_share(name: str, truth: Array, low: Array, high: Array) -> dict[str, float]:
-    """Return the fraction of true values within their intervals, ends included, with its error.
+    """Return the fraction of true values within their intervals, as `statistics.coverage`."""
+    return _named(name, coverage(truth, low, high))
 
-    An end may be infinite; stars with NaN in any of the three take no part.
-    """
-    truth, low, high = (np.asarray(values, dtype=np.float64) for values in (truth, low, high))
-    return share(name, (low <= truth) & (truth <= high), ~(np.isnan(truth) | np.isnan(low) | np.isnan(high)))
+
+def _named(name: str, estimate: Estimate) -> dict[str, float]:
+    return {name: estimate.value, f"{name}_err": estimate.error}
 
 
 def calibration(z: Array) -> dict[str, Any]:
