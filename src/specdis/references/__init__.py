@@ -13,7 +13,7 @@ from specdis.references.members import (
 from specdis.references.quantities import NAMES, Quantities
 from specdis.references.rivals import RIVAL_COLUMNS, match_rival
 from specdis.references.settings import MemberFile, ReferenceFile, ReferencesSettings
-from specdis.references.systems import CLUSTERS, DWARFS, TABLE_A1, System, find_system, read_systems
+from specdis.references.systems import CLUSTERS, DWARFS, SAGITTARIUS, TABLE_A1, System, find_system, read_systems
 from specdis.references.tables import ReferenceTable
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "NAMES",
     "RIVALS",
     "RIVAL_COLUMNS",
+    "SAGITTARIUS",
     "TABLE_A1",
     "Count",
     "MemberFile",

@@ -13,7 +13,7 @@ from specdis.references.matching import Targets
 from specdis.references.members import MemberList, read_members
 from specdis.references.rivals import match_rival
 from specdis.references.settings import Kind, MemberFile, ReferenceFile, ReferencesSettings
-from specdis.references.systems import CLUSTERS, TABLE_A1, System, find_system, read_systems
+from specdis.references.systems import CLUSTERS, SAGITTARIUS, TABLE_A1, System, find_system, read_systems
 from specdis.references.tables import Columns, is_table
 
 MEMBERS, RIVALS = "members", "rivals"
@@ -138,4 +138,4 @@ def _name(path: Path, kind: Kind) -> str:
     if kind == "bhb":
         return "BHB"
     stem = path.name.split(".")[0]
-    return "Sagittarius" if kind == "stream" and _is_sagittarius(stem.lower()) else stem.replace("_", " ")
+    return SAGITTARIUS if kind == "stream" and _is_sagittarius(stem.lower()) else stem.replace("_", " ")

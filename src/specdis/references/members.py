@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 
@@ -158,6 +158,8 @@ def _distances(
 def find_members(lists: Sequence[MemberList], stars: Columns, settings: ReferencesSettings) -> Members:
     """Find the stars of lists in the catalogue, give each to one system, and keep those of like velocity (section 2.5).
 
+    Where the catalogue has no velocities at all, none is asked for.
+
     Parameters
     ----------
     lists
@@ -170,7 +172,7 @@ def find_members(lists: Sequence[MemberList], stars: Columns, settings: Referenc
     targets = Targets(stars)
     taken = np.zeros(len(stars["TARGETID"]), dtype=bool)
     parts: list[Columns] = []
-    listed: dict[tuple[str, str], int] = {}
+    listed: dict[tuple[str, Kind], int] = {}
     for members in sorted(lists, key=lambda members: PRIORITY.index(members.kind)):
         row = find_rows(members.columns, members.epoch, members.settings, targets, settings.match_radius)
         for system, rows in zip(*np.unique(members.columns["SYSTEM"], return_counts=True), strict=True):
@@ -185,14 +187,14 @@ def find_members(lists: Sequence[MemberList], stars: Columns, settings: Referenc
         return Members({**_NOBODY}, [])
     every = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     known = np.isfinite(every["DIST_REF"]) & ~every["ELSEWHERE"]
+    vrad = np.asarray(stars["VRAD"], dtype=np.float64)
+    iterations = settings.velocity_iterations if np.any(np.isfinite(vrad)) else 0  # some surveys measure none
     kept = known.copy()
-    kept[known] = velocity_clip(
-        np.asarray(stars["VRAD"])[every["ROW"][known]],
-        every["SYSTEM"][known],
-        settings.velocity_clip,
-        settings.velocity_iterations,
-    )
-    counts = [_count(every, known, kept, *key, listed[key]) for key in sorted(listed, key=_order)]
+    kept[known] = velocity_clip(vrad[every["ROW"][known]], every["SYSTEM"][known], settings.velocity_clip, iterations)
+    counts = [
+        _count(every, known, kept, system, kind, listed[system, kind])
+        for system, kind in sorted(listed, key=lambda key: (PRIORITY.index(key[1]), key[0]))
+    ]
     columns = {name: values[kept] for name, values in every.items() if name != "ELSEWHERE"}
     return Members(columns, counts)
 
@@ -204,11 +206,6 @@ _NOBODY: Columns = {
     "ROW": np.empty(0, np.int64),
     "KIND": np.empty(0, "U1"),
 }
-
-
-def _order(key: tuple[str, str]) -> tuple[Any, ...]:
-    system, kind = key
-    return next((place for place, name in enumerate(PRIORITY) if name == kind), len(PRIORITY)), system
 
 
 def _count(every: Columns, known: Bool, kept: Bool, system: str, kind: str, listed: int) -> Count:

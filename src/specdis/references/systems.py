@@ -104,6 +104,8 @@ DWARFS = (
 )
 # fmt: on
 TABLE_A1 = CLUSTERS + DWARFS
+SAGITTARIUS = "Sagittarius"
+"""Name of the stream that is cut into bins of distance (Fig. A3)."""
 
 
 def read_systems(file: ReferenceFile) -> tuple[System, ...]:

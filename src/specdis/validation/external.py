@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from specdis.arrays import Array, Bool, Float64
+from specdis.references import SAGITTARIUS
 from specdis.validation.measures import (
     by_cells,
     by_parameters,
@@ -30,7 +31,6 @@ ENOUGH = 10
 """Members above which a system stands in the printed Table A1."""
 STREAM_BINS = 6
 """Bins of distance of the Sagittarius stream (Fig. A3)."""
-STREAM = "Sagittarius"
 
 TABLE_A1_COLUMNS = ("NAME", "N", "D_REF", "D_REF_ERR", "D_NN", "D_NN_ERR", "BIAS_MAG", "SOURCE")
 """Columns of Table A1: kpc, and mag for the last number."""
@@ -203,7 +203,7 @@ def _row(name: str, distance: float, error: float, source: str, row: Mapping[str
 
 def stream_bins(members: Columns) -> list[dict[str, Any]]:
     """Return the numbers of the Sagittarius stream in `STREAM_BINS` bins of distance with as many stars each."""
-    mine = take(members, members["SYSTEM"] == STREAM)
+    mine = take(members, members["SYSTEM"] == SAGITTARIUS)
     true = np.asarray(mine["DIST_REF"], dtype=np.float64)
     if len(true) < STREAM_BINS:
         return []

@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from specdis.arrays import Array, Float64
+from specdis.references import SAGITTARIUS
 from specdis.report.figures.panels import OUTSIDE, SHADE, compare_moduli, drawn_in, limits_of, say_scatter
 from specdis.report.style import BLUE, GREY, PAGE_WIDTH, VERMILION, Plot, label, missing, styled
 from specdis.validation import Columns
 from specdis.validation.external import (
     ENOUGH,
     MODULUS_EDGES,
-    STREAM,
     STREAM_BINS,
     is_member,
     is_precise,
@@ -97,7 +97,7 @@ def systems(found: Columns | None) -> Plot:
 
 def _panels(found: Columns) -> Iterator[tuple[str, Columns]]:
     """Yield name and members of each system by distance, then those of the bins of the stream."""
-    apart = found["SYSTEM"] != STREAM
+    apart = found["SYSTEM"] != SAGITTARIUS
     names, first = np.unique(found["SYSTEM"][apart & (found["KIND"] != "bhb")], return_index=True)
     distance = found["DIST_REF"][apart & (found["KIND"] != "bhb")][first]
     for system in names[np.argsort(distance)]:
@@ -106,7 +106,7 @@ def _panels(found: Columns) -> Iterator[tuple[str, Columns]]:
     order = np.argsort(stream["DIST_REF"])
     if len(order) >= STREAM_BINS:
         for number, rows in enumerate(np.array_split(order, STREAM_BINS), start=1):
-            yield f"{STREAM} {number}", take(stream, rows)
+            yield f"{SAGITTARIUS} {number}", take(stream, rows)
 
 
 def _histograms(axis: Axes, name: str, mine: Columns) -> Table:
