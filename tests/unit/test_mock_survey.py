@@ -108,6 +108,12 @@ def test_identifiers_agree_between_all_files(mock: tuple[Path, dict[str, Any]]) 
         assert len(stars) >= 100
         assert ((rows["TARGETID"] < 0) == (rows["OBJTYPE"] == "SKY")).all()
         found |= dict.fromkeys(stars.tolist(), (int(path.parent.name), path.parents[2].name))
+        beside = fitsio.read(str(path.with_name(f"rvtab_{path.name}")), ext="RVTAB")
+        assert beside.dtype == dtype("rvtab_coadd", "RVTAB")
+        assert set(beside["TARGETID"]) == set(stars)
+        _, here, there = np.intersect1d(beside["TARGETID"], rv["TARGETID"], return_indices=True)
+        for name in ("VRAD", "TEFF", "RVS_WARN", "SN_B"):
+            np.testing.assert_array_equal(beside[name][here], rv[name][there])
     named = zip(rv["TARGETID"].tolist(), rv["HEALPIX"].tolist(), rv["PROGRAM"].tolist(), strict=True)
     assert found == {target: (pixel, program) for target, pixel, program in named}
 
@@ -236,7 +242,7 @@ def test_equal_settings_give_equal_bytes(mock: tuple[Path, dict[str, Any]], tmp_
     )
     assert names == others
     lists = len(TABLE_A1) + 2  # of members: of the stream and of blue stars, too
-    assert len(names) == summary["files"] + 3 + lists + len(RIVALS) + 1  # and the one from parallaxes alone
+    assert len(names) == 2 * summary["files"] + 3 + lists + len(RIVALS) + 1  # and the one from parallaxes alone
     for name in names:
         assert file_digest(directory / name) == file_digest(tmp_path / "again" / name), name
 

@@ -102,12 +102,10 @@ def write_catalogue(
     hdus
         EXTNAME of the tables.
     """
-    rv = {**rvs, **_target(rows), **{f"SN_{arm}": values for arm, values in snr.items()}}
-    rv |= {
+    rv = _velocities(rows, rvs, snr) | {
+        "HEALPIX": rows["HEALPIX"],
         "SURVEY": np.full(len(rows["TARGETID"]), SURVEY),
         "PROGRAM": rows["PROGRAM"],
-        "RR_SPECTYPE": np.full(len(rows["TARGETID"]), b"STAR"),
-        "RR_Z": rvs["VRAD"] / 299_792.458,
         "PRIMARY": np.ones(len(rows["TARGETID"]), bool),
     }
     tables = {
@@ -126,6 +124,29 @@ def write_catalogue(
             append_table(file, "mwsall", hdu, table)
             if hdu == "GAIA":
                 _write_nulls(file[-1], table)
+
+
+def write_velocities(path: Path, rows: Columns, rvs: Columns, snr: Columns) -> None:
+    """Write rvtab_coadd-*.fits: what the RVS pipeline gives for the targets of one coadd, sky fibres aside.
+
+    Arguments as of `write_catalogue`.
+    """
+    with atomic(path) as temporary, fitsio.FITS(str(temporary), "rw", clobber=True) as file:
+        file.write(None)
+        table = record("rvtab_coadd", "RVTAB", _velocities(rows, rvs, snr), np.nan)
+        append_table(file, "rvtab_coadd", "RVTAB", table)
+
+
+def _velocities(rows: Columns, rvs: Columns, snr: Columns) -> dict[str, Array]:
+    """Return the columns of RVTAB that are the same beside a coadd and in the catalogue."""
+    target = {name: values for name, values in _target(rows).items() if name != "HEALPIX"}
+    return {
+        **rvs,
+        **target,
+        **{f"SN_{arm}": values for arm, values in snr.items()},
+        "RR_SPECTYPE": np.full(len(rows["TARGETID"]), b"STAR"),
+        "RR_Z": rvs["VRAD"] / 299_792.458,
+    }
 
 
 def record(file: str, hdu: str, values: Columns, missing: float) -> Array:

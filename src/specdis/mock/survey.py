@@ -104,10 +104,12 @@ def _write_coadds(directory: Path, rows: dict[str, Array], settings: MockSetting
         measured = observation.signal_to_noise(arms)
         path = files.coadd_path(directory, targets["PROGRAM"][0].decode(), int(targets["HEALPIX"][0]))
         files.write_coadd(path, targets, arms, measured, resolution=settings.resolution)
+        rvs = observation.rvs(targets, measured, settings)
+        stars, found, signal = ({name: x[_SKY_FIBRES:] for name, x in of.items()} for of in (targets, rvs, measured))
+        files.write_velocities(path.with_name(f"rvtab_{path.name}"), stars, found, signal)
         if settings.spmod:
-            velocity = observation.rvs(targets, measured, settings)["VRAD"]
             beside = path.with_name(f"spmod_{path.name}")
-            spmod.write_spmod(beside, {**targets, "VRAD": velocity}, arms, measured)
+            spmod.write_spmod(beside, {**targets, "VRAD": rvs["VRAD"]}, arms, measured)
         for arm, values in measured.items():
             snr[arm][spectra] = values[_SKY_FIBRES:]
         progress.advance(len(spectra))
