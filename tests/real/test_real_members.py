@@ -51,10 +51,10 @@ def streamfinder() -> dict[str, np.ndarray]:
 
 def test_the_folder_s_lists_are_found_by_themselves() -> None:
     references = References(ReferencesSettings(), beside=REAL)
-    lists = {members.place.name: members for members in references.members()}
-    assert lists["pal5_members_gaia.ecsv"].kind == "cluster"
+    lists = {members.file.path.name: members for members in references.members()}
+    assert lists["pal5_members_gaia.ecsv"].file.kind == "cluster"
     assert set(lists["pal5_members_gaia.ecsv"].columns["SYSTEM"]) == {"Pal 5"}
-    assert lists["bhb_segue_barbosa2022.csv"].kind == "bhb"
+    assert lists["bhb_segue_barbosa2022.csv"].file.kind == "bhb"
     assert {unread.place for unread in references.unread} >= {"streamfinder_streams.csv"}
 
 

@@ -358,6 +358,24 @@ def test_a_system_of_unknown_distance_needs_one(tmp_path: Path) -> None:
     assert found.columns["DIST_REF"].tolist() == [27.5]
 
 
+def test_a_whole_publication_of_lists_names_the_systems_of_unknown_distance_once(tmp_path: Path) -> None:
+    folder = tmp_path / "members" / "clusters"
+    folder.mkdir(parents=True)
+    for name in ("NGC_6205_M_13", "Terzan_8", "Arp_2"):
+        Table({"source_id": [1], "memberprob": [1.0]}).write(folder / f"{name}.txt", format="ascii.tab")
+    references = References(ReferencesSettings(), beside=tmp_path)
+    assert [set(members.columns["SYSTEM"]) for members in references.members()] == [{"NGC 6205"}]
+    (unread,) = references.unread
+    assert unread.message.startswith(
+        "2 lists are of systems whose distance is not known (Arp 2, Terzan 8): name a table"
+    )
+    table = tmp_path / "more.csv"
+    table.write_text("name,distance\nArp 2,28.7\nTerzan 8,27.5\n")
+    references = References(ReferencesSettings(systems=ReferenceFile(path=table)), beside=tmp_path)
+    assert len(references.members()) == 3
+    assert references.unread == []
+
+
 def test_what_the_configuration_names_must_be_readable(tmp_path: Path) -> None:
     named = {"x": MemberFile(path=tmp_path / "nowhere.csv", kind="dwarf")}
     with pytest.raises(InputError, match=r"nowhere.csv: expected a table, found no file"):
@@ -379,5 +397,5 @@ def test_dwarfs_come_from_their_table(tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     Table({"source_id": [3], "mem_fixed": [0.99]}).write(path, format="ascii.commented_header")
     (found,) = References(ReferencesSettings(), beside=tmp_path).members()
-    assert (found.kind, found.columns["SYSTEM"].tolist()) == ("dwarf", ["Draco"])
+    assert (found.file.kind, found.columns["SYSTEM"].tolist()) == ("dwarf", ["Draco"])
     assert found.columns["DIST_REF"].tolist() == [DWARFS[0].distance]

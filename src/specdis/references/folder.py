@@ -68,13 +68,21 @@ class References:
             systems += read_systems(self.settings.systems)
         least = self.settings.probability_min
         lists = [read_members(name, file, systems, least) for name, file in self.settings.members.items()]
+        unplaced = []
         for path in self._lying(MEMBERS):
             kind = _kind(path)
             if kind is None:
-                self._leave(path, "lies in none of clusters/, dwarfs/ and streams/, and its name says nothing")
+                self._leave(path.name, "lies in none of clusters/, dwarfs/ and streams/, and its name says nothing")
                 continue
-            name, file = _name(path, kind), MemberFile(path=path, kind=kind)
-            lists += self._try(path, partial(read_members, name, file, systems, least))
+            name = _name(path, kind)
+            if kind in ("cluster", "dwarf") and find_system(name, systems) is None:
+                unplaced.append(name)
+                continue
+            lists += self._try(path, partial(read_members, name, MemberFile(path=path, kind=kind), systems, least))
+        if unplaced:
+            some = ", ".join(unplaced[:5]) + (", ..." if len(unplaced) > 5 else "")
+            remedy = "name a table of distances in [references.systems]"
+            self._leave(MEMBERS, f"{len(unplaced)} lists are of systems whose distance is not known ({some}): {remedy}")
         return lists
 
     def rivals(self, stars: Columns) -> dict[str, Columns]:
@@ -111,11 +119,11 @@ class References:
         try:
             return [read()]
         except InputError as error:
-            self._leave(path, f"expected {error.expected}, found {error.found}. {error.remedy}")
+            self._leave(path.name, f"expected {error.expected}, found {error.found}. {error.remedy}")
             return []
 
-    def _leave(self, path: Path, message: str) -> None:
-        self.unread.append(Unread(path.name, message))
+    def _leave(self, place: str, message: str) -> None:
+        self.unread.append(Unread(place, message))
 
 
 def _kind(path: Path) -> Kind | None:

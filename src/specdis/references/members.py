@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, get_args
 
 import numpy as np
@@ -13,7 +12,7 @@ from specdis.arrays import Array, Bool, Float64
 from specdis.errors import InputError
 from specdis.references.matching import Targets, find_rows
 from specdis.references.quantities import Quantities
-from specdis.references.settings import Kind, MemberFile, ReferenceFile, ReferencesSettings
+from specdis.references.settings import Kind, MemberFile, ReferencesSettings
 from specdis.references.systems import System, find_system
 from specdis.references.tables import Columns, ReferenceTable
 
@@ -58,25 +57,19 @@ class Members:
 
 @dataclass(frozen=True)
 class MemberList:
-    """A list of members, as read: its rows and what they may be matched by.
+    """A list of members, as read: its probable rows and what they may be matched by.
 
     Parameters
     ----------
-    place
-        The file.
-    kind
-        What its stars belong to.
-    settings
-        How to match.
+    file
+        Where it is, what its stars belong to and how to match them.
     columns
         SYSTEM, DIST_REF and DIST_REF_ERR (kpc), and those of SOURCE_ID, TARGETID, RA and DEC that the list has.
     epoch
         Year of RA and DEC.
     """
 
-    place: Path
-    kind: Kind
-    settings: ReferenceFile
+    file: MemberFile
     columns: Columns
     epoch: float
 
@@ -110,19 +103,12 @@ def read_members(name: str, file: MemberFile, systems: Sequence[System], probabi
         )
     columns = quantities.read("SOURCE_ID", "TARGETID", "RA", "DEC", "PROBABILITY", "PRIMARY", "NAME")
     rows = len(next(iter(columns.values())))
+    chosen = ~(columns.pop("PROBABILITY", np.ones(rows)) < probability_min)
+    chosen &= columns.pop("PRIMARY", np.ones(rows, dtype=bool))
     named = columns.pop("NAME", np.full(rows, name))
-    columns["SYSTEM"], distance, error = _distances(quantities, file, named, systems)
-    columns |= {"DIST_REF": distance, "DIST_REF_ERR": error}
-    chosen = ~(columns.pop("PROBABILITY", np.ones(rows)) < probability_min) & columns.pop(
-        "PRIMARY", np.ones(rows, bool)
-    )
-    return MemberList(
-        file.path,
-        file.kind,
-        file,
-        {key: values[chosen] for key, values in columns.items()},
-        quantities.epoch if file.epoch is None else file.epoch,
-    )
+    columns["SYSTEM"], columns["DIST_REF"], columns["DIST_REF_ERR"] = _distances(quantities, file, named, systems)
+    epoch = quantities.epoch if file.epoch is None else file.epoch
+    return MemberList(file, {key: values[chosen] for key, values in columns.items()}, epoch)
 
 
 def _distances(
@@ -169,34 +155,39 @@ def find_members(lists: Sequence[MemberList], stars: Columns, settings: Referenc
     settings
         How to match, and how to clip velocities.
     """
-    targets = Targets(stars)
-    taken = np.zeros(len(stars["TARGETID"]), dtype=bool)
-    parts: list[Columns] = []
-    listed: dict[tuple[str, Kind], int] = {}
-    for members in sorted(lists, key=lambda members: PRIORITY.index(members.kind)):
-        row = find_rows(members.columns, members.epoch, members.settings, targets, settings.match_radius)
-        for system, rows in zip(*np.unique(members.columns["SYSTEM"], return_counts=True), strict=True):
-            listed[str(system), members.kind] = listed.get((str(system), members.kind), 0) + int(rows)
-        _, first = np.unique(row, return_index=True)
-        first = first[row[first] >= 0]
-        part = {name: members.columns[name][first] for name in ("SYSTEM", "DIST_REF", "DIST_REF_ERR")}
-        part |= {"ROW": row[first], "KIND": np.full(len(first), members.kind), "ELSEWHERE": taken[row[first]]}
-        taken[row[first]] = True
-        parts.append(part)
-    if not parts:
-        return Members({**_NOBODY}, [])
-    every = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    every = _claimed(lists, Targets(stars), settings.match_radius)
     known = np.isfinite(every["DIST_REF"]) & ~every["ELSEWHERE"]
     vrad = np.asarray(stars["VRAD"], dtype=np.float64)
     iterations = settings.velocity_iterations if np.any(np.isfinite(vrad)) else 0  # some surveys measure none
     kept = known.copy()
     kept[known] = velocity_clip(vrad[every["ROW"][known]], every["SYSTEM"][known], settings.velocity_clip, iterations)
-    counts = [
-        _count(every, known, kept, system, kind, listed[system, kind])
-        for system, kind in sorted(listed, key=lambda key: (PRIORITY.index(key[1]), key[0]))
-    ]
-    columns = {name: values[kept] for name, values in every.items() if name != "ELSEWHERE"}
-    return Members(columns, counts)
+    counts = [_count(every, known, kept, *key, rows) for key, rows in _listed(lists).items()]
+    return Members({name: values[kept] for name, values in every.items() if name != "ELSEWHERE"}, counts)
+
+
+def _claimed(lists: Sequence[MemberList], targets: Targets, radius: float) -> Columns:
+    """Return the columns of `Members` of all listed stars, and whether a list that goes before has the star already."""
+    taken = np.zeros(len(targets), dtype=bool)
+    parts = [_NOBODY]
+    for members in sorted(lists, key=lambda members: PRIORITY.index(members.file.kind)):
+        row = find_rows(members.columns, members.epoch, members.file, targets, radius)
+        _, first = np.unique(row, return_index=True)
+        first = first[row[first] >= 0]
+        part = {name: members.columns[name][first] for name in ("SYSTEM", "DIST_REF", "DIST_REF_ERR")}
+        part |= {"ROW": row[first], "KIND": np.full(len(first), members.file.kind), "ELSEWHERE": taken[row[first]]}
+        taken[row[first]] = True
+        parts.append(part)
+    return {name: np.concatenate([part[name] for part in parts]) for name in _NOBODY}
+
+
+def _listed(lists: Sequence[MemberList]) -> dict[tuple[str, Kind], int]:
+    """Return the rows that the lists have of each system and kind, in the order of the kinds."""
+    rows: dict[tuple[str, Kind], int] = {}
+    for members in lists:
+        for system, count in zip(*np.unique(members.columns["SYSTEM"], return_counts=True), strict=True):
+            key = str(system), members.file.kind
+            rows[key] = rows.get(key, 0) + int(count)
+    return dict(sorted(rows.items(), key=lambda item: (PRIORITY.index(item[0][1]), item[0][0])))
 
 
 _NOBODY: Columns = {
@@ -205,6 +196,7 @@ _NOBODY: Columns = {
     "DIST_REF_ERR": np.empty(0),
     "ROW": np.empty(0, np.int64),
     "KIND": np.empty(0, "U1"),
+    "ELSEWHERE": np.empty(0, bool),
 }
 
 
