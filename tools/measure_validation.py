@@ -24,8 +24,7 @@ import zarr
 
 from specdis import catalogue
 from specdis.arrays import Array
-from specdis.cli import _config_of
-from specdis.pipeline.config import Config
+from specdis.pipeline.config import Config, config_of
 from specdis.pipeline.manifest import Manifest
 from specdis.pipeline.pixels import create_array
 from specdis.pipeline.stage import Context, SurveyFiles
@@ -56,7 +55,7 @@ def repeated(columns: Mapping[str, Array], copies: int) -> dict[str, Array]:
 def repeat_run(run: Path, out: Path, stars: int) -> None:
     """Write the products that validation and report read, repeated."""
     old, new = RunPaths(run), RunPaths(out)
-    config = _config_of(run)
+    config = config_of(run)
     sample = read_table(old.sample)
     copies = -(-stars // len(sample["TARGETID"]))
     origin = Provenance("sample", "repeated", config.run.seed)
@@ -111,7 +110,7 @@ def main() -> None:
     arguments = parser.parse_args()
     run, out = arguments.run.resolve(), arguments.out.resolve()
     repeat_run(run, out, arguments.stars)
-    config = _config_of(run)
+    config = config_of(run)
     truth = out / "truth.parquet"
     survey = config.survey.model_copy(update={"truth": truth if truth.exists() else None})
     lists = config.references.model_copy(update={"directory": out})

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from specdis import __version__, log
-from specdis.errors import ConfigError, ProductError, SpecdisError
+from specdis.errors import ConfigError, SpecdisError
 
 if TYPE_CHECKING:
     from specdis.pipeline.config import Config
@@ -127,9 +127,10 @@ def run(
 def status(directory: RunDirectory, as_json: AsJson = False) -> None:
     """Say which stages of a run are fresh, which are stale, and why."""
     from specdis.pipeline import plan
+    from specdis.pipeline.config import config_of
     from specdis.pipeline.stages import STAGES
 
-    found = plan.status(_config_of(directory), STAGES)
+    found = plan.status(config_of(directory), STAGES)
     if as_json:
         _print_json([_status_content(stage) for stage in found])
         return
@@ -280,9 +281,10 @@ def ablate(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
 def report(directory: RunDirectory) -> None:
     """Write the report of a finished run again."""
     from specdis.pipeline import runner
+    from specdis.pipeline.config import config_of
     from specdis.pipeline.stages import STAGES
 
-    config = _config_of(directory)
+    config = config_of(directory)
     runner.run(config, STAGES, first="report", last="report", force=True)
     _print_products(config)
 
@@ -296,17 +298,6 @@ def _limit_threads(path: Path, overrides: Sequence[str]) -> None:
         if isinstance(section, dict) and isinstance(section.get("threads"), int):
             for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC", "ZARR_THREADING__MAX_WORKERS"):
                 os.environ[name] = str(section["threads"])
-
-
-def _config_of(directory: Path) -> Config:
-    """Return the configuration that a run keeps; the folder may have been moved since."""
-    from specdis.pipeline.config import Config
-    from specdis.storage import RunPaths
-
-    resolved = RunPaths(directory).config_resolved
-    if not resolved.exists():
-        raise ProductError(f"{directory} is no run: it holds no {resolved.name}. Give the folder run.directory.")
-    return Config.load(resolved, [f"run.directory={json.dumps(str(directory.resolve()))}"])
 
 
 def _print_products(config: Config) -> None:

@@ -170,8 +170,8 @@ def test_distances_come_in_many_units(tmp_path: Path) -> None:
     assert distance(M_G=[0.0, -5.0])[0] == pytest.approx([10.0, 100.0])
     with pytest.raises(InputError, match="distances in kpc, found a median of 1,500"):
         distance(dist=[1000.0, 2000.0])
-    with pytest.raises(InputError, match="a distance modulus or an absolute G magnitude"):
-        distance(x=[1, 2])
+    with pytest.raises(InputError, match="a distance modulus or an absolute G magnitude, found the columns my_dist, "):
+        distance(x=[1, 2], my_dist=[1, 2])  # what may be it comes first
 
 
 def test_vizier_tells_two_columns_apart_by_case_alone(tmp_path: Path) -> None:
@@ -373,6 +373,9 @@ def test_a_whole_publication_of_lists_names_the_systems_of_unknown_distance_once
     table.write_text("name,distance\nArp 2,28.7\nTerzan 8,27.5\n")
     references = References(ReferencesSettings(systems=ReferenceFile(path=table)), beside=tmp_path)
     assert len(references.members()) == 3
+    table.write_text("name,distance\nArp 2,28.7\nTerzan 8,27.5\nNGC 6205,1.0\n")
+    (cluster,) = (m for m in references.members() if set(m.columns["SYSTEM"]) == {"NGC 6205"})
+    assert cluster.columns["DIST_REF"][0] == 7.419  # Table A1 goes before
     assert references.unread == []
 
 
@@ -380,6 +383,12 @@ def test_what_the_configuration_names_must_be_readable(tmp_path: Path) -> None:
     named = {"x": MemberFile(path=tmp_path / "nowhere.csv", kind="dwarf")}
     with pytest.raises(InputError, match=r"nowhere.csv: expected a table, found no file"):
         References(ReferencesSettings(members=named)).members()
+    (problem,) = References(ReferencesSettings(members=named)).problems()
+    assert "found no file" in problem
+    Table({"x": [1]}).write(tmp_path / "bare.csv", format="ascii.csv")
+    bare = ReferencesSettings(rivals={"bare": ReferenceFile(path=tmp_path / "bare.csv")})
+    (problem,) = References(bare).problems()
+    assert "expected SOURCE_ID, TARGETID, or RA and DEC, found the columns x" in problem
 
 
 def test_files_that_the_configuration_names_are_not_read_twice(tmp_path: Path) -> None:

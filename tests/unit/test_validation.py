@@ -157,6 +157,60 @@ def test_far_stars_and_their_negative_parallaxes() -> None:
     assert statistics["share_negative_parallax_beyond_15_kpc"] == 1.0  # 0.01 - 0.03 mas
 
 
+def test_counts_and_errors_of_the_ranges_that_the_paper_quotes() -> None:
+    columns = stars(
+        6,
+        DIST=[1.0, 1.9, 5.0, 20.0, 60.0, 250.0],
+        DISTERR=[0.1, 0.38, 0.5, 6.0, 6.0, 125.0],  # 10, 20, 10, 30, 10 and 50 per cent
+        SN=[7.0, 200.0, 60.0, 30.0, 25.0, 8.0],
+        LOGG=[4.5, 4.5, 2.0, 2.0, 2.0, np.nan],
+    )
+    found = validation.metrics(columns)["catalogue"]
+    assert (found["n_precise"], found["n_beyond_50_kpc"], found["n_beyond_200_kpc"]) == (4, 2, 1)
+    assert found["share_beyond_50_kpc"] == pytest.approx(1 / 3)
+    assert found["share_beyond_50_kpc_err"] == pytest.approx(np.sqrt(2 / 9 / 6))
+    error = "median_relative_error"
+    assert found[f"{error}_within_2_kpc"] == pytest.approx(0.15)
+    assert found[f"{error}_snr_150_250"] == pytest.approx(0.2)
+    assert found[f"{error}_snr_5_10"] == pytest.approx(0.3)
+    assert found[f"{error}_above_snr_50"] == pytest.approx(0.15)
+    assert found[f"{error}_above_snr_20_within_15_kpc"] == pytest.approx(0.15)
+    assert found["all"][f"{error}_dwarfs"] == pytest.approx(0.15)  # a star of unknown log g is neither
+    assert found["all"][f"{error}_giants"] == pytest.approx(0.1)
+
+
+def test_parallaxes_of_held_out_stars_against_predicted_ones_in_quoted_errors() -> None:
+    columns = stars(
+        4,
+        DIST=[1.0, 2.0, 1.0, 1.0],
+        DISTERR=[0.0, 0.2, np.nan, 0.1],  # the third has no upper bound, the last is not held out
+        PARALLAX=[1.02, 0.47, 1.0, 5.0],
+        PARALLAX_ERR=[0.01, 0.12, 0.01, 0.01],
+        PARALLAX_ZPC=[0.01, -0.04, 0.0, 0.0],
+        HELD_OUT=[True, True, True, False],
+    )
+    found = validation.metrics(columns)["internal"]["parallax_z"]
+    # (1.01 - 1) / 0.01 = 1, and (0.51 - 0.5) / hypot(0.12, 0.5 * 0.1) = 1 / 13
+    assert (found["z_n"], found["z_median"]) == (2, pytest.approx((1 + 1 / 13) / 2))
+    assert sum(found["pit"]) == 2
+
+
+def test_the_spread_between_seeds_is_that_of_the_median_star() -> None:
+    columns = stars(3, M_G_NN_ERR_TRAINING=[0.02, 0.05, np.nan])
+    found = validation.metrics(columns)["internal"]["training_error_mag"]
+    assert (found["n_finite"], found["median_mag"]) == (2, pytest.approx(0.035))
+
+
+def test_magnitudes_by_distance_and_parameters() -> None:
+    columns = stars(4, DIST=[1.5, 1.5, 3.0, np.nan], FEH=[-2.2, -0.2, -0.2, np.nan], M_G_NN=[5.1, 5.2, 5.3, 5.4])
+    internal = validation.metrics(columns)["internal"]
+    near, middle = internal["by_distance_kpc"][:2]
+    assert (near["n"], near["median_mag"], middle["n"]) == (2, pytest.approx(0.15), 1)
+    cells = {(cell["FEH_min"], cell["FEH_max"]): cell for cell in internal["by_parameter"]["FEH"]}
+    assert (cells[-2.5, -2.0]["n"], cells[-2.5, -2.0]["median_mag"]) == (1, pytest.approx(0.1))
+    assert (cells[-0.5, 0.0]["n"], cells[-0.5, 0.0]["median_mag"]) == (2, pytest.approx(0.25))
+
+
 def test_the_paper_stands_beside_our_numbers() -> None:
     measured = validation.metrics(catalogue()[0])
     rows = {row["quantity"]: row for row in measured["paper"]}

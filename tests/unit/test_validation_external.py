@@ -170,6 +170,13 @@ def test_the_bias_of_a_rival_is_found_with_its_size() -> None:
     # on the same stars of known distance, so that what ours are off by cancels
     assert theirs - ours == pytest.approx(-0.3, abs=0.1)
     assert found["median_relative_error_quoted"] == pytest.approx(0.1)
+    assert found["median_relative_error_ours"] > 0.05
+    by_snr = found["by_snr"]
+    assert sum(cell["n"] for cell in by_snr) == found["difference"]["n"]
+    # the bias is the same at any S/N and any temperature: medians of 0.1 mag within five of their errors
+    for cell in (*by_snr, *found["by_parameter"]["TEFF"]):
+        if cell["n_finite"] >= 20:
+            assert abs(cell["median_mag"] + 0.3) < 5 * 0.125 / np.sqrt(cell["n_finite"])
 
 
 def test_rivals_are_held_against_the_members_that_they_have() -> None:

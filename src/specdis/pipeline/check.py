@@ -14,7 +14,7 @@ import fitsio
 from specdis import accelerator
 from specdis.errors import SpecdisError
 from specdis.pipeline.config import Config
-from specdis.pipeline.survey import open_survey
+from specdis.pipeline.survey import open_survey, references
 from specdis.spectra import PixelGrid
 from specdis.surveys import Fault, Spectra, Stars, Survey
 
@@ -58,6 +58,7 @@ def check(config: Config, *, opener: Callable[[Any], Survey] = open_survey) -> F
     for examine in (_folder, _device):
         found.problems += _problems(examine(config, found.facts))
     found.problems += _problems(_survey(config, found.facts, opener))
+    found.problems += _problems(_references(config, found.facts))
     return found
 
 
@@ -92,6 +93,13 @@ def _device(config: Config, facts: dict[str, Any]) -> Iterator[str]:
     facts["cores"] = os.cpu_count()
     accelerator.use(config.run.device)
     yield from ()
+
+
+def _references(config: Config, facts: dict[str, Any]) -> Iterator[str]:
+    """Read the lists of members and open the rival catalogues that the configuration names."""
+    found = references(config)
+    facts["reference_files"] = len(found.files)
+    yield from found.problems()
 
 
 def _survey(config: Config, facts: dict[str, Any], opener: Callable[[Any], Survey]) -> Iterator[str]:

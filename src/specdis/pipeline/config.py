@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from specdis.components import ComponentsSettings
 from specdis.distances import DistancesSettings
-from specdis.errors import ConfigError
+from specdis.errors import ConfigError, ProductError
 from specdis.mock.settings import MockSettings
 from specdis.network.mlp import NetworkSettings
 from specdis.photometry import PhotometrySettings
@@ -17,6 +18,7 @@ from specdis.pipeline.runner import RunSettings
 from specdis.references import ReferencesSettings
 from specdis.sample import SampleSettings
 from specdis.spectra import SpectraSettings
+from specdis.storage import RunPaths
 from specdis.surveys import SurveySettings
 from specdis.training import TrainingSettings
 
@@ -51,6 +53,20 @@ class Config(Document):
         """As in `Document`, without the universe and where files lie, of which the paper says nothing."""
         silent = ("mock.", *(f"references.{name}" for name in ("directory", "systems", "members", "rivals")))
         return {key: values for key, values in super().differences().items() if not key.startswith(silent)}
+
+
+def config_of(directory: Path) -> Config:
+    """Return the configuration that a run keeps; the folder may have been moved since.
+
+    Raises
+    ------
+    ProductError
+        When the folder is no run.
+    """
+    resolved = RunPaths(directory).config_resolved
+    if not resolved.exists():
+        raise ProductError(f"{directory} is no run: it holds no {resolved.name}. Give the folder run.directory.")
+    return Config.load(resolved, [f"run.directory={json.dumps(str(directory.resolve()))}"])
 
 
 def template(name: str) -> Path:

@@ -11,7 +11,7 @@ from typing import TypeVar
 from specdis.errors import InputError
 from specdis.references.matching import Targets
 from specdis.references.members import MemberList, read_members
-from specdis.references.rivals import match_rival
+from specdis.references.rivals import match_rival, open_rival
 from specdis.references.settings import Kind, MemberFile, ReferenceFile, ReferencesSettings
 from specdis.references.systems import CLUSTERS, SAGITTARIUS, TABLE_A1, System, find_system, read_systems
 from specdis.references.tables import Columns, is_table
@@ -55,6 +55,16 @@ class References:
         systems = [] if self.settings.systems is None else [self.settings.systems.path]
         return sorted({*named, *systems, *self._lying(MEMBERS), *self._lying(RIVALS)})
 
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the files that the configuration names, before any star is matched."""
+        for name, file in self.settings.members.items():
+            yield from _problem(partial(read_members, name, file, self._systems(), self.settings.probability_min))
+        for rival in self.settings.rivals.values():
+            yield from _problem(partial(open_rival, rival))
+
+    def _systems(self) -> tuple[System, ...]:
+        return TABLE_A1 if self.settings.systems is None else TABLE_A1 + read_systems(self.settings.systems)
+
     def members(self) -> list[MemberList]:
         """Read every list of members; one in the folder that cannot be read goes to `unread`.
 
@@ -63,10 +73,7 @@ class References:
         InputError
             When a file that the configuration names cannot be read.
         """
-        systems: tuple[System, ...] = TABLE_A1
-        if self.settings.systems is not None:
-            systems += read_systems(self.settings.systems)
-        least = self.settings.probability_min
+        systems, least = self._systems(), self.settings.probability_min
         lists = [read_members(name, file, systems, least) for name, file in self.settings.members.items()]
         unplaced = []
         for path in self._lying(MEMBERS):
@@ -124,6 +131,14 @@ class References:
 
     def _leave(self, place: str, message: str) -> None:
         self.unread.append(Unread(place, message))
+
+
+def _problem(read: Callable[[], object]) -> Iterator[str]:
+    """Yield the message of the error that reading ends with, if it does."""
+    try:
+        read()
+    except InputError as error:
+        yield str(error)
 
 
 def _kind(path: Path) -> Kind | None:

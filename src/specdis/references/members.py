@@ -94,13 +94,7 @@ def read_members(name: str, file: MemberFile, systems: Sequence[System], probabi
         When the list cannot be read, has nothing to match by, or no distance is known for it.
     """
     quantities = Quantities(ReferenceTable.open(file.path), file.columns)
-    if not (quantities.has("SOURCE_ID") or quantities.has("TARGETID") or quantities.has("RA", "DEC")):
-        raise InputError(
-            file.path,
-            expected="SOURCE_ID, TARGETID, or RA and DEC",
-            found=f"the columns {', '.join(quantities.table.names[:20])}",
-            remedy="Name one in the section's `columns`.",
-        )
+    quantities.require_identifier()
     columns = quantities.read("SOURCE_ID", "TARGETID", "RA", "DEC", "PROBABILITY", "PRIMARY", "NAME")
     rows = len(next(iter(columns.values())))
     chosen = ~(columns.pop("PROBABILITY", np.ones(rows)) < probability_min)

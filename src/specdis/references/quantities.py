@@ -80,6 +80,17 @@ class Quantities:
         """Return True where the table has all of these."""
         return all(self.name(quantity) is not None for quantity in quantities)
 
+    def require_identifier(self) -> None:
+        """Raise an `InputError` unless there is something to match by: SOURCE_ID, TARGETID, or RA and DEC."""
+        if not (self.has("SOURCE_ID") or self.has("TARGETID") or self.has("RA", "DEC")):
+            raise self._lacking("SOURCE_ID, TARGETID, or RA and DEC", "Name one in the section's `columns`.")
+
+    def _lacking(self, expected: str, remedy: str, like: str = "") -> InputError:
+        """Return an error that names the columns, those whose names contain one of the words in `like` first."""
+        first = sorted(self.table.names, key=lambda name: not re.search(like, name, re.IGNORECASE))
+        names = ", ".join(first[:20]) + (", ..." if len(first) > 20 else "")
+        return InputError(self.table.path, expected=expected, found=f"the columns {names}", remedy=remedy)
+
     def read(self, *quantities: str) -> Columns:
         """Return those of the quantities that the table has: identifiers as integers, NAME as text, all else floats.
 
@@ -156,30 +167,9 @@ class Quantities:
         InputError
             When the table has none of them, or distances in pc where kpc are expected.
         """
-        if self.has("DIST"):
-            found = self.read("DIST", "DISTERR")
-            distance, error = found["DIST"], found.get("DISTERR")
-        elif self.has("DIST_PC"):
-            found = {name: _KPC_PER_PC * values for name, values in self.read(*_PARSECS).items()}
-            distance, error = found["DIST_PC"], found.get("DIST_PC_ERR")
-            if error is None and {"DIST_PC_LOW", "DIST_PC_HIGH"} <= {*found}:
-                error = 0.5 * (found["DIST_PC_HIGH"] - found["DIST_PC_LOW"])
-        elif self.has("DISTMOD"):
-            found = self.read("DISTMOD", "DISTMOD_ERR")
-            distance, error = _from_modulus(found["DISTMOD"], found.get("DISTMOD_ERR"))
-        elif magnitude is not None and self.has("M_G"):
-            found = self.read("M_G", "M_G_ERR")
-            distance, error = _from_modulus(magnitude - found["M_G"], found.get("M_G_ERR"))
-        elif self.has("FLUX_G", "FLUX_R", "EBV"):
-            found = self.read("FLUX_G", "FLUX_R", "EBV")
-            distance, error = horizontal_branch_distance(found["FLUX_G"], found["FLUX_R"], found["EBV"]), None
-        else:
-            raise InputError(
-                self.table.path,
-                expected="a distance, a distance modulus or an absolute G magnitude",
-                found=f"the columns {', '.join(self.table.names[:20])}",
-                remedy="Name one in the section's `columns`: DIST (kpc), DIST_PC, DISTMOD or M_G.",
-            )
+        used = self._distance_quantity(magnitude)
+        logger.info("%s: distances from the column %s, taken as %s", self.table.path, self.name(used), used)
+        distance, error = self._distance_from(used, magnitude)
         distance = np.where(distance > 0.0, distance, np.nan)
         if np.any(np.isfinite(distance)) and np.nanmedian(distance) > _FARTHEST:
             raise InputError(
@@ -189,6 +179,43 @@ class Quantities:
                 remedy='If they are in pc, say so: `columns = { DIST = "", DIST_PC = "their name" }`.',
             )
         return distance, np.full(len(distance), np.nan) if error is None else np.asarray(error)
+
+    def _distance_quantity(self, magnitude: Array | None) -> str:
+        """Return what distances are made of."""
+        quantities = ["DIST", "DIST_PC", "DISTMOD"]
+        if magnitude is not None:
+            quantities.append("M_G")
+        for quantity in quantities:
+            if self.has(quantity):
+                return quantity
+        if self.has("FLUX_G", "FLUX_R", "EBV"):
+            return "FLUX_G"
+        raise self._lacking(
+            "a distance, a distance modulus or an absolute G magnitude",
+            "Name one in the section's `columns`: DIST (kpc), DIST_PC, DISTMOD or M_G.",
+            like="dist|mod|dm|mag|plx|parallax",
+        )
+
+    def _distance_from(self, used: str, magnitude: Array | None) -> tuple[Float64, Array | None]:
+        """Return distances in kpc made of a quantity, and their errors where the table has any."""
+        if used == "DIST":
+            found = self.read("DIST", "DISTERR")
+            return found["DIST"], found.get("DISTERR")
+        if used == "DIST_PC":
+            names = ("DIST_PC", "DIST_PC_ERR", "DIST_PC_LOW", "DIST_PC_HIGH")
+            found = {name: _KPC_PER_PC * values for name, values in self.read(*names).items()}
+            error = found.get("DIST_PC_ERR")
+            if error is None and {"DIST_PC_LOW", "DIST_PC_HIGH"} <= {*found}:
+                error = 0.5 * (found["DIST_PC_HIGH"] - found["DIST_PC_LOW"])
+            return found["DIST_PC"], error
+        if used == "FLUX_G":
+            found = self.read("FLUX_G", "FLUX_R", "EBV")
+            return horizontal_branch_distance(found["FLUX_G"], found["FLUX_R"], found["EBV"]), None
+        found = self.read(used, f"{used}_ERR")
+        modulus = found[used] if magnitude is None or used == "DISTMOD" else magnitude - found[used]
+        distance = 10.0 ** (0.2 * modulus - 2.0)
+        error = found.get(f"{used}_ERR")
+        return distance, None if error is None else _PER_MAG * distance * error
 
 
 def were_floats(identifiers: Int64) -> bool:
@@ -213,14 +240,6 @@ def as_numbers(values: Array) -> Float64:
         return np.asarray(values, dtype=np.float64)
     words = np.char.strip(np.char.decode(values) if values.dtype.kind == "S" else values)
     return np.asarray(np.where(words == "", "nan", words), dtype=np.float64)
-
-
-_PARSECS = ("DIST_PC", "DIST_PC_ERR", "DIST_PC_LOW", "DIST_PC_HIGH")
-
-
-def _from_modulus(modulus: Float64, error: Array | None) -> tuple[Float64, Float64 | None]:
-    distance = 10.0 ** (0.2 * modulus - 2.0)
-    return distance, None if error is None else _PER_MAG * distance * error
 
 
 def horizontal_branch_distance(flux_g: Float64, flux_r: Float64, ebv: Float64) -> Float64:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from specdis.arrays import Array
-from specdis.errors import InputError
 from specdis.references.matching import Targets, find_rows
 from specdis.references.quantities import Quantities
 from specdis.references.settings import ReferenceFile
@@ -13,6 +12,19 @@ from specdis.references.tables import Columns, ReferenceTable
 
 RIVAL_COLUMNS = ("PHOT_G_MEAN_MAG", "A_G")
 """Columns of the catalogue, besides those to match by, that turn a rival's absolute magnitudes into distances."""
+
+
+def open_rival(file: ReferenceFile) -> Quantities:
+    """Open a rival catalogue that has something to match by.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read or has nothing to match by.
+    """
+    quantities = Quantities(ReferenceTable.open(file.path), file.columns)
+    quantities.require_identifier()
+    return quantities
 
 
 def match_rival(file: ReferenceFile, stars: Columns, targets: Targets, radius: float) -> Columns:
@@ -40,15 +52,8 @@ def match_rival(file: ReferenceFile, stars: Columns, targets: Targets, radius: f
     InputError
         When the rival catalogue cannot be read, or has nothing to match by or no distance.
     """
-    quantities = Quantities(ReferenceTable.open(file.path), file.columns)
+    quantities = open_rival(file)
     columns = quantities.read("SOURCE_ID", "TARGETID", "RA", "DEC")
-    if not columns:
-        raise InputError(
-            file.path,
-            expected="SOURCE_ID, TARGETID, or RA and DEC",
-            found=f"the columns {', '.join(quantities.table.names[:20])}",
-            remedy="Name one in the section's `columns`.",
-        )
     epoch = quantities.epoch if file.epoch is None else file.epoch
     row = find_rows(columns, epoch, file, targets, radius)
     distance, error = quantities.distance(_magnitudes(row, stars))

@@ -150,7 +150,7 @@ def find_system(name: str, systems: Sequence[System]) -> System | None:
     append a second name, as NGC_6205_M_13 does, or the number of the first of its constellation, as draco_1 does.
     """
     word = _plain(name)
-    known = {_plain(system.name): system for system in systems}
+    known = {_plain(system.name): system for system in reversed(systems)}  # the first of a name counts
     for exact in (word, word.removesuffix(" 1")):
         if exact in known:
             return known[exact]
