@@ -66,12 +66,33 @@ def catalogue(stars: int = 600, seed: int = 1) -> tuple[Columns, Columns]:
         "DISTERR": np.where(unbounded, np.nan, quoted).astype(np.float32),
         "DIST_16": dist * 10 ** (-sigma / 5),
         "DIST_84": np.where(unbounded, np.inf, dist * 10 ** (sigma / 5)),
+        "BINARY_FLAG": np.where(nothing, -1, np.where(binary & (random.random(stars) < 0.8), 0, 1)).astype("i2"),
+        "BINARY_POSSIBILITY": np.where(nothing, np.nan, np.where(binary, 0.9, 0.1)).astype(np.float32),
+        "CALIBRATION": random.random(stars) < 0.5,
+        "M_G_NN_CHI2": predicted,
+        "M_G_NN_ERR_CHI2": np.where(unbounded, np.nan, sigma).astype(np.float32),
+        "DIST_CHI2": dist,
+        "DISTERR_CHI2": np.where(unbounded, np.nan, quoted).astype(np.float32),
+        "M_G_NN_MIX": predicted + 0.05,
+        "M_G_NN_ERR_MIX": sigma.astype(np.float32),
+        "DIST_MIX": dist * 10**-0.01,
+        "DISTERR_MIX": (0.9 * quoted).astype(np.float32),
+        "MIX_SHIFT": np.where(nothing, np.nan, 0.02).astype(np.float32),
+        "MIX_STRETCH": np.where(nothing, np.nan, 1.3).astype(np.float32),
         "PHOT_BP_MEAN_MAG": (apparent + 0.4 * colour).astype(np.float32),
         "PHOT_RP_MEAN_MAG": (apparent - 0.6 * colour).astype(np.float32),
     }
     order = random.permutation(stars)
     truth = {name: columns[name][order] for name in ("TARGETID", "SURVEY", "PROGRAM", "HEALPIX")}
-    return columns, truth | {"DIST_TRUE": distance[order]}
+    companions = {"BINARY_TRUE": binary[order], "MASS_RATIO": np.where(binary, 1.0, np.nan)[order]}
+    return columns, truth | {"DIST_TRUE": distance[order]} | companions
+
+
+def twins(columns: Columns) -> Columns:
+    """Return every dwarf with an injected twin, four of five of which are found."""
+    rows = np.flatnonzero(columns["LOGG"] > 3.8)
+    identifier = {name: columns[name][rows] for name in ("TARGETID", "SURVEY", "PROGRAM", "HEALPIX")}
+    return identifier | {"FOUND": np.arange(len(rows)) % 5 > 0}
 
 
 def members(columns: Columns, truth: Columns) -> Columns:

@@ -11,10 +11,12 @@ import numpy as np
 
 from specdis.accelerator import jax, jnp
 from specdis.arrays import Array, Float64
+from specdis.binaries import BinariesSettings
+from specdis.calibration import Calibration
 from specdis.components import ComponentsSettings, Moments
-from specdis.distances import DistancesSettings
-from specdis.model import Domain, Model, ModelSettings, transform_of
-from specdis.network.mlp import MLP, NetworkSettings
+from specdis.distances import DistancesSettings, Targets, star_keys
+from specdis.model import Domain, Model, ModelSettings, Networks, transform_of
+from specdis.network.mlp import MLP, MixtureNetwork, NetworkSettings
 from specdis.photometry import PhotometrySettings
 from specdis.sample import SampleSettings
 from specdis.spectra import SPEED_OF_LIGHT, GridSettings, PixelGrid, SpectraSettings, normalise
@@ -67,11 +69,25 @@ def spectra(
     return Spectra(np.arange(stars), made, velocity, velocity)
 
 
+def targets(stars: int, magnitude: float = 15.0, seed: int = 7) -> Targets:
+    """Return what predicting needs of stars without parallaxes, besides spectra."""
+    nothing = np.full(stars, np.nan)
+    keys = star_keys(seed, np.arange(stars))
+    return Targets(np.full(stars, magnitude), nothing, nothing, nothing, np.full(stars, -1), keys)
+
+
 def ensemble(n_inputs: int, settings: NetworkSettings, n_folds: int = 1, n_seeds: int = 2, seed: int = 5) -> Ensemble:
     """Return networks with random weights; every fold and seed has its own."""
     keys = jax.random.split(jax.random.key(seed), n_folds * n_seeds)
     networks = [MLP.initial(n_inputs, settings, key) for key in keys]
     return Ensemble(jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks), np.full(n_folds, 1.5), n_folds, n_seeds)
+
+
+def mixture_ensemble(n_inputs: int, n_mixture: int, n_folds: int = 1, n_seeds: int = 2, seed: int = 6) -> Ensemble:
+    """Return networks of the mixture with random weights; every fold and seed has its own."""
+    keys = jax.random.split(jax.random.key(seed), n_folds * n_seeds)
+    networks = [MixtureNetwork.initial(n_inputs, (16, 16), n_mixture, key) for key in keys]
+    return Ensemble(jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks), np.full(n_folds, 5.0), n_folds, n_seeds)
 
 
 @cache
@@ -84,6 +100,8 @@ def model(
     n_folds: int = 3,
     n_seeds: int = 2,
     output: str = "linear",
+    kind: str = "mlp",
+    calibration: Calibration | None = None,
 ) -> Model:
     """Return a model whose components come from 60 stars and whose networks are not trained."""
     arms = DESI if desi else SMALL
@@ -94,13 +112,14 @@ def model(
     moments = Moments(len(transform.kept))
     moments.add(np.asarray(transform(pixels.flux, pixels.bad)))
     basis = moments.basis(ComponentsSettings(n_components=n_components))
-    network = NetworkSettings(hidden=(16, 16), output=output)
+    network = NetworkSettings(kind=kind, hidden=(16, 16), output=output)
     sections = {
         "sample": SampleSettings(),
         "photometry": PhotometrySettings(zero_point="none"),
         "spectra": spectra_settings,
         "network": network,
         "distances": distances,
+        "binaries": BinariesSettings(),
     }
     domain = Domain(
         chi2=5.0,
@@ -109,10 +128,35 @@ def model(
         parameters={"TEFF": (4000.0, 7000.0)},
         pixel_width=dict.fromkeys(arms, 0.8),
     )
-    networks = ensemble(n_components, network, n_folds, n_seeds)
+    networks = Networks(
+        ensemble(n_components, network, n_folds, n_seeds),
+        mixture_ensemble(n_components, 3, n_folds, n_seeds),
+        mixture_ensemble(n_components, 2, n_folds, n_seeds, seed=7),
+    )
     return Model(
-        ModelSettings(**sections), grid, transform, (), basis, networks, 0.05, domain, 7, {"made": "for tests"}
+        ModelSettings(**sections),
+        grid,
+        transform,
+        (),
+        basis,
+        networks,
+        calibration or Calibration.identity(),
+        0.05,
+        domain,
+        7,
+        {"made": "for tests"},
     )
 
 
-__all__ = ["DESI", "SMALL", "SMALL_SETTINGS", "GridSettings", "ensemble", "model", "rest_flux", "spectra"]
+__all__ = [
+    "DESI",
+    "SMALL",
+    "SMALL_SETTINGS",
+    "GridSettings",
+    "ensemble",
+    "mixture_ensemble",
+    "model",
+    "rest_flux",
+    "spectra",
+    "targets",
+]

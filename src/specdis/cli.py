@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from specdis.pipeline.config import Config
     from specdis.pipeline.plan import StageStatus
 
-StageName = Literal["sample", "spectra", "components", "training", "distances", "catalogue", "validation", "report"]
+StageName = Literal[
+    "sample", "spectra", "components", "training", "distances", "binaries", "catalogue", "validation", "report"
+]
 
 
 class _Verbs(TyperGroup):

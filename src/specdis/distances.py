@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -10,17 +10,25 @@ from pydantic import Field
 
 from specdis import streams
 from specdis.accelerator import ArrayLike, jax, jnp
-from specdis.arrays import Array, Float64
+from specdis.arrays import Array, Bool, Float64
 from specdis.components import Basis
 from specdis.flags import Flag
+from specdis.network.mixture import Mixture, ParallaxInErrors, Points, points, points_with_parallax
 from specdis.noise import NativePlaces, Noise, perturber
-from specdis.photometry import absolute_magnitude, distance, sqrt_flux
+from specdis.photometry import absolute_magnitude, distance, distance_of_modulus, sqrt_flux
 from specdis.settings import Settings
 from specdis.spectra import PixelGrid, SpectraSettings, Transform
+from specdis.surveys.base import IDENTIFIER
 from specdis.training import Ensemble
 
 _MAGNITUDES = 5 / np.log(10)
 """Magnitudes per unit relative error of a distance."""
+LEVELS = (0.05, 0.16, 0.50, 0.84, 0.95)
+"""Quantiles of the distance that are quoted, as fractions."""
+QUANTILES = tuple(f"DIST_{round(100 * level):02d}" for level in LEVELS)
+"""Their columns."""
+GIANT_MAGNITUDE = 3.5
+"""Absolute G magnitude that giants are brighter than: log g < 3.8 on the isochrones of old stars."""
 
 
 class DistancesSettings(Settings):
@@ -34,10 +42,71 @@ class DistancesSettings(Settings):
     """Noise drawn at the native pixels, or, as in the paper, independently at the pixels of the grid."""
     training_error: Literal["constant", "star"] = "constant"
     """Training error in the total: one constant as in the paper, or each star's own spread between seeds."""
+    use_own_parallax: bool = False
+    """Whether the mixture's distances take the star's own parallax in; without it they can be combined with Gaia."""
+
+
+TARGET_COLUMNS = ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "SN", "FOLD")
+"""Columns of a sample that `Targets.of` reads besides the identifier."""
+
+
+class Targets(NamedTuple):
+    """What predicting needs of stars besides their spectra, one row per star.
+
+    Parameters
+    ----------
+    magnitude
+        Extinction-corrected G magnitude, shape (star,); NaN gives absolute magnitudes alone.
+    parallax, error
+        Corrected parallax and its error in mas, shape (star,); NaN where there is none: no probability of a binary.
+    snr
+        S/N of the spectrum, on which the recalibration depends, shape (star,); NaN where it is not known.
+    fold
+        Fold that holds each star out, shape (star,); -1 for the mean over all folds.
+    keys
+        Random keys from `star_keys`, shape (star, 2).
+    """
+
+    magnitude: Float64
+    parallax: Float64
+    error: Float64
+    snr: Float64
+    fold: Array
+    keys: Array
+
+    @classmethod
+    def of(cls, stars: Mapping[str, Array], seed: int) -> Targets:
+        """Return the targets among the columns of a sample."""
+        magnitude, parallax, error, snr, fold = (stars[name] for name in TARGET_COLUMNS)
+        keys = star_keys(seed, *(stars[name] for name in IDENTIFIER))
+        return cls(magnitude, parallax, error, np.asarray(snr, np.float64), fold, keys)
+
+    def take(self, rows: Array | slice) -> Targets:
+        """Return some of the stars."""
+        return Targets._make(column[rows] for column in self)
+
+    def brighter(self, excess: Float64) -> Targets:
+        """Return the stars as they would be so many mag brighter at the same distance."""
+        return self._replace(magnitude=self.magnitude - excess)
+
+    @property
+    def has_parallax(self) -> Bool:
+        """Which stars have a magnitude and a parallax with an error."""
+        return np.isfinite(self.magnitude) & np.isfinite(self.parallax) & (self.error > 0)
+
+    def parallaxes(self) -> ParallaxInErrors:
+        """Return the parallaxes in units of their errors; 0 +- 1 mas at magnitude 20 where there is none."""
+        there = self.has_parallax
+        filled = (
+            np.where(there, self.magnitude, 20),
+            np.where(there, self.parallax, 0),
+            np.where(there, self.error, 1),
+        )
+        return ParallaxInErrors.of(*filled)
 
 
 class Labels(NamedTuple):
-    """What the networks say of some stars.
+    """What the networks of the label say of some stars.
 
     Parameters
     ----------
@@ -49,6 +118,32 @@ class Labels(NamedTuple):
 
     label: Float64
     draws: Float64
+
+
+class Magnitudes(NamedTuple):
+    """What the networks of the mixture say of some stars.
+
+    Parameters
+    ----------
+    quantiles
+        Absolute magnitudes below which `LEVELS` of the recalibrated distribution lie, in the order of distances: the
+        first is the faintest; shape (level, star). NaN without a spectrum.
+    giant
+        Probability of an absolute magnitude below `GIANT_MAGNITUDE`, shape (star,).
+    spread
+        Standard deviation between networks of their mean magnitudes, mag, shape (star,); NaN for a single network.
+    draws
+        Mean magnitude from perturbed spectra, shape (draw, star); NaN for stars without errors.
+    shift, stretch
+        What recalibration moved the distribution by, mag, and widened it by, a factor; shape (star,).
+    """
+
+    quantiles: Float64
+    giant: Float64
+    spread: Float64
+    draws: Float64
+    shift: Float64
+    stretch: Float64
 
 
 def star_keys(seed: int, *identifier: Array) -> Array:
@@ -63,30 +158,82 @@ def drawer(
     transform: Transform,
     basis: Basis,
     scale: float,
-    ensemble: Ensemble,
+    networks: tuple[Ensemble, Ensemble],
     settings: DistancesSettings,
-) -> Callable[[ArrayLike, ArrayLike, ArrayLike, NativePlaces, ArrayLike, ArrayLike], jax.Array]:
+) -> Callable[[ArrayLike, ArrayLike, ArrayLike, NativePlaces, ArrayLike, ArrayLike], tuple[jax.Array, jax.Array]]:
     """Compile the Monte-Carlo draws: perturbed spectra through the same transform, the fixed basis and the networks.
+
+    Parameters
+    ----------
+    networks
+        Those of the label and those of the mixture.
 
     Returns
     -------
     callable
         Takes flux, sigma, bad (star, pixel), places, keys (star, 2) and fold (star,); returns labels, shape
-        (seed, draw, star).
+        (seed, draw, star), and mean magnitudes of the mixture, shape (draw, star).
     """
     perturb = perturber(grid, spectra, settings.n_draws, settings.noise)
+    label, mixture = networks
 
     @jax.jit
     def draw(
         flux: jax.Array, sigma: jax.Array, bad: jax.Array, places: NativePlaces, keys: jax.Array, fold: jax.Array
-    ) -> jax.Array:
+    ) -> tuple[jax.Array, jax.Array]:
         spectra = perturb(flux, sigma, bad, places, keys)
         n_star, n_draw, n_pixel = spectra.shape
         unit = transform(spectra.reshape(-1, n_pixel), jnp.repeat(bad, n_draw, axis=0))
-        labels = ensemble.held_out_labels(basis.project(unit) / scale, jnp.repeat(fold, n_draw))
-        return labels.reshape(-1, n_star, n_draw).swapaxes(1, 2)
+        inputs, fold = basis.project(unit) / scale, jnp.repeat(fold, n_draw)
+        labels = label.held_out_labels(inputs, fold)
+        magnitudes = mixture.held_out_mixture(inputs, fold).pooled().average
+        return labels.reshape(-1, n_star, n_draw).swapaxes(1, 2), magnitudes.reshape(n_star, n_draw).T
 
     return draw
+
+
+def distribution(
+    mixture: Mixture, data: ParallaxInErrors, has_parallax: jax.Array, settings: DistancesSettings
+) -> Points:
+    """Return the distribution of magnitude that distances are quoted from.
+
+    Parameters
+    ----------
+    mixture
+        Recalibrated, shape (star, component).
+    data, has_parallax
+        The star's own parallax, and whether there is one, shape (star,): used where `use_own_parallax` says so.
+    """
+    alone = points(mixture)
+    if not settings.use_own_parallax:
+        return alone
+    both = points_with_parallax(mixture, data)
+    nodes = max(alone.mass.shape[1], both.mass.shape[1])
+
+    def widened(values: jax.Array, mode: str) -> jax.Array:
+        return jnp.pad(values, ((0, 0), (0, nodes - values.shape[1])), mode=mode)
+
+    return Points(
+        jnp.where(has_parallax[:, None], widened(both.magnitude, "edge"), widened(alone.magnitude, "edge")),
+        jnp.where(has_parallax[:, None], widened(both.mass, "constant"), widened(alone.mass, "constant")),
+    )
+
+
+def between_networks(mixture: Mixture) -> jax.Array:
+    """Return the standard deviation between networks of their mean magnitudes, shape (star,), NaN for a single one.
+
+    Parameters
+    ----------
+    mixture
+        Shape (star, network, component); networks that saw the star have no weight.
+    """
+    weight = jnp.exp(mixture.log_weight)
+    share = weight.sum(-1)
+    mean = jnp.where(share > 0, (weight * mixture.mean).sum(-1) / jnp.where(share > 0, share, 1), 0)
+    middle = (share * mean).sum(-1, keepdims=True)
+    networks = (share > 0).sum(-1)
+    variance = (share * (mean - middle) ** 2).sum(-1) * networks / jnp.maximum(networks - 1, 1)
+    return jnp.where(networks > 1, jnp.sqrt(variance), jnp.nan)
 
 
 def training_error(label: Float64) -> float:
@@ -103,10 +250,10 @@ def training_error(label: Float64) -> float:
     return float(np.sqrt(magnitude.var(0, ddof=1).mean())) if magnitude.size else float("nan")
 
 
-def summarise(
+def summarise_labels(
     labels: Labels, magnitude: Float64, constant_error: float, settings: DistancesSettings
 ) -> dict[str, Array]:
-    """Turn labels into magnitudes, distances, errors and quantiles.
+    """Turn labels into magnitudes, distances, errors and quantiles, as the paper does.
 
     The label of a star is the mean over seeds. A label <= 0 has no magnitude and no distance: NaN and a flag. A draw
     <= 0 lies at infinity: quantiles use all draws, of all seeds, but the standard deviations of such a star are null.
@@ -127,8 +274,8 @@ def summarise(
     Returns
     -------
     dict
-        Columns LABEL, M_G_NN, M_G_NN_ERR, M_G_NN_ERR_NOISE, M_G_NN_ERR_TRAINING (mag), DIST, DISTERR, DIST_16,
-        DIST_50, DIST_84 (kpc), DISTMOD, DISTMOD_ERR (mag), FRACTION_UNBOUND and FLAGS, shape (star,).
+        Columns LABEL, M_G_NN, M_G_NN_ERR, M_G_NN_ERR_NOISE, M_G_NN_ERR_TRAINING (mag), DIST, DISTERR, DIST_05 to
+        DIST_95 (kpc), DISTMOD, DISTMOD_ERR (mag), FRACTION_UNBOUND and FLAGS, shape (star,).
     """
     label, draws = labels.label.mean(0), labels.draws.mean(0)
     absolute, kpc = absolute_magnitude(label), distance(label, magnitude)
@@ -140,7 +287,7 @@ def summarise(
         spread = absolute_magnitude(labels.label).std(0, ddof=1)
         training = spread if settings.training_error == "star" else np.full(len(label), constant_error)
     total = np.hypot(noise, training)
-    near, middle, far = _quantiles(labels.draws, magnitude)
+    quantiles = _quantiles(labels.draws, magnitude)
     columns = {
         "M_G_NN_ERR": total,
         "M_G_NN_ERR_NOISE": noise,
@@ -155,9 +302,7 @@ def summarise(
         "LABEL": label,
         "M_G_NN": absolute,
         "DIST": kpc,
-        "DIST_16": np.where(positive, near, np.nan),
-        "DIST_50": np.where(positive, middle, np.nan),
-        "DIST_84": np.where(positive, far, np.nan),
+        **{name: np.where(positive, values, np.nan) for name, values in quantiles.items()},
         "DISTMOD": magnitude - absolute,
         **{
             name: np.where(positive | (name == "FRACTION_UNBOUND"), values, np.nan).astype(np.float32)
@@ -167,14 +312,82 @@ def summarise(
     }
 
 
-def _quantiles(draws: Float64, magnitude: Float64) -> tuple[Float64, Float64, Float64]:
-    """Return the distances in kpc that 16, 50 and 84 % of all draws lie within; infinite where the label is <= 0."""
+def _quantiles(draws: Float64, magnitude: Float64) -> dict[str, Float64]:
+    """Return the distances in kpc that `LEVELS` of all draws lie within; infinite where the label is <= 0."""
     everything = draws.reshape(-1, draws.shape[-1])
+    labels = np.maximum(np.quantile(everything, [1 - level for level in LEVELS], axis=0), 0)
     with np.errstate(divide="ignore"):
-        near, middle, far = 1 / (
-            np.maximum(np.quantile(everything, (0.84, 0.50, 0.16), axis=0), 0) * sqrt_flux(magnitude)
-        )
-    return near, middle, far
+        return dict(zip(QUANTILES, 1 / (labels * sqrt_flux(magnitude)), strict=True))
+
+
+def summarise_mixture(magnitudes: Magnitudes, magnitude: Float64) -> dict[str, Array]:
+    """Turn distributions of magnitude into magnitudes, distances, errors and quantiles.
+
+    The magnitude of a star is the median. Its error is half of what lies between the 16 and 84 per cent quantiles,
+    which holds the width that the network gives to such spectra, their noise with it, and the scatter between
+    networks; the scatter of draws is quoted beside it and not added a second time.
+
+    Parameters
+    ----------
+    magnitudes
+        What the networks of the mixture say.
+    magnitude
+        Extinction-corrected G magnitude, shape (star,); NaN gives M_G alone.
+
+    Returns
+    -------
+    dict
+        The columns of `summarise_labels` but LABEL, and PROB_GIANT, MIX_SHIFT and MIX_STRETCH, shape (star,).
+        FRACTION_UNBOUND is 0: every magnitude has a distance.
+    """
+    _, faint, middle, bright, _ = magnitudes.quantiles
+    kpc = distance_of_modulus(magnitude - magnitudes.quantiles)
+    error = 0.5 * (faint - bright)
+    has_draws = np.asarray(np.isfinite(magnitudes.draws).all(0))
+    single = {
+        "M_G_NN_ERR": error,
+        "M_G_NN_ERR_NOISE": np.where(has_draws, magnitudes.draws.std(0, ddof=1), np.nan),
+        "M_G_NN_ERR_TRAINING": magnitudes.spread,
+        "DISTERR": 0.5 * (kpc[3] - kpc[1]),
+        "DISTMOD_ERR": np.where(np.isfinite(magnitude), error, np.nan),
+        "FRACTION_UNBOUND": np.where(np.isfinite(middle) & has_draws, 0.0, np.nan),
+        "PROB_GIANT": magnitudes.giant,
+        "MIX_SHIFT": magnitudes.shift,
+        "MIX_STRETCH": magnitudes.stretch,
+    }
+    return {
+        "M_G_NN": middle,
+        "DIST": kpc[2],
+        **dict(zip(QUANTILES, kpc, strict=True)),
+        "DISTMOD": magnitude - middle,
+        **{name: values.astype(np.float32) for name, values in single.items()},
+        "FLAGS": _flags(np.where(np.isfinite(middle), 1.0, np.nan), magnitude, has_draws, np.zeros(len(middle))),
+    }
+
+
+def summarise(labels: dict[str, Array], mixture: dict[str, Array], kind: Literal["mlp", "mixture"]) -> dict[str, Array]:
+    """Join what both kinds of network say.
+
+    Parameters
+    ----------
+    labels, mixture
+        `summarise_labels` and `summarise_mixture` of the same stars.
+    kind
+        The one whose distances stand under the plain names.
+
+    Returns
+    -------
+    dict
+        The columns of that one; LABEL, PROB_GIANT, MIX_SHIFT, MIX_STRETCH; and DIST, DISTERR, M_G_NN and M_G_NN_ERR
+        of either, with the suffixes _CHI2 and _MIX.
+    """
+    chosen = labels if kind == "mlp" else mixture
+    by_kind = {
+        f"{name}_{suffix}": columns[name]
+        for suffix, columns in (("CHI2", labels), ("MIX", mixture))
+        for name in ("DIST", "DISTERR", "M_G_NN", "M_G_NN_ERR")
+    }
+    return {**labels, **mixture, **chosen, **by_kind}
 
 
 def _flags(label: Float64, magnitude: Float64, has_draws: Array, unbound: Float64) -> Array:

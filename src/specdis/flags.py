@@ -22,6 +22,7 @@ class Flag(IntFlag):
     OUTSIDE_DOMAIN = 512
     MANY_BAD_PIXELS = 1024
     OUTSIDE_PARAMETERS = 2048
+    BINARY_OUTSIDE_DOMAIN = 4096
 
 
 DESCRIPTIONS: Mapping[Flag, str] = MappingProxyType(
@@ -38,5 +39,6 @@ DESCRIPTIONS: Mapping[Flag, str] = MappingProxyType(
         Flag.OUTSIDE_DOMAIN: "spectrum unlike the training spectra: the components leave too large a residual",
         Flag.MANY_BAD_PIXELS: "more bad pixels than the model was trained to bear",
         Flag.OUTSIDE_PARAMETERS: "Teff, log g or [Fe/H] outside the range of the training stars",
+        Flag.BINARY_OUTSIDE_DOMAIN: "a giant, or brighter than giants: BINARY_FLAG and BINARY_POSSIBILITY mean little",
     }
 )

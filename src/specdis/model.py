@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from specdis.accelerator import jax, jnp
-from specdis.arrays import Array, Float64, ranges
+from specdis.arrays import Array, Float32, Float64, ranges
+from specdis.binaries import BinariesSettings
+from specdis.calibration import Calibration
 from specdis.components import Basis, encoder
-from specdis.distances import DistancesSettings, Labels, drawer, star_keys, summarise
+from specdis.distances import (
+    GIANT_MAGNITUDE,
+    LEVELS,
+    DistancesSettings,
+    Labels,
+    Magnitudes,
+    Targets,
+    between_networks,
+    distribution,
+    drawer,
+    star_keys,
+    summarise,
+    summarise_labels,
+    summarise_mixture,
+)
 from specdis.errors import InputError, ProductError
 from specdis.flags import Flag
 from specdis.log import logger
-from specdis.network.mlp import MLP, NetworkSettings
+from specdis.network.mixture import ParallaxInErrors, binary_probability
+from specdis.network.mlp import MLP, MixtureNetwork, NetworkSettings, Perceptron
 from specdis.noise import native_places
 from specdis.photometry import PhotometrySettings, corrected
 from specdis.sample import SampleSettings
@@ -59,6 +77,41 @@ class ModelSettings(Settings):
     spectra: SpectraSettings
     network: NetworkSettings
     distances: DistancesSettings
+    binaries: BinariesSettings
+
+
+class Networks(NamedTuple):
+    """All networks of a model.
+
+    Parameters
+    ----------
+    label
+        Those of the label, trained on the chi-square (section 3.2).
+    mixture
+        Those of the mixture for the full sample.
+    binaries
+        Those of the mixture of single stars and binaries (section 5); None where too few stars had precise parallaxes.
+    """
+
+    label: Ensemble
+    mixture: Ensemble
+    binaries: Ensemble | None
+
+
+class _Tile(NamedTuple):
+    """What is computed of a tile of stars; the star is the last axis of every array."""
+
+    label: Array
+    draws: Array
+    quantiles: Array
+    giant: Array
+    spread: Array
+    mixture_draws: Array
+    shift: Array
+    stretch: Array
+    binary: Array
+    chi2: Array
+    residual: Array
 
 
 @dataclass(frozen=True)
@@ -75,8 +128,10 @@ class Model:
         Observed-frame windows that are masked, vacuum Angstrom.
     basis
         Principal components.
-    ensemble
+    networks
         The networks.
+    calibration
+        What the distributions of the mixture are moved and stretched by.
     training_error
         The paper's one training error, mag.
     domain
@@ -92,7 +147,8 @@ class Model:
     transform: Transform
     sky: tuple[tuple[float, float], ...]
     basis: Basis
-    ensemble: Ensemble
+    networks: Networks
+    calibration: Calibration
     training_error: float
     domain: Domain
     seed: int
@@ -110,7 +166,9 @@ class Model:
         pixels = {"wavelength": self.grid.wavelength, "kept": np.asarray(self.transform.kept), **native}
         write_arrays(directory / "preprocessing.npz", provenance, pixels)
         write_arrays(directory / "basis.npz", provenance, basis_arrays(self.basis))
-        write_arrays(directory / "networks.npz", provenance, ensemble_arrays(self.ensemble))
+        for name, ensemble in self.networks._asdict().items():
+            if ensemble is not None:
+                write_arrays(directory / f"{name}.npz", provenance, ensemble_arrays(ensemble))
         write_json(
             directory / "model.json",
             {
@@ -119,14 +177,13 @@ class Model:
                 "arms": [[arm.name, arm.start, arm.stop] for arm in self.grid.arms],
                 "sky_windows": self.sky,
                 "training_error_mag": self.training_error,
+                "calibration": self.calibration._asdict(),
                 "domain": self.domain.model_dump(mode="json"),
                 "card": self.card,
             },
         )
 
-    def predict_pixels(
-        self, pixels: Normalised, velocity: Float64, magnitude: Float64, fold: Array, keys: Array
-    ) -> dict[str, Array]:
+    def predict_pixels(self, pixels: Normalised, velocity: Float64, targets: Targets) -> dict[str, Array]:
         """Predict stars from stored pixels.
 
         Parameters
@@ -135,70 +192,130 @@ class Model:
             Flux over continuum on the model's grid, shape (star, pixel).
         velocity
             Velocity in km/s by which the native pixels were brought to rest, shape (star,).
-        magnitude
-            Extinction-corrected G magnitude, shape (star,); NaN gives M_G alone.
-        fold
-            Fold that holds each star out, shape (star,); -1 for the mean over all folds.
-        keys
-            Random keys from `star_keys`, shape (star, 2).
+        targets
+            What else is needed of the stars.
 
         Returns
         -------
         dict
-            The columns of `summarise`, CHI2_RECONSTRUCTION and FRACTION_BAD, shape (star,).
+            The columns of `summarise`, PROB_BINARY, CHI2_RECONSTRUCTION and FRACTION_BAD, shape (star,).
         """
-        parts = [self._predict_tile(pixels, velocity, fold, keys, rows) for rows in ranges(len(velocity), _TILE)]
-        label, draws, chi2, residual = (np.concatenate(piece, axis=-1) for piece in zip(*parts, strict=True))
-        columns = summarise(Labels(label, draws), magnitude, self.training_error, self.settings.distances)
+        parts = [self._predict_tile(pixels, velocity, targets, rows) for rows in ranges(len(velocity), _TILE)]
+        tile = _Tile(*(np.concatenate(piece, axis=-1) for piece in zip(*parts, strict=True)))
+        columns = summarise(
+            summarise_labels(
+                Labels(tile.label, tile.draws), targets.magnitude, self.training_error, self.settings.distances
+            ),
+            summarise_mixture(
+                Magnitudes(tile.quantiles, tile.giant, tile.spread, tile.mixture_draws, tile.shift, tile.stretch),
+                targets.magnitude,
+            ),
+            self.settings.network.kind,
+        )
         bad = pixels.bad[:, self.transform.kept].mean(1)
         # The residual of a noisy spectrum is noise; it speaks only where there are no errors to compare it with.
-        outside = np.where(np.isfinite(chi2), chi2 > self.domain.chi2, residual > self.domain.residual)
+        outside = np.where(np.isfinite(tile.chi2), tile.chi2 > self.domain.chi2, tile.residual > self.domain.residual)
         columns["FLAGS"] |= np.where(outside & (bad < 1), Flag.OUTSIDE_DOMAIN, 0).astype(np.int32)
         columns["FLAGS"] |= np.where(bad > self.domain.bad_fraction, Flag.MANY_BAD_PIXELS, 0).astype(np.int32)
-        return {**columns, "CHI2_RECONSTRUCTION": chi2.astype(np.float32), "FRACTION_BAD": bad.astype(np.float32)}
+        return {
+            **columns,
+            "PROB_BINARY": tile.binary.astype(np.float32),
+            "CHI2_RECONSTRUCTION": tile.chi2.astype(np.float32),
+            "FRACTION_BAD": bad.astype(np.float32),
+        }
 
-    def _predict_tile(
-        self, pixels: Normalised, velocity: Float64, fold: Array, keys: Array, rows: slice
-    ) -> tuple[Array, Array, Array, Array]:
-        """Return labels (seed, star), draws (seed, draw, star), chi-square and residual of at most a tile of stars."""
+    def _predict_tile(self, pixels: Normalised, velocity: Float64, targets: Targets, rows: slice) -> _Tile:
+        """Predict at most a tile of stars."""
         count = len(velocity[rows])
         flux, bad = _filled(pixels.flux[rows], 0), _filled(pixels.bad[rows], True)
         sigma = np.zeros_like(flux) if pixels.sigma is None else _filled(pixels.sigma[rows], 0)
-        tile_fold = jnp.asarray(_filled(fold[rows].astype(np.int32), -1))
+        target = Targets._make(_filled(column[rows], np.nan if column.dtype.kind == "f" else 0) for column in targets)
+        fold = jnp.asarray(target.fold.astype(np.int32))
         encoded = self._encode(flux, sigma, bad)
-        label = self._labels(encoded.coefficients / self.scale, tile_fold)
-        places = native_places(self.grid, _filled(velocity[rows], 0), self.settings.spectra.continuum_half)
-        draws = np.array(self._draw(flux, sigma, bad, places, _filled(keys[rows], 0), tile_fold), np.float64)
-        draws[..., ~((sigma > 0) & ~bad).any(1)] = np.nan
-        label = np.where(bad[:, self.transform.kept].all(1), np.nan, np.asarray(label, np.float64))
-        return (
-            label[..., :count],
-            draws[..., :count],
-            np.asarray(encoded.chi2, np.float64)[:count],
-            np.asarray(encoded.residual, np.float64)[:count],
+        answers = self._answer(
+            encoded.coefficients / self.scale, fold, target.parallaxes(), target.has_parallax, target.snr
         )
+        places = native_places(self.grid, _filled(velocity[rows], 0), self.settings.spectra.continuum_half)
+        drawn = self._draw(flux, sigma, bad, places, target.keys, fold)
+        no_spectrum = np.asarray(bad[:, self.transform.kept].all(1))
+        no_errors = np.asarray(~((sigma > 0) & ~bad).any(1))
+
+        def known(values: jax.Array, missing: Array) -> Array:
+            return np.where(missing, np.nan, np.asarray(values, np.float64))[..., :count]
+
+        return _Tile(
+            label=known(answers["label"], no_spectrum),
+            draws=known(drawn[0], no_errors),
+            quantiles=known(answers["quantiles"], no_spectrum),
+            giant=known(answers["giant"], no_spectrum),
+            spread=known(answers["spread"], no_spectrum),
+            mixture_draws=known(drawn[1], no_errors),
+            shift=known(answers["shift"], no_spectrum),
+            stretch=known(answers["stretch"], no_spectrum),
+            binary=known(answers["binary"], no_spectrum | ~target.has_parallax),
+            chi2=np.asarray(encoded.chi2, np.float64)[:count],
+            residual=np.asarray(encoded.residual, np.float64)[:count],
+        )
+
+    @cached_property
+    def _answer(self) -> Any:
+        """What the networks say of scaled coefficients, compiled."""
+        settings = self.settings
+
+        @jax.jit
+        def answer(
+            inputs: jax.Array, fold: jax.Array, data: ParallaxInErrors, has_parallax: jax.Array, snr: jax.Array
+        ) -> dict[str, jax.Array]:
+            predicted = self.networks.mixture.held_out_mixture(inputs, fold)
+            shift, stretch = self.calibration.corrections(predicted, snr)
+            mixture = self.calibration.apply(predicted, snr)
+            points = distribution(mixture.pooled(), data, has_parallax, settings.distances)
+            binary = jnp.full(len(inputs), jnp.nan)
+            if self.networks.binaries is not None:
+                pairs = self.networks.binaries.held_out_mixture(inputs, fold)
+                binary = binary_probability(pairs, data, settings.network.jacobian)
+            return {
+                "label": self.networks.label.held_out_labels(inputs, fold),
+                "quantiles": points.quantiles(1 - jnp.asarray(LEVELS, jnp.float32)),
+                "giant": points.below(jnp.full(len(inputs), GIANT_MAGNITUDE, jnp.float32)),
+                "spread": between_networks(mixture),
+                "shift": shift,
+                "stretch": stretch,
+                "binary": binary,
+            }
+
+        return answer
+
+    def binary_probability(self, inputs: Float32, targets: Targets) -> Float64:
+        """Return the probability of a binary (Eq. 9) of stars whose coefficients are known, shape (star,).
+
+        Parameters
+        ----------
+        inputs
+            Scaled coefficients, shape (star, component).
+        targets
+            What else is needed of the stars.
+        """
+        answers = self._answer(
+            inputs, targets.fold.astype(np.int32), targets.parallaxes(), targets.has_parallax, targets.snr
+        )
+        return np.where(targets.has_parallax, np.asarray(answers["binary"], np.float64), np.nan)
 
     @cached_property
     def _encode(self) -> Any:
         return encoder(self.transform, self.basis)
 
     @cached_property
-    def _labels(self) -> Any:
-        return jax.jit(self.ensemble.held_out_labels)
-
-    @cached_property
     def _draw(self) -> Any:
         spectra, distances = self.settings.spectra, self.settings.distances
-        return drawer(self.grid, spectra, self.transform, self.basis, self.scale, self.ensemble, distances)
+        networks = self.networks.label, self.networks.mixture
+        return drawer(self.grid, spectra, self.transform, self.basis, self.scale, networks, distances)
 
-    def predict_spectra(
-        self, spectra: Spectra, magnitude: Float64, keys: Array, fold: Array | None = None
-    ) -> dict[str, Array]:
+    def predict_spectra(self, spectra: Spectra, targets: Targets) -> dict[str, Array]:
         """Predict a block of native spectra; arguments and result as in `predict_pixels`, row by row of `spectra`."""
         spectra = self._with_the_models_arms(spectra)
         pixels = normalise(spectra, self.grid, self.settings.spectra, self.sky)
-        fold = np.full(len(spectra), -1) if fold is None else fold
-        return self._seeing(spectra).predict_pixels(pixels, spectra.native_velocity, magnitude, fold, keys)
+        return self._seeing(spectra).predict_pixels(pixels, spectra.native_velocity, targets)
 
     def _seeing(self, spectra: Spectra) -> Model:
         """Return the model with the native pixels of these spectra, to which their noise belongs."""
@@ -259,6 +376,8 @@ class Model:
         ivar: ArrayLike | None = None,
         vrad: ArrayLike | None = None,
         phot_g_mean_mag: ArrayLike | None = None,
+        parallax: ArrayLike | None = None,
+        parallax_error: ArrayLike | None = None,
         ebv: ArrayLike | None = None,
         teff: ArrayLike | None = None,
         medium: Literal["vacuum", "air"] = "vacuum",
@@ -280,6 +399,9 @@ class Model:
             where the lines of the sky are.
         phot_g_mean_mag
             Gaia G magnitude, shape (star,); without it there are no distances, M_G alone.
+        parallax, parallax_error
+            Parallax, its zero point subtracted, and its error in mas, shape (star,); without them there is no
+            probability of a binary.
         ebv
             E(B-V) on the scale of the survey that the model was trained on, shape (star,); 0 without it, flagged.
         teff
@@ -292,7 +414,7 @@ class Model:
         Returns
         -------
         dict
-            The columns of `summarise`, CHI2_RECONSTRUCTION and FRACTION_BAD, shape (star,).
+            The columns of `predict_pixels`, shape (star,).
 
         Raises
         ------
@@ -309,7 +431,15 @@ class Model:
             logger.warning("outside the model's domain: %s", message)
         magnitude = corrected(stars, self.settings.photometry)["G_0"]
         names = np.arange(len(flux)) if identifier is None else np.atleast_1d(np.asarray(identifier))
-        columns = self.predict_spectra(spectra, magnitude, star_keys(self.seed, names))
+        targets = Targets(
+            magnitude,
+            _per_star("parallax", np.nan if parallax is None else parallax, len(flux)),
+            _per_star("parallax_error", np.nan if parallax_error is None else parallax_error, len(flux)),
+            _median_snr(spectra),
+            np.full(len(flux), -1),
+            star_keys(self.seed, names),
+        )
+        columns = self.predict_spectra(spectra, targets)
         columns["FLAGS"] |= self.outside_parameters(stars)
         columns["FLAGS"] |= np.where(np.isfinite(stars["EBV"]), 0, Flag.NO_EBV).astype(np.int32)
         return columns
@@ -327,11 +457,16 @@ def load_model(directory: str | Path) -> Model:
     content = read_json(directory / "model.json")
     provenance, pixels = read_arrays(directory / "preprocessing.npz", "model")
     _, basis = read_arrays(directory / "basis.npz", "model")
-    _, networks = read_arrays(directory / "networks.npz", "model")
+    ensembles = {
+        name: read_arrays(directory / f"{name}.npz", "model")[1]
+        for name in Networks._fields
+        if name != "binaries" or (directory / f"{name}.npz").exists()
+    }
     try:
         settings = ModelSettings.model_validate(content["settings"])
         arms = tuple(ArmPixels(name, pixels[f"native_{name}"], *span) for name, *span in content["arms"])
-        ensemble = ensemble_of(networks, settings.network)
+        networks = networks_of(ensembles, settings.network)
+        calibration = Calibration(*(np.asarray(content["calibration"][name]) for name in Calibration._fields))
         domain = Domain.model_validate(_null_is_nan(content["domain"]))
         training = content["training_error_mag"]
     except (KeyError, ValueError, TypeError) as error:
@@ -342,7 +477,8 @@ def load_model(directory: str | Path) -> Model:
         transform_of(settings.spectra, pixels["kept"]),
         tuple((low, high) for low, high in content["sky_windows"]),
         basis_of(basis),
-        ensemble,
+        networks,
+        calibration,
         np.nan if training is None else training,
         domain,
         provenance.seed,
@@ -381,15 +517,25 @@ def ensemble_arrays(ensemble: Ensemble) -> dict[str, Array]:
     }
 
 
-def ensemble_of(arrays: Mapping[str, Array], settings: NetworkSettings) -> Ensemble:
-    """Return the ensemble of which `ensemble_arrays` made arrays."""
-    layers = range(len(settings.hidden) + 1)
-    networks = MLP(
-        tuple(jnp.asarray(arrays[f"weight{k}"]) for k in layers),
-        tuple(jnp.asarray(arrays[f"bias{k}"]) for k in layers),
-        settings.output,
+def networks_of(ensembles: Mapping[str, Mapping[str, Array]], settings: NetworkSettings) -> Networks:
+    """Return the networks of which `ensemble_arrays` made arrays, by the names of `Networks`."""
+
+    def mixture(weights: tuple[jax.Array, ...], biases: tuple[jax.Array, ...]) -> MixtureNetwork:
+        return MixtureNetwork(weights, biases, (biases[-1].shape[-1] + 1) // 3)
+
+    return Networks(
+        _ensemble_of(ensembles["label"], lambda weights, biases: MLP(weights, biases, settings.output)),
+        _ensemble_of(ensembles["mixture"], mixture),
+        _ensemble_of(ensembles["binaries"], mixture) if "binaries" in ensembles else None,
     )
-    return Ensemble(networks, arrays["typical"], int(arrays["n_folds"]), int(arrays["n_seeds"]))
+
+
+def _ensemble_of(
+    arrays: Mapping[str, Array], network: Callable[[tuple[jax.Array, ...], tuple[jax.Array, ...]], Perceptron]
+) -> Ensemble:
+    layers = range(sum(name.startswith("weight") for name in arrays))
+    weights, biases = (tuple(jnp.asarray(arrays[f"{what}{k}"]) for k in layers) for what in ("weight", "bias"))
+    return Ensemble(network(weights, biases), arrays["typical"], int(arrays["n_folds"]), int(arrays["n_seeds"]))
 
 
 def _null_is_nan(content: Any) -> Any:
@@ -443,6 +589,17 @@ def _plain_spectra(
     )
     seen = np.full(len(flux), np.nan) if vrad is None else _per_star("vrad", vrad, len(flux))
     return Spectra(np.arange(len(flux)), {"spectrum": arm}, np.zeros(len(flux)) if frame == "rest" else seen, seen)
+
+
+def _median_snr(spectra: Spectra) -> Float64:
+    """Return the median S/N per Angstrom^(1/2) of each spectrum, as DESI's, NaN without errors."""
+    (arm,) = spectra.arms.values()
+    if arm.ivar is None:
+        return np.full(len(spectra), np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # spectra without a good pixel
+        per_pixel = np.nanmedian(np.where(arm.bad, np.nan, arm.flux * np.sqrt(arm.ivar)), axis=1)
+    return np.asarray(per_pixel / np.sqrt(np.median(np.diff(arm.wavelength))), np.float64)
 
 
 def _per_star(name: str, values: ArrayLike, stars: int) -> Float64:

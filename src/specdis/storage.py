@@ -113,8 +113,8 @@ class RunPaths:
 
     @property
     def networks(self) -> Path:
-        """The trained networks."""
-        return self.directory / "training" / "networks.npz"
+        """The folder of the trained networks: label.npz, mixture.npz and binaries.npz."""
+        return self.directory / "training" / "networks"
 
     @property
     def model(self) -> Path:
@@ -125,6 +125,16 @@ class RunPaths:
     def distances(self) -> Path:
         """Absolute magnitudes, distances and their errors."""
         return self.directory / "distances" / "distances.parquet"
+
+    @property
+    def binaries(self) -> Path:
+        """Which stars are binaries, and how complete that is."""
+        return self.directory / "binaries" / "binaries.parquet"
+
+    @property
+    def twins(self) -> Path:
+        """What became of the twins that were injected."""
+        return self.directory / "binaries" / "twins.parquet"
 
     @property
     def catalogue(self) -> Path:

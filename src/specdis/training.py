@@ -1,9 +1,9 @@
-"""Training an ensemble of networks, folds and seeds, in one compiled program (section 3.2)."""
+"""Training an ensemble of networks, folds and seeds, in one compiled program (sections 3.2 and 5)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 import equinox as eqx
 import numpy as np
@@ -15,7 +15,9 @@ from specdis.accelerator import jax, jnp
 from specdis.arrays import Array, Bool, Float32, Float64, Int, Int64
 from specdis.errors import InputError
 from specdis.network.likelihood import chi2, robust
-from specdis.network.mlp import MLP, NetworkSettings
+from specdis.network.mixture import Mixture, ParallaxInErrors, log_probabilities
+from specdis.network.mlp import MLP, MixtureNetwork, NetworkSettings, Perceptron
+from specdis.photometry import absolute_magnitude
 from specdis.settings import Settings
 
 _TILE = 4096
@@ -70,6 +72,10 @@ class TrainingStars(NamedTuple):
     fold: Int
     identifier: Int64
 
+    def take(self, rows: Array) -> TrainingStars:
+        """Return some of the stars."""
+        return TrainingStars._make(column[rows] for column in self)
+
 
 class Ensemble(NamedTuple):
     """Trained networks, stacked.
@@ -79,12 +85,13 @@ class Ensemble(NamedTuple):
     networks
         A network whose weights have a leading axis of length fold x seed.
     typical
-        The label in units of which the networks of each fold answer, shape (fold,).
+        What the answers of each fold's networks are counted from, shape (fold,): the label in units of which `MLP`
+        answers, or the magnitude to which a `MixtureNetwork` adds.
     n_folds, n_seeds
         Sizes of the two axes.
     """
 
-    networks: MLP
+    networks: Any
     typical: Float64
     n_folds: int
     n_seeds: int
@@ -104,6 +111,19 @@ class Ensemble(NamedTuple):
         own = jnp.take_along_axis(labels, jnp.maximum(fold, 0)[None, None, :], axis=0)[0]
         return jnp.where(fold >= 0, own, labels.mean(0))
 
+    def held_out_mixture(self, inputs: jax.Array, fold: jax.Array) -> Mixture:
+        """Return the mean distribution of all networks that never saw the star, shape (star, network, component).
+
+        Fractions add up to 1 over networks and components; those of networks that did see the star are 0.
+        """
+        each = jax.vmap(MixtureNetwork.__call__, in_axes=(0, None))(self.networks, inputs)
+        networks_fold = jnp.repeat(jnp.arange(self.n_folds), self.n_seeds)
+        unseen = (fold[None, :] < 0) | (fold[None, :] == networks_fold[:, None])
+        log_share = jnp.where(unseen, -jnp.log(unseen.sum(0).astype(jnp.float32)), -jnp.inf)
+        typical = jnp.repeat(jnp.asarray(self.typical, jnp.float32), self.n_seeds)[:, None, None]
+        pooled = Mixture(each.log_weight + log_share[..., None], each.mean + typical, each.sigma)
+        return Mixture._make(jnp.moveaxis(values, 0, 1) for values in pooled)
+
 
 class TrainingState(NamedTuple):
     """Everything that an interrupted training needs to go on as if nothing had happened; all leaves are arrays.
@@ -120,9 +140,9 @@ class TrainingState(NamedTuple):
         Mean loss per training and per inner star, shape (epoch, network, 2), NaN where not reached.
     """
 
-    networks: MLP
+    networks: Any
     optimiser: optax.OptState
-    best: MLP
+    best: Any
     best_loss: Float64
     best_epoch: Int64
     epoch: Int64
@@ -141,10 +161,30 @@ class Checkpoint(Protocol):
         ...
 
 
-class _Data(NamedTuple):
-    """The training stars on the device."""
+class _Objective(NamedTuple):
+    """What a kind of network is, what it needs of the stars, and what it is to make small.
 
-    inputs: jax.Array
+    Parameters
+    ----------
+    initial
+        Makes an untrained network with a random key.
+    data
+        What the loss needs besides the inputs; every array has the stars on its first axis.
+    typical
+        Makes what the answers of a fold are counted from of the typical label, shape (fold,).
+    loss
+        Takes a network, the fold's `typical`, inputs and data; returns the loss of each star.
+    """
+
+    initial: Callable[[jax.Array], Any]
+    data: Any
+    typical: Callable[[Float64], Float64]
+    loss: Callable[[Any, jax.Array, jax.Array, Any], jax.Array]
+
+
+class _ParallaxData(NamedTuple):
+    """Factor, parallax and error of the training stars, on the device."""
+
     factor: jax.Array
     parallax: jax.Array
     error: jax.Array
@@ -158,7 +198,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Ensemble, Float64]:
-    """Train one network per fold and seed on the stars outside the fold (Eqs 3-5).
+    """Train one network of the label per fold and seed on the stars outside the fold (Eqs 3-5).
 
     All networks take each step together, and an epoch is one compiled program. A network is kept as it was when the
     loss on its inner stars, a hashed part of its own training stars, was lowest.
@@ -187,19 +227,79 @@ def train(
     InputError
         When a fold leaves too few stars to train on, or a network's loss is not finite from the first epoch on.
     """
+
+    def loss(one: MLP, unit: jax.Array, inputs: jax.Array, data: _ParallaxData) -> jax.Array:
+        model = one(inputs) * (unit * data.factor)
+        if settings.loss == "chi2":
+            return chi2(model, data.parallax, data.error)
+        return robust(model, data.parallax, data.error, settings.huber, settings.intrinsic_scatter)
+
+    columns = (stars.factor, stars.parallax, stars.error)
+    objective = _Objective(
+        lambda key: MLP.initial(stars.inputs.shape[1], network, key),
+        _ParallaxData(*(jnp.asarray(column, jnp.float32) for column in columns)),
+        lambda label: label,
+        loss,
+    )
+    return _train(stars, objective, settings, seed, checkpoint, progress)
+
+
+def train_mixture(
+    stars: TrainingStars,
+    network: NetworkSettings,
+    n_mixture: int,
+    settings: TrainingSettings,
+    seed: int,
+    checkpoint: Checkpoint | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Ensemble, Float64]:
+    """Train networks of the mixture, as `train` does those of the label (Eqs 7 and 8).
+
+    The loss is -2 ln of the probability of the parallax in units of its error, which for a parallax of no width but its
+    error is the chi-square of Eq. 4 up to a constant. `training.loss` plays no part.
+
+    Parameters
+    ----------
+    n_mixture
+        Number of Gaussians.
+    """
+
+    def loss(one: MixtureNetwork, typical: jax.Array, inputs: jax.Array, data: ParallaxInErrors) -> jax.Array:
+        mixture = one(inputs)
+        mixture = mixture._replace(mean=mixture.mean + typical)
+        return -2 * jax.nn.logsumexp(log_probabilities(mixture, data, network.jacobian), axis=-1)
+
+    magnitude = 5 * (2 - np.log10(stars.factor))
+    objective = _Objective(
+        lambda key: MixtureNetwork.initial(stars.inputs.shape[1], network.hidden, n_mixture, key),
+        ParallaxInErrors.of(magnitude, stars.parallax, stars.error),
+        absolute_magnitude,
+        loss,
+    )
+    return _train(stars, objective, settings, seed, checkpoint, progress)
+
+
+def _train(
+    stars: TrainingStars,
+    objective: _Objective,
+    settings: TrainingSettings,
+    seed: int,
+    checkpoint: Checkpoint | None,
+    progress: Callable[[int], None] | None,
+) -> tuple[Ensemble, Float64]:
+    """Train one network per fold and seed, all in step."""
     n_folds = int(stars.fold.max(initial=0)) + 1
     training, inner = _split(stars, n_folds, settings, seed)
-    typical = _typical_labels(stars, n_folds)
+    typical = objective.typical(_typical_labels(stars, n_folds))
     units = jnp.repeat(jnp.asarray(typical, jnp.float32), settings.n_seeds)
-    columns = (stars.inputs, stars.factor, stars.parallax, stars.error)
-    data = _Data(*(jnp.asarray(column, jnp.float32) for column in columns))
+    data = jnp.asarray(stars.inputs, jnp.float32), objective.data
     batch = min(settings.batch, int(training.sum(1).min()))
     steps = int(training.sum(1).min()) // batch
     schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.epochs * steps)
     optimiser = optax.adamw(schedule, weight_decay=settings.weight_decay)
-    run_epoch = _epoch_program(optimiser, settings, steps, batch)
-    inner_loss = _loss_program(settings)
-    state = _start(stars.inputs.shape[1], network, settings, optimiser, n_folds, seed)
+    run_epoch = _epoch_program(objective, optimiser, steps, batch)
+    inner_loss = _loss_program(objective)
+    state = _start(objective, settings, optimiser, n_folds, seed)
     if checkpoint is not None:
         state = checkpoint.load(state)
     key = jax.random.key(streams.stream(seed, "batches") >> 1)
@@ -247,15 +347,14 @@ def _split(stars: TrainingStars, n_folds: int, settings: TrainingSettings, seed:
 
 
 def _typical_labels(stars: TrainingStars, n_folds: int) -> Float64:
-    """Return the one label that fits all parallaxes outside a fold best, shape (fold,): the unit of its networks."""
+    """Return the one label that fits all parallaxes outside a fold best, shape (fold,)."""
     outside = stars.fold[None, :] != np.arange(n_folds)[:, None]
     weight = stars.factor / stars.error**2
     return np.asarray(np.abs((outside @ (weight * stars.parallax)) / (outside @ (weight * stars.factor))))
 
 
 def _start(
-    n_inputs: int,
-    network: NetworkSettings,
+    objective: _Objective,
     settings: TrainingSettings,
     optimiser: optax.GradientTransformation,
     n_folds: int,
@@ -263,7 +362,7 @@ def _start(
 ) -> TrainingState:
     """Return untrained networks: a seed starts from the same weights in every fold."""
     seeds = [jax.random.key(streams.stream(seed, f"weights {number}") >> 1) for number in range(settings.n_seeds)]
-    networks = eqx.filter_vmap(lambda key: MLP.initial(n_inputs, network, key))(jnp.stack(seeds * n_folds))
+    networks = eqx.filter_vmap(objective.initial)(jnp.stack(seeds * n_folds))
     n_networks = n_folds * settings.n_seeds
     return TrainingState(
         networks,
@@ -276,39 +375,36 @@ def _start(
     )
 
 
-def _star_loss(network: MLP, unit: jax.Array, data: _Data, settings: TrainingSettings) -> jax.Array:
-    """Return the loss of each star under one network that answers in units of `unit`."""
-    model = network(data.inputs) * (unit * data.factor)
-    if settings.loss == "chi2":
-        return chi2(model, data.parallax, data.error)
-    return robust(model, data.parallax, data.error, settings.huber, settings.intrinsic_scatter)
-
-
 def _epoch_program(
-    optimiser: optax.GradientTransformation, settings: TrainingSettings, steps: int, batch: int
-) -> Callable[..., tuple[MLP, optax.OptState, jax.Array]]:
+    objective: _Objective, optimiser: optax.GradientTransformation, steps: int, batch: int
+) -> Callable[..., tuple[Perceptron, optax.OptState, jax.Array]]:
     """Compile one epoch: every network goes once, in an order of its own, through its own training stars."""
 
     def order(training: jax.Array, key: jax.Array) -> jax.Array:
         place = jnp.where(training, jax.random.uniform(key, training.shape, jnp.float32), 2)
         return jnp.argsort(place)[: steps * batch].reshape(steps, batch)
 
-    def batch_loss(network: MLP, unit: jax.Array, stars: _Data) -> jax.Array:
-        return _star_loss(network, unit, stars, settings).mean()
+    def batch_loss(network: Perceptron, unit: jax.Array, inputs: jax.Array, data: Any) -> jax.Array:
+        return objective.loss(network, unit, inputs, data).mean()
 
     def step(
-        carry: tuple[MLP, optax.OptState], rows: jax.Array, units: jax.Array, data: _Data
-    ) -> tuple[tuple[MLP, optax.OptState], jax.Array]:
+        carry: tuple[Perceptron, optax.OptState], rows: jax.Array, units: jax.Array, data: tuple[jax.Array, Any]
+    ) -> tuple[tuple[Perceptron, optax.OptState], jax.Array]:
         networks, moments = carry
         stars = jax.tree.map(lambda column: column[rows], data)
-        loss, gradient = jax.vmap(jax.value_and_grad(batch_loss))(networks, units, stars)
+        loss, gradient = jax.vmap(jax.value_and_grad(batch_loss))(networks, units, *stars)
         updates, moments = optimiser.update(gradient, moments, networks)
         return (optax.apply_updates(networks, updates), moments), loss
 
     @jax.jit
     def epoch(
-        networks: MLP, moments: optax.OptState, units: jax.Array, data: _Data, training: jax.Array, key: jax.Array
-    ) -> tuple[MLP, optax.OptState, jax.Array]:
+        networks: Perceptron,
+        moments: optax.OptState,
+        units: jax.Array,
+        data: tuple[jax.Array, Any],
+        training: jax.Array,
+        key: jax.Array,
+    ) -> tuple[Perceptron, optax.OptState, jax.Array]:
         rows = jax.vmap(order, out_axes=1)(training, jax.random.split(key, len(training)))
         (networks, moments), loss = jax.lax.scan(lambda c, r: step(c, r, units, data), (networks, moments), rows)
         return networks, moments, loss.mean(0)
@@ -326,12 +422,14 @@ def _padded_index(chosen: Bool) -> tuple[jax.Array, jax.Array]:
     return jnp.asarray(rows.reshape(shape), jnp.int32), jnp.asarray(weight.reshape(shape))
 
 
-def _loss_program(settings: TrainingSettings) -> Callable[..., jax.Array]:
+def _loss_program(objective: _Objective) -> Callable[..., jax.Array]:
     """Compile the mean loss per star of each network over stars of its own, tile by tile."""
 
-    def one(network: MLP, unit: jax.Array, data: _Data, rows: jax.Array, weight: jax.Array) -> jax.Array:
+    def one(
+        network: Perceptron, unit: jax.Array, data: tuple[jax.Array, Any], rows: jax.Array, weight: jax.Array
+    ) -> jax.Array:
         def tile(total: jax.Array, part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-            loss = _star_loss(network, unit, jax.tree.map(lambda column: column[part[0]], data), settings)
+            loss = objective.loss(network, unit, *jax.tree.map(lambda column: column[part[0]], data))
             return total + jnp.where(part[1], loss, 0).sum(dtype=jnp.float64), None
 
         total, _ = jax.lax.scan(tile, jnp.zeros((), jnp.float64), (rows, weight))
@@ -341,7 +439,7 @@ def _loss_program(settings: TrainingSettings) -> Callable[..., jax.Array]:
 
 
 def _after_epoch(
-    state: TrainingState, networks: MLP, moments: optax.OptState, loss: Array, inner: Array, patience: int
+    state: TrainingState, networks: Perceptron, moments: optax.OptState, loss: Array, inner: Array, patience: int
 ) -> TrainingState:
     """Keep what improved; a network that ran out of patience keeps its best for good."""
     better = (inner < state.best_loss) & (state.epoch - state.best_epoch < patience)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from specdis.distances import DistancesSettings, Labels, star_keys, summarise, training_error
+from specdis.distances import DistancesSettings, Labels, star_keys, summarise_labels, training_error
 from specdis.flags import Flag
 
 SETTINGS = DistancesSettings()
@@ -13,7 +13,9 @@ SETTINGS = DistancesSettings()
 def one_star(label, draws, magnitude=15.0, constant=0.0, settings=SETTINGS):
     """Summarise one star; `label` by seed, `draws` by seed and draw."""
     labels = Labels(np.array(label, float)[:, None], np.array(draws, float)[:, :, None])
-    return {name: values[0] for name, values in summarise(labels, np.array([magnitude]), constant, settings).items()}
+    return {
+        name: values[0] for name, values in summarise_labels(labels, np.array([magnitude]), constant, settings).items()
+    }
 
 
 def test_magnitude_label_and_parallax_go_round():
@@ -144,7 +146,7 @@ def test_columns_of_many_stars_are_those_of_each():
     label, draws = random.uniform(-0.2, 2, (2, 30)), random.uniform(-0.1, 2, (2, 5, 30))
     draws[:, :, 3], label[:, 4], draws[:, :, 4] = np.nan, np.nan, np.nan
     magnitude = np.where(np.arange(30) == 5, np.nan, 15.0)
-    found = summarise(Labels(label, draws), magnitude, 0.05, SETTINGS)
+    found = summarise_labels(Labels(label, draws), magnitude, 0.05, SETTINGS)
     for star in range(30):
         alone = one_star(label[:, star], draws[:, :, star], magnitude[star], 0.05)
         for name, values in found.items():

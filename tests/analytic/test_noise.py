@@ -11,7 +11,7 @@ from specdis.distances import DistancesSettings, star_keys
 from specdis.noise import native_places, perturber
 from specdis.spectra import PixelGrid, SpectraSettings, normalise
 from specdis.surveys.base import Arm, Spectra
-from synthetic_spectra import DESI, SMALL, SMALL_SETTINGS, model, spectra
+from synthetic_spectra import DESI, SMALL, SMALL_SETTINGS, model, spectra, targets
 
 C = 299_792.458
 DRAWS = 800
@@ -178,7 +178,7 @@ def model_and_slopes(draws):
 
     def magnitude(flux, bad):
         inputs = made.basis.project(made.transform(flux[None], bad[None])) / made.scale
-        return 5 * jnp.log10(made.ensemble.held_out_labels(inputs, jnp.full(1, -1)).mean())
+        return 5 * jnp.log10(made.networks.label.held_out_labels(inputs, jnp.full(1, -1)).mean())
 
     return made, jax.jit(jax.vmap(jax.grad(magnitude)))
 
@@ -187,7 +187,7 @@ def errors(snr, stars=32, draws=100):
     """Return the Monte-Carlo and the linear error of M_G in mag, shape (star,)."""
     made, slopes = model_and_slopes(draws)
     block = spectra(stars, seed=3, snr=snr, velocity=np.linspace(-150, 150, stars), noise=False)
-    found = made.predict_spectra(block, np.full(stars, 15.0), star_keys(made.seed, np.arange(stars)))
+    found = made.predict_spectra(block, targets(stars, seed=made.seed))
     pixels = normalise(block, made.grid, made.settings.spectra)
     slope = slopes(pixels.flux, pixels.bad)
     linear = []

@@ -26,7 +26,7 @@ def test_killed_at_random_moments_of_every_stage_a_run_ends_with_the_same_bytes(
     assert done.returncode == 0, done.stderr
     log = (config.parent / "killed" / "log.txt").read_text()
     assert log.count("INFO tiny: specdis") == len(tiny_run.KILLS) + len(ALL)  # lives: one more than kills
-    assert min(map(int, re.findall(r"training: goes on after epoch (\d+)", log))) < 20
+    assert min(map(int, re.findall(r"training \w+: goes on after epoch (\d+)", log))) < 20
 
 
 def test_the_command_line_finds_nothing_left_to_do(config, copied):

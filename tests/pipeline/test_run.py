@@ -89,7 +89,7 @@ def test_products_say_where_they_come_from(paths, manifest):
     keys = {name: record.key for name, record in manifest.stages.items()}
     found = {
         "components": read_arrays(paths.basis, "basis")[0].key,
-        "training": read_arrays(paths.networks, "networks")[0].key,
+        "training": read_arrays(paths.networks / "mixture.npz", "networks")[0].key,
         "spectra": zarr.open_group(paths.pixels, mode="r").attrs["provenance"]["key"],
         "distances": read_json(paths.model / "model.json")["provenance"]["key"],
         "catalogue": fitsio.read_header(paths.catalogue / "specdis.fits", ext="SPECDIS"),
@@ -101,8 +101,8 @@ def test_products_say_where_they_come_from(paths, manifest):
 
 def test_the_report_has_its_figures(paths):
     figures = {file.name for file in (paths.report / "figures").iterdir()}
-    ours = ("training", "truth", "groups", "calibration")
-    names = (*(f"fig{number:02}" for number in range(1, 13)), *(f"figA{number}" for number in range(1, 5)), *ours)
+    ours = ("training", "truth", "groups", "calibration", "recalibration", "estimators")
+    names = (*(f"fig{number:02}" for number in range(1, 17)), *(f"figA{number}" for number in range(1, 5)), *ours)
     assert figures == {f"{name}.{kind}" for name in names for kind in ("png", "pdf", "ecsv")}
     assert all("missing" not in Table.read(paths.report / f"figures/{name}.ecsv").colnames for name in names[:-2])
     page = (paths.report / "index.html").read_text()

@@ -92,8 +92,23 @@ def made_up_distances(sample: dict[str, Array]) -> dict[str, Array]:
     flags[unbound > 0] |= Flag.DRAW_NOT_POSITIVE
     flags[no_draws] |= Flag.NO_ERROR_SPECTRUM
     flags[NO_SPECTRUM] |= Flag.NO_SPECTRUM
-    quantiles = {f"DIST_{q}": np.where(no_draws, np.nan, f * distance) for q, f in ((16, 0.9), (50, 1.0), (84, 1.1))}
-    quantiles["DIST_84"][UNBOUND] = np.inf
+    factors = {"05": 0.84, "16": 0.9, "50": 1.0, "84": 1.1, "95": 1.16}
+    quantiles = {f"DIST_{level}": np.where(no_draws, np.nan, f * distance) for level, f in factors.items()}
+    quantiles["DIST_84"][UNBOUND] = quantiles["DIST_95"][UNBOUND] = np.inf
+    no_spectrum = row == NO_SPECTRUM
+    by_kind = {
+        "DIST_CHI2": distance,
+        "DISTERR_CHI2": (0.1 * distance * error / 0.2).astype("f4"),
+        "M_G_NN_CHI2": magnitude,
+        "M_G_NN_ERR_CHI2": error.astype("f4"),
+        "DIST_MIX": np.where(no_spectrum, np.nan, 10 ** ((sample["G_0"] - 4.4) / 5 - 2)),
+        "DISTERR_MIX": np.where(no_spectrum | (row == NO_G), np.nan, 0.2).astype("f4"),
+        "M_G_NN_MIX": np.where(no_spectrum, np.nan, 4.4),
+        "M_G_NN_ERR_MIX": np.where(no_spectrum, np.nan, 0.15).astype("f4"),
+        "MIX_SHIFT": np.where(no_spectrum, np.nan, 0.01).astype("f4"),
+        "MIX_STRETCH": np.where(no_spectrum, np.nan, 1.1).astype("f4"),
+        "PROB_GIANT": np.where(no_spectrum, np.nan, 0.01).astype("f4"),
+    }
     return {name: sample[name] for name in (*IDENTIFIER, "SOURCE_ID")} | {
         "LABEL": 10 ** (magnitude / 5),
         "M_G_NN": magnitude,
@@ -103,12 +118,25 @@ def made_up_distances(sample: dict[str, Array]) -> dict[str, Array]:
         "DIST": distance,
         "DISTERR": (0.1 * distance * error / 0.2).astype("f4"),
         **quantiles,
+        **by_kind,
+        "CALIBRATION": row % 8 == 0,
         "DISTMOD": 5 * np.log10(distance) + 10,
         "DISTMOD_ERR": np.where(np.isnan(distance), np.nan, error).astype("f4"),
         "FRACTION_UNBOUND": unbound.astype("f4"),
         "CHI2_RECONSTRUCTION": np.where(no_draws, np.nan, 1.0).astype("f4"),
         "FRACTION_BAD": np.where(row == NO_SPECTRUM, np.nan, 0.02).astype("f4"),
         "FLAGS": flags,
+    }
+
+
+def made_up_binaries(sample: dict[str, Array]) -> dict[str, Array]:
+    """Return what the stage of binaries would say of the stars: every ninth is one."""
+    row = np.arange(STARS)
+    known = (row != NO_SPECTRUM) & np.isfinite(sample["PARALLAX"])
+    return {name: sample[name] for name in (*IDENTIFIER, "SOURCE_ID")} | {
+        "BINARY_FLAG": np.where(known, (row % 9 != 0).astype("i2"), -1).astype("i2"),
+        "BINARY_POSSIBILITY": np.where(known, np.where(row % 9 == 0, 0.9, 0.1), np.nan).astype("f4"),
+        "FLAGS": np.where(row == STARS - 1, int(Flag.BINARY_OUTSIDE_DOMAIN), 0).astype("i4"),
     }
 
 
@@ -119,7 +147,7 @@ def sample() -> dict[str, Array]:
 
 @pytest.fixture(scope="module")
 def columns(sample: dict[str, Array]) -> dict[str, Array]:
-    return build(sample, made_up_distances(sample))
+    return build(sample, made_up_distances(sample), made_up_binaries(sample))
 
 
 @pytest.fixture(scope="module")
@@ -222,19 +250,24 @@ def test_build_combines_flags(columns: dict[str, Array]) -> None:
         NO_SPECTRUM: Flag.NO_SPECTRUM | Flag.NO_ERROR_SPECTRUM,
         CUT: Flag.OUTSIDE_CUTS | Flag.A_G_FALLBACK,
         NO_ERRORS: Flag.NO_ERROR_SPECTRUM,
+        STARS - 1: Flag.BINARY_OUTSIDE_DOMAIN,
     }
     assert {row: Flag(int(flags)) for row, flags in enumerate(columns["FLAGS"]) if flags} == expected
 
 
-def test_build_leaves_binary_columns_null(columns: dict[str, Array]) -> None:
-    assert set(columns["BINARY_FLAG"]) == {-1}
-    assert np.isnan(columns["BINARY_POSSIBILITY"]).all()
+def test_build_takes_binaries_by_identifier(sample: dict[str, Array], columns: dict[str, Array]) -> None:
+    assert columns["BINARY_FLAG"][[1, 9, NO_SPECTRUM]].tolist() == [1, 0, -1]
+    assert np.isnan(columns["BINARY_POSSIBILITY"][NO_SPECTRUM])
+    backwards = {name: values[::-1] for name, values in made_up_binaries(sample).items()}
+    again = build(sample, made_up_distances(sample), backwards)
+    for name in ("BINARY_FLAG", "BINARY_POSSIBILITY", "FLAGS"):
+        np.testing.assert_array_equal(again[name], columns[name], err_msg=name)
 
 
 def test_build_joins_by_identifier(sample: dict[str, Array], columns: dict[str, Array]) -> None:
     order = np.random.default_rng(2).permutation(STARS)
     shuffled = {name: values[order] for name, values in made_up_distances(sample).items()}
-    again = build(sample, shuffled)
+    again = build(sample, shuffled, made_up_binaries(sample))
     for name in COLUMNS:
         np.testing.assert_array_equal(again[name], columns[name], err_msg=name)
 
@@ -245,7 +278,9 @@ def test_build_joins_by_all_four_names_of_the_identifier(sample: dict[str, Array
     sample = sample | names | {"HEALPIX": row // 4 % 5, "TARGETID": row // 20}
     order = np.random.default_rng(3).permutation(STARS)
     shuffled = {name: values[order] for name, values in made_up_distances(sample).items()}
-    np.testing.assert_array_equal(build(sample, shuffled)["DIST"], made_up_distances(sample)["DIST"])
+    np.testing.assert_array_equal(
+        build(sample, shuffled, made_up_binaries(sample))["DIST"], made_up_distances(sample)["DIST"]
+    )
 
 
 def test_build_shares_columns_that_need_no_change(sample: dict[str, Array], columns: dict[str, Array]) -> None:
@@ -256,7 +291,7 @@ def test_build_shares_columns_that_need_no_change(sample: dict[str, Array], colu
 def test_build_names_a_missing_column_of_the_sample(sample: dict[str, Array], name: str) -> None:
     less = {key: values for key, values in sample.items() if key != name}
     with pytest.raises(InputError, match=rf"sample: expected columns {name}, found"):
-        build(less, made_up_distances(sample))
+        build(less, made_up_distances(sample), made_up_binaries(sample))
 
 
 @pytest.mark.parametrize("name", [*DISTANCES_COLUMNS])
@@ -264,32 +299,32 @@ def test_build_names_a_missing_column_of_the_predictions(sample: dict[str, Array
     distances = made_up_distances(sample)
     del distances[name]
     with pytest.raises(InputError, match=rf"predictions: expected columns {name}, found"):
-        build(sample, distances)
+        build(sample, distances, made_up_binaries(sample))
 
 
 def test_build_refuses_stars_without_prediction(sample: dict[str, Array]) -> None:
     distances = {name: values[1:] for name, values in made_up_distances(sample).items()}
     with pytest.raises(InputError, match=r"the predictions: .* 1 absent, first TARGETID 34, SURVEY special"):
-        build(sample, distances)
+        build(sample, distances, made_up_binaries(sample))
 
 
 def test_build_refuses_predictions_without_star(sample: dict[str, Array]) -> None:
     fewer = {name: values[:-2] for name, values in sample.items()}
     with pytest.raises(InputError, match=r"the sample: .* 2 absent, first TARGETID -4"):
-        build(fewer, made_up_distances(sample))
+        build(fewer, made_up_distances(sample), made_up_binaries(sample))
 
 
 def test_build_refuses_repeated_identifiers(sample: dict[str, Array]) -> None:
     twice = np.r_[np.arange(STARS), 3]
     distances = {name: values[twice] for name, values in made_up_distances(sample).items()}
     with pytest.raises(InputError, match=r"the predictions: .* 2 rows that share theirs, first TARGETID 31"):
-        build(sample, distances)
+        build(sample, distances, made_up_binaries(sample))
 
 
 def test_build_refuses_strings_that_do_not_fit(sample: dict[str, Array]) -> None:
     longer = sample | {"SURVEY": np.full(STARS, b"very-long-name")}
     with pytest.raises(InputError, match="SURVEY: expected at most 7 characters, found very-long-name"):
-        build(longer, made_up_distances(longer))
+        build(longer, made_up_distances(longer), made_up_binaries(longer))
 
 
 # write and read_catalogue
@@ -353,8 +388,13 @@ def test_round_trip(file: Path, columns: dict[str, Array]) -> None:
 
 def test_missing_values_are_masked(file: Path) -> None:
     table = read_catalogue(file)
-    assert np.ma.getmaskarray(table["BINARY_FLAG"]).all()
-    for name, row in (("SOURCE_ID", NO_GAIA), ("APS", NO_GAIA), ("DIST", NO_LABEL), ("EBV", NO_EBV)):
+    for name, row in (
+        ("BINARY_FLAG", NO_SPECTRUM),
+        ("SOURCE_ID", NO_GAIA),
+        ("APS", NO_GAIA),
+        ("DIST", NO_LABEL),
+        ("EBV", NO_EBV),
+    ):
         assert table[name].mask[row], name
         assert not table[name].mask[STARS - 1], name
     assert not hasattr(table["TARGETID"], "mask")
@@ -456,7 +496,9 @@ def test_fits_keywords_as_fitsio_reads_them(run: Path) -> None:
 def test_fits_table_as_astropy_reads_it(run: Path, columns: dict[str, Array]) -> None:
     table = Table.read(run / "catalogue/specdis.fits")
     assert table["PMRA"].unit == units.mas / units.yr
-    assert table["BINARY_FLAG"].mask.all()
+    np.testing.assert_array_equal(
+        np.flatnonzero(table["BINARY_FLAG"].mask), np.flatnonzero(columns["BINARY_FLAG"] == -1)
+    )
     np.testing.assert_array_equal(table["SELECTED"], columns["SELECTED"])
     np.testing.assert_array_equal(table["SURVEY"], columns["SURVEY"].astype(str))
 
@@ -486,10 +528,10 @@ def test_parquet_is_voparquet(run: Path, tmp_path: Path) -> None:
     assert units_of == {name: units.Unit(c.unit) if c.unit else None for name, c in COLUMNS.items()}
 
 
-def test_parquet_nulls_are_those_of_integers(run: Path) -> None:
+def test_parquet_nulls_are_those_of_integers(run: Path, columns: dict[str, Array]) -> None:
     table = pq.read_table(run / "catalogue/specdis.parquet")
     nulls = {name: table[name].null_count for name in table.column_names if table[name].null_count}
-    assert nulls == {"SOURCE_ID": 1, "APS": 1, "BINARY_FLAG": STARS}
+    assert nulls == {"SOURCE_ID": 1, "APS": 1, "BINARY_FLAG": int((columns["BINARY_FLAG"] == -1).sum())}
 
 
 # verify
@@ -520,7 +562,7 @@ FAULTS = {
     "ruwe": ("RUWE", 20, 0.0, "RUWE", "RUWE > 0"),
     "probability": ("FRACTION_UNBOUND", UNBOUND, 1.5, "FRACTION_UNBOUND", "FRACTION_UNBOUND from 0 to 1"),
     "binary flag": ("BINARY_FLAG", 20, 2, "BINARY_FLAG", "BINARY_FLAG from 0 to 1"),
-    "unknown flag": ("FLAGS", 20, 1 << 20, "FLAGS", "FLAGS from 0 to 4095"),
+    "unknown flag": ("FLAGS", 20, 1 << 20, "FLAGS", "FLAGS from 0 to 8191"),
     "insane magnitude": ("M_G_NN", 20, 99.0, "M_G_NN", "M_G_NN from -30 to 30"),
     "insane geometric magnitude": ("M_G_GEO", 20, -40.0, "M_G_GEO", "M_G_GEO from -30 to 30"),
     "geometric magnitude": ("M_G_GEO", 20, 1.0, "M_G_GEO", "M_G_GEO = "),

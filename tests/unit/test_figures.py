@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from specdis import validation
-from specdis.report.figures import distances, external, magnitudes, rivals
+from specdis.report.figures import binaries, distances, external, magnitudes, rivals
 from specdis.validation.stars import modulus
-from synthetic_catalogue import Columns, catalogue, members, rival
+from synthetic_catalogue import Columns, catalogue, members, rival, twins
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +121,47 @@ def test_temperatures_stand_in_for_colours(columns: Columns) -> None:
     assert "TEFF" in plot.data.colnames
     assert plot.figure.axes[0].xaxis_inverted()
     assert "BP_RP" in magnitudes.hr_diagrams(columns).data.colnames
+
+
+# -- binaries ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict:
+    columns, truth = catalogue(3000)
+    return validation.metrics(columns, truth, twins=twins(columns))
+
+
+def test_binaries_and_single_stars_have_panels_of_their_own(columns: Columns) -> None:
+    chosen = columns["SELECTED"] & validation.has_reference_magnitude(columns) & (columns["BINARY_FLAG"] >= 0)
+    for plot, magnitude in ((binaries.hr_diagrams(columns), "M_G_GEO"), (binaries.magnitudes(columns), "M_G_GEO")):
+        for flag, panel in ((0, "binary"), (1, "single")):
+            drawn = plot.data[plot.data["panel"] == panel]
+            expected = columns[magnitude][chosen & (columns["BINARY_FLAG"] == flag)]
+            # What lies outside the axes is left out: one star in a thousand on either side of each.
+            assert 0.98 * len(expected) < drawn["count"].sum() <= len(expected)
+            assert set(np.round(drawn[magnitude], 6)) <= set(np.round(expected, 6))
+
+
+def test_models_and_fractions_are_those_of_the_metrics(measured: dict) -> None:
+    data = binaries.models(measured["binaries"]).data
+    drawn = data[data["panel"] == "mixture (Eq. 7)"]
+    cells = [cell["mix"] for cell in measured["binaries"]["models_by_magnitude"] if cell["mix"]["n_finite"] >= 20]
+    np.testing.assert_allclose(drawn["DELTA_M_G"], [cell["median_mag"] for cell in cells])
+    np.testing.assert_allclose(drawn["scatter"], [cell["scatter_mag"] for cell in cells])
+    data = binaries.fractions(measured["binaries"]).data
+    drawn = data[data["panel"] == "FEH, found"]
+    cells = [cell for cell in measured["binaries"]["by_parameter"]["FEH"] if cell["n"] >= 30]
+    np.testing.assert_allclose(drawn["FRACTION"], [cell["fraction"] for cell in cells])
+    true = data[data["panel"] == "FEH, near twins, true"]
+    assert len(true)
+
+
+def test_estimators_and_recalibration_are_those_of_the_metrics(measured: dict) -> None:
+    data = binaries.estimators(measured["truth"]).data
+    drawn = data[data["panel"] == "true, mixture, all"]
+    cells = [cell for cell in measured["truth"]["estimators"]["mix"]["by_distance"] if cell["n_finite"] >= 20]
+    np.testing.assert_allclose(drawn["BIAS"], [100 * cell["median"] for cell in cells])
+    data = binaries.recalibration(measured["calibration"]).data
+    cells = [cell for cell in measured["calibration"] if cell["n"] >= 20]
+    np.testing.assert_allclose(data[data["panel"] == "before"]["COVERAGE"], [c["coverage68_before"] for c in cells])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import table_files
-from specdis.distances import star_keys
+from specdis.distances import Targets, star_keys
 from specdis.errors import InputError, ProductError
 from specdis.flags import Flag
 from specdis.model import _plain_spectra, load_model
@@ -44,13 +44,20 @@ def stored(made, block):
 
 FOLD = np.arange(STARS) % 4 - 1
 MAGNITUDE = np.where(np.arange(STARS) == 6, np.nan, np.linspace(12, 20, STARS))
+TARGETS = Targets(
+    MAGNITUDE,
+    np.where(np.arange(STARS) == 7, np.nan, 1.0 - np.linspace(0, 1.5, STARS)),
+    np.linspace(0.01, 0.3, STARS),
+    np.full(STARS, 60.0),
+    FOLD,
+    star_keys(7, np.arange(STARS)),
+)
+"""Stars with parallaxes of both signs, one without a magnitude and one without a parallax."""
 
 
 def predict(made, stored, block, rows):
     pixels = Normalised(*(values[rows] for values in stored))
-    return made.predict_pixels(
-        pixels, block.native_velocity[rows], MAGNITUDE[rows], FOLD[rows], star_keys(7, np.arange(STARS))[rows]
-    )
+    return made.predict_pixels(pixels, block.native_velocity[rows], TARGETS.take(rows))
 
 
 def assert_equal(found, expected):
@@ -76,7 +83,7 @@ def test_a_star_depends_neither_on_its_block_nor_on_its_neighbours(made, stored,
 def test_a_star_is_predicted_by_the_networks_of_its_fold(made, stored, block, everything):
     assert np.isfinite(np.delete(everything["LABEL"], 5)).all()
     inputs = made._encode(stored.flux, stored.sigma, stored.bad).coefficients / made.scale
-    labels = np.asarray(made.ensemble.labels(inputs)).mean(1)
+    labels = np.asarray(made.networks.label.labels(inputs)).mean(1)
     own = np.where(FOLD < 0, labels.mean(0), labels[np.maximum(FOLD, 0), np.arange(STARS)])
     own[5] = np.nan
     # Sums of ten coefficients and sixteen neurons in single precision, in another order.
@@ -102,7 +109,7 @@ def test_spectra_unlike_those_of_the_training_are_flagged(made):
     arms = {**block.arms, "B": Arm.cleaned(SMALL["B"], block.arms["B"].flux * ramp, None, block.arms["B"].bad)}
     strange = Spectra(block.row, arms, block.velocity, block.observed_velocity)
     for given, expected in ((block, 0), (strange, Flag.OUTSIDE_DOMAIN)):
-        found = made.predict_spectra(given, np.full(4, 15.0), star_keys(7, np.arange(4)))
+        found = made.predict_spectra(given, TARGETS.take(slice(4))._replace(magnitude=np.full(4, 15.0)))
         assert (found["FLAGS"] & Flag.OUTSIDE_DOMAIN == expected).all()
 
 

@@ -2,12 +2,11 @@ import numpy as np
 import pytest
 import zarr
 
-from specdis.distances import star_keys
 from specdis.errors import ProductError
 from specdis.pipeline.pixels import BLOCK, PixelStore, array, create_array, open_group
 from specdis.spectra import ErrorStack, Normalised, Transform, normalise
 from specdis.storage import Provenance
-from synthetic_spectra import model, spectra
+from synthetic_spectra import model, spectra, targets
 
 PROVENANCE = Provenance("pixels", "key", 1)
 STARS = 2 * BLOCK + 30
@@ -88,9 +87,8 @@ def test_half_precision_is_harmless(made, tmp_path, snr):
     store = create(tmp_path / "pixels.zarr", made, stars)
     pixels, block = normalised(made, stars, snr=snr)
     store.write(slice(0, stars), pixels, block.native_velocity)
-    keys, fold, magnitude = star_keys(7, np.arange(stars)), np.full(stars, -1), np.full(stars, 15.0)
     exact, half = (
-        made.predict_pixels(given, block.native_velocity, magnitude, fold, keys)
+        made.predict_pixels(given, block.native_velocity, targets(stars))
         for given in (pixels, Normalised(*store.read(slice(0, stars))))
     )
     change = np.abs(half["M_G_NN"] - exact["M_G_NN"])

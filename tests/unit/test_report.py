@@ -21,14 +21,14 @@ from specdis import report, validation
 from specdis.report import explorer, figures, style
 from specdis.report.page import Picture, numbers, render
 from specdis.storage import Provenance, plain
-from synthetic_catalogue import catalogue, members, rival
+from synthetic_catalogue import catalogue, members, rival, twins
 
 NAMES = (
-    *(f"fig{number:02}" for number in range(1, 13)),
+    *(f"fig{number:02}" for number in range(1, 17)),
     *(f"figA{number}" for number in range(1, 5)),
-    *("training", "truth", "groups", "calibration"),
+    *("training", "truth", "groups", "calibration", "recalibration", "estimators"),
 )
-"""Every figure of the paper but those of the binaries, and four of our own."""
+"""Every figure of the paper, and six of our own."""
 PROVENANCE = Provenance("report", "0123456789abcdef", 42)
 
 
@@ -111,7 +111,7 @@ def full(stars: int = 400, seconds: float = 2.0) -> report.ReportInputs:
     return report.ReportInputs(
         name="mock <1>",
         catalogue=columns,
-        metrics=validation.metrics(columns, truth, known, COUNTS, {"off": theirs}),
+        metrics=validation.metrics(columns, truth, known, COUNTS, {"off": theirs}, twins(columns)),
         cutflow=cutflow(),
         stages=stages(seconds),
         differences={"training.loss": ("robust", "chi2")},
@@ -137,6 +137,7 @@ def nothing() -> report.ReportInputs:
     lacking = ("PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG", "M_G_NN", "DIST", "DISTERR", "DISTMOD_ERR", "DIST_16", "DIST_84")
     columns |= {name: np.full(30, np.nan) for name in lacking}
     columns["FLAGS"] = np.zeros(30, dtype=np.int32)
+    columns["BINARY_FLAG"] = np.full(30, -1, dtype=np.int16)
     metrics = validation.metrics(columns)
     return report.ReportInputs("empty", columns, metrics, cutflow(), {}, {})
 

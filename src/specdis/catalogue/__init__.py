@@ -1,20 +1,21 @@
 """The catalogue (Table 1): its columns, writing, reading and verifying it."""
 
-from specdis.catalogue.build import DISTANCES_COLUMNS, SAMPLE_COLUMNS, build
+from specdis.catalogue.build import BINARIES_COLUMNS, DISTANCES_COLUMNS, SAMPLE_COLUMNS, build
 from specdis.catalogue.columns import COLUMNS, Column
 from specdis.catalogue.files import read_catalogue, read_columns, write, write_file
-from specdis.catalogue.header import Cards
+from specdis.catalogue.header import header_cards
 from specdis.catalogue.verification import Problem, Verification, verify
 
 __all__ = [
+    "BINARIES_COLUMNS",
     "COLUMNS",
     "DISTANCES_COLUMNS",
     "SAMPLE_COLUMNS",
-    "Cards",
     "Column",
     "Problem",
     "Verification",
     "build",
+    "header_cards",
     "read_catalogue",
     "read_columns",
     "verify",

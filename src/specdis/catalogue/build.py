@@ -29,9 +29,14 @@ SAMPLE_COLUMNS = (
 DISTANCES_COLUMNS = (*IDENTIFIER, *_taken_from("distances"), "FLAGS")
 """What the catalogue reads of the predictions."""
 
+BINARIES_COLUMNS = (*IDENTIFIER, *_taken_from("binaries"), "FLAGS")
+"""What the catalogue reads of the binaries."""
 
-def build(sample: Mapping[str, Array], distances: Mapping[str, Array]) -> dict[str, Array]:
-    """Join the sample and its predictions into the columns of the catalogue (Table 1).
+
+def build(
+    sample: Mapping[str, Array], distances: Mapping[str, Array], binaries: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Join the sample, its predictions and its binaries into the columns of the catalogue (Table 1).
 
     Arrays that need no change are not copied: they are shared with the input.
 
@@ -41,6 +46,8 @@ def build(sample: Mapping[str, Array], distances: Mapping[str, Array]) -> dict[s
         `SAMPLE_COLUMNS`, shape (star,).
     distances
         `DISTANCES_COLUMNS` of the same stars in any order, shape (star,).
+    binaries
+        `BINARIES_COLUMNS`, likewise.
 
     Returns
     -------
@@ -54,24 +61,22 @@ def build(sample: Mapping[str, Array], distances: Mapping[str, Array]) -> dict[s
     """
     _require("the sample", sample, SAMPLE_COLUMNS)
     _require("the predictions", distances, DISTANCES_COLUMNS)
-    row = _matching_rows(sample, distances)
+    _require("the binaries", binaries, BINARIES_COLUMNS)
+    tables = {"distances": distances, "binaries": binaries}
+    rows = {name: _matching_rows(sample, table) for name, table in tables.items()}
     magnitude, error = _geometric_magnitude(sample)
     values = {
         "M_G_GEO": magnitude,
         "M_G_GEO_ERR": error,
-        "FLAGS": distances["FLAGS"][row] | _flags(sample),
+        "FLAGS": _flags(sample) | distances["FLAGS"][rows["distances"]] | binaries["FLAGS"][rows["binaries"]],
     }
     for name, column in COLUMNS.items():
         table, _, source = column.source.partition(".")
         if table == "sample":
             values[name] = sample[source]
-        elif table == "distances":
-            values[name] = distances[source][row]
-    stars = len(sample["TARGETID"])
-    return {
-        name: _typed(column, values[name]) if name in values else _missing(column, stars)
-        for name, column in COLUMNS.items()
-    }
+        elif table:
+            values[name] = tables[table][source][rows[table]]
+    return {name: _typed(column, values[name]) for name, column in COLUMNS.items()}
 
 
 def _geometric_magnitude(sample: Mapping[str, Array]) -> tuple[Array, Array]:
@@ -162,8 +167,3 @@ def _typed(column: Column, values: Array) -> Array:
             remedy="Give the survey a shorter name for it.",
         )
     return typed
-
-
-def _missing(column: Column, stars: int) -> Array:
-    """Return a column that nobody measures yet."""
-    return np.full(stars, np.nan if column.null is None else column.null, dtype=column.dtype)

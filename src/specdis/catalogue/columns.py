@@ -49,8 +49,8 @@ class Column(Field):
     Parameters
     ----------
     source
-        `table.NAME` of the column it is taken from, the table being `sample` or `distances`; empty where it is
-        computed from others or, like the binary columns, missing throughout.
+        `table.NAME` of the column it is taken from, the table being `sample`, `distances` or `binaries`; empty where
+        it is computed from others.
     missing
         When the value is missing; empty where it never is.
     allowed
@@ -83,7 +83,8 @@ _NO_DISTANCE = "M_G_NN or PHOT_G_MEAN_MAG is missing"
 _NO_DRAWS = "no spectrum or no error spectrum"
 _NO_ERROR = "no error spectrum, or a draw has a label <= 0"
 _NO_QUANTILES = "DIST is missing, or no error spectrum"
-_NO_BINARIES = "no binary model"
+_NO_BINARIES = "no spectrum, no parallax, or the model knows no binaries"
+_NO_SPECTRUM = "no spectrum"
 
 # fmt: off
 _COLUMNS: tuple[Column, ...] = (
@@ -137,10 +138,12 @@ _COLUMNS: tuple[Column, ...] = (
            source="sample.PSEUDOCOLOUR", missing="APS is not 95"),
     Column("ECL_LAT", "f8", "deg", "pos.ecliptic.lat", "Gaia DR3 ecliptic latitude",
            source="sample.ECL_LAT", missing=_NOT_GIVEN, allowed=_LATITUDE),
-    Column("BINARY_FLAG", "i2", "", "meta.code.multip", "1 single star, 0 binary", -1,
-           missing=_NO_BINARIES, allowed=(0, 1)),
-    Column("BINARY_POSSIBILITY", "f4", "", "stat.probability", "Probability that the star is a binary",
-           missing=_NO_BINARIES, allowed=_FRACTION),
+    Column("BINARY_FLAG", "i2", "", "meta.code.multip",
+           "0 binary: BINARY_POSSIBILITY above the run's threshold and M_G_NN_CHI2 > M_G_GEO; 1 single star", -1,
+           source="binaries.BINARY_FLAG", missing=_NO_BINARIES, allowed=(0, 1)),
+    Column("BINARY_POSSIBILITY", "f4", "", "stat.probability",
+           "Probability that the star is a binary, from spectrum, magnitude and parallax",
+           source="binaries.BINARY_POSSIBILITY", missing=_NO_BINARIES, allowed=_FRACTION),
     # Which spectrum, and what the survey says of the star.
     Column("SURVEY", "S7", "", "meta.dataset", "DESI survey: main, sv1, sv2, sv3, special, cmx",
            source="sample.SURVEY", missing=_NOT_GIVEN),
@@ -169,7 +172,7 @@ _COLUMNS: tuple[Column, ...] = (
            source="sample.PHOT_RP_MEAN_MAG", missing=_NOT_GIVEN),
     # Errors, quantiles, quality.
     Column("M_G_NN_ERR", "f4", "mag", "stat.error;phys.magAbs;em.opt",
-           "Uncertainty of M_G_NN: noise of the spectrum and training, in quadrature",
+           "Uncertainty of M_G_NN: noise and training in quadrature, or, by the mixture, half of 16 to 84 %",
            source="distances.M_G_NN_ERR", missing=f"M_G_NN is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
     Column("M_G_NN_ERR_NOISE", "f4", "mag", "stat.error;phys.magAbs;em.opt",
            "Uncertainty of M_G_NN from the noise of the spectrum: scatter of the Monte-Carlo draws",
@@ -185,21 +188,61 @@ _COLUMNS: tuple[Column, ...] = (
            source="distances.DISTMOD", missing="DIST is missing"),
     Column("DISTMOD_ERR", "f4", "mag", "stat.error;phot.mag.distMod", "Uncertainty of DISTMOD",
            source="distances.DISTMOD_ERR", missing=f"DIST is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
+    Column("DIST_05", "f8", "kpc", "pos.distance;stat.percentile",
+           "5 per cent quantile of the distance, by the mixture, or over all draws, a label <= 0 being infinite",
+           source="distances.DIST_05", missing=_NO_QUANTILES, allowed=_POSITIVE),
     Column("DIST_16", "f8", "kpc", "pos.distance;stat.percentile",
-           "16 per cent quantile of the distance over all draws, those with a label <= 0 being infinite",
-           source="distances.DIST_16", missing=_NO_QUANTILES, allowed=_POSITIVE),
-    Column("DIST_50", "f8", "kpc", "pos.distance;stat.median",
-           "Median of the distance over all draws, those with a label <= 0 being infinite",
+           "16 per cent quantile of the distance, as DIST_05", source="distances.DIST_16", missing=_NO_QUANTILES,
+           allowed=_POSITIVE),
+    Column("DIST_50", "f8", "kpc", "pos.distance;stat.median", "Median of the distance, as DIST_05",
            source="distances.DIST_50", missing=_NO_QUANTILES, allowed=_POSITIVE),
     Column("DIST_84", "f8", "kpc", "pos.distance;stat.percentile",
-           "84 per cent quantile of the distance over all draws, those with a label <= 0 being infinite",
-           source="distances.DIST_84", missing=_NO_QUANTILES, allowed=_POSITIVE),
+           "84 per cent quantile of the distance, as DIST_05", source="distances.DIST_84", missing=_NO_QUANTILES,
+           allowed=_POSITIVE),
+    Column("DIST_95", "f8", "kpc", "pos.distance;stat.percentile",
+           "95 per cent quantile of the distance, as DIST_05", source="distances.DIST_95", missing=_NO_QUANTILES,
+           allowed=_POSITIVE),
     Column("FRACTION_UNBOUND", "f4", "", "stat.probability",
            "Fraction of the draws whose label, averaged over the networks, is <= 0",
            source="distances.FRACTION_UNBOUND", missing=_NO_DRAWS, allowed=_FRACTION),
+    Column("PROB_GIANT", "f4", "", "stat.probability",
+           "Probability that M_G < 3.5: a giant, or a hot star as bright, by the mixture",
+           source="distances.PROB_GIANT", missing=_NO_SPECTRUM, allowed=_FRACTION),
+    # What either kind of network says; one of them stands under the plain names as well.
+    Column("DIST_CHI2", "f8", "kpc", "pos.distance;pos.heliocentric",
+           "Distance by the chi-square network, the paper's", source="distances.DIST_CHI2",
+           missing="no spectrum, label <= 0, or PHOT_G_MEAN_MAG is missing", allowed=_POSITIVE),
+    Column("DISTERR_CHI2", "f4", "kpc", "stat.error;pos.distance;pos.heliocentric",
+           "Uncertainty of DIST_CHI2 by the paper's recipe", source="distances.DISTERR_CHI2",
+           missing=f"DIST_CHI2 is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
+    Column("M_G_NN_CHI2", "f8", "mag", "phys.magAbs;em.opt", "Absolute G magnitude by the chi-square network",
+           source="distances.M_G_NN_CHI2", missing=_NO_LABEL),
+    Column("M_G_NN_ERR_CHI2", "f4", "mag", "stat.error;phys.magAbs;em.opt",
+           "Uncertainty of M_G_NN_CHI2 by the paper's recipe", source="distances.M_G_NN_ERR_CHI2",
+           missing=f"M_G_NN_CHI2 is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
+    Column("DIST_MIX", "f8", "kpc", "pos.distance;pos.heliocentric",
+           "Median distance by the mixture network", source="distances.DIST_MIX",
+           missing="no spectrum, or PHOT_G_MEAN_MAG is missing", allowed=_POSITIVE),
+    Column("DISTERR_MIX", "f4", "kpc", "stat.error;pos.distance;pos.heliocentric",
+           "Half of 16 to 84 per cent of the distance by the mixture network", source="distances.DISTERR_MIX",
+           missing="DIST_MIX is missing", allowed=_NOT_NEGATIVE),
+    Column("M_G_NN_MIX", "f8", "mag", "phys.magAbs;em.opt", "Median absolute G magnitude by the mixture network",
+           source="distances.M_G_NN_MIX", missing=_NO_SPECTRUM),
+    Column("M_G_NN_ERR_MIX", "f4", "mag", "stat.error;phys.magAbs;em.opt",
+           "Half of 16 to 84 per cent of the magnitude by the mixture network", source="distances.M_G_NN_ERR_MIX",
+           missing=_NO_SPECTRUM, allowed=_NOT_NEGATIVE),
+    Column("MIX_SHIFT", "f4", "mag", "arith.diff;phys.magAbs",
+           "What recalibration added to the magnitudes of the mixture", source="distances.MIX_SHIFT",
+           missing=_NO_SPECTRUM),
+    Column("MIX_STRETCH", "f4", "", "arith.factor",
+           "Factor by which recalibration widened the distribution of the mixture", source="distances.MIX_STRETCH",
+           missing=_NO_SPECTRUM, allowed=_POSITIVE),
     Column("HELD_OUT", "?", "", "meta.code",
            "True where no network that predicted the star was trained on any spectrum of it",
            source="sample.HELD_OUT"),
+    Column("CALIBRATION", "?", "", "meta.code",
+           "True where the star is of the share that recalibrated the mixture's errors",
+           source="distances.CALIBRATION"),
     Column("SELECTED", "?", "", "meta.code",
            "True where the row passes every cut of the sample and is the one chosen for its star",
            source="sample.SELECTED"),

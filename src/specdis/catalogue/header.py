@@ -55,3 +55,19 @@ def cards(provenance: Provenance, extra: Cards) -> Cards:
             for flag, description in DESCRIPTIONS.items()
         },
     }
+
+
+def header_cards(ebv_scale: float, kind: str) -> Cards:
+    """Return what a catalogue says of the run that made it.
+
+    Parameters
+    ----------
+    ebv_scale
+        Factor that E(B-V) of the survey was multiplied by.
+    kind
+        Network whose distances stand under the plain names, `mlp` or `mixture`.
+    """
+    return {
+        "EBVSCALE": (ebv_scale, "EBV over E(B-V) of the survey file"),
+        "NETWORK": (kind, "fills DIST: mlp _CHI2, mixture _MIX"),
+    }

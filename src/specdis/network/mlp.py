@@ -1,60 +1,123 @@
-"""The multilayer perceptron that maps coefficients to the label (section 3.2.2, Eq. 5)."""
+"""Multilayer perceptrons that map coefficients to the label or to a mixture (section 3.2.2, Eqs 5 and 7)."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
 import equinox as eqx
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from specdis.accelerator import jax, jnp
+from specdis.network.mixture import Jacobian, Mixture
 from specdis.settings import Settings
+
+_LEAST_SIGMA = 0.02  # mag
+_FIRST_GAP = 0.75  # mag; twins are so much brighter than one of them (Eq. 6)
+_MAGNITUDES_PER_OUTPUT = 3.0
 
 
 class NetworkSettings(Settings):
     """Section [network]: section 3.2.2 of the paper."""
 
-    kind: Literal["mlp"] = "mlp"
-    """A multilayer perceptron with one output, the label."""
+    kind: Literal["mlp", "mixture"] = "mlp"
+    """Which network DIST, DISTERR and M_G_NN come from: that of the label, as in the paper, or that of the mixture."""
     hidden: tuple[PositiveInt, ...] = (100, 100, 100)
     """Neurons of each hidden layer."""
     output: Literal["linear", "exp"] = "linear"
-    """Last step: `linear` as in the paper, or `exp`, which keeps the label positive."""
+    """Last step of the label's network: `linear` as in the paper, or `exp`, which keeps the label positive."""
+    n_mixture: Annotated[int, Field(ge=1, le=20)] = 3
+    """Gaussians of the mixture for the full sample; that for binaries has two."""
+    jacobian: Jacobian = "none"
+    """Likelihood of a mixture: `paper` multiplies it by the model's parallax as Eq. 8 does (decision 8)."""
 
 
-class MLP(eqx.Module):
-    """Hidden layers with ReLU, one output in units of a typical label (Eq. 5).
+class Perceptron(eqx.Module):
+    """Hidden layers with ReLU, and a last linear one.
 
     Parameters
     ----------
     weights, biases
         One array per layer, shapes (input, output) and (output,).
-    output
-        Last step.
     """
 
     weights: tuple[jax.Array, ...]
     biases: tuple[jax.Array, ...]
-    output: Literal["linear", "exp"] = eqx.field(static=True)
 
-    @classmethod
-    def initial(cls, n_inputs: int, settings: NetworkSettings, key: jax.Array) -> MLP:
-        """Return an untrained network for so many coefficients, its weights drawn with `key`.
-
-        Weights of variance 2/n keep the variance of what ReLU passes on (He et al. 2015); the last layer starts at a
-        tenth of that, so that every network starts near the typical label.
-        """
-        sizes = (n_inputs, *settings.hidden, 1)
-        gains = (*(1.0 for _ in settings.hidden), 0.1)
-        layers = zip(sizes[:-1], sizes[1:], gains, jax.random.split(key, len(gains)), strict=True)
-        weights = tuple(g * jnp.sqrt(2 / a) * jax.random.normal(k, (a, b), jnp.float32) for a, b, g, k in layers)
-        weights = tuple(weight.astype(jnp.float32) for weight in weights)
-        return cls(weights, tuple(jnp.zeros(size, jnp.float32) for size in sizes[1:]), settings.output)
-
-    def __call__(self, inputs: jax.Array) -> jax.Array:
-        """Return the label over the typical label, shape (star,), of scaled coefficients, shape (star, component)."""
+    def outputs(self, inputs: jax.Array) -> jax.Array:
+        """Return the last layer's answer, shape (star, output), to scaled coefficients, shape (star, component)."""
         *hidden, last = zip(self.weights, self.biases, strict=True)
         for weight, bias in hidden:
             inputs = jax.nn.relu(inputs @ weight + bias)
-        result = (inputs @ last[0] + last[1])[:, 0]
+        return inputs @ last[0] + last[1]
+
+
+def _layers(
+    n_inputs: int, hidden: tuple[int, ...], n_outputs: int, key: jax.Array
+) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+    """Return untrained weights and biases, the weights drawn with `key`.
+
+    Weights of variance 2/n keep the variance of what ReLU passes on (He et al. 2015); the last layer starts at a tenth
+    of that, so that every network starts near one answer for all.
+    """
+    sizes = (n_inputs, *hidden, n_outputs)
+    gains = (*(1.0 for _ in hidden), 0.1)
+    layers = zip(sizes[:-1], sizes[1:], gains, jax.random.split(key, len(gains)), strict=True)
+    weights = tuple(g * jnp.sqrt(2 / a) * jax.random.normal(k, (a, b), jnp.float32) for a, b, g, k in layers)
+    weights = tuple(weight.astype(jnp.float32) for weight in weights)
+    return weights, tuple(jnp.zeros(size, jnp.float32) for size in sizes[1:])
+
+
+class MLP(Perceptron):
+    """The network of the label: one output, in units of a typical label (Eq. 5).
+
+    Parameters
+    ----------
+    output
+        Last step.
+    """
+
+    output: Literal["linear", "exp"] = eqx.field(static=True)
+
+    @classmethod
+    def initial(cls, n_inputs: int, settings: NetworkSettings, key: jax.Array) -> Self:
+        """Return an untrained network for so many coefficients."""
+        return cls(*_layers(n_inputs, settings.hidden, 1, key), settings.output)
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Return the label over the typical label, shape (star,), of scaled coefficients, shape (star, component)."""
+        result = self.outputs(inputs)[:, 0]
         return jnp.exp(result) if self.output == "exp" else 1 + result
+
+
+class MixtureNetwork(Perceptron):
+    """The network of the mixture: fractions, means and standard deviations of Gaussians in magnitude (Eq. 7).
+
+    Components are in the order of their means, the faintest first, so that of two the first stands for single stars
+    and the second for binaries.
+
+    Parameters
+    ----------
+    n_mixture
+        Number of Gaussians.
+    """
+
+    n_mixture: int = eqx.field(static=True)
+
+    @classmethod
+    def initial(cls, n_inputs: int, hidden: tuple[int, ...], n_mixture: int, key: jax.Array) -> Self:
+        """Return an untrained network for so many coefficients: 3 n - 1 outputs for n Gaussians."""
+        return cls(*_layers(n_inputs, hidden, 3 * n_mixture - 1, key), n_mixture)
+
+    def __call__(self, inputs: jax.Array) -> Mixture:
+        """Return the mixture of each star, its magnitudes less the typical one, of scaled coefficients."""
+        n = self.n_mixture
+        outputs = self.outputs(inputs)
+        logits, faintest, gaps, widths = jnp.split(outputs, (n - 1, n, 2 * n - 1), axis=-1)
+        logits = jnp.concatenate([jnp.zeros_like(faintest), logits], axis=-1)
+        gaps = jax.nn.softplus(gaps + jnp.log(jnp.expm1(jnp.asarray(_FIRST_GAP, outputs.dtype))))
+        below = jnp.concatenate([jnp.zeros_like(faintest), jnp.cumsum(gaps, axis=-1)], axis=-1)
+        return Mixture(
+            jax.nn.log_softmax(logits, axis=-1),
+            _MAGNITUDES_PER_OUTPUT * faintest - below,
+            _LEAST_SIGMA + jax.nn.softplus(widths),
+        )

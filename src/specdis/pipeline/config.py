@@ -7,6 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from specdis.binaries import BinariesSettings
+from specdis.calibration import CalibrationSettings
 from specdis.components import ComponentsSettings
 from specdis.distances import DistancesSettings
 from specdis.errors import ConfigError, ProductError
@@ -41,11 +43,15 @@ class Config(Document):
     components: ComponentsSettings = ComponentsSettings()
     """Principal components: section 3.1."""
     network: NetworkSettings = NetworkSettings()
-    """The network: section 3.2.2."""
+    """The networks: sections 3.2.2 and 5."""
     training: TrainingSettings = TrainingSettings()
     """Loss and training: section 3.2."""
     distances: DistancesSettings = DistancesSettings()
     """Predictions and their errors: section 3.3."""
+    calibration: CalibrationSettings = CalibrationSettings()
+    """Recalibration of the mixture's distances on held-out stars."""
+    binaries: BinariesSettings = BinariesSettings()
+    """Binaries: section 5."""
     references: ReferencesSettings = ReferencesSettings()
     """Stars of known distance and rival catalogues: sections 2.5, 4.4 and 4.5."""
 

@@ -9,12 +9,13 @@ import numpy as np
 
 from specdis import catalogue
 from specdis.arrays import Array
-from specdis.catalogue.header import Cards
-from specdis.distances import star_keys
+from specdis.binaries import classify
+from specdis.distances import Targets
 from specdis.errors import InputError
 from specdis.flags import DESCRIPTIONS, Flag
 from specdis.log import Progress, logger
 from specdis.model import Model, load_model
+from specdis.photometry import geometric_magnitude
 from specdis.pipeline.pixels import BLOCK
 from specdis.sample import select
 from specdis.storage import Provenance, digest, file_digest
@@ -58,7 +59,7 @@ def predict_files(directory: Path, inputs: Sequence[Path], output: Path) -> None
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     _say_what_is_missing(columns["FLAGS"])
     made_of = digest([file_digest(directory / "model.json"), *(path.name for path in inputs)])
-    header: Cards = {"EBVSCALE": (model.settings.photometry.ebv_scale, "EBV over E(B-V) of the survey file")}
+    header = catalogue.header_cards(model.settings.photometry.ebv_scale, model.settings.network.kind)
     catalogue.write_file(output, columns, Provenance("predictions", made_of, model.seed), header)
 
 
@@ -68,7 +69,11 @@ def _predict_survey(model: Model, survey: Survey) -> dict[str, Array]:
     cuts = {"predict_outside": True, "n_folds": None, "fold_column": None, "train_fraction": 0.5}
     settings = model.settings.sample.model_copy(update=cuts)
     stars = select(survey.stars(), survey.columns, settings, model.settings.photometry, model.seed, True).stars
-    keys = star_keys(model.seed, *(stars[name] for name in IDENTIFIER))
+    # No star here was trained on as far as the model knows.
+    stars = stars.replace(
+        TRAINABLE=np.zeros(len(stars), np.bool_), HELD_OUT=np.ones(len(stars), np.bool_), FOLD=np.full(len(stars), -1)
+    )
+    targets = Targets.of(stars.columns, model.seed)
     predicted: dict[str, Array] = {}
     progress = Progress("predict", len(stars))
     said: set[str] = set()
@@ -83,7 +88,7 @@ def _predict_survey(model: Model, survey: Survey) -> dict[str, Array]:
                 if message not in said:
                     logger.warning("%s: %s", survey.name, message)
                 said.add(message)
-            for name, values in model.predict_spectra(found, stars["G_0"][rows], keys[rows]).items():
+            for name, values in model.predict_spectra(found, targets.take(rows)).items():
                 predicted.setdefault(name, _nothing(len(stars), values))[rows] = values
             progress.advance(len(rows))
     progress.close()
@@ -107,9 +112,13 @@ def _nothing(stars: int, like: Array) -> Array:
 
 def _catalogue(model: Model, stars: Stars, predicted: dict[str, Array]) -> dict[str, Array]:
     predicted["FLAGS"] = predicted["FLAGS"] | model.outside_parameters(stars.columns)
-    # No star here was trained on as far as the model knows.
-    unknown = stars.replace(TRAINABLE=np.zeros(len(stars), np.bool_), HELD_OUT=np.ones(len(stars), np.bool_))
-    return catalogue.build(unknown.columns, {**{name: stars[name] for name in IDENTIFIER}, **predicted})
+    identifier = {name: stars[name] for name in IDENTIFIER}
+    geometric, _ = geometric_magnitude(stars["PARALLAX_CORRECTED"], np.nan, stars["G_0"])
+    found = classify(
+        predicted["PROB_BINARY"], predicted["M_G_NN_CHI2"], geometric, stars["LOGG"], model.settings.binaries
+    )
+    predicted["CALIBRATION"] = np.zeros(len(stars), np.bool_)
+    return catalogue.build(stars.columns, {**identifier, **predicted}, {**identifier, **found})
 
 
 def _say_what_is_missing(flags: Array) -> None:

@@ -34,7 +34,7 @@ def open_survey(config: Config) -> Survey:
 
 
 def truth(config: Config, stars: Stars) -> dict[str, Array] | None:
-    """Return `IDENTIFIER` and DIST_TRUE (kpc), None where no truth is known.
+    """Return `IDENTIFIER`, DIST_TRUE (kpc) and what is known of companions, None where no truth is known.
 
     Parameters
     ----------
@@ -42,15 +42,23 @@ def truth(config: Config, stars: Stars) -> dict[str, Array] | None:
         The configuration.
     stars
         `IDENTIFIER` of the stars that are asked for. A file with the truth may hold more and others.
+
+    Returns
+    -------
+    dict or None
+        With BINARY_TRUE and MASS_RATIO where the truth has them.
     """
-    columns = (*IDENTIFIER, "DIST_TRUE")
+    columns = (*IDENTIFIER, "DIST_TRUE", "BINARY_TRUE", "MASS_RATIO")
     if config.survey.kind == "mock":
         from specdis.mock.stream import MockSurvey
 
         found = MockSurvey(config.mock).truth(stars)
         return {name: found[name] for name in columns}
     path = config.survey.truth_file
-    return None if path is None else read_table(path, columns)
+    if path is None:
+        return None
+    present = column_names(path)
+    return read_table(path, [name for name in columns if name in present or name == "DIST_TRUE"])
 
 
 def references(config: Config) -> References:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from specdis import storage
 from specdis.report import page
-from specdis.report.figures import distances, external, magnitudes, rivals, spectra
+from specdis.report.figures import binaries, distances, external, magnitudes, rivals, spectra
 from specdis.report.inputs import Components, ErrorStack, History, Reconstruction, ReportInputs
 from specdis.report.style import Plot
 from specdis.storage import Provenance
 
 __all__ = ["COLUMNS", "Components", "ErrorStack", "History", "Reconstruction", "ReportInputs", "write"]
 
-COLUMNS = ("SOURCE_ID", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG")
+COLUMNS = ("SOURCE_ID", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG", "BINARY_FLAG", "M_G_NN_CHI2")
 """Columns of the catalogue that the report reads besides those of the validation."""
 
 
@@ -61,6 +61,12 @@ def plots(inputs: ReportInputs) -> Iterator[Plot]:
     yield distances.errors_by_kind(catalogue)
     yield distances.calibration(metrics)
     yield distances.against_truth(catalogue, inputs.truth)
+    yield binaries.estimators(metrics.get("truth"))
+    yield binaries.recalibration(metrics.get("calibration"))
+    yield binaries.hr_diagrams(catalogue)
+    yield binaries.magnitudes(catalogue)
+    yield binaries.models(metrics.get("binaries"))
+    yield binaries.fractions(metrics.get("binaries"))
     yield spectra.components(inputs.components)
     yield spectra.coefficients(catalogue, inputs.components)
     yield external.systems(members)

@@ -104,7 +104,7 @@ class ReportInputs:
     name
         Name of the run.
     catalogue
-        Columns of the catalogue: `validation.COLUMNS`, and PHOT_BP_MEAN_MAG and PHOT_RP_MEAN_MAG; shape (star,).
+        Columns of the catalogue: `validation.COLUMNS`, and `report.COLUMNS`; shape (star,).
     metrics
         What `validation.metrics` returned, or what metrics.json holds.
     cutflow

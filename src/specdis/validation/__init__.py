@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from specdis.binaries import GIANT_LOGG
 from specdis.surveys.base import IDENTIFIER
+from specdis.validation.binaries import excess, measure_binaries
+from specdis.validation.calibration import measure_calibration
 from specdis.validation.external import TABLE_A1_COLUMNS, measure_external, table_a1, with_stars
 from specdis.validation.internal import measure_internal
 from specdis.validation.measures import DISTANCE_EDGES, PARAMETER_EDGES, SNR_EDGES, cell_name, cells, percentiles
@@ -18,7 +21,6 @@ from specdis.validation.paper import beside_the_paper
 from specdis.validation.population import measure_population
 from specdis.validation.rivals import compare_rivals
 from specdis.validation.stars import (
-    GIANT_LOGG,
     PRECISE,
     Columns,
     has_reference_magnitude,
@@ -35,6 +37,7 @@ __all__ = [
     "COLUMNS",
     "DISTANCE_EDGES",
     "GIANT_LOGG",
+    "MIXTURE_COLUMNS",
     "PARAMETER_EDGES",
     "PRECISE",
     "SNR_EDGES",
@@ -43,6 +46,7 @@ __all__ = [
     "cell_name",
     "cells",
     "compare_rivals",
+    "excess",
     "has_reference_magnitude",
     "is_giant",
     "join",
@@ -72,6 +76,13 @@ COLUMNS = (
 )
 """Columns of the catalogue that `metrics` reads."""
 
+MIXTURE_COLUMNS = (
+    *("BINARY_FLAG", "BINARY_POSSIBILITY", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG", "CALIBRATION"),
+    *("M_G_NN_CHI2", "M_G_NN_ERR_CHI2", "DIST_CHI2", "DISTERR_CHI2"),
+    *("M_G_NN_MIX", "M_G_NN_ERR_MIX", "DIST_MIX", "DISTERR_MIX", "MIX_SHIFT", "MIX_STRETCH"),
+)
+"""Those that it reads besides for binaries and for the mixture."""
+
 
 def metrics(
     catalogue: Columns,
@@ -79,6 +90,8 @@ def metrics(
     members: Columns | None = None,
     counts: Sequence[Mapping[str, Any]] = (),
     rivals: Mapping[str, Columns] | None = None,
+    twins: Columns | None = None,
+    threshold: float = 0.7,
 ) -> dict[str, Any]:
     """Measure a catalogue against its own parallaxes, stars of known distance, rivals and, where it is known, truth.
 
@@ -94,13 +107,19 @@ def metrics(
         What became of each list of members.
     rivals
         Name of each rival catalogue to `external.with_stars` of its distances.
+    twins
+        `IDENTIFIER` and FOUND of the twins that were injected; with it binaries and the mixture are measured, which
+        takes `MIXTURE_COLUMNS` too.
+    threshold
+        Probability above which a star counts as a binary.
 
     Returns
     -------
     dict
         `verdict`, `internal` (section 4.1), `catalogue` (sections 4.3 and 4.4), `paper` (the paper's numbers beside
         the run's) and, where there is what they need, `external` (section 4.2), `rivals` (sections 4.4 and 4.5) and
-        `truth`. Every cell counts its stars as `n` and those with a finite prediction as `n_finite`; every number has
+        `truth`, and `binaries` (section 5) and `calibration`. Every cell counts its stars as
+        `n` and those with a finite prediction as `n_finite`; every number has
         its bootstrapped standard error beside it, under its name and `_err`.
 
     Raises
@@ -109,12 +128,17 @@ def metrics(
         When two rows of the truth have one identifier.
     """
     selected = np.asarray(catalogue["SELECTED"])
-    stars = {name: np.asarray(catalogue[name])[selected] for name in COLUMNS}
+    names = COLUMNS if twins is None else (*COLUMNS, *MIXTURE_COLUMNS)
+    stars = {name: np.asarray(catalogue[name])[selected] for name in names}
     measured: dict[str, Any] = {"internal": measure_internal(stars), "catalogue": measure_population(stars)}
     if members is not None:
         measured["external"] = measure_external(members, counts)
     if rivals:
         measured["rivals"] = compare_rivals(rivals, members)
-    if truth is not None:
-        measured["truth"] = against_truth(stars, true_distance(stars, truth))
+    true = None if truth is None else true_distance(stars, truth)
+    if true is not None:
+        measured["truth"] = against_truth(stars, true)
+    if twins is not None:
+        measured["binaries"] = measure_binaries(stars, twins, truth, threshold)
+        measured["calibration"] = measure_calibration(stars, true)
     return {"verdict": reach_verdict(measured), "paper": beside_the_paper(measured), **measured}

@@ -44,7 +44,7 @@ class Row(NamedTuple):
 
 
 def beside_the_paper(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the numbers of sections 2.5, 4.1 to 4.5 and Table A1 with the paper's own.
+    """Return the numbers of sections 2.5, 4.1 to 4.5, 5 and Table A1 with the paper's own.
 
     Parameters
     ----------
@@ -52,7 +52,8 @@ def beside_the_paper(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
         What the other chapters of the validation have measured.
     """
     rows = (*_internal(measured["internal"]), *_external(measured.get("external")), *_population(measured))
-    return [row._asdict() for row in (*rows, *_table_a1(measured.get("external")))]
+    binaries = _binaries(measured.get("binaries"))
+    return [row._asdict() for row in (*rows, *binaries, *_table_a1(measured.get("external")))]
 
 
 def _row(section: str, quantity: str, unit: str, block: Mapping[str, Any] | None, key: str, paper: float) -> Row:
@@ -133,6 +134,17 @@ def _rivals(rivals: Mapping[str, Any]) -> Iterator[Row]:
         value, error = (np.log(10.0) / 5.0 * found.get(key, np.nan) for key in ("scatter_mag", "scatter_mag_err"))
         quantity = f"scatter on members, {'ours' if who == 'ours' else 'Xue et al.'}"
         yield Row("4.4", quantity, "share", value, error, paper)
+
+
+def _binaries(found: Mapping[str, Any] | None) -> Iterator[Row]:
+    share = "binaries among stars of precise parallax"
+    yield _row("5", share, "share", found, "share_binaries_precise", 0.09)
+    yield _row("5", "called binaries, but below the diagonal", "share", found, "share_below_diagonal", 0.10)
+    colours = "share_white_dwarfs_below_diagonal"
+    yield _row("5", "of these, with the colours of white dwarfs", "share", found, colours, 0.5)
+    low, high = ({}, {}) if found is None else (cell["single"] for cell in found["scatter_by_snr"])
+    yield _row("5", "scatter of single stars, S/N > 20", "mag", high, "scatter_mag", 0.19)
+    yield _row("5", "scatter of single stars, S/N < 20", "mag", low, "scatter_mag", 0.26)
 
 
 def _table_a1(external: Mapping[str, Any] | None) -> Iterator[Row]:

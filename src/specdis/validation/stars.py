@@ -7,14 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from specdis.arrays import Array, Bool, Float64, Int64
+from specdis.binaries import GIANT_LOGG
 from specdis.errors import InputError
 from specdis.flags import Flag
 from specdis.surveys.base import IDENTIFIER
 
 Columns = Mapping[str, Array]
 
-GIANT_LOGG = 3.8
-"""Giants have log g below this (section 4.4)."""
 PARALLAX_SNR = 10.0
 """Corrected parallax over its published error from which M_G_GEO serves as reference (section 4.1)."""
 PRECISE = 0.25

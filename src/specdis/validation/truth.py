@@ -15,6 +15,7 @@ from specdis.validation.measures import (
     cells,
     coverage_share,
     measure,
+    share,
 )
 from specdis.validation.stars import PRECISE, Columns, modulus, relative_error
 
@@ -57,7 +58,37 @@ def against_truth(stars: Columns, true: Float64) -> dict[str, Any]:
             "by_predicted_distance": by(predicted, chosen),
         }
 
+    def estimator(suffix: str) -> dict[str, Any]:
+        """Return the biases of one kind of network, whatever stands under the plain names."""
+        distance = stars[f"DIST_{suffix}"]
+        error = stars[f"DISTERR_{suffix}"] / distance
+
+        def one(rows: Bool) -> dict[str, Any]:
+            found = measure((distance / true - 1.0)[rows])
+            return {f"{name}{end}": found[f"{name}{end}"] for name in ("median", "scatter") for end in ("", "_err")} | {
+                "n": found["n"],
+                "n_finite": found["n_finite"],
+            }
+
+        def rows_by(values: Array, chosen: Bool) -> list[dict[str, Any]]:
+            return [
+                {"distance_min_kpc": low, "distance_max_kpc": high} | one(rows & chosen)
+                for low, high, rows in cells(values, DISTANCE_EDGES)
+            ]
+
+        held_out = known & stars["HELD_OUT"]
+        precise = held_out & (error < PRECISE)
+        return {
+            "by_distance": rows_by(true, held_out),
+            "by_predicted_distance": rows_by(distance, held_out),
+            "precise_by_distance": rows_by(true, precise),
+            "precise_by_predicted_distance": rows_by(distance, precise),
+            **share("share_precise", precise, held_out),
+        }
+
+    estimators = {name.lower(): estimator(name) for name in ("CHI2", "MIX") if f"DIST_{name}" in stars}
     return block(known) | {
+        "estimators": estimators,
         "precise": block(known & (relative_error(stars) < PRECISE)),
         "held_out": block(known & stars["HELD_OUT"]),
         "by_snr_and_logg": [

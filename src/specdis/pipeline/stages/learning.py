@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import zarr
 
-from specdis import accelerator
+from specdis import accelerator, streams
 from specdis.accelerator import jax, jnp
 from specdis.arrays import Float32, Float64, Int, Int64, ranges
+from specdis.calibration import Calibration, calibration_stars, fit
 from specdis.components import Basis, Moments, encoder
 from specdis.distances import training_error
 from specdis.log import Progress, logger
@@ -17,21 +19,25 @@ from specdis.model import (
     Domain,
     Model,
     ModelSettings,
+    Networks,
     basis_arrays,
     basis_of,
     ensemble_arrays,
-    ensemble_of,
     input_scale,
+    networks_of,
 )
+from specdis.network.mixture import Mixture, ParallaxInErrors
 from specdis.photometry import sqrt_flux
 from specdis.pipeline.pixels import PixelStore, array, create_array, open_group, values
 from specdis.pipeline.stage import Context, Outcome
 from specdis.spectra import PixelGrid, Transform
 from specdis.storage import RunPaths, atomic, read_arrays, read_table, write_arrays, write_text
 from specdis.surveys import Stars
-from specdis.training import Ensemble, TrainingStars, TrainingState, train
+from specdis.training import Ensemble, TrainingStars, TrainingState, train, train_mixture
 
 _CHECKPOINT_SECONDS = 20.0
+_FEWEST_PRECISE = 100  # stars of precise parallax, for a model of binaries
+_FEWEST_CALIBRATION = 300
 
 _LEARNED = ("TRAINABLE", "G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "FOLD", "STAR_ID")
 _PARAMETERS = ("TEFF", "LOGG", "FEH")
@@ -77,7 +83,7 @@ def _basis(context: Context, store: PixelStore, transform: Transform, progress: 
 
 
 def training(context: Context) -> Outcome:
-    """Train the networks (section 3.2)."""
+    """Train the networks of the label, of the mixture and of binaries (sections 3.2 and 5)."""
     config = context.config
     accelerator.use(config.run.device)
     stars = read_table(context.paths.sample, _LEARNED)
@@ -91,14 +97,51 @@ def training(context: Context) -> Outcome:
         stars["FOLD"][rows],
         stars["STAR_ID"][rows],
     )
-    progress = Progress("training", config.training.epochs, unit="epochs")
-    ensemble, history = train(
-        learned, config.network, config.training, config.run.seed, _Checkpoint(context, progress), progress.reach
+    precise = np.flatnonzero(learned.parallax > config.binaries.parallax_snr_min * learned.error)
+    pair = learned.take(precise)
+    settings, seed = (config.network, config.training), config.run.seed
+    trainings: dict[str, Callable[..., tuple[Ensemble, Float64]]] = {
+        "label": lambda *keeping: train(learned, *settings, seed, *keeping),
+        "mixture": lambda *keeping: train_mixture(
+            learned, config.network, config.network.n_mixture, config.training, seed, *keeping
+        ),
+    }
+    if _fewest_outside(pair) >= _FEWEST_PRECISE:
+        trainings["binaries"] = lambda *keeping: train_mixture(pair, config.network, 2, config.training, seed, *keeping)
+    else:
+        logger.warning(
+            "training: no model of binaries: %d stars have a parallax S/N above binaries.parallax_snr_min = %g",
+            len(precise),
+            config.binaries.parallax_snr_min,
+        )
+    done = {name: _trained(context, name, one) for name, one in trainings.items()}
+    with atomic(context.paths.networks) as folder:
+        folder.mkdir()
+        for name, (ensemble, _) in done.items():
+            write_arrays(folder / f"{name}.npz", context.provenance("networks"), ensemble_arrays(ensemble))
+    write_text(
+        context.paths.history, _history_csv({name: history for name, (_, history) in done.items()}, done["label"][0])
     )
+    notes = {
+        "precise_parallaxes": len(precise),
+        **{f"epochs_{name}": len(history) for name, (_, history) in done.items()},
+    }
+    return Outcome(len(rows), notes=notes)
+
+
+def _fewest_outside(stars: TrainingStars) -> int:
+    """Return the number of stars that the networks of the least lucky fold may be trained on."""
+    return len(stars.fold) - int(np.bincount(stars.fold[stars.fold >= 0], minlength=1).max())
+
+
+def _trained(context: Context, name: str, one: Callable[..., tuple[Ensemble, Float64]]) -> tuple[Ensemble, Float64]:
+    """Train one kind of network, going on from where an interrupted attempt has come to."""
+    progress = Progress(f"training {name}", context.config.training.epochs, unit="epochs")
+    checkpoint = _Checkpoint(context, progress, name)
+    trained = one(checkpoint, progress.reach)
+    checkpoint.finish()
     progress.close()
-    write_text(context.paths.history, _history_csv(history, ensemble))
-    write_arrays(context.paths.networks, context.provenance("networks"), ensemble_arrays(ensemble))
-    return Outcome(len(rows), notes={"epochs": len(history), "networks": history.shape[1]})
+    return trained
 
 
 def network_inputs(paths: RunPaths, rows: Int64 | slice) -> Float32:
@@ -115,8 +158,8 @@ def assemble(context: Context) -> Model:
     coefficients, store = open_group(context.paths.coefficients, "coefficients"), PixelStore.open(context.paths.pixels)
     rows = np.flatnonzero(stars["TRAINABLE"] & (values(coefficients, "bad") < 1))
     basis = basis_of(read_arrays(context.paths.basis, "basis")[1])
-    ensemble = ensemble_of(read_arrays(context.paths.networks, "networks")[1], config.network)
-    labels = _held_out_labels(ensemble, network_inputs(context.paths, rows), stars["FOLD"][rows])
+    networks = _networks(context)
+    labels = _held_out_labels(networks.label, network_inputs(context.paths, rows), stars["FOLD"][rows])
     card = {"training_stars": len(rows), "explained": basis.explained}
     return Model(
         ModelSettings(**{name: getattr(config, name) for name in ModelSettings.model_fields}),
@@ -124,12 +167,51 @@ def assemble(context: Context) -> Model:
         store.transform(config.spectra),
         store.sky,
         basis,
-        ensemble,
+        networks,
+        _calibration(context, networks.mixture, rows),
         training_error(labels),
         _domain(stars.take(rows), coefficients, rows, store.grid, config.spectra.bad_fraction_max),
         config.run.seed,
         card,
     )
+
+
+def _networks(context: Context) -> Networks:
+    """Read the trained networks."""
+    paths = sorted(context.paths.networks.glob("*.npz"))
+    return networks_of({path.stem: read_arrays(path, "networks")[1] for path in paths}, context.config.network)
+
+
+def _calibration(context: Context, ensemble: Ensemble, rows: Int64) -> Calibration:
+    """Fit the recalibration of the mixture to its share of the held-out stars among some rows of the sample."""
+    config = context.config
+    stars = read_table(
+        context.paths.sample, ["G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "SN", "FOLD", "STAR_ID"]
+    )
+    mine = calibration_stars(stars["FOLD"][rows], stars["STAR_ID"][rows], config.calibration, config.run.seed)
+    rows = rows[mine]
+    if len(rows) < _FEWEST_CALIBRATION:
+        if config.calibration.on:
+            logger.warning(
+                "distances: %d held-out stars are too few to recalibrate on: errors are as predicted", len(rows)
+            )
+        return Calibration.identity()
+    if len(rows) > config.calibration.stars_max:
+        chance = streams.uniform(streams.stream(config.run.seed, "calibration stars"), stars["STAR_ID"][rows])
+        rows = rows[np.sort(np.argsort(chance)[: config.calibration.stars_max])]
+    mixture = _held_out_mixture(ensemble, network_inputs(context.paths, rows), stars["FOLD"][rows])
+    columns = (stars[name][rows] for name in ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED"))
+    return fit(mixture, ParallaxInErrors.of(*columns), stars["SN"][rows])
+
+
+def _held_out_mixture(ensemble: Ensemble, inputs: Float32, fold: Int) -> Mixture:
+    """Return the mixture of each star by networks that never saw it, shape (star, network, component)."""
+    predict = jax.jit(ensemble.held_out_mixture)
+    parts = [
+        predict(jnp.asarray(inputs[rows]), jnp.asarray(fold[rows].astype(np.int32)))
+        for rows in ranges(len(fold), 1 << 14)
+    ]
+    return Mixture._make(jnp.concatenate(values) for values in zip(*parts, strict=True))
 
 
 def _held_out_labels(ensemble: Ensemble, inputs: Float32, fold: Int) -> Float64:
@@ -165,24 +247,27 @@ def _domain(stars: Stars, coefficients: zarr.Group, rows: Int64, grid: PixelGrid
     )
 
 
-def _history_csv(history: Float64, ensemble: Ensemble) -> str:
-    """Return the history as CSV: one line per epoch and network."""
-    lines = ["epoch,fold,seed,training_loss,inner_loss"]
-    for epoch, networks in enumerate(history, start=1):
-        for number, (loss, inner) in enumerate(networks):
-            fold, seed = divmod(number, ensemble.n_seeds)
-            lines.append(f"{epoch},{fold},{seed},{loss:.9g},{inner:.9g}")
+def _history_csv(histories: Mapping[str, Float64], ensemble: Ensemble) -> str:
+    """Return the histories as CSV: one line per kind, epoch and network."""
+    lines = ["network,epoch,fold,seed,training_loss,inner_loss"]
+    for name, history in histories.items():
+        for epoch, networks in enumerate(history, start=1):
+            for number, (loss, inner) in enumerate(networks):
+                fold, seed = divmod(number, ensemble.n_seeds)
+                lines.append(f"{name},{epoch},{fold},{seed},{loss:.9g},{inner:.9g}")
     return "\n".join(lines) + "\n"
 
 
 class _Checkpoint:
     """Keeps an unfinished training in the scratch folder, every now and then."""
 
-    def __init__(self, context: Context, progress: Progress) -> None:
+    def __init__(self, context: Context, progress: Progress, name: str) -> None:
         self._progress = progress
-        self._path = context.scratch / "training.npz"
+        self._name = name
+        self._path = context.scratch / f"{name}.npz"
         self._provenance = context.provenance("training-state")
         self._saved = time.monotonic()
+        self._last: TrainingState | None = None
 
     def load(self, state: TrainingState) -> TrainingState:
         if not self._path.exists():
@@ -192,11 +277,18 @@ class _Checkpoint:
         loaded = [arrays[f"leaf{number}"] for number in range(len(leaves))]
         resumed: TrainingState = jax.tree.unflatten(structure, loaded)
         self._progress.start_from(int(resumed.epoch))
-        logger.info("training: goes on after epoch %d", int(resumed.epoch))
+        logger.info("training %s: goes on after epoch %d", self._name, int(resumed.epoch))
         return resumed
 
     def save(self, state: TrainingState) -> None:
-        if time.monotonic() - self._saved < _CHECKPOINT_SECONDS:
+        self._last = state
+        if time.monotonic() - self._saved >= _CHECKPOINT_SECONDS:
+            self.finish()
+
+    def finish(self) -> None:
+        """Keep the last state now."""
+        state = self._last
+        if state is None:
             return
         leaves = {f"leaf{number}": np.asarray(leaf) for number, leaf in enumerate(jax.tree.leaves(state))}
         write_arrays(self._path, self._provenance, leaves)

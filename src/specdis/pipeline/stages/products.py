@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from specdis import accelerator, catalogue
-from specdis.catalogue import DISTANCES_COLUMNS, SAMPLE_COLUMNS
-from specdis.catalogue.header import Cards
-from specdis.distances import star_keys
+from specdis import accelerator, binaries, catalogue, streams
+from specdis.arrays import Array, Int64, ranges
+from specdis.calibration import calibration_stars
+from specdis.catalogue import BINARIES_COLUMNS, DISTANCES_COLUMNS, SAMPLE_COLUMNS
+from specdis.distances import TARGET_COLUMNS, Targets
 from specdis.log import Progress
+from specdis.model import load_model
+from specdis.photometry import geometric_magnitude
 from specdis.pipeline.pixels import PixelStore
 from specdis.pipeline.stage import Context, Outcome
-from specdis.pipeline.stages.learning import assemble
+from specdis.pipeline.stages.learning import assemble, network_inputs
 from specdis.spectra import Normalised
 from specdis.storage import atomic, read_arrays, read_table, write_arrays, write_table
 from specdis.surveys import IDENTIFIER
@@ -23,34 +28,82 @@ def distances(context: Context) -> Outcome:
     model, store = assemble(context), PixelStore.open(context.paths.pixels)
     with atomic(context.paths.model) as folder:
         model.save(folder, context.provenance("model"))
-    stars = read_table(context.paths.sample, [*IDENTIFIER, "G_0", "FOLD", "TEFF", "LOGG", "FEH"])
-    keys = star_keys(model.seed, *(stars[name] for name in IDENTIFIER))
+    stars = read_table(context.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", "TEFF", "LOGG", "FEH"])
+    targets = Targets.of(stars, model.seed)
     velocity, provenance = store.velocity, context.provenance("distances")
     finished = {rows.start: context.scratch / f"{rows.start:010d}.npz" for rows in store.blocks()}
     resumed = sum(rows.stop - rows.start for rows in store.blocks() if finished[rows.start].exists())
     progress = Progress("distances", len(store), resumed)
     for rows in store.blocks():
         if not finished[rows.start].exists():
-            predicted = model.predict_pixels(
-                Normalised(*store.read(rows)), velocity[rows], stars["G_0"][rows], stars["FOLD"][rows], keys[rows]
-            )
+            predicted = model.predict_pixels(Normalised(*store.read(rows)), velocity[rows], targets.take(rows))
             write_arrays(finished[rows.start], provenance, predicted)
             progress.advance(rows.stop - rows.start)
     progress.close()
     parts = [read_arrays(path, "distances")[1] for path in finished.values()]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     columns["FLAGS"] |= model.outside_parameters(stars)
+    columns["CALIBRATION"] = calibration_stars(
+        stars["FOLD"], stars["STAR_ID"], context.config.calibration, context.config.run.seed
+    )
     identifier = {name: stars[name] for name in IDENTIFIER}
     write_table(context.paths.distances, provenance, {**identifier, **columns})
     return Outcome(len(store), resumed=resumed, notes={"without_distance": int(np.isnan(columns["DIST"]).sum())})
 
 
-def make_catalogue(context: Context) -> Outcome:
-    """Join sample and distances into Table 1."""
-    columns = catalogue.build(
-        read_table(context.paths.sample, SAMPLE_COLUMNS), read_table(context.paths.distances, DISTANCES_COLUMNS)
+def find_binaries(context: Context) -> Outcome:
+    """Say which stars are binaries, and inject twins to see how many would be found (section 5)."""
+    accelerator.use(context.config.run.device)
+    config = context.config
+    stars = read_table(context.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "LOGG", "SELECTED"])
+    found = read_table(context.paths.distances, ["PROB_BINARY", "M_G_NN_CHI2"])
+    geometric, _ = geometric_magnitude(stars["PARALLAX_CORRECTED"], np.nan, stars["G_0"])
+    identifier = {name: stars[name] for name in IDENTIFIER}
+    columns = binaries.classify(found["PROB_BINARY"], found["M_G_NN_CHI2"], geometric, stars["LOGG"], config.binaries)
+    write_table(context.paths.binaries, context.provenance("binaries"), {**identifier, **columns})
+    precise = stars["PARALLAX_CORRECTED"] > config.binaries.parallax_snr_min * stars["PARALLAX_ERROR_USED"]
+    eligible = stars["SELECTED"] & precise & np.isfinite(found["PROB_BINARY"])
+    rows = np.flatnonzero(eligible & binaries.is_in_domain(stars["LOGG"], found["M_G_NN_CHI2"]))
+    twins = _injected_twins(context, rows, stars, found["M_G_NN_CHI2"], geometric)
+    write_table(
+        context.paths.twins, context.provenance("twins"), {**{k: v[rows] for k, v in identifier.items()}, **twins}
     )
-    scale = context.config.photometry.ebv_scale
-    header: Cards = {"EBVSCALE": (scale, "EBV over E(B-V) of the survey file")}
+    return Outcome(len(geometric), notes={"binaries": int((columns["BINARY_FLAG"] == 0).sum()), "twins": len(rows)})
+
+
+def _injected_twins(
+    context: Context, rows: Int64, stars: Mapping[str, Array], m_g_nn: Array, m_g_geo: Array
+) -> dict[str, Array]:
+    """Make near twins of some stars, as bright as both together, and see which are found.
+
+    A companion of the same kind leaves the continuum-normalised spectrum as it is.
+    """
+    chance = streams.uniform(streams.stream(context.config.run.seed, "twins"), stars["TARGETID"][rows])
+    ratio = binaries.TWIN_RATIO + (1 - binaries.TWIN_RATIO) * chance
+    excess = binaries.magnitude_excess(ratio)
+    if not len(rows):
+        return {"MASS_RATIO": ratio, "EXCESS": excess, "PROB_BINARY": excess, "FOUND": np.zeros(0, np.bool_)}
+    model = load_model(context.paths.model)
+    probability = np.concatenate(
+        [
+            model.binary_probability(
+                network_inputs(context.paths, rows[block]),
+                Targets.of(stars, model.seed).take(rows[block]).brighter(excess[block]),
+            )
+            for block in ranges(len(rows), 1 << 14)
+        ]
+    )
+    found = binaries.is_binary(probability, m_g_nn[rows], m_g_geo[rows] - excess, context.config.binaries.threshold)
+    return {"MASS_RATIO": ratio, "EXCESS": excess, "PROB_BINARY": probability, "FOUND": found}
+
+
+def make_catalogue(context: Context) -> Outcome:
+    """Join sample, distances and binaries into Table 1."""
+    columns = catalogue.build(
+        read_table(context.paths.sample, SAMPLE_COLUMNS),
+        read_table(context.paths.distances, DISTANCES_COLUMNS),
+        read_table(context.paths.binaries, BINARIES_COLUMNS),
+    )
+    header = catalogue.header_cards(context.config.photometry.ebv_scale, context.config.network.kind)
     catalogue.write(context.paths.catalogue, columns, context.provenance("catalogue"), header)
     return Outcome(len(columns["TARGETID"]))

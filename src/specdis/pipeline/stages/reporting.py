@@ -31,7 +31,7 @@ def _truth(context: Context) -> dict[str, Array] | None:
 
 def validate(context: Context) -> Outcome:
     """Find the stars of known distance and the rivals' (section 2.5), and measure the catalogue (section 4)."""
-    needed = {*validation.COLUMNS, *_SOUGHT}
+    needed = {*validation.COLUMNS, *validation.MIXTURE_COLUMNS, *_SOUGHT}
     columns = catalogue.read_columns(context.paths.catalogue, [name for name in catalogue.COLUMNS if name in needed])
     files = references(context.config)
     selected = np.flatnonzero(columns["SELECTED"])
@@ -46,6 +46,8 @@ def validate(context: Context) -> Outcome:
         validation.with_stars(members, columns) if lists else None,
         [count._asdict() for count in found.counts],
         {name: validation.with_stars(rival, columns) for name, rival in rivals.items()},
+        read_table(context.paths.twins, [*IDENTIFIER, "FOUND"]),
+        context.config.binaries.threshold,
     )
     write_json(context.paths.metrics, measured)
     _write_table_a1(context, measured.get("external", {}).get("systems", []))
@@ -155,7 +157,8 @@ def _table_a1(context: Context) -> list[dict[str, Any]]:
 
 
 def _history(context: Context) -> report.History:
-    table = np.genfromtxt(context.paths.history, delimiter=",", names=True, ndmin=1)
+    table = np.genfromtxt(context.paths.history, delimiter=",", names=True, ndmin=1, dtype=None, encoding="utf-8")
+    table = table[table["network"] == "label"]
     networks = int((table["epoch"] == 1).sum())
     return report.History(
         training=table["training_loss"].reshape(-1, networks), inner=table["inner_loss"].reshape(-1, networks)

@@ -1,0 +1,247 @@
+"""Distributions of absolute magnitude, and the probability that they give a parallax (section 5, Eqs 7 to 9)."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from specdis.accelerator import ArrayLike, jax, jnp
+
+Jacobian = Literal["none", "paper"]
+
+_C = float(np.log(10) / 5)
+"""Derivative of ln(parallax) with respect to the absolute magnitude, per mag."""
+_LOG_ROOT_2PI = float(0.5 * np.log(2 * np.pi))
+_STEPS = 12
+_NODES = 32
+_FALL = 16.0
+"""Fall of the logarithm of the integrand from its mode to the first and the last node."""
+_LONGEST_STEP = 2.0  # mag
+
+
+class Mixture(NamedTuple):
+    """Gaussians in absolute magnitude, Eq. 7 with any number of them.
+
+    Parameters
+    ----------
+    log_weight
+        Natural logarithm of the fraction of each, shape (..., component); they add up to 1.
+    mean, sigma
+        Mean and standard deviation, mag, shape (..., component).
+    """
+
+    log_weight: jax.Array
+    mean: jax.Array
+    sigma: jax.Array
+
+    def pooled(self) -> Mixture:
+        """Return the same with one axis of components for all networks, of shape (star, network, component) before."""
+        return Mixture(*(values.reshape(len(values), -1) for values in self))
+
+    @property
+    def average(self) -> jax.Array:
+        """Mean magnitude of the whole, shape (...)."""
+        return (jnp.exp(self.log_weight) * self.mean).sum(-1)
+
+
+class ParallaxInErrors(NamedTuple):
+    """A parallax as the likelihood needs it: in units of its own error, so that single precision is enough.
+
+    Parameters
+    ----------
+    snr
+        Corrected parallax over its error, of either sign, shape (star,).
+    magnitude
+        Absolute magnitude at which the parallax of the model is `max(snr, 1)` errors, mag, shape (star,).
+    """
+
+    snr: jax.Array
+    magnitude: jax.Array
+
+    @classmethod
+    def of(cls, magnitude: ArrayLike, parallax: ArrayLike, error: ArrayLike) -> ParallaxInErrors:
+        """Return it for extinction-corrected G magnitudes, parallaxes and errors in mas, shape (star,).
+
+        Differences of magnitudes are taken in double precision, before anything is rounded.
+        """
+        magnitude, parallax, error = (np.asarray(values, np.float64) for values in (magnitude, parallax, error))
+        reference = magnitude - 10 + 5 * np.log10(error * np.maximum(parallax / error, 1))
+        return cls(jnp.asarray(parallax / error, jnp.float32), jnp.asarray(reference, jnp.float32))
+
+
+class _Nodes(NamedTuple):
+    """Where a component's integrand is evaluated.
+
+    Parameters
+    ----------
+    place
+        Magnitude less that of the data, shape (star, component, node).
+    weight
+        Stretch of magnitude that each stands for, mag, of the same shape.
+    """
+
+    place: jax.Array
+    weight: jax.Array
+
+
+def log_probabilities(mixture: Mixture, data: ParallaxInErrors, jacobian: Jacobian = "none") -> jax.Array:
+    """Return ln of what each component gives to the probability of a parallax (Eq. 8).
+
+    The probability density is that of the parallax in units of its error,
+    `integral P(M) N(parallax | 10^((M - m + 10)/5), error) dM`. As printed, Eq. 8 has the parallax of the model as a
+    further factor, which makes it no density of the datum: it favours faint stars by 2.17/snr^2 mag (decision 8).
+
+    The integral is a sum over 32 nodes between those points where the integrand, a Gaussian times a Gaussian, has
+    fallen by e^-16 from its largest value. Where nodes lie does not depend on the mixture as far as derivatives are
+    concerned, so that these are as exact as the sum.
+
+    Parameters
+    ----------
+    mixture
+        Of shape (star, component).
+    data
+        Parallaxes, shape (star,).
+    jacobian
+        `none`, or `paper` for Eq. 8 as printed, its factor in units of the parallax error.
+
+    Returns
+    -------
+    Array, shape (star, component)
+        Their log-sum-exp over components is the ln of the likelihood of the star.
+    """
+    snr, reference = data.snr[:, None], _reference(data)
+    offset = mixture.mean - data.magnitude[:, None]
+    place, weight = jax.tree.map(
+        jax.lax.stop_gradient, _nodes(offset, mixture.sigma, snr, reference, 1.0 if jacobian == "paper" else 0.0)
+    )
+    k = (place - offset[..., None]) / mixture.sigma[..., None]
+    height = -0.5 * (k**2 + _residual(place, snr[..., None], reference[..., None]) ** 2)
+    if jacobian == "paper":
+        height = height + _C * place + jnp.log(reference)[..., None]
+    integral = jax.nn.logsumexp(height, axis=-1, b=weight) - jnp.log(mixture.sigma)
+    return mixture.log_weight + integral - 2 * _LOG_ROOT_2PI
+
+
+def _reference(data: ParallaxInErrors) -> jax.Array:
+    """Return the parallax, in errors, of the magnitude from which places are counted, shape (star, 1)."""
+    return jnp.maximum(data.snr, 1)[:, None]
+
+
+def _residual(place: jax.Array, snr: jax.Array, reference: jax.Array) -> jax.Array:
+    """Return the parallax of the model less the observed one, in errors, without loss of digits where they agree."""
+    return reference * jnp.expm1(_C * place) + (reference - snr)
+
+
+def _nodes(offset: jax.Array, sigma: jax.Array, snr: jax.Array, reference: jax.Array, tilt: float) -> _Nodes:
+    """Place nodes where component times likelihood is not negligible.
+
+    Parameters
+    ----------
+    offset, sigma
+        Mean less the magnitude of the data, and standard deviation of each component, shape (star, component).
+    snr, reference
+        Of the data, shape (star, 1).
+    tilt
+        Power of the model's parallax that multiplies the integrand.
+    """
+    place = offset / (1 + (sigma * _C * reference) ** 2)
+    for _ in range(_STEPS):  # Gauss and Newton, towards the mode
+        slope_of_residual = _C * reference * jnp.exp(_C * place)
+        slope = -(place - offset) / sigma**2 - _residual(place, snr, reference) * slope_of_residual + tilt * _C
+        step = slope / (1 / sigma**2 + slope_of_residual**2)
+        place = place + jnp.clip(step, -_LONGEST_STEP, _LONGEST_STEP)
+    k, z = (place - offset) / sigma, _residual(place, snr, reference)
+    # Where one of the two squares alone exceeds their sum at the mode by twice the fall, the other cannot make up.
+    reach = jnp.sqrt(2 * _FALL + k**2 + z**2) + tilt * _C * sigma
+    faintest = jnp.minimum(offset + sigma * reach, _place_of(snr + reach - reference, reference))
+    brightest = offset - sigma * reach
+    bounded = snr > reach
+    brightest = jnp.where(
+        bounded, jnp.maximum(brightest, _place_of(jnp.where(bounded, snr - reach - reference, 0), reference)), brightest
+    )
+    # A wide component has a long tail beside a narrow likelihood: nodes are dense at the mode and thin far from it.
+    width = 1 / jnp.sqrt(1 / sigma**2 + (_C * (snr + z)) ** 2)
+    first, last = jnp.arcsinh((brightest - place) / width), jnp.arcsinh((faintest - place) / width)
+    even = first[..., None] + (last - first)[..., None] * jnp.linspace(0, 1, _NODES, dtype=offset.dtype)
+    stretch = width * (last - first) / (_NODES - 1)
+    return _Nodes(place[..., None] + width[..., None] * jnp.sinh(even), stretch[..., None] * jnp.cosh(even))
+
+
+def _place_of(excess: jax.Array, reference: jax.Array) -> jax.Array:
+    """Return where the parallax of the model is so many errors above the reference."""
+    return jnp.log1p(excess / reference) / _C
+
+
+def binary_probability(mixture: Mixture, data: ParallaxInErrors, jacobian: Jacobian = "none") -> jax.Array:
+    """Return the probability that a star belongs to the brighter of two components (Eq. 9), shape (star,).
+
+    Parameters
+    ----------
+    mixture
+        Of shape (star, network, component), two components each.
+    data, jacobian
+        As in `log_probabilities`.
+    """
+    each = log_probabilities(mixture.pooled(), data, jacobian).reshape(mixture.mean.shape)
+    single, binary = jnp.moveaxis(jax.nn.logsumexp(each, axis=1), -1, 0)
+    return jax.nn.sigmoid(binary - single)
+
+
+class Points(NamedTuple):
+    """A distribution of magnitudes as points that carry its mass.
+
+    Parameters
+    ----------
+    magnitude
+        Increasing, mag, shape (star, node).
+    mass
+        Adds up to 1, shape (star, node).
+    """
+
+    magnitude: jax.Array
+    mass: jax.Array
+
+    def below(self, magnitude: jax.Array) -> jax.Array:
+        """Return the probability of less (brighter) than a magnitude per star, shape (star,)."""
+        return jax.vmap(jnp.interp)(magnitude, self.magnitude, self._below())
+
+    def quantiles(self, levels: jax.Array) -> jax.Array:
+        """Return the magnitudes below which such fractions of the mass lie, shape (level, star)."""
+        return jax.vmap(jnp.interp, in_axes=(None, 0, 0), out_axes=1)(levels, self._below(), self.magnitude)
+
+    def _below(self) -> jax.Array:
+        # A sum of many roundings may end a little above 1.
+        return jnp.clip(jnp.cumsum(self.mass, axis=-1) - 0.5 * self.mass, 0, 1)
+
+
+def points(mixture: Mixture) -> Points:
+    """Return P(M) of Eq. 7 as points, those of each component a quarter of its width apart.
+
+    Parameters
+    ----------
+    mixture
+        Of shape (star, component).
+    """
+    k = jnp.linspace(-4.5, 4.5, 37, dtype=mixture.mean.dtype)
+    place = mixture.mean[..., None] + mixture.sigma[..., None] * k
+    return _in_order(place, mixture.log_weight[..., None] - 0.5 * k**2)
+
+
+def points_with_parallax(mixture: Mixture, data: ParallaxInErrors) -> Points:
+    """Return P(M) times the likelihood of the star's own parallax as points; arguments as in `log_probabilities`."""
+    snr, reference = data.snr[:, None], _reference(data)
+    offset = mixture.mean - data.magnitude[:, None]
+    place, weight = _nodes(offset, mixture.sigma, snr, reference, 0.0)
+    k = (place - offset[..., None]) / mixture.sigma[..., None]
+    height = -0.5 * (k**2 + _residual(place, snr[..., None], reference[..., None]) ** 2) + jnp.log(weight)
+    prior = mixture.log_weight - jnp.log(mixture.sigma)
+    return _in_order(place + data.magnitude[:, None, None], prior[..., None] + height)
+
+
+def _in_order(place: jax.Array, log_mass: jax.Array) -> Points:
+    """Return the points of all components together."""
+    place, log_mass = (values.reshape(len(values), -1) for values in (place, log_mass))
+    order = jnp.argsort(place, axis=-1)
+    mass = jax.nn.softmax(jnp.take_along_axis(log_mass, order, axis=-1), axis=-1)
+    return Points(jnp.take_along_axis(place, order, axis=-1), mass)

@@ -1,0 +1,287 @@
+"""Figures 13 to 16: binaries (section 5); the mixture beside the label's network, and its recalibration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from astropy.table import Table, vstack
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from specdis import validation
+from specdis.arrays import Bool
+from specdis.report.figures.magnitudes import EQUAL_MASSES, abscissa
+from specdis.report.figures.panels import LEAST, OUTSIDE, SHADE, drawn_in, limits_of
+from specdis.report.style import (
+    BLACK,
+    BLUE,
+    COLUMN_WIDTH,
+    GREY,
+    PAGE_WIDTH,
+    VERMILION,
+    Plot,
+    draw_stars,
+    label,
+    missing,
+    plain_numbers,
+    styled,
+)
+from specdis.statistics import robust_scatter
+from specdis.validation import Columns
+
+_NO_BINARIES = "no star with a precise parallax has a probability of being a binary"
+_FEW = 30  # stars of a cell of Fig. 16
+
+
+def _precise(catalogue: Columns) -> Bool:
+    """Return which selected stars have a precise parallax and are known to be single or binary."""
+    chosen = catalogue["SELECTED"] & validation.has_reference_magnitude(catalogue) & (catalogue["BINARY_FLAG"] >= 0)
+    return np.asarray(chosen & np.isfinite(validation.excess(catalogue)))
+
+
+def hr_diagrams(catalogue: Columns) -> Plot:
+    """Draw single stars and binaries in the Hertzsprung-Russell diagram (section 5, Fig. 13)."""
+    name, title = "fig13", "Single stars and binaries"
+    against, chosen = abscissa(catalogue), _precise(catalogue)
+    chosen &= np.isfinite(against.values)
+    if not np.any(chosen):
+        return missing(name, title, _NO_BINARIES)
+    x, y, binary = against.values[chosen], catalogue["M_G_GEO"][chosen], catalogue["BINARY_FLAG"][chosen] == 0
+    tables = []
+    with styled():
+        figure = Figure(figsize=(PAGE_WIDTH, 3.7), layout="constrained")
+        axes = figure.subplots(1, 2, sharex=True, sharey=True)
+        axes[0].set_ylim(limits_of(y)[::-1])
+        if against.is_colour:
+            axes[0].set_xlim(limits_of(x))
+        else:
+            axes[0].set(xscale="log", xlim=limits_of(x)[::-1])
+            plain_numbers(axes[0].xaxis)
+        for axis, rows, kind in zip(axes, (~binary, binary), ("single", "binary"), strict=True):
+            drawn = draw_stars(axis, x[rows], y[rows])
+            label(axis, f"{kind}\n{np.count_nonzero(rows):,} stars", "lower left")
+            axis.set_xlabel("$G_\\mathrm{BP} - G_\\mathrm{RP}$ [mag]" if against.is_colour else "$T_\\mathrm{eff}$ [K]")
+            _draw_ridge(axis, x[~binary], y[~binary])
+            tables.append(drawn_in(drawn, kind, against.name, "M_G_GEO"))
+        axes[0].set_ylabel("$M_{G,\\mathrm{geo}}$ [mag]")
+    caption = (
+        "Held-out stars with a parallax above 10 times its error. The line is the median of the single stars, drawn in "
+        "both panels: binaries of near twins lie up to 0.75 mag above it."
+    )
+    return Plot(name, title, caption + SHADE + OUTSIDE, figure, vstack(tables))
+
+
+def _draw_ridge(axis: Axes, x: Any, y: Any) -> None:
+    """Draw the median magnitude of the main sequence by colour or temperature."""
+    edges = np.quantile(x, np.linspace(0.02, 0.98, 20)) if len(x) >= 20 * LEAST else []
+    middle = [(0.5 * (low + high), np.median(y[rows])) for low, high, rows in validation.cells(x, edges) if rows.any()]
+    if middle:
+        axis.plot(*np.array(middle).T, color=VERMILION)
+
+
+def magnitudes(catalogue: Columns) -> Plot:
+    """Draw M_G_NN against M_G_GEO of single stars and of binaries (section 5, Fig. 14)."""
+    name, title = "fig14", "Magnitudes of single stars and of binaries"
+    chosen = _precise(catalogue)
+    if not np.any(chosen):
+        return missing(name, title, _NO_BINARIES)
+    geometric, predicted = catalogue["M_G_GEO"][chosen], catalogue["M_G_NN_CHI2"][chosen]
+    binary, limits = catalogue["BINARY_FLAG"][chosen] == 0, limits_of(np.concatenate([geometric, predicted]))
+    tables = []
+    with styled():
+        figure = Figure(figsize=(PAGE_WIDTH, 3.7), layout="constrained")
+        axes = figure.subplots(1, 2, sharex=True, sharey=True)
+        axes[0].set(xlim=limits, ylim=limits, ylabel="$M_{G,\\mathrm{NN}}$ [mag]")
+        for axis, rows, kind in zip(axes, (~binary, binary), ("single", "binary"), strict=True):
+            drawn = draw_stars(axis, geometric[rows], predicted[rows])
+            for offset, line in ((0.0, "-"), (EQUAL_MASSES, "--")):
+                axis.axline((0.0, offset), slope=1.0, color=VERMILION, linestyle=line)
+            residual = predicted[rows] - geometric[rows]
+            scatter = f"\nσ = {robust_scatter(residual):.2f} mag" if rows.any() else ""
+            label(axis, f"{kind}, {np.count_nonzero(rows):,} stars{scatter}")
+            axis.set_xlabel("$M_{G,\\mathrm{geo}}$ [mag]")
+            tables.append(drawn_in(drawn, kind, "M_G_GEO", "M_G_NN"))
+    caption = (
+        "Held-out stars with a parallax above 10 times its error; M_G,NN is of the network of the label. Lines: "
+        "equality, and the 0.75 mag by which twins outshine one of them. σ is 1.4826 times the median absolute "
+        "deviation."
+    )
+    return Plot(name, title, caption + SHADE + OUTSIDE, figure, vstack(tables))
+
+
+def models(measured: Mapping[str, Any] | None) -> Plot:
+    """Draw bias and scatter of the label's and the mixture's magnitudes against M_G_GEO (section 5, Fig. 15).
+
+    Parameters
+    ----------
+    measured
+        `binaries` of the metrics.
+    """
+    name, title = "fig15", "The label's network and the mixture"
+    cells = [] if measured is None else [c for c in measured["models_by_magnitude"] if c["mix"]["n_finite"] >= LEAST]
+    if not cells:
+        return missing(name, title, _NO_BINARIES)
+    place = np.array([0.5 * (cell["m_g_geo_min"] + cell["m_g_geo_max"]) for cell in cells])
+    tables = []
+    with styled():
+        figure = Figure(figsize=(COLUMN_WIDTH, 3.4), layout="constrained")
+        axis = figure.subplots()
+        axis.axhline(0.0, color=GREY)
+        for key, color, marker, word in (
+            ("chi2", BLUE, "o", "label (Eq. 4)"),
+            ("mix", VERMILION, "s", "mixture (Eq. 7)"),
+        ):
+            middle = np.array([cell[key]["median_mag"] for cell in cells])
+            scatter = np.array([cell[key]["scatter_mag"] for cell in cells])
+            error = np.array([cell[key]["median_mag_err"] for cell in cells])
+            axis.errorbar(place, middle, error, color=color, marker=marker, markersize=4, label=word)
+            for side in (-1, 1):
+                axis.plot(place, middle + side * scatter, color=color, linestyle="--")
+            table = Table({"x": place, "y": middle, "error": error, "scatter": scatter})
+            tables.append(drawn_in(table, word, "M_G_GEO", "DELTA_M_G"))
+        axis.set(xlabel="$M_{G,\\mathrm{geo}}$ [mag]", ylabel="$M_{G,\\mathrm{NN}} - M_{G,\\mathrm{geo}}$ [mag]")
+        axis.legend(loc="best")
+    caption = (
+        "Medians (solid, with errors) and the medians plus and minus the robust scatter (dashed) of stars with a "
+        "parallax above 10 times its error that are no giants. Cells of M_G,geo hold binaries, which bend both lines "
+        "alike."
+    )
+    return Plot(name, title, caption, figure, vstack(tables))
+
+
+_PARAMETERS = {"FEH": "[Fe/H]", "ALPHAFE": "[α/Fe]", "TEFF": "$T_\\mathrm{eff}$ [K]", "LOGG": "log g"}
+
+
+def fractions(measured: Mapping[str, Any] | None) -> Plot:
+    """Draw the fraction of binaries against stellar parameters (section 5, Fig. 16).
+
+    Parameters
+    ----------
+    measured
+        `binaries` of the metrics.
+    """
+    name, title = "fig16", "Fraction of binaries"
+    if measured is None or measured["all"]["n"] < _FEW:
+        return missing(name, title, _NO_BINARIES)
+    true = measured.get("truth", {}).get("by_parameter", {})
+    tables = []
+    with styled():
+        figure = Figure(figsize=(PAGE_WIDTH, 4.8), layout="constrained")
+        axes = figure.subplots(2, 2, sharey=True)
+        for axis, (key, words) in zip(axes.flat, _PARAMETERS.items(), strict=True):
+            axis.set_xlabel(words)
+            cells = measured["by_parameter"][key]
+            for column, color, marker, kind in (
+                ("fraction", BLACK, "o", "found"),
+                ("fraction_corrected", VERMILION, "s", "near twins, corrected"),
+            ):
+                tables.append(_draw_fraction(axis, key, cells, column, color, marker, kind))
+            if key in true:
+                tables.append(_draw_fraction(axis, key, true[key], "fraction_twins", BLUE, "^", "near twins, true"))
+        axes[0, 0].set_ylim(0.0, None)
+        axes[0, 0].legend(loc="best")
+        for axis in axes[:, 0]:
+            axis.set_ylabel("fraction of stars")
+    caption = (
+        "Stars with a parallax above 10 times its error that are no giants. Found: probability above the threshold and "
+        "brighter than the spectrum says. Corrected: for the share of injected near twins (mass ratio above 0.8) that "
+        "are found, and for chance. Error bars are the scatter of 50 bootstrap samples."
+    )
+    return Plot(name, title, caption, figure, vstack(tables))
+
+
+def _draw_fraction(
+    axis: Axes, key: str, cells: Sequence[Mapping[str, Any]], column: str, color: str, marker: str, kind: str
+) -> Table:
+    rows = [
+        (0.5 * (cell[f"{key}_min"] + cell[f"{key}_max"]), cell[column], cell[f"{column}_err"], cell["n"])
+        for cell in cells
+        if cell["n"] >= _FEW and cell[column] is not None and np.isfinite(cell[column])
+    ]
+    table = Table(rows=rows or None, names=("x", "y", "error", "count"), dtype=(float, float, float, int))
+    axis.errorbar(table["x"], table["y"], table["error"], color=color, marker=marker, markersize=4, label=kind)
+    return drawn_in(table, f"{key}, {kind}", key, "FRACTION")
+
+
+def estimators(truth: Mapping[str, Any] | None) -> Plot:
+    """Draw the bias of both kinds of network by true and by predicted distance.
+
+    Parameters
+    ----------
+    truth
+        `truth` of the metrics.
+    """
+    name, title = "estimators", "Bias of the label's network and of the mixture"
+    if truth is None or not truth["estimators"]:
+        return missing(name, title, "the true distances of this survey are not known")
+    tables = []
+    with styled():
+        figure = Figure(figsize=(PAGE_WIDTH, 3.2), layout="constrained")
+        axes = figure.subplots(1, 2, sharey=True)
+        for axis, suffix, words in zip(
+            axes, ("by_distance", "by_predicted_distance"), ("true", "predicted"), strict=True
+        ):
+            axis.axhline(0.0, color=GREY)
+            axis.set(xscale="log", xlabel=f"{words} distance [kpc]", ylim=(-60, 60))
+            plain_numbers(axis.xaxis)
+            for key, color, word in (("chi2", BLUE, "label"), ("mix", VERMILION, "mixture")):
+                for prefix, line, stars in (("", "--", "all"), ("precise_", "-", "error < 25 %")):
+                    cells = [c for c in truth["estimators"][key][f"{prefix}{suffix}"] if c["n_finite"] >= LEAST]
+                    table = Table(
+                        {
+                            "x": [np.sqrt(c["distance_min_kpc"] * c["distance_max_kpc"]) for c in cells],
+                            "y": [100 * c["median"] for c in cells],
+                            "error": [100 * c["median_err"] for c in cells],
+                        },
+                        dtype=(float, float, float),
+                    )
+                    axis.errorbar(
+                        table["x"], table["y"], table["error"], color=color, linestyle=line, label=f"{word}, {stars}"
+                    )
+                    tables.append(drawn_in(table, f"{words}, {word}, {stars}", "DIST", "BIAS"))
+        axes[0].set_ylabel("median of predicted / true − 1 [%]")
+        axes[0].legend(loc="lower left")
+    caption = (
+        "Held-out stars. No estimate from noisy spectra is free of bias in both panels: at given true distance it "
+        "leans towards what is common."
+    )
+    return Plot(name, title, caption, figure, vstack(tables))
+
+
+def recalibration(cells: Sequence[Mapping[str, Any]] | None) -> Plot:
+    """Draw how many stars lie within the mixture's 16 to 84 per cent, before and after recalibration.
+
+    Parameters
+    ----------
+    cells
+        `calibration` of the metrics.
+    """
+    name, title = "recalibration", "Recalibration of the mixture"
+    kind = "" if cells and "coverage68_after" in cells[0] else "_gaia"
+    chosen = [c for c in cells or () if c["n"] >= LEAST and c[f"coverage68{kind}_after"] is not None]
+    if not chosen:
+        return missing(name, title, "no cell of S/N and log g has held-out stars to measure it with")
+    words = [
+        f"{validation.cell_name('S/N', c['snr_min'], c['snr_max'])}\n"
+        f"{validation.cell_name('log g', c['logg_min'], c['logg_max'])}\n{c['n']:,}"
+        for c in chosen
+    ]
+    place, tables = np.arange(len(chosen), dtype=float), []
+    with styled():
+        figure = Figure(figsize=(PAGE_WIDTH, 3.2), layout="constrained")
+        axis = figure.subplots()
+        axis.axhspan(0.64, 0.72, color="#e8e8e8", zorder=0)
+        for when, color, marker, shift in (("before", BLUE, "o", -0.1), ("after", VERMILION, "s", 0.1)):
+            share = np.array([c[f"coverage68{kind}_{when}"] for c in chosen], dtype=float)
+            error = np.array([c[f"coverage68{kind}_{when}_err"] for c in chosen], dtype=float)
+            axis.errorbar(place + shift, share, error, fmt=marker, color=color, markersize=5, label=when)
+            tables.append(drawn_in(Table({"x": place, "y": share, "error": error}), when, "CELL", "COVERAGE"))
+        axis.set_xticks(place, words, fontsize=7)
+        axis.tick_params(axis="x", which="minor", bottom=False, top=False)
+        axis.set(ylabel="share within 16 to 84 %", ylim=(0.2, 1.0))
+        axis.legend(loc="upper right")
+    against = "their true distances" if not kind else "parallaxes, of stars whose parallax error is the smaller one"
+    caption = f"Held-out stars that the recalibration never saw, against {against}. The band is 64 to 72 %."
+    return Plot(name, title, caption, figure, vstack(tables))

@@ -1,0 +1,186 @@
+"""Distances from mixtures, their recalibration, and training on a known mixture: answers known on paper."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.stats import norm
+
+from specdis import photometry
+from specdis.accelerator import jnp
+from specdis.calibration import Calibration, CalibrationSettings, calibration_stars, fit
+from specdis.distances import (
+    DistancesSettings,
+    Magnitudes,
+    between_networks,
+    distribution,
+    summarise,
+    summarise_mixture,
+)
+from specdis.network.mixture import Mixture, ParallaxInErrors, points, points_with_parallax
+from specdis.network.mlp import NetworkSettings
+from specdis.training import TrainingSettings, TrainingStars, train_mixture
+
+PAIR = ((0.7, 4.0, 0.2), (0.3, 1.0, 0.8))
+"""Fraction, mean and standard deviation of two Gaussians."""
+
+
+def mixture(*components, stars=1):
+    """Return one mixture for all stars, shape (star, component)."""
+    weight, mean, sigma = (np.tile(np.array(part, np.float32), (stars, 1)) for part in zip(*components, strict=True))
+    return Mixture(jnp.log(weight), jnp.asarray(mean), jnp.asarray(sigma))
+
+
+def test_quantiles_and_probability_of_giants_are_those_of_the_distribution():
+    found = points(mixture(*PAIR))
+    levels = jnp.asarray([0.05, 0.16, 0.5, 0.84, 0.95], jnp.float32)
+    magnitudes = np.asarray(found.quantiles(levels))[:, 0]
+    below = sum(weight * norm.cdf(magnitudes, mean, sigma) for weight, mean, sigma in PAIR)
+    # Points a quarter of a width apart, and straight lines between: 0.002 of probability for one Gaussian.
+    np.testing.assert_allclose(below, levels, atol=0.004)
+    expected = sum(weight * norm.cdf(3.5, mean, sigma) for weight, mean, sigma in PAIR)
+    assert float(found.below(jnp.asarray([3.5]))[0]) == pytest.approx(expected, abs=0.004)
+
+
+@pytest.mark.parametrize("snr", [-1.0, 0.3, 3.0, 30.0])
+def test_the_own_parallax_multiplies_the_distribution(snr):
+    magnitude, error = 15.0, 0.05
+    data = ParallaxInErrors.of([magnitude], [snr * error], [error])
+    found = np.asarray(points_with_parallax(mixture(*PAIR), data).quantiles(jnp.asarray([0.16, 0.5, 0.84])))[:, 0]
+
+    def density(m):
+        residual = (10 ** ((m - magnitude + 10) / 5) - snr * error) / error
+        return np.exp(-0.5 * residual**2) * sum(w * norm.pdf(m, mean, sigma) for w, mean, sigma in PAIR)
+
+    edges = np.linspace(-4, 6, 201)
+    mass = np.cumsum([quad(density, a, b)[0] for a, b in pairwise(edges)])
+    expected = np.interp([0.16, 0.5, 0.84], mass / mass[-1], edges[1:])
+    np.testing.assert_allclose(found, expected, atol=0.03)
+
+
+def test_the_own_parallax_is_used_where_there_is_one_and_where_it_is_asked_for():
+    data = ParallaxInErrors.of([15.0, 15.0], [1.0, 1.0], [0.01, 0.01])
+    both, there = mixture(*PAIR, stars=2), jnp.asarray([True, False])
+    half = jnp.asarray([0.5])
+    without = np.asarray(distribution(both, data, there, DistancesSettings()).quantiles(half))[0]
+    found = np.asarray(distribution(both, data, there, DistancesSettings(use_own_parallax=True)).quantiles(half))[0]
+    assert without[0] == without[1] == found[1]
+    # 1 mas at G = 15 is M_G = 5; a parallax S/N of 100 leaves 0.02 mag.
+    assert found[0] == pytest.approx(5.0, abs=0.03)
+
+
+def test_a_mixture_becomes_distances_by_hand():
+    quantiles = np.array([[5.4], [5.2], [5.0], [4.7], [4.5]])
+    draws = np.array([[5.1], [4.9]])
+    one = np.ones(1)
+    found = summarise_mixture(Magnitudes(quantiles, 0.25 * one, 0.1 * one, draws, 0 * one, one), np.array([15.0]))
+    assert found["M_G_NN"][0] == 5.0
+    assert found["DIST"][0] == pytest.approx(1.0)
+    np.testing.assert_allclose(
+        [found[f"DIST_{level}"][0] for level in ("05", "16", "50", "84", "95")],
+        10 ** (np.array([-0.4, -0.2, 0.0, 0.3, 0.5]) / 5),
+    )
+    assert found["M_G_NN_ERR"][0] == pytest.approx(0.25)
+    assert found["DISTERR"][0] == pytest.approx((10**0.06 - 10**-0.04) / 2)
+    assert found["M_G_NN_ERR_NOISE"][0] == pytest.approx(np.std([5.1, 4.9], ddof=1))
+    assert found["M_G_NN_ERR_TRAINING"][0] == pytest.approx(0.1)
+    assert found["PROB_GIANT"][0] == pytest.approx(0.25)
+    assert (found["FRACTION_UNBOUND"][0], found["FLAGS"][0]) == (0, 0)
+
+
+@pytest.mark.parametrize(("kind", "distance"), [("mlp", 2.0), ("mixture", 3.0)])
+def test_the_kind_of_network_says_which_distance_stands_under_the_plain_name(kind, distance):
+    names = ("DIST", "DISTERR", "M_G_NN", "M_G_NN_ERR")
+    labels = {name: np.array([2.0]) for name in names} | {"LABEL": np.array([1.0])}
+    mixed = {name: np.array([3.0]) for name in names} | {"PROB_GIANT": np.array([0.5])}
+    found = summarise(labels, mixed, kind)
+    assert [found[f"DIST{ending}"][0] for ending in ("", "_CHI2", "_MIX")] == [distance, 2.0, 3.0]
+    assert (found["LABEL"][0], found["PROB_GIANT"][0]) == (1.0, 0.5)
+
+
+def test_scatter_between_networks_leaves_out_those_that_saw_the_star():
+    # Three networks of one Gaussian each; the second has no weight for the first star.
+    mean = np.array([[[5.0], [9.0], [5.4]], [[5.0], [5.2], [5.4]]])
+    weight = np.array([[[0.5], [0.0], [0.5]], [[1 / 3], [1 / 3], [1 / 3]]])
+    with np.errstate(divide="ignore"):
+        given = Mixture(*(jnp.asarray(values) for values in (np.log(weight), mean, np.full(mean.shape, 0.1))))
+    np.testing.assert_allclose(between_networks(given), [np.std([5.0, 5.4], ddof=1), np.std([5.0, 5.2, 5.4], ddof=1)])
+    single = Mixture(*(values[:1, :1] for values in given))
+    assert np.isnan(between_networks(single)).all()
+
+
+# Training
+
+
+def test_the_mixture_of_a_population_is_found_through_its_parallaxes():
+    random = np.random.default_rng(3)
+    stars = 12_000
+    faint = random.random(stars) < 0.7
+    magnitude = np.where(faint, random.normal(5.0, 0.15, stars), random.normal(4.1, 0.15, stars))
+    apparent = random.uniform(12, 16, stars)
+    error = np.full(stars, 0.05)
+    parallax = 10 ** ((magnitude - apparent + 10) / 5) + error * random.standard_normal(stars)
+    inputs = np.zeros((stars, 1), np.float32)
+    given = TrainingStars(inputs, photometry.sqrt_flux(apparent), parallax, error, np.full(stars, -1), np.arange(stars))
+    settings = TrainingSettings(learning_rate=0.02, batch=2000, epochs=150, patience=150, n_seeds=1)
+    ensemble, history = train_mixture(given, NetworkSettings(hidden=()), 2, settings, 1)
+    found = ensemble.held_out_mixture(jnp.asarray(inputs[:1]), jnp.asarray([-1])).pooled()
+    weight, mean, sigma = np.exp(found.log_weight[0]), np.asarray(found.mean[0]), np.asarray(found.sigma[0])
+    assert (mean[0] > mean[1]).all()
+    # Known to 0.15 mag / sqrt(8400) = 0.002 mag and 0.004 of the stars; the last steps of Adam wander by more.
+    np.testing.assert_allclose(weight, [0.7, 0.3], atol=0.02)
+    np.testing.assert_allclose(mean, [5.0, 4.1], atol=0.02)
+    np.testing.assert_allclose(sigma, [0.15, 0.15], atol=0.02)
+    assert history[-1, 0, 1] < history[0, 0, 1]
+
+
+# Recalibration
+
+
+def predicted_and_seen(stretch, shift, stars=20_000, seed=1):
+    """Return distributions of width 0.2 mag whose truth is wider and off, parallaxes of S/N around 3, and S/N."""
+    random = np.random.default_rng(seed)
+    centre = random.uniform(4.5, 7.0, stars)
+    true = centre + shift + stretch * 0.2 * random.standard_normal(stars)
+    # Independent of the magnitude at given spectrum, as the likelihood takes it to be.
+    apparent = random.uniform(13.0, 16.0, stars)
+    error = 0.15 * photometry.parallax(photometry.label_of_magnitude(centre), apparent)
+    parallax = 10 ** ((true - apparent + 10) / 5) + error * random.standard_normal(stars)
+    shape = (stars, 1, 1)
+    given = Mixture(jnp.zeros(shape), jnp.asarray(centre.reshape(shape)), jnp.full(shape, 0.2))
+    return given, ParallaxInErrors.of(apparent, parallax, error), np.exp(random.uniform(1.5, 4.5, stars))
+
+
+def test_recalibration_finds_a_known_shift_and_stretch():
+    given, data, snr = predicted_and_seen(stretch=1.5, shift=0.1)
+    shift, stretch = fit(given, data, snr).corrections(given, jnp.asarray(snr))
+    # The parallaxes, good to 0.33 mag, know 0.3 mag of width to 0.006 mag times 2 in 20,000 stars: 4 %.
+    assert np.median(stretch) == pytest.approx(1.5, rel=0.06)
+    assert np.median(shift) == pytest.approx(0.1, abs=0.02)
+
+
+def test_recalibration_leaves_honest_distributions_alone():
+    given, data, snr = predicted_and_seen(stretch=1.0, shift=0.0, seed=2)
+    shift, stretch = fit(given, data, snr).corrections(given, jnp.asarray(snr))
+    assert np.median(stretch) == pytest.approx(1.0, abs=0.1)
+    assert np.abs(np.median(shift)) < 0.02
+
+
+def test_recalibration_moves_and_widens_by_hand():
+    given = Mixture(*(jnp.asarray(v).reshape(1, 2, 1) for v in ([np.log(0.5)] * 2, [4.0, 6.0], [0.1, 0.2])))
+    calibration = Calibration(np.array([0.3, 0, 0, 0, 0]), np.array([np.log(2.0), 0, 0, 0, 0]))
+    found = calibration.apply(given, jnp.asarray([np.nan]))
+    np.testing.assert_allclose(np.ravel(found.mean), [5.3 - 2, 5.3 + 2])
+    np.testing.assert_allclose(np.ravel(found.sigma), [0.2, 0.4])
+    unchanged = Calibration.identity().apply(given, jnp.asarray([10.0]))
+    np.testing.assert_allclose(np.ravel(unchanged.mean), [4.0, 6.0])
+
+
+def test_calibration_stars_are_a_share_of_the_held_out_and_keep_copies_together():
+    fold, star = np.repeat([-1, 0, 1, 2], 500), np.arange(2000) // 2
+    chosen = calibration_stars(fold, star, CalibrationSettings(fraction=0.3), 1)
+    assert not chosen[fold < 0].any()
+    assert chosen[fold >= 0].mean() == pytest.approx(0.3, abs=0.05)
+    assert (chosen[::2] == chosen[1::2]).all()
+    assert not calibration_stars(fold, star, CalibrationSettings(on=False), 1).any()
