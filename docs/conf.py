@@ -9,7 +9,7 @@ release = version = specdis.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3
-myst_enable_extensions = ["attrs_inline"]
+myst_enable_extensions = ["attrs_inline", "dollarmath"]
 
 html_theme = "furo"
 html_title = f"specdis {release}"

@@ -88,11 +88,16 @@ def catalogue(stars: int = 600, seed: int = 1) -> tuple[Columns, Columns]:
     return columns, truth | {"DIST_TRUE": distance[order]} | companions
 
 
-def twins(columns: Columns) -> Columns:
-    """Return every dwarf with an injected twin, four of five of which are found."""
+def injected(columns: Columns) -> Columns:
+    """Return every dwarf with an injected companion, four of five of which are found, and no false alarms."""
     rows = np.flatnonzero(columns["LOGG"] > 3.8)
     identifier = {name: columns[name][rows] for name in ("TARGETID", "SURVEY", "PROGRAM", "HEALPIX")}
-    return identifier | {"FOUND": np.arange(len(rows)) % 5 > 0}
+    found = np.arange(len(rows)) % 5 > 0
+    return identifier | {
+        "MASS_RATIO": np.full(len(rows), 0.9),
+        "FOUND": found,
+        "FALSE_ALARM": np.zeros(len(rows), bool),
+    }
 
 
 def members(columns: Columns, truth: Columns) -> Columns:

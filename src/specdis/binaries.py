@@ -16,6 +16,8 @@ GIANT_LOGG = 3.8
 """Giants have log g below this (section 4.4)."""
 TWIN_RATIO = 0.8
 """Mass ratio from which a binary counts as one of near twins."""
+LEAST_RATIO = 0.5
+"""Least mass ratio of injected companions: those of less can hardly be told from single stars."""
 
 
 class BinariesSettings(Settings):

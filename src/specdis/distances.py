@@ -7,6 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
+from scipy.special import ndtri
 
 from specdis import streams
 from specdis.accelerator import ArrayLike, jax, jnp
@@ -15,7 +16,14 @@ from specdis.components import Basis
 from specdis.flags import Flag
 from specdis.network.mixture import Mixture, ParallaxInErrors, Points, points, points_with_parallax
 from specdis.noise import NativePlaces, Noise, perturber
-from specdis.photometry import absolute_magnitude, distance, distance_of_modulus, sqrt_flux
+from specdis.photometry import (
+    absolute_magnitude,
+    distance,
+    distance_of_modulus,
+    label_of_magnitude,
+    parallax,
+    sqrt_flux,
+)
 from specdis.settings import Settings
 from specdis.spectra import PixelGrid, SpectraSettings, Transform
 from specdis.surveys.base import IDENTIFIER
@@ -88,6 +96,20 @@ class Targets(NamedTuple):
     def brighter(self, excess: Float64) -> Targets:
         """Return the stars as they would be so many mag brighter at the same distance."""
         return self._replace(magnitude=self.magnitude - excess)
+
+    def with_parallax_of(self, magnitude: Float64, chance: Float64) -> Targets:
+        """Return the stars with parallaxes that other absolute magnitudes would give them, errors and all.
+
+        Parameters
+        ----------
+        magnitude
+            Absolute magnitude, shape (star,).
+        chance
+            Place of the error in its distribution, between 0 and 1, shape (star,).
+        """
+        return self._replace(
+            parallax=parallax(label_of_magnitude(magnitude), self.magnitude) + self.error * ndtri(chance)
+        )
 
     @property
     def has_parallax(self) -> Bool:

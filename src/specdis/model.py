@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import ndtri
 
 from specdis.accelerator import jax, jnp
 from specdis.arrays import Array, Float32, Float64, ranges
@@ -300,6 +301,24 @@ class Model:
             inputs, targets.fold.astype(np.int32), targets.parallaxes(), targets.has_parallax, targets.snr
         )
         return np.where(targets.has_parallax, np.asarray(answers["binary"], np.float64), np.nan)
+
+    def single_magnitude(self, inputs: Float32, targets: Targets, network: Float64, chance: Float64) -> Float64:
+        """Draw the absolute magnitude that each star would have as a single one, by the mixture for binaries.
+
+        Parameters
+        ----------
+        inputs, targets
+            As in `binary_probability`.
+        network, chance
+            Places between 0 and 1 in what chooses the network and in the Gaussian, shape (star,).
+        """
+        assert self.networks.binaries is not None
+        pairs = self.networks.binaries.held_out_mixture(jnp.asarray(inputs), jnp.asarray(targets.fold.astype(np.int32)))
+        weight, mean, sigma = (np.asarray(values[..., 0], np.float64) for values in pairs)
+        below = np.cumsum(np.exp(weight), axis=1)
+        which = (below < network[:, None] * below[:, -1:]).sum(1)[:, None]
+        mean, sigma = (np.take_along_axis(values, which, axis=1)[:, 0] for values in (mean, sigma))
+        return np.asarray(mean + sigma * ndtri(chance))
 
     @cached_property
     def _encode(self) -> Any:

@@ -132,9 +132,9 @@ class RunPaths:
         return self.directory / "binaries" / "binaries.parquet"
 
     @property
-    def twins(self) -> Path:
-        """What became of the twins that were injected."""
-        return self.directory / "binaries" / "twins.parquet"
+    def injected(self) -> Path:
+        """What became of the binaries and single stars that were injected."""
+        return self.directory / "binaries" / "injected.parquet"
 
     @property
     def catalogue(self) -> Path:

@@ -7,7 +7,7 @@ from specdis import binaries, validation
 from specdis.flags import Flag
 from specdis.validation.binaries import measure_binaries
 from specdis.validation.calibration import measure_calibration
-from synthetic_catalogue import catalogue, twins
+from synthetic_catalogue import catalogue, injected
 
 
 def test_eq_6_by_hand():
@@ -66,26 +66,32 @@ def sample(stars=4000):
     }
     identifier = {name: columns[name] for name in ("TARGETID", "SURVEY", "PROGRAM", "HEALPIX")}
     truth = identifier | {"BINARY_TRUE": binary, "MASS_RATIO": np.where(binary, 0.95, np.nan)}
-    return columns, truth, identifier | {"FOUND": np.arange(stars) % 10 > 0}
+    return columns, truth, injections(identifier)
+
+
+def injections(identifier):
+    """Return an injected companion of every star, nine of ten of which are found, and one false alarm in fifty."""
+    row = np.arange(len(identifier["TARGETID"]))
+    return identifier | {"MASS_RATIO": np.full(len(row), 0.9), "FOUND": row % 10 > 0, "FALSE_ALARM": row % 50 == 0}
 
 
 def test_fraction_completeness_and_corrected_fraction_by_hand():
-    columns, truth, injected = sample()
-    found = measure_binaries(columns, injected, truth, 0.7)
+    columns, truth, added = sample()
+    found = measure_binaries(columns, added, truth, 0.7)
     assert found["n_binaries"] == found["n_binaries_precise"] == 0.27 * 4000
     whole = found["all"]
     assert (whole["n"], whole["fraction"], whole["completeness"]) == (4000, pytest.approx(0.27), pytest.approx(0.9))
-    # 0.27 found at a completeness of 0.9; nothing lies as far below the diagonal.
-    assert whole["fraction_mirrored"] == 0
-    assert whole["fraction_corrected"] == pytest.approx(0.3)
+    assert whole["false_alarms"] == pytest.approx(0.02)
+    assert whole["completeness_twins"] == pytest.approx(0.9)
+    assert whole["fraction_corrected"] == pytest.approx((0.27 - 0.02) / (0.9 - 0.02))
     # Binomial: sqrt(0.27 0.73 / 4000) = 0.0070, known to a tenth from 50 resamples.
     assert whole["fraction_err"] == pytest.approx(0.0070, rel=0.4)
 
 
 def test_purity_completeness_and_scatter_against_truth_by_hand():
-    columns, truth, injected = sample()
+    columns, truth, added = sample()
     columns["BINARY_FLAG"][5] = 0  # a single star that is called a binary
-    found = measure_binaries(columns, injected, truth, 0.7)["truth"]["all"]
+    found = measure_binaries(columns, added, truth, 0.7)["truth"]["all"]
     assert found["n_found"] == 1081
     assert found["purity"] == pytest.approx(1080 / 1081)
     assert found["completeness"] == pytest.approx(0.9)
@@ -96,22 +102,22 @@ def test_purity_completeness_and_scatter_against_truth_by_hand():
 
 
 def test_what_is_fainter_than_its_spectrum_is_counted_apart():
-    columns, _, injected = sample()
+    columns, _, added = sample()
     columns["BINARY_POSSIBILITY"][[5, 6, 7]] = 0.9  # single, and
     columns["M_G_GEO"][[5, 6, 7]] = [5.3, 11.0, 11.0]  # fainter than 5
     columns["PHOT_BP_MEAN_MAG"][[5, 6, 7]] = columns["PHOT_RP_MEAN_MAG"][[5, 6, 7]] + np.array([1.0, 0.1, 1.0])
     columns["SN"][[5, 6, 7]] = [5.0, 50.0, 50.0]
-    found = measure_binaries(columns, injected, None, 0.7)
+    found = measure_binaries(columns, added, None, 0.7)
     assert found["share_below_diagonal"] == pytest.approx(3 / 1083)
     assert found["share_white_dwarfs_below_diagonal"] == pytest.approx(1 / 3)
     assert found["share_low_snr_below_diagonal"] == pytest.approx(1 / 3)
 
 
 def test_giants_and_poor_parallaxes_take_no_part_in_fractions():
-    columns, truth, injected = sample()
+    columns, truth, added = sample()
     columns["LOGG"][:1000] = 2.0
     columns["PARALLAX_ERR"][1000:2000] = 0.2
-    assert measure_binaries(columns, injected, truth, 0.7)["all"]["n"] == 2000
+    assert measure_binaries(columns, added, truth, 0.7)["all"]["n"] == 2000
 
 
 def test_coverage_of_the_mixture_before_and_after_recalibration_by_hand():
@@ -142,7 +148,7 @@ def test_coverage_of_the_mixture_before_and_after_recalibration_by_hand():
 
 def test_both_estimators_stand_beside_each_other():
     columns, truth = catalogue(2000)
-    found = validation.metrics(columns, truth, twins=twins(columns))["truth"]["estimators"]
+    found = validation.metrics(columns, truth, injected=injected(columns))["truth"]["estimators"]
     chi2, mix = (found[name]["by_distance"][1] for name in ("chi2", "mix"))
     # The mixture's distances are those of the label times 10^-0.01.
     assert mix["median"] == pytest.approx((1 + chi2["median"]) * 10**-0.01 - 1)

@@ -284,7 +284,7 @@ def data(monkeypatch):
     monkeypatch.delenv("SPECDIS_RUNS", raising=False)
 
 
-@pytest.mark.parametrize("name", ["paper.toml", "demo.toml", "miles.toml", "desi-dr1.toml"])
+@pytest.mark.parametrize("name", ["paper.toml", "demo.toml", "miles.toml", "desi-dr1.toml", "mock-mixture.toml"])
 def test_every_template_loads_and_survives_resolving(data, tmp_path, name):
     config = Config.load(template(name))
     resolved = tmp_path / "resolved.toml"
@@ -299,7 +299,7 @@ def test_the_defaults_are_the_choices_of_the_paper(data):
 
 
 def test_unknown_template_names_those_there_are():
-    known = ["demo.toml", "desi-dr1.toml", "miles.toml", "mock.toml", "paper.toml"]
+    known = ["demo.toml", "desi-dr1.toml", "miles.toml", "mock-mixture.toml", "mock.toml", "paper.toml"]
     with pytest.raises(ConfigError, match=re.escape(f"expected one of {', '.join(known)}")):
         template("nothing.toml")
 

@@ -8,7 +8,7 @@ import pytest
 from specdis import validation
 from specdis.report.figures import binaries, distances, external, magnitudes, rivals
 from specdis.validation.stars import modulus
-from synthetic_catalogue import Columns, catalogue, members, rival, twins
+from synthetic_catalogue import Columns, catalogue, injected, members, rival
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_temperatures_stand_in_for_colours(columns: Columns) -> None:
 @pytest.fixture(scope="module")
 def measured() -> dict:
     columns, truth = catalogue(3000)
-    return validation.metrics(columns, truth, twins=twins(columns))
+    return validation.metrics(columns, truth, injected=injected(columns))
 
 
 def test_binaries_and_single_stars_have_panels_of_their_own(columns: Columns) -> None:
@@ -153,7 +153,7 @@ def test_models_and_fractions_are_those_of_the_metrics(measured: dict) -> None:
     drawn = data[data["panel"] == "FEH, found"]
     cells = [cell for cell in measured["binaries"]["by_parameter"]["FEH"] if cell["n"] >= 30]
     np.testing.assert_allclose(drawn["FRACTION"], [cell["fraction"] for cell in cells])
-    true = data[data["panel"] == "FEH, near twins, true"]
+    true = data[data["panel"] == "FEH, the same, true"]
     assert len(true)
 
 

@@ -21,7 +21,7 @@ from specdis import report, validation
 from specdis.report import explorer, figures, style
 from specdis.report.page import Picture, numbers, render
 from specdis.storage import Provenance, plain
-from synthetic_catalogue import catalogue, members, rival, twins
+from synthetic_catalogue import catalogue, injected, members, rival
 
 NAMES = (
     *(f"fig{number:02}" for number in range(1, 17)),
@@ -111,7 +111,7 @@ def full(stars: int = 400, seconds: float = 2.0) -> report.ReportInputs:
     return report.ReportInputs(
         name="mock <1>",
         catalogue=columns,
-        metrics=validation.metrics(columns, truth, known, COUNTS, {"off": theirs}, twins(columns)),
+        metrics=validation.metrics(columns, truth, known, COUNTS, {"off": theirs}, injected(columns)),
         cutflow=cutflow(),
         stages=stages(seconds),
         differences={"training.loss": ("robust", "chi2")},

@@ -13,7 +13,7 @@ from specdis import validation
 from specdis.flags import Flag
 from specdis.validation import external, measures, paper, population, rivals, verdict
 from specdis.validation.stars import R_SUN, galactocentric_distance
-from synthetic_catalogue import Columns, catalogue, members, rival, twins
+from synthetic_catalogue import Columns, catalogue, injected, members, rival
 
 
 def known(count: int, **columns: Any) -> Columns:
@@ -225,7 +225,7 @@ def test_giants_are_counted_within_and_beyond_fifty_kpc_of_the_centre() -> None:
 def full() -> dict[str, Any]:
     columns, truth = catalogue(3000)
     theirs = {"xue2014": rival(columns, 0.0)}
-    return validation.metrics(columns, truth, members(columns, truth), [], theirs, twins(columns))
+    return validation.metrics(columns, truth, members(columns, truth), [], theirs, injected(columns))
 
 
 def test_every_number_of_the_paper_has_its_own_here() -> None:

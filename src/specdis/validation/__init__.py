@@ -90,7 +90,7 @@ def metrics(
     members: Columns | None = None,
     counts: Sequence[Mapping[str, Any]] = (),
     rivals: Mapping[str, Columns] | None = None,
-    twins: Columns | None = None,
+    injected: Columns | None = None,
     threshold: float = 0.7,
 ) -> dict[str, Any]:
     """Measure a catalogue against its own parallaxes, stars of known distance, rivals and, where it is known, truth.
@@ -107,8 +107,8 @@ def metrics(
         What became of each list of members.
     rivals
         Name of each rival catalogue to `external.with_stars` of its distances.
-    twins
-        `IDENTIFIER` and FOUND of the twins that were injected; with it binaries and the mixture are measured, which
+    injected
+        What became of injected binaries, as in `measure_binaries`; with it binaries and the mixture are measured, which
         takes `MIXTURE_COLUMNS` too.
     threshold
         Probability above which a star counts as a binary.
@@ -128,7 +128,7 @@ def metrics(
         When two rows of the truth have one identifier.
     """
     selected = np.asarray(catalogue["SELECTED"])
-    names = COLUMNS if twins is None else (*COLUMNS, *MIXTURE_COLUMNS)
+    names = COLUMNS if injected is None else (*COLUMNS, *MIXTURE_COLUMNS)
     stars = {name: np.asarray(catalogue[name])[selected] for name in names}
     measured: dict[str, Any] = {"internal": measure_internal(stars), "catalogue": measure_population(stars)}
     if members is not None:
@@ -138,7 +138,7 @@ def metrics(
     true = None if truth is None else true_distance(stars, truth)
     if true is not None:
         measured["truth"] = against_truth(stars, true)
-    if twins is not None:
-        measured["binaries"] = measure_binaries(stars, twins, truth, threshold)
+    if injected is not None:
+        measured["binaries"] = measure_binaries(stars, injected, truth, threshold)
         measured["calibration"] = measure_calibration(stars, true)
     return {"verdict": reach_verdict(measured), "paper": beside_the_paper(measured), **measured}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from specdis.arrays import Array, Bool
-from specdis.binaries import TWIN_RATIO, is_in_domain, is_significant
+from specdis.binaries import LEAST_RATIO, TWIN_RATIO, is_in_domain, is_significant
 from specdis.statistics import robust_scatter
 from specdis.streams import generator
 from specdis.validation.measures import by_cells, by_parameters, measure, share, take
@@ -27,19 +26,19 @@ _BLUE, _FAINT = 0.8, 9.0  # G_BP - G_RP and M_G_GEO of white dwarfs, mag
 _LOW_SNR = 10.0
 
 
-def measure_binaries(stars: Columns, twins: Columns, truth: Columns | None, threshold: float) -> dict[str, Any]:
+def measure_binaries(stars: Columns, injected: Columns, truth: Columns | None, threshold: float) -> dict[str, Any]:
     """Return counts, fractions, completeness and, where binaries are known, purity (section 5, Figs 13 to 16).
 
-    Fractions are of stars with a precise parallax that are no giants. The corrected fraction is that of near twins,
-    of mass ratio above 0.8 by Eq. 6: what is found, less what the mirrored criterion finds on the faint side where no
-    companion can put a star, over the completeness of injected ones.
+    Fractions are of stars with a precise parallax that are no giants. The corrected fraction is that of mass ratios
+    above 0.5, were they spread evenly: (found - false alarms) / (completeness - false alarms), both of injected stars.
 
     Parameters
     ----------
     stars
         Columns of the selected stars.
-    twins
-        `IDENTIFIER`, EXCESS (mag) and FOUND of the twins that were injected, shape (twin,).
+    injected
+        `IDENTIFIER`, MASS_RATIO and FOUND of injected binaries, and FALSE_ALARM, true where an injected single star was
+        called one; shape (injected,).
     truth
         `IDENTIFIER`, BINARY_TRUE and MASS_RATIO, in any order; None where they are not known.
     threshold
@@ -55,7 +54,7 @@ def measure_binaries(stars: Columns, twins: Columns, truth: Columns | None, thre
         **share("share_binaries_precise", stars["BINARY_FLAG"] == 0, precise),
         **_contaminants(stars, precise, threshold),
     }
-    sample = take(stars, in_domain) | {"INJECTED": _injected(take(stars, in_domain), twins)}
+    sample = _with_injected(take(stars, in_domain), injected)
     found |= {
         "all": _fractions(sample, np.ones(len(sample["SN"]), bool)),
         "by_parameter": by_parameters(sample, lambda rows: _fractions(sample, rows)),
@@ -91,17 +90,16 @@ def _contaminants(stars: Columns, precise: Bool, threshold: float) -> dict[str, 
     }
 
 
-def _injected(stars: Columns, twins: Columns) -> Array:
-    """Return of each star whether its injected twin was found: 1, 0, or NaN where there was none, shape (star,)."""
-    row = join(stars, twins)
-    return np.append(np.asarray(twins["FOUND"], dtype=np.float64), np.nan)[row]
+def _with_injected(stars: Columns, injected: Columns) -> dict[str, Array]:
+    """Add MASS_RATIO, FOUND and FALSE_ALARM of each star's injected binary, NaN where there was none."""
+    row = join(stars, injected)
+    names = ("MASS_RATIO", "FOUND", "FALSE_ALARM")
+    return {**stars, **{name: np.append(np.asarray(injected[name], dtype=np.float64), np.nan)[row] for name in names}}
 
 
 def _fractions(stars: Columns, rows: Bool) -> dict[str, Any]:
-    """Return the observed fraction, the completeness and the corrected fraction of some stars, with errors."""
-    binary, injected = stars["BINARY_FLAG"][rows] == 0, stars["INJECTED"][rows]
-    mirrored = _mirrored(stars)[rows]
-    numbers = np.stack([binary, mirrored, np.nan_to_num(injected), np.isfinite(injected)]).astype(np.float64)
+    """Return the observed fraction, what becomes of injected stars, and the corrected fraction, with errors."""
+    numbers = np.stack([stars["BINARY_FLAG"] == 0, stars["FOUND"], stars["FALSE_ALARM"]])[:, rows]
     values = _corrected(numbers)
     errors = [np.nan] * len(values)
     if numbers.shape[1] > 1:
@@ -110,40 +108,22 @@ def _fractions(stars: Columns, rows: Bool) -> dict[str, Any]:
             _corrected(numbers[:, random.integers(numbers.shape[1], size=numbers.shape[1])]) for _ in range(_BOOTSTRAPS)
         ]
         errors = [float(np.std([one[place] for one in drawn], ddof=1)) for place in range(len(values))]
-    names = ("fraction", "fraction_mirrored", "completeness", "fraction_corrected")
-    measured = {"n": numbers.shape[1]}
+    names = ("fraction", "completeness", "false_alarms", "fraction_corrected")
+    measured: dict[str, Any] = {"n": numbers.shape[1]}
     for name, value, error in zip(names, values, errors, strict=True):
         measured |= {name: value, f"{name}_err": error}
-    return measured
-
-
-def _mirrored(stars: Columns) -> Bool:
-    """Return which stars would be binaries if faint were bright: as far below the diagonal as found ones are above it.
-
-    The least excess of a binary is that of the star's own cell of S/N; what lies as far on the other side is scatter.
-    """
-    over = excess(stars)
-    called = stars["BINARY_FLAG"] == 0
-    edges = (-np.inf, 10.0, 20.0, 40.0, 80.0, np.inf)
-    mirrored = np.zeros(len(over), dtype=bool)
-    for low, high in pairwise(edges):
-        cell = (stars["SN"] >= low) & (stars["SN"] < high)
-        if np.any(cell & called):
-            # The excess that half of the stars beyond it are called binaries at.
-            least = float(np.percentile(over[cell & called], 10))
-            mirrored |= cell & (over < -least)
-    return mirrored
+    twins = rows & (stars["MASS_RATIO"] > TWIN_RATIO)
+    return measured | share("completeness_twins", stars["FOUND"] > 0, twins)
 
 
 def _corrected(numbers: Array) -> tuple[float, float, float, float]:
-    """Return observed and mirrored fraction, completeness and corrected fraction."""
-    binary, mirrored, found, injected = numbers
-    if not len(binary):
+    """Return the observed fraction, completeness, false alarms and the corrected fraction."""
+    binary, found, false = (values[np.isfinite(values)] for values in numbers)
+    if not len(binary) or not len(found):
         return np.nan, np.nan, np.nan, np.nan
-    observed, chance = float(binary.mean()), float(mirrored.mean())
-    complete = float(found.sum() / injected.sum()) if injected.sum() else np.nan
-    excess_share = (observed - chance) / (complete - chance) if complete > chance else np.nan
-    return observed, chance, complete, float(excess_share)
+    observed, complete, chance = float(binary.mean()), float(found.mean()), float(false.mean())
+    corrected = (observed - chance) / (complete - chance) if complete > chance else np.nan
+    return observed, complete, chance, corrected
 
 
 def _scatters(stars: Columns, rows: Bool) -> dict[str, Any]:
@@ -177,6 +157,7 @@ def _against_truth(stars: Columns, truth: Columns) -> dict[str, Any]:
             **share("completeness", binary, rows & (ratio > TWIN_RATIO)),
             **share("false_alarms", binary, rows & (ratio == 0)),
             **share("fraction_twins", ratio > TWIN_RATIO, rows),
+            **share("fraction_true", ratio > LEAST_RATIO, rows),
             "scatter_all_mag": float(robust_scatter(_finite(excess(stars)[rows]))),
             "scatter_without_found_mag": float(robust_scatter(_finite(excess(stars)[rows & ~binary]))),
             # The same cut on stars that have no companion: what it takes from their scatter is no binary's.

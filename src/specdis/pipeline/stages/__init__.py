@@ -45,7 +45,7 @@ STAGES = (
         "binaries",
         ("sample", "components", "distances"),
         ("run.seed", "run.device", "binaries"),
-        ("binaries", "twins"),
+        ("binaries", "injected"),
         products.find_binaries,
     ),
     Stage(

@@ -1,4 +1,4 @@
-"""From a model to the catalogue: the stages `distances` and `catalogue`."""
+"""From a model to the catalogue: the stages `distances`, `binaries` and `catalogue`."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def distances(context: Context) -> Outcome:
 
 
 def find_binaries(context: Context) -> Outcome:
-    """Say which stars are binaries, and inject twins to see how many would be found (section 5)."""
+    """Say which stars are binaries, and inject some to see how many would be found (section 5)."""
     accelerator.use(context.config.run.device)
     config = context.config
-    stars = read_table(context.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "LOGG", "SELECTED"])
+    stars = read_table(context.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", "LOGG", "SELECTED"])
     found = read_table(context.paths.distances, ["PROB_BINARY", "M_G_NN_CHI2"])
     geometric, _ = geometric_magnitude(stars["PARALLAX_CORRECTED"], np.nan, stars["G_0"])
     identifier = {name: stars[name] for name in IDENTIFIER}
@@ -64,37 +64,43 @@ def find_binaries(context: Context) -> Outcome:
     precise = stars["PARALLAX_CORRECTED"] > config.binaries.parallax_snr_min * stars["PARALLAX_ERROR_USED"]
     eligible = stars["SELECTED"] & precise & np.isfinite(found["PROB_BINARY"])
     rows = np.flatnonzero(eligible & binaries.is_in_domain(stars["LOGG"], found["M_G_NN_CHI2"]))
-    twins = _injected_twins(context, rows, stars, found["M_G_NN_CHI2"], geometric)
-    write_table(
-        context.paths.twins, context.provenance("twins"), {**{k: v[rows] for k, v in identifier.items()}, **twins}
-    )
-    return Outcome(len(geometric), notes={"binaries": int((columns["BINARY_FLAG"] == 0).sum()), "twins": len(rows)})
+    injected = _injected(context, rows, stars, found["M_G_NN_CHI2"], geometric)
+    mine = {name: values[rows] for name, values in identifier.items()}
+    write_table(context.paths.injected, context.provenance("injected"), {**mine, **injected})
+    return Outcome(len(geometric), notes={"binaries": int((columns["BINARY_FLAG"] == 0).sum()), "injected": len(rows)})
 
 
-def _injected_twins(
+def _injected(
     context: Context, rows: Int64, stars: Mapping[str, Array], m_g_nn: Array, m_g_geo: Array
 ) -> dict[str, Array]:
-    """Make near twins of some stars, as bright as both together, and see which are found.
+    """Give some stars a companion, and some a parallax as single stars have it, and see which are called binaries.
 
-    A companion of the same kind leaves the continuum-normalised spectrum as it is.
+    A companion of like kind leaves the continuum-normalised spectrum as it is, and makes the star brighter by Eq. 6.
     """
-    chance = streams.uniform(streams.stream(context.config.run.seed, "twins"), stars["TARGETID"][rows])
-    ratio = binaries.TWIN_RATIO + (1 - binaries.TWIN_RATIO) * chance
+    seed, threshold = context.config.run.seed, context.config.binaries.threshold
+    chances = {
+        name: streams.uniform(streams.stream(seed, f"injected {name}"), stars["STAR_ID"][rows])
+        for name in ("mass ratio", "network", "magnitude", "parallax")
+    }
+    ratio = binaries.LEAST_RATIO + (1 - binaries.LEAST_RATIO) * chances["mass ratio"]
     excess = binaries.magnitude_excess(ratio)
+    columns = {"MASS_RATIO": ratio, "EXCESS": excess}
     if not len(rows):
-        return {"MASS_RATIO": ratio, "EXCESS": excess, "PROB_BINARY": excess, "FOUND": np.zeros(0, np.bool_)}
+        return {**columns, "FOUND": np.zeros(0, np.bool_), "FALSE_ALARM": np.zeros(0, np.bool_)}
     model = load_model(context.paths.model)
-    probability = np.concatenate(
-        [
-            model.binary_probability(
-                network_inputs(context.paths, rows[block]),
-                Targets.of(stars, model.seed).take(rows[block]).brighter(excess[block]),
-            )
-            for block in ranges(len(rows), 1 << 14)
-        ]
-    )
-    found = binaries.is_binary(probability, m_g_nn[rows], m_g_geo[rows] - excess, context.config.binaries.threshold)
-    return {"MASS_RATIO": ratio, "EXCESS": excess, "PROB_BINARY": probability, "FOUND": found}
+    everyone = Targets.of(stars, model.seed).take(rows)
+    paired, single, single_geometric = [], [], []
+    for block in ranges(len(rows), 1 << 14):
+        inputs, targets = network_inputs(context.paths, rows[block]), everyone.take(block)
+        chance = [values[block] for values in chances.values()]
+        alone = targets.with_parallax_of(model.single_magnitude(inputs, targets, *chance[1:3]), chance[3])
+        paired.append(model.binary_probability(inputs, targets.brighter(excess[block])))
+        single.append(model.binary_probability(inputs, alone))
+        single_geometric.append(geometric_magnitude(alone.parallax, np.nan, alone.magnitude)[0])
+    mine = m_g_nn[rows]
+    found = binaries.is_binary(np.concatenate(paired), mine, m_g_geo[rows] - excess, threshold)
+    false = binaries.is_binary(np.concatenate(single), mine, np.concatenate(single_geometric), threshold)
+    return {**columns, "FOUND": found, "FALSE_ALARM": false}
 
 
 def make_catalogue(context: Context) -> Outcome:

@@ -175,19 +175,20 @@ def fractions(measured: Mapping[str, Any] | None) -> Plot:
             cells = measured["by_parameter"][key]
             for column, color, marker, kind in (
                 ("fraction", BLACK, "o", "found"),
-                ("fraction_corrected", VERMILION, "s", "near twins, corrected"),
+                ("fraction_corrected", VERMILION, "s", "mass ratio > 0.5, corrected"),
             ):
                 tables.append(_draw_fraction(axis, key, cells, column, color, marker, kind))
             if key in true:
-                tables.append(_draw_fraction(axis, key, true[key], "fraction_twins", BLUE, "^", "near twins, true"))
-        axes[0, 0].set_ylim(0.0, None)
-        axes[0, 0].legend(loc="best")
+                tables.append(_draw_fraction(axis, key, true[key], "fraction_true", BLUE, "^", "the same, true"))
+        axes[0, 0].set_ylim(0.0, 1.4 * axes[0, 0].get_ylim()[1])
+        axes[0, 0].legend(loc="upper right")
         for axis in axes[:, 0]:
             axis.set_ylabel("fraction of stars")
     caption = (
         "Stars with a parallax above 10 times its error that are no giants. Found: probability above the threshold and "
-        "brighter than the spectrum says. Corrected: for the share of injected near twins (mass ratio above 0.8) that "
-        "are found, and for chance. Error bars are the scatter of 50 bootstrap samples."
+        "brighter than the spectrum says. Corrected: for the share of injected binaries of mass ratio above 0.5 that "
+        "are found, and of injected single stars that are called binaries. Error bars are the scatter of 50 bootstrap "
+        "samples."
     )
     return Plot(name, title, caption, figure, vstack(tables))
 
