@@ -37,16 +37,12 @@ class Estimate(NamedTuple):
     columns: dict[str, Array]
     distance: Float64
     error: Float64
+    interval: tuple[Float64, Float64]
     true: Float64
 
     @property
     def precise(self) -> Bool:
         return np.asarray(self.error < 0.25 * self.distance)
-
-    def covered(self, rows: Bool) -> float:
-        """Return the share of true distances within the quoted error of the modulus."""
-        width = 10 ** (self.columns[f"M_G_NN_ERR_{self.name[:4].strip()}"][rows] / 5)
-        return coverage(self.true[rows], self.distance[rows] / width, self.distance[rows] * width).value
 
 
 def estimates(run: Path, both: bool) -> Iterator[Estimate]:
@@ -60,8 +56,11 @@ def estimates(run: Path, both: bool) -> Iterator[Estimate]:
     chosen = {name: values[rows] for name, values in columns.items()}
     for kind in ("CHI2", "MIX") if both else ("MIX",):
         name = kind if config.network.jacobian == "none" or kind == "CHI2" else f"{kind} as printed"
-        error = chosen[f"DISTERR_{kind}"]
-        yield Estimate(name, chosen, chosen[f"DIST_{kind}"], error.astype(np.float64), true[rows])
+        kpc, error = (chosen[f"{column}_{kind}"].astype(np.float64) for column in ("DIST", "DISTERR"))
+        half = 10 ** (chosen[f"M_G_NN_ERR_{kind}"] / 5)
+        own = kind == "MIX" and config.network.kind == "mixture"
+        interval = (chosen["DIST_16"], chosen["DIST_84"]) if own else (kpc / half, kpc * half)
+        yield Estimate(name, chosen, kpc, error, interval, true[rows])
 
 
 def biases(found: list[Estimate], by_true: bool, precise: bool) -> Iterator[list[str]]:
@@ -75,17 +74,29 @@ def biases(found: list[Estimate], by_true: bool, precise: bool) -> Iterator[list
         yield line
 
 
-def cells(found: list[Estimate]) -> Iterator[list[str]]:
-    """Yield scatter of the modulus and coverage by S/N and log g."""
-    columns = found[0].columns
-    for low, high, snr in validation.cells(columns["SN"], validation.SNR_EDGES):
-        for kind, gravity in (("giants", columns["LOGG"] < 3.8), ("dwarfs", columns["LOGG"] >= 3.8)):
-            line = [f"{validation.cell_name('S/N', low, high)}, {kind}", f"{np.count_nonzero(snr & gravity):,}"]
-            for one in found:
-                rows = snr & gravity & np.isfinite(one.distance)
-                error = 5 * np.log10(one.distance[rows] / one.true[rows])
-                line.append(f"{np.median(error):+.2f}, {robust_scatter(error):.2f}, {100 * one.covered(rows):.0f} %")
-            yield line
+def cells(one: Estimate) -> Iterator[tuple[str, Bool]]:
+    """Yield name and stars of the cells of S/N and log g."""
+    giant = validation.is_giant(one.columns)
+    for low, high, snr in validation.cells(one.columns["SN"], validation.SNR_EDGES):
+        name = validation.cell_name("S/N", low, high)
+        yield f"{name}, giants", snr & giant
+        yield f"{name}, dwarfs", snr & ~giant
+
+
+def spreads(found: list[Estimate]) -> Iterator[list[str]]:
+    """Yield what the errors of the modulus are like by S/N and log g."""
+    for alike in zip(*(cells(one) for one in found), strict=True):
+        name, rows = alike[0]
+        numbers = [spread(one, rows) for one, (_, rows) in zip(found, alike, strict=True)]
+        yield [name, f"{np.count_nonzero(rows):,}", *numbers]
+
+
+def spread(one: Estimate, rows: Bool) -> str:
+    """Return median and robust scatter of the errors of the modulus, and the share between 16 and 84 per cent."""
+    rows = rows & np.isfinite(one.distance)
+    error = 5 * np.log10(one.distance[rows] / one.true[rows])
+    covered = coverage(one.true[rows], one.interval[0][rows], one.interval[1][rows]).value
+    return f"{np.median(error):+.2f}, {robust_scatter(error):.2f}, {100 * covered:.0f} %"
 
 
 def main(runs: list[Path]) -> None:
@@ -95,8 +106,8 @@ def main(runs: list[Path]) -> None:
         for precise, stars in ((False, "all stars"), (True, "error below 25 %")):
             print(f"\nMedian of predicted / true - 1 in per cent by {what} distance in kpc, {stars} (number)\n")
             print(table(head, biases(found, by_true, precise)))
-    print("\nBias and scatter of the modulus in mag, and true distances within the quoted error\n")
-    print(table(["", "stars", *(one.name for one in found)], cells(found)))
+    print("\nBias and scatter of the modulus in mag, and true distances within the 68 % interval\n")
+    print(table(["", "stars", *(one.name for one in found)], spreads(found)))
 
 
 if __name__ == "__main__":

@@ -168,9 +168,9 @@ class Magnitudes(NamedTuple):
     stretch: Float64
 
 
-def star_keys(seed: int, *identifier: Array) -> Array:
-    """Return one random key per star, uint32, shape (star, 2), for its Monte-Carlo draws."""
-    hashed = streams.hash64(streams.stream(seed, "noise"), *identifier)
+def star_keys(seed: int, *identifier: Array, purpose: str = "noise") -> Array:
+    """Return one random key per star, uint32, shape (star, 2), for its Monte-Carlo draws or another purpose."""
+    hashed = streams.hash64(streams.stream(seed, purpose), *identifier)
     return np.ascontiguousarray(hashed).view("<u4").reshape(-1, 2)
 
 

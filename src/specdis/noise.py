@@ -1,4 +1,4 @@
-"""Perturbed versions of a spectrum, for the Monte-Carlo error (section 3.3.1).
+"""Perturbed versions of a spectrum, for the Monte-Carlo error (section 3.3.1) and to train on.
 
 The paper draws noise independently at every pixel of the grid. The noise of a real spectrum belongs to its native
 pixels, which are wider: interpolated to the grid it is shared by neighbours, and it enters the running mean by which
@@ -17,6 +17,9 @@ from specdis.arrays import Array, Bool, Float32, Float64
 from specdis.spectra import SPEED_OF_LIGHT, PixelGrid, SpectraSettings, among_native, native_position
 
 Noise = Literal["native", "paper"]
+
+NOISIER = (1.3, 4.0)
+"""How many times as noisy as their spectra the copies for training are, least and most (decision 10)."""
 
 
 class NativePlaces(NamedTuple):
@@ -124,6 +127,36 @@ def perturber(
         return (flux + scale * drawn[:, arm]) / (1 + change)
 
     return jax.jit(jax.vmap(one))
+
+
+def noisier(
+    grid: PixelGrid, settings: SpectraSettings
+) -> Callable[[ArrayLike, ArrayLike, ArrayLike, NativePlaces, ArrayLike, ArrayLike], jax.Array]:
+    """Compile the making of copies of spectra with more noise than these have.
+
+    Parameters
+    ----------
+    grid, settings
+        As in `perturber`.
+
+    Returns
+    -------
+    callable
+        Takes what the one of `perturber` takes, and places between 0 and 1 in the logarithm of the range `NOISIER`,
+        shape (star,); returns flux, shape (star, pixel).
+    """
+    perturb = perturber(grid, settings, 1, "native")
+    least, most = NOISIER
+
+    @jax.jit
+    def copies(
+        flux: jax.Array, sigma: jax.Array, bad: jax.Array, places: NativePlaces, keys: jax.Array, chance: jax.Array
+    ) -> jax.Array:
+        factor = least * (most / least) ** chance.astype(jnp.float32)
+        added = sigma.astype(jnp.float32) * jnp.sqrt(factor**2 - 1)[:, None]
+        return perturb(flux, added, bad, places, keys)[:, 0]
+
+    return copies
 
 
 def _window_sums(values: jax.Array, half: int) -> jax.Array:

@@ -44,6 +44,8 @@ class TrainingSettings(Settings):
     """Epochs without a better loss on the inner stars after which a network stops."""
     inner_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Fraction of the training stars kept for early stopping."""
+    noisy_copies: bool = False
+    """Train on a noisier copy of each star's spectrum as well (not in the paper)."""
     n_seeds: PositiveInt = 4
     """Networks trained from different random seeds."""
 
@@ -75,6 +77,12 @@ class TrainingStars(NamedTuple):
     def take(self, rows: Array) -> TrainingStars:
         """Return some of the stars."""
         return TrainingStars._make(column[rows] for column in self)
+
+    def and_copies(self, inputs: Float32) -> TrainingStars:
+        """Return the stars and, after them, copies with other inputs; stars whose inputs are NaN have no copy."""
+        copied = self.take(np.flatnonzero(np.isfinite(inputs).all(1)))
+        copied = copied._replace(inputs=inputs[np.isfinite(inputs).all(1)])
+        return TrainingStars._make(np.concatenate(both) for both in zip(self, copied, strict=True))
 
 
 class Ensemble(NamedTuple):

@@ -8,7 +8,7 @@ from scipy.ndimage import uniform_filter1d
 
 from specdis.accelerator import jax, jnp
 from specdis.distances import DistancesSettings, star_keys
-from specdis.noise import native_places, perturber
+from specdis.noise import NOISIER, native_places, noisier, perturber
 from specdis.spectra import PixelGrid, SpectraSettings, normalise
 from specdis.surveys.base import Arm, Spectra
 from synthetic_spectra import DESI, SMALL, SMALL_SETTINGS, model, spectra, targets
@@ -138,6 +138,25 @@ def test_bad_pixels_and_pixels_without_error_stay():
         assert not drawn[np.broadcast_to(pixels.bad[:, None], drawn.shape)].any()
         np.testing.assert_array_equal(drawn[2], np.broadcast_to(pixels.flux[2], drawn[2].shape))
         assert (drawn[0][:, ~pixels.bad[0]] != pixels.flux[0][~pixels.bad[0]]).all()
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
+def test_a_copy_is_as_noisy_as_it_should_be_with_the_noise_that_the_spectrum_has(chance):
+    grid = PixelGrid.of(SMALL, SMALL_SETTINGS)
+    copies = 2000
+    block = spectra(1, snr=100.0, noise=False)
+    noisy, drawn = perturbed(block, grid, SMALL_SETTINGS, "native", copies)
+    flux, sigma, bad = (np.repeat(values, copies, 0) for values in noisy)
+    flux += drawn[0] - noisy.flux
+    places = native_places(grid, np.repeat(block.native_velocity, copies), SMALL_SETTINGS.continuum_half)
+    copied = noisier(grid, SMALL_SETTINGS)(
+        flux, sigma, bad, places, star_keys(2, np.arange(copies)), np.full(copies, chance)
+    )
+    least, most = NOISIER
+    factor = {0.0: least, 0.5: np.sqrt(least * most), 1.0: most}[chance]
+    variance = (np.asarray(copied) - noisy.flux).var(0).mean() / (drawn[0] - noisy.flux).var(0).mean()
+    # Hundreds of independent pixels, each of which knows its variance to 3 %.
+    assert np.sqrt(variance) == pytest.approx(factor, rel=0.01)
 
 
 # The whole chain: Monte-Carlo error against linear propagation

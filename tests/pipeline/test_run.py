@@ -15,6 +15,7 @@ from specdis.catalogue import read_catalogue, verify
 from specdis.flags import Flag
 from specdis.pipeline.config import Config
 from specdis.pipeline.manifest import Manifest
+from specdis.pipeline.pixels import open_group, values
 from specdis.pipeline.plan import status
 from specdis.pipeline.stages import STAGES
 from specdis.storage import RunPaths, read_arrays, read_json, read_table
@@ -163,6 +164,23 @@ def test_a_reference_that_cannot_be_read_is_named_and_ends_nothing(copied, confi
     assert "external" not in read_json(RunPaths(copied).metrics)
 
 
+def test_noisy_copies_are_of_stars_that_may_be_trained_on_and_are_trained_on(copied, config):
+    paths = RunPaths(copied)
+    before = values(open_group(paths.coefficients, "coefficients"), "coefficients")
+    ran = start(config, copied, "training.noisy_copies=true", "training.epochs=2", last="training")
+    assert ran == ["components", "training"]
+    store = open_group(paths.coefficients, "coefficients")
+    plain, copies = values(store, "coefficients"), values(store, "copies")
+    np.testing.assert_array_equal(plain, before)
+    stars = read_table(paths.sample, ["TRAINABLE", "SN"])
+    made = np.isfinite(copies).all(1)
+    np.testing.assert_array_equal(made, stars["TRAINABLE"] & (stars["SN"] >= 8) & (values(store, "bad") < 1))
+    assert Manifest.read(paths.manifest).stages["training"].notes["copies"] == made.sum() > 500
+    # Noise 1.3 to 4 times that of the star moves a coefficient by some of it, and leaves the star what it is.
+    moved = (copies - plain)[made]
+    assert 0.02 < moved.std() / plain[made].std() < 0.5
+
+
 def test_a_second_run_does_nothing(copied, config):
     made = {path: path.stat().st_mtime_ns for path in copied.rglob("*") if path.is_file() and path.name != "log.txt"}
     assert start(config, copied) == []
@@ -182,6 +200,7 @@ def test_a_second_run_does_nothing(copied, config):
         ("survey.spectra_kind=spmod", "sample"),
         ("spectra.bad_fraction_max=0.2", "spectra"),
         ("components.n_components=6", "components"),
+        ("training.noisy_copies=true", "components"),
         ("network.output=linear", "training"),
         ("training.epochs=4", "training"),
         ("distances.n_draws=2", "distances"),

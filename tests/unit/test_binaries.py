@@ -96,7 +96,7 @@ def test_purity_completeness_and_scatter_against_truth_by_hand():
     assert found["purity"] == pytest.approx(1080 / 1081)
     assert found["completeness"] == pytest.approx(0.9)
     assert found["false_alarms"] == pytest.approx(1 / 2800)
-    assert found["fraction_twins"] == pytest.approx(0.3)
+    assert found["fraction_true"] == pytest.approx(0.3)
     assert found["scatter_without_found_mag"] < found["scatter_all_mag"]
     assert found["scatter_singles_mag"] == pytest.approx(0.05, rel=0.05)
 

@@ -128,6 +128,19 @@ def test_copies_of_a_star_stay_on_one_side():
     assert inner.sum(1).min() > 5
 
 
+def test_noisy_copies_have_all_of_their_stars_but_the_inputs():
+    stars = population()
+    inputs = stars.inputs + 100
+    inputs[::3] = np.nan
+    both = stars.and_copies(inputs)
+    assert len(both.fold) == 500
+    np.testing.assert_array_equal(both.inputs[:300], stars.inputs)
+    np.testing.assert_array_equal(both.inputs[300:], np.delete(inputs, np.s_[::3], 0))
+    for name in ("factor", "parallax", "error", "fold", "identifier"):
+        mine = getattr(stars, name)
+        np.testing.assert_array_equal(getattr(both, name), np.append(mine, np.delete(mine, np.s_[::3])))
+
+
 def test_too_few_stars_is_a_clear_error():
     stars = population(stars=2, fold=np.zeros(2))
     with pytest.raises(InputError, match="outside every fold, found 2 stars in 1 folds"):

@@ -231,7 +231,7 @@ _COLUMNS: tuple[Column, ...] = (
     Column("M_G_NN_ERR_MIX", "f4", "mag", "stat.error;phys.magAbs;em.opt",
            "Half of 16 to 84 per cent of the magnitude by the mixture network", source="distances.M_G_NN_ERR_MIX",
            missing=_NO_SPECTRUM, allowed=_NOT_NEGATIVE),
-    Column("MIX_SHIFT", "f4", "mag", "arith.diff;phys.magAbs",
+    Column("MIX_SHIFT", "f4", "mag", "phys.magAbs;arith.diff",
            "What recalibration added to the magnitudes of the mixture", source="distances.MIX_SHIFT",
            missing=_NO_SPECTRUM),
     Column("MIX_STRETCH", "f4", "", "arith.factor",

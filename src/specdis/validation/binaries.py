@@ -141,7 +141,7 @@ def _models(stars: Columns, rows: Bool) -> dict[str, Any]:
 
 
 def _against_truth(stars: Columns, truth: Columns) -> dict[str, Any]:
-    """Return purity, completeness and true fraction of near twins, and the scatter without the stars found."""
+    """Return purity, completeness and scatter of held-out stars, and the true fraction of all."""
     row = join(stars, truth)
     known = row >= 0
     true = {name: np.asarray(truth[name])[row] for name in ("BINARY_TRUE", "MASS_RATIO")}
@@ -149,15 +149,15 @@ def _against_truth(stars: Columns, truth: Columns) -> dict[str, Any]:
     binary = stars["BINARY_FLAG"] == 0
 
     def cell(rows: Bool) -> dict[str, Any]:
-        rows = rows & known & (stars["HELD_OUT"])
+        everyone, rows = rows & known, rows & known & stars["HELD_OUT"]
         return {
             "n": int(rows.sum()),
             "n_found": int((rows & binary).sum()),
             **share("purity", ratio > CONTAMINANT_RATIO, rows & binary),
             **share("completeness", binary, rows & (ratio > TWIN_RATIO)),
             **share("false_alarms", binary, rows & (ratio == 0)),
-            **share("fraction_twins", ratio > TWIN_RATIO, rows),
-            **share("fraction_true", ratio > LEAST_RATIO, rows),
+            # Of the stars of which the fraction found is, whether they trained a network or not.
+            **share("fraction_true", ratio > LEAST_RATIO, everyone),
             "scatter_all_mag": float(robust_scatter(_finite(excess(stars)[rows]))),
             "scatter_without_found_mag": float(robust_scatter(_finite(excess(stars)[rows & ~binary]))),
             # The same cut on stars that have no companion: what it takes from their scatter is no binary's.

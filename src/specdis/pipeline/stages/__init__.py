@@ -1,7 +1,7 @@
 """The stages in order: thin shells that read products, call the science and write products."""
 
 from specdis.pipeline.stage import Stage
-from specdis.pipeline.stages import learning, products, reporting, selection
+from specdis.pipeline.stages import compression, learning, products, reporting, selection
 from specdis.pipeline.survey import references
 
 # all but the truth
@@ -13,9 +13,9 @@ STAGES = (
     Stage(
         "components",
         ("sample", "spectra"),
-        ("spectra", "components", "run.device"),
+        ("run.seed", "run.device", "spectra", "components", "training.noisy_copies"),
         ("basis", "coefficients"),
-        learning.components,
+        compression.components,
     ),
     Stage(
         "training",

@@ -1,4 +1,4 @@
-"""From stored pixels to a model: the stages `components` and `training`."""
+"""From components to a model: the stage `training`, and what it takes to put a model together."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import zarr
 
 from specdis import accelerator, streams
 from specdis.accelerator import jax, jnp
-from specdis.arrays import Float32, Float64, Int, Int64, ranges
+from specdis.arrays import Bool, Float32, Float64, Int, Int64, ranges
+from specdis.binaries import BinariesSettings
 from specdis.calibration import Calibration, calibration_stars, fit
-from specdis.components import Basis, Moments, encoder
 from specdis.distances import training_error
 from specdis.log import Progress, logger
 from specdis.model import (
@@ -20,7 +20,6 @@ from specdis.model import (
     Model,
     ModelSettings,
     Networks,
-    basis_arrays,
     basis_of,
     ensemble_arrays,
     input_scale,
@@ -28,9 +27,9 @@ from specdis.model import (
 )
 from specdis.network.mixture import Mixture, ParallaxInErrors
 from specdis.photometry import sqrt_flux
-from specdis.pipeline.pixels import PixelStore, array, create_array, open_group, values
+from specdis.pipeline.pixels import PixelStore, array, open_group, values
 from specdis.pipeline.stage import Context, Outcome
-from specdis.spectra import PixelGrid, Transform
+from specdis.spectra import PixelGrid
 from specdis.storage import RunPaths, atomic, read_arrays, read_table, write_arrays, write_text
 from specdis.surveys import Stars
 from specdis.training import Ensemble, TrainingStars, TrainingState, train, train_mixture
@@ -39,66 +38,19 @@ _CHECKPOINT_SECONDS = 20.0
 _FEWEST_PRECISE = 100  # stars of precise parallax, for a model of binaries
 _FEWEST_CALIBRATION = 300
 
-_LEARNED = ("TRAINABLE", "G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "FOLD", "STAR_ID")
 _PARAMETERS = ("TEFF", "LOGG", "FEH")
-
-
-def components(context: Context) -> Outcome:
-    """Find the principal components of the selected stars and the coefficients of all (section 3.1)."""
-    accelerator.use(context.config.run.device)
-    store = PixelStore.open(context.paths.pixels)
-    transform = store.transform(context.config.spectra)
-    progress = Progress("components", 2 * len(store))
-    basis, n_stars = _basis(context, store, transform, progress)
-    write_arrays(context.paths.basis, context.provenance("basis"), basis_arrays(basis))
-    with atomic(context.paths.coefficients) as temporary:
-        group = zarr.create_group(temporary)
-        group.attrs["provenance"] = context.provenance("coefficients").to_dict()
-        arrays = {
-            "coefficients": create_array(group, "coefficients", (len(store), basis.n_components), np.float32),
-            **{name: create_array(group, name, (len(store),), np.float32) for name in ("residual", "chi2", "bad")},
-        }
-        encode = encoder(transform, basis)
-        for rows in store.blocks():
-            flux, sigma, bad = store.read(rows)
-            found = {**encode(flux, sigma, bad)._asdict(), "bad": bad[:, transform.kept].mean(1)}
-            for name, column in arrays.items():
-                column[rows] = np.asarray(found[name], np.float32)
-            progress.advance(rows.stop - rows.start)
-    progress.close()
-    return Outcome(len(store), notes={"explained": basis.explained, "stars_in_basis": n_stars})
-
-
-def _basis(context: Context, store: PixelStore, transform: Transform, progress: Progress) -> tuple[Basis, int]:
-    """Return the principal components of the selected stars that have a spectrum, and the number of these stars."""
-    selected = read_table(context.paths.sample, ["SELECTED"])["SELECTED"]
-    unit = jax.jit(lambda flux, bad: transform(flux, bad))
-    moments = Moments(len(transform.kept))
-    for rows in store.blocks():
-        flux, bad = store.read_flux(rows)
-        use = selected[rows] & ~bad[:, transform.kept].all(1)
-        moments.add(np.asarray(unit(flux, bad))[use])
-        progress.advance(rows.stop - rows.start)
-    return moments.basis(context.config.components), moments.n_stars
 
 
 def training(context: Context) -> Outcome:
     """Train the networks of the label, of the mixture and of binaries (sections 3.2 and 5)."""
     config = context.config
     accelerator.use(config.run.device)
-    stars = read_table(context.paths.sample, _LEARNED)
-    coefficients = open_group(context.paths.coefficients, "coefficients")
-    rows = np.flatnonzero(stars["TRAINABLE"] & (values(coefficients, "bad") < 1))
-    learned = TrainingStars(
-        network_inputs(context.paths, rows),
-        sqrt_flux(stars["G_0"][rows]),
-        stars["PARALLAX_CORRECTED"][rows],
-        stars["PARALLAX_ERROR_USED"][rows],
-        stars["FOLD"][rows],
-        stars["STAR_ID"][rows],
-    )
-    precise = np.flatnonzero(learned.parallax > config.binaries.parallax_snr_min * learned.error)
-    pair = learned.take(precise)
+    rows = _trainable(context.paths)
+    learned = _training_stars(context.paths, rows)
+    precise = learned.take(_is_precise(learned, config.binaries))
+    if config.training.noisy_copies:
+        learned = learned.and_copies(network_inputs(context.paths, rows, "copies"))
+    pair = learned.take(_is_precise(learned, config.binaries))
     settings, seed = (config.network, config.training), config.run.seed
     trainings: dict[str, Callable[..., tuple[Ensemble, Float64]]] = {
         "label": lambda *keeping: train(learned, *settings, seed, *keeping),
@@ -106,12 +58,12 @@ def training(context: Context) -> Outcome:
             learned, config.network, config.network.n_mixture, config.training, seed, *keeping
         ),
     }
-    if _fewest_outside(pair) >= _FEWEST_PRECISE:
+    if _fewest_outside(precise) >= _FEWEST_PRECISE:
         trainings["binaries"] = lambda *keeping: train_mixture(pair, config.network, 2, config.training, seed, *keeping)
     else:
         logger.warning(
             "training: no model of binaries: %d stars have a parallax S/N above binaries.parallax_snr_min = %g",
-            len(precise),
+            len(precise.fold),
             config.binaries.parallax_snr_min,
         )
     done = {name: _trained(context, name, one) for name, one in trainings.items()}
@@ -123,10 +75,30 @@ def training(context: Context) -> Outcome:
         context.paths.history, _history_csv({name: history for name, (_, history) in done.items()}, done["label"][0])
     )
     notes = {
-        "precise_parallaxes": len(precise),
+        "precise_parallaxes": len(precise.fold),
+        "copies": len(learned.fold) - len(rows),
         **{f"epochs_{name}": len(history) for name, (_, history) in done.items()},
     }
     return Outcome(len(rows), notes=notes)
+
+
+def _trainable(paths: RunPaths) -> Int64:
+    """Return the rows of the stars that may be trained on and have a spectrum."""
+    coefficients = open_group(paths.coefficients, "coefficients")
+    return np.flatnonzero(read_table(paths.sample, ["TRAINABLE"])["TRAINABLE"] & (values(coefficients, "bad") < 1))
+
+
+def _training_stars(paths: RunPaths, rows: Int64) -> TrainingStars:
+    """Return what the networks learn from."""
+    names = ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "FOLD", "STAR_ID")
+    stars = read_table(paths.sample, names)
+    magnitude, *others = (stars[name][rows] for name in names)
+    return TrainingStars(network_inputs(paths, rows), sqrt_flux(magnitude), *others)
+
+
+def _is_precise(stars: TrainingStars, settings: BinariesSettings) -> Bool:
+    """Return which stars have a parallax that single stars can be told from binaries by."""
+    return np.asarray(stars.parallax > settings.parallax_snr_min * stars.error)
 
 
 def _fewest_outside(stars: TrainingStars) -> int:
@@ -144,19 +116,18 @@ def _trained(context: Context, name: str, one: Callable[..., tuple[Ensemble, Flo
     return trained
 
 
-def network_inputs(paths: RunPaths, rows: Int64 | slice) -> Float32:
-    """Return the scaled coefficients of some stars, shape (star, component)."""
+def network_inputs(paths: RunPaths, rows: Int64 | slice, name: str = "coefficients") -> Float32:
+    """Return the scaled coefficients of some stars, or those of their `copies`, shape (star, component)."""
     _, basis = read_arrays(paths.basis, "basis")
-    coefficients = array(open_group(paths.coefficients, "coefficients"), "coefficients")
+    coefficients = array(open_group(paths.coefficients, "coefficients"), name)
     return np.asarray(coefficients.oindex[rows], np.float32) / np.float32(input_scale(basis_of(basis)))
 
 
 def assemble(context: Context) -> Model:
     """Put together what the stages up to `training` have made."""
     config = context.config
-    stars = Stars(read_table(context.paths.sample, ["TRAINABLE", "FOLD", *_PARAMETERS]))
+    stars, rows = Stars(read_table(context.paths.sample, ["FOLD", *_PARAMETERS])), _trainable(context.paths)
     coefficients, store = open_group(context.paths.coefficients, "coefficients"), PixelStore.open(context.paths.pixels)
-    rows = np.flatnonzero(stars["TRAINABLE"] & (values(coefficients, "bad") < 1))
     basis = basis_of(read_arrays(context.paths.basis, "basis")[1])
     networks = _networks(context)
     labels = _held_out_labels(networks.label, network_inputs(context.paths, rows), stars["FOLD"][rows])
