@@ -80,9 +80,10 @@ class TrainingStars(NamedTuple):
 
     def and_copies(self, inputs: Float32) -> TrainingStars:
         """Return the stars and, after them, copies with other inputs; stars whose inputs are NaN have no copy."""
-        copied = self.take(np.flatnonzero(np.isfinite(inputs).all(1)))
-        copied = copied._replace(inputs=inputs[np.isfinite(inputs).all(1)])
-        return TrainingStars._make(np.concatenate(both) for both in zip(self, copied, strict=True))
+        rows = np.flatnonzero(np.isfinite(inputs).all(1))
+        copied = self.take(rows)._replace(inputs=inputs[rows])
+        both: TrainingStars = jax.tree.map(lambda *columns: np.concatenate(columns), self, copied)
+        return both
 
 
 class Ensemble(NamedTuple):
