@@ -41,7 +41,8 @@ def distances(context: Context) -> Outcome:
             progress.advance(rows.stop - rows.start)
     progress.close()
     parts = [read_arrays(path, "distances")[1] for path in finished.values()]
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    # A column leaves the parts as it is joined, so that it is not held twice.
+    columns = {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
     columns["FLAGS"] |= model.outside_parameters(stars)
     columns["CALIBRATION"] = calibration_stars(
         stars["FOLD"], stars["STAR_ID"], context.config.calibration, context.config.run.seed
