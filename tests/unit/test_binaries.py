@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from specdis import binaries, validation
+from specdis.distances import Targets, star_keys
 from specdis.flags import Flag
+from specdis.photometry import geometric_magnitude
 from specdis.validation.binaries import measure_binaries
 from specdis.validation.calibration import measure_calibration
 from synthetic_catalogue import catalogue, injected
+from synthetic_spectra import model
 
 
 def test_eq_6_by_hand():
@@ -153,3 +157,40 @@ def test_both_estimators_stand_beside_each_other():
     # The mixture's distances are those of the label times 10^-0.01.
     assert mix["median"] == pytest.approx((1 + chi2["median"]) * 10**-0.01 - 1)
     assert mix["n"] == chi2["n"] > 50
+
+
+def stars_at_half_a_kpc(stars):
+    """Return stars of G = 14 and M_G = 5.5, their parallaxes known to 0.1 mas."""
+    columns = [np.full(stars, value) for value in (14.0, 2.0, 0.1, 50.0)]
+    return Targets(*columns, np.full(stars, -1), star_keys(1, np.arange(stars)))
+
+
+def test_an_injected_companion_makes_a_star_brighter_where_it_is():
+    alone = stars_at_half_a_kpc(2)
+    pair = alone.brighter(np.array([0.0, 0.75]))
+    np.testing.assert_array_equal(pair.parallax, alone.parallax)
+    geometric, _ = geometric_magnitude(pair.parallax, np.nan, pair.magnitude)
+    # 14 + 5 log10(2 / 100) = 5.505.
+    np.testing.assert_allclose(geometric, [5.505, 4.755], atol=0.001)
+
+
+def test_an_injected_single_star_has_the_parallax_of_its_magnitude_and_its_error():
+    chance = norm.cdf([0.0, 1.0, -2.0])
+    moved = stars_at_half_a_kpc(3).with_parallax_of(np.full(3, 4.0), chance)
+    # 10^((4 - 14 + 10) / 5) = 1 mas.
+    np.testing.assert_allclose(moved.parallax, [1.0, 1.1, 0.8], atol=1e-9)
+    np.testing.assert_array_equal(moved.magnitude, 14.0)
+
+
+def test_injected_single_stars_are_drawn_from_the_fainter_gaussians_of_all_networks():
+    stars = 4000
+    trained, random = model(), np.random.default_rng(2)
+    inputs = np.tile(random.standard_normal((1, 10)).astype(np.float32), (stars, 1))
+    chances = random.uniform(size=(2, stars))
+    drawn = trained.single_magnitude(inputs, stars_at_half_a_kpc(stars), *chances)
+    pairs = trained.networks.binaries.held_out_mixture(inputs[:1], np.array([-1], np.int32))
+    weight, mean, sigma = (np.asarray(values[0, :, 0], float) for values in pairs)
+    weight = np.exp(weight) / np.exp(weight).sum()
+    expected = (weight * norm.cdf(np.sort(drawn)[:, None], mean, sigma)).sum(1)
+    # The largest difference of two distributions, four times its typical size for as many draws.
+    assert abs(expected - (np.arange(stars) + 0.5) / stars).max() < 4 * 0.5 / np.sqrt(stars)
