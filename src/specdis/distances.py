@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -15,7 +15,7 @@ from specdis.arrays import Array, Bool, Float64
 from specdis.components import Basis
 from specdis.flags import Flag
 from specdis.network.mixture import Mixture, ParallaxInErrors, Points, points, points_with_parallax
-from specdis.noise import NativePlaces, Noise, perturber
+from specdis.noise import NativePlaces, Noise, perturber, propagator
 from specdis.photometry import (
     absolute_magnitude,
     distance,
@@ -42,10 +42,10 @@ GIANT_MAGNITUDE = 3.5
 class DistancesSettings(Settings):
     """Section [distances]: section 3.3 of the paper."""
 
-    method: Literal["monte-carlo"] = "monte-carlo"
-    """How the error of a spectrum becomes an error of the distance."""
+    method: Literal["monte-carlo", "linear"] = "monte-carlo"
+    """How the error of a spectrum becomes an error of the distance: by perturbed versions, or by derivatives."""
     n_draws: Annotated[int, Field(ge=2)] = 20
-    """Perturbed versions of each spectrum; a standard deviation needs two."""
+    """Perturbed versions of each spectrum, or points of the Gaussian that stands for them; at least two."""
     noise: Noise = "native"
     """Noise drawn at the native pixels, or, as in the paper, independently at the pixels of the grid."""
     training_error: Literal["constant", "star"] = "constant"
@@ -174,42 +174,97 @@ def star_keys(seed: int, *identifier: Array, purpose: str = "noise") -> Array:
     return np.ascontiguousarray(hashed).view("<u4").reshape(-1, 2)
 
 
-def drawer(
-    grid: PixelGrid,
-    spectra: SpectraSettings,
-    transform: Transform,
-    basis: Basis,
-    scale: float,
-    networks: tuple[Ensemble, Ensemble],
-    settings: DistancesSettings,
-) -> Callable[[ArrayLike, ArrayLike, ArrayLike, NativePlaces, ArrayLike, ArrayLike], tuple[jax.Array, jax.Array]]:
-    """Compile the Monte-Carlo draws: perturbed spectra through the same transform, the fixed basis and the networks.
+class Chain(NamedTuple):
+    """All that lies between stored pixels and what the networks say of them.
 
     Parameters
     ----------
-    networks
-        Those of the label and those of the mixture.
-
-    Returns
-    -------
-    callable
-        Takes flux, sigma, bad (star, pixel), places, keys (star, 2) and fold (star,); returns labels, shape
-        (seed, draw, star), and mean magnitudes of the mixture, shape (draw, star).
+    grid, spectra
+        The pixels, and how they were normalised.
+    transform, basis
+        What is done to them, and their components.
+    scale
+        The number by which coefficients are divided before the networks see them.
+    label, mixture
+        The networks of the label and those of the mixture.
     """
-    perturb = perturber(grid, spectra, settings.n_draws, settings.noise)
-    label, mixture = networks
+
+    grid: PixelGrid
+    spectra: SpectraSettings
+    transform: Transform
+    basis: Basis
+    scale: float
+    label: Ensemble
+    mixture: Ensemble
+
+    def answers(self, inputs: jax.Array, fold: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return labels, shape (seed, star), and mean magnitudes of the mixture, (star,), of scaled coefficients."""
+        labels = self.label.held_out_labels(inputs, fold)
+        return labels, self.mixture.held_out_mixture(inputs, fold).pooled().average
+
+
+Draw = Callable[[ArrayLike, ArrayLike, ArrayLike, NativePlaces, ArrayLike, ArrayLike], tuple[jax.Array, jax.Array]]
+"""Takes flux, sigma, bad (star, pixel), places, keys (star, 2) and fold (star,); returns labels, shape (seed, draw,
+star), and mean magnitudes of the mixture, shape (draw, star), of equally likely versions of the spectra."""
+
+
+def drawer(chain: Chain, settings: DistancesSettings) -> Draw:
+    """Compile the Monte-Carlo draws: perturbed spectra through the same transform, the fixed basis and the networks."""
+    perturb = perturber(chain.grid, chain.spectra, settings.n_draws, settings.noise)
 
     @jax.jit
     def draw(
         flux: jax.Array, sigma: jax.Array, bad: jax.Array, places: NativePlaces, keys: jax.Array, fold: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        spectra = perturb(flux, sigma, bad, places, keys)
-        n_star, n_draw, n_pixel = spectra.shape
-        unit = transform(spectra.reshape(-1, n_pixel), jnp.repeat(bad, n_draw, axis=0))
-        inputs, fold = basis.project(unit) / scale, jnp.repeat(fold, n_draw)
-        labels = label.held_out_labels(inputs, fold)
-        magnitudes = mixture.held_out_mixture(inputs, fold).pooled().average
+        def one(star: tuple[Any, ...]) -> jax.Array:
+            flux, sigma, bad, places, key = star
+            versions = chain.transform.versions(perturb(flux, sigma, bad, places, key), bad)
+            return chain.basis.project(versions.T)
+
+        # Star by star, so that what is computed of one never leaves the processor's cache.
+        coefficients = jax.lax.map(one, (flux, sigma, bad, places, keys))
+        n_star, n_draw, n_component = coefficients.shape
+        inputs = coefficients.reshape(-1, n_component) / chain.scale
+        labels, magnitudes = chain.answers(inputs, jnp.repeat(fold, n_draw))
         return labels.reshape(-1, n_star, n_draw).swapaxes(1, 2), magnitudes.reshape(n_star, n_draw).T
+
+    return draw
+
+
+def linear(chain: Chain, settings: DistancesSettings) -> Draw:
+    """Compile the linear errors: exact derivatives of every step, instead of draws.
+
+    Noise moves the mean label over seeds and the mean magnitude by a Gaussian of the width that derivatives give; for
+    the draws stand as many points of this Gaussian, equally likely, which are the same for all seeds.
+    """
+    propagate = propagator(chain.grid, chain.spectra, settings.noise)
+    points = ndtri((np.arange(settings.n_draws) + 0.5) / settings.n_draws)
+    points = jnp.asarray(points / points.std(ddof=1), jnp.float32)
+
+    @jax.jit
+    def draw(
+        flux: jax.Array, sigma: jax.Array, bad: jax.Array, places: NativePlaces, keys: jax.Array, fold: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        del keys
+
+        def mean_answers(coefficients: jax.Array, fold: jax.Array) -> jax.Array:
+            labels, magnitudes = chain.answers(coefficients[None] / chain.scale, fold[None])
+            return jnp.stack([labels.mean(0)[0], magnitudes[0]])
+
+        def one(star: tuple[Any, ...]) -> jax.Array:
+            flux, sigma, bad, places, slopes = star
+            # A vector times the derivatives of all steps up to the coefficients, for each of the two answers.
+            _, pull_back = jax.vjp(
+                lambda flux: chain.basis.project(chain.transform(flux[None], bad[None]))[0], flux.astype(jnp.float32)
+            )
+            (per_pixel,) = jax.vmap(pull_back)(slopes)
+            return jnp.sqrt(propagate(flux, sigma, bad, places, per_pixel))
+
+        coefficients = chain.basis.project(chain.transform(flux, bad))
+        slopes = jax.vmap(jax.jacrev(mean_answers))(coefficients, fold)
+        of_label, of_magnitude = jax.lax.map(one, (flux, sigma, bad, places, slopes)).T
+        labels, magnitudes = chain.answers(coefficients / chain.scale, fold)
+        return labels[:, None] + of_label * points[:, None], magnitudes + of_magnitude * points[:, None]
 
     return draw
 

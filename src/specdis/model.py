@@ -21,6 +21,7 @@ from specdis.components import Basis, encoder
 from specdis.distances import (
     GIANT_MAGNITUDE,
     LEVELS,
+    Chain,
     DistancesSettings,
     Labels,
     Magnitudes,
@@ -28,6 +29,7 @@ from specdis.distances import (
     between_networks,
     distribution,
     drawer,
+    linear,
     star_keys,
     summarise,
     summarise_labels,
@@ -326,9 +328,10 @@ class Model:
 
     @cached_property
     def _draw(self) -> Any:
-        spectra, distances = self.settings.spectra, self.settings.distances
-        networks = self.networks.label, self.networks.mixture
-        return drawer(self.grid, spectra, self.transform, self.basis, self.scale, networks, distances)
+        label, mixture, _ = self.networks
+        chain = Chain(self.grid, self.settings.spectra, self.transform, self.basis, self.scale, label, mixture)
+        method = {"monte-carlo": drawer, "linear": linear}[self.settings.distances.method]
+        return method(chain, self.settings.distances)
 
     def predict_spectra(self, spectra: Spectra, targets: Targets) -> dict[str, Array]:
         """Predict a block of native spectra; arguments and result as in `predict_pixels`, row by row of `spectra`."""

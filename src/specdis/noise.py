@@ -1,22 +1,31 @@
-"""Perturbed versions of a spectrum, for the Monte-Carlo error (section 3.3.1) and to train on.
+"""What noise does to a spectrum: perturbed versions of it (section 3.3.1), and their variance to first order.
 
 The paper draws noise independently at every pixel of the grid. The noise of a real spectrum belongs to its native
 pixels, which are wider: interpolated to the grid it is shared by neighbours, and it enters the running mean by which
 the spectrum was divided. Both are reproduced here from what is stored, flux and sigma over continuum on the grid.
+
+Functions of one star work on arrays of pixels and draws, pixels first: what many draws of a star share is then looked
+up once, and what is done to all of them are vector operations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from specdis import streams
 from specdis.accelerator import ArrayLike, jax, jnp
 from specdis.arrays import Array, Bool, Float32, Float64
 from specdis.spectra import SPEED_OF_LIGHT, PixelGrid, SpectraSettings, among_native, native_position
 
 Noise = Literal["native", "paper"]
+
+_WINDOWS = 1 << 15
+"""Places at which the normals of a star may start in the table of them."""
+_STEPS = 16
+"""Elements of a prefix sum that are added one after the other; others are added side by side."""
 
 NOISIER = (1.3, 4.0)
 """How many times as noisy as their spectra the copies for training are, least and most (decision 10)."""
@@ -71,8 +80,11 @@ def native_places(grid: PixelGrid, velocity: Float64, half: int) -> NativePlaces
 
 def perturber(
     grid: PixelGrid, settings: SpectraSettings, n_draws: int, noise: Noise
-) -> Callable[[ArrayLike, ArrayLike, ArrayLike, NativePlaces, ArrayLike], jax.Array]:
-    """Compile the drawing of perturbed spectra.
+) -> Callable[[jax.Array, jax.Array, jax.Array, NativePlaces, jax.Array], jax.Array]:
+    """Return what draws perturbed versions of one spectrum.
+
+    Normal numbers come from a fixed table, one column per draw; a star's key says at which of 32,768 rows to start, so
+    that the draws of a star are independent of each other and, but for chance, of those of other stars.
 
     Parameters
     ----------
@@ -88,45 +100,65 @@ def perturber(
     Returns
     -------
     callable
-        Takes flux, sigma, bad (star, pixel), the places, and one random key per star (uint32, (star, 2)); returns
-        perturbed flux, shape (star, draw, pixel). Bad pixels stay as they are.
+        Takes flux, sigma, bad (pixel,), the places of one star and its random key (uint32, (2,)); returns perturbed
+        flux, shape (pixel, draw). Bad pixels stay as they are.
     """
-    n_native = sum(len(arm.native) for arm in grid.arms)
-    half = settings.continuum_half
+    n_numbers = len(grid.wavelength) if noise == "paper" else sum(len(arm.native) for arm in grid.arms)
+    table = streams.generator(0, "noise").standard_normal((_WINDOWS + n_numbers, n_draws), np.float32)
 
-    def one(
-        flux: jax.Array, sigma: jax.Array, bad: jax.Array, places: tuple[jax.Array, ...], key: jax.Array
-    ) -> jax.Array:
-        random = jax.random.wrap_key_data(key, impl="threefry2x32")
-        scale = jnp.where(bad | ~jnp.isfinite(sigma), 0, sigma).astype(jnp.float32)
+    def one(flux: jax.Array, sigma: jax.Array, bad: jax.Array, places: NativePlaces, key: jax.Array) -> jax.Array:
+        start = ((key[0] ^ key[1]) % _WINDOWS).astype(jnp.int32)
+        scale = _scale(sigma, bad)
         flux = flux.astype(jnp.float32)
         if noise == "paper":
-            return flux + scale * jax.random.normal(random, (n_draws, len(grid.wavelength)), jnp.float32)
-        native = jax.random.normal(random, (n_draws, n_native), jnp.float32)
-        parts, first = [], 0
-        for arm in grid.arms:
-            pixels, stop = slice(arm.start, arm.stop), first + arm.stop - arm.start + 2 * half
-            lower, weight, inside = (column[first:stop] for column in places)
-            below, above = native[:, lower], native[:, lower + 1]
-            drawn = below + weight * (above - below)
-            parts.append(perturbed_arm(flux[pixels], scale[pixels], bad[pixels], drawn, inside))
-            first = stop
-        return jnp.concatenate(parts, axis=1)
+            drawn = jax.lax.dynamic_slice_in_dim(jnp.asarray(table), start, n_numbers)
+            return flux[:, None] + scale[:, None] * drawn
+        parts = []
+        for arm in _arms(grid, settings, flux, scale, bad, places):
+            below, above = (
+                jnp.asarray(table).at[start + arm.lower + k].get(mode="promise_in_bounds") for k in (0, 1)
+            )
+            drawn = arm.share[:, None] * (below + arm.weight[:, None] * (above - below))
+            change = _window_sums(drawn, arm.half) / arm.count[:, None]
+            own = (arm.scale > 0).astype(jnp.float32)[:, None] * drawn[arm.inner]
+            parts.append((arm.flux[:, None] + own) / (1 + change))
+        return jnp.concatenate(parts)
 
-    def perturbed_arm(
-        flux: jax.Array, scale: jax.Array, bad: jax.Array, drawn: jax.Array, inside: jax.Array
-    ) -> jax.Array:
-        """Add the drawn noise, shape (draw, widened pixel), to an arm and to its running mean."""
-        arm = slice(half, half + len(flux))
-        first, last = jnp.argmax(inside[arm]), len(flux) - 1 - jnp.argmax(inside[arm][::-1])
-        # Beyond what is stored sigma is that of the last pixel of the data.
-        nearest = jnp.clip(jnp.arange(-half, len(flux) + half), first, last)
-        counted = inside & ~bad[nearest] if settings.continuum_masked else jnp.ones_like(inside)
-        share = jnp.where(counted, scale[nearest], 0)
-        change = _window_sums(share * drawn, half) / jnp.maximum(_window_sums(counted, half), 1)
-        return (flux + scale * drawn[:, arm]) / (1 + change)
+    return one
 
-    return jax.jit(jax.vmap(one))
+
+def propagator(
+    grid: PixelGrid, settings: SpectraSettings, noise: Noise
+) -> Callable[[jax.Array, jax.Array, jax.Array, NativePlaces, jax.Array], jax.Array]:
+    """Return what propagates the noise of one spectrum to first order: the limit of `perturber` for small noise.
+
+    Parameters
+    ----------
+    grid, settings, noise
+        As in `perturber`.
+
+    Returns
+    -------
+    callable
+        Takes flux, sigma, bad (pixel,), the places of one star and the derivatives of some answers with the flux of
+        every pixel, (answer, pixel); returns the variances of the answers, shape (answer,).
+    """
+
+    def one(flux: jax.Array, sigma: jax.Array, bad: jax.Array, places: NativePlaces, slopes: jax.Array) -> jax.Array:
+        scale = _scale(sigma, bad)
+        flux = flux.astype(jnp.float32)
+        if noise == "paper":
+            return ((scale * slopes) ** 2).sum(1)
+        variance = jnp.zeros(len(slopes), jnp.float32)
+        for arm in _arms(grid, settings, flux, scale, bad, places):
+            own, aside = slopes[:, arm.pixels], ((0, 0), (arm.half, arm.half))
+            means = jnp.pad(own * (arm.flux / arm.count), [(0, 0), (2 * arm.half, 2 * arm.half)])
+            through_mean = _window_sums(means.T, arm.half).T
+            shares = jnp.pad(arm.scale * own, aside) - arm.share * through_mean
+            variance = variance + _native_variance(shares, arm)
+        return variance
+
+    return one
 
 
 def noisier(
@@ -142,8 +174,8 @@ def noisier(
     Returns
     -------
     callable
-        Takes what the one of `perturber` takes, and places between 0 and 1 in the logarithm of the range `NOISIER`,
-        shape (star,); returns flux, shape (star, pixel).
+        Takes flux, sigma, bad (star, pixel), the places of the stars, random keys (star, 2), and places between 0 and
+        1 in the logarithm of the range `NOISIER`, shape (star,); returns flux, shape (star, pixel).
     """
     perturb = perturber(grid, settings, 1, "native")
     least, most = NOISIER
@@ -154,14 +186,137 @@ def noisier(
     ) -> jax.Array:
         factor = least * (most / least) ** chance.astype(jnp.float32)
         added = sigma.astype(jnp.float32) * jnp.sqrt(factor**2 - 1)[:, None]
-        return perturb(flux, added, bad, places, keys)[:, 0]
+        return jax.vmap(perturb)(flux, added, bad, places, keys)[..., 0]
 
     return copies
 
 
+class _Arm(NamedTuple):
+    """One arm of one star, the pixels of the grid in it, and half a running mean of pixels on either side.
+
+    Parameters
+    ----------
+    pixels
+        The arm's part of the grid.
+    inner
+        The same pixels among the widened ones.
+    half
+        Pixels on either side.
+    n_neighbours
+        Pixels of the grid, at most, that lie within two native pixels of each other.
+    flux, scale
+        Flux and noise over continuum, shape (pixel,).
+    lower, weight, inside
+        The places, shape (widened pixel,); `first` and `last` are the arm's native pixels at the ends.
+    share
+        Noise of each pixel where it counts in the running mean, shape (widened pixel,). Beyond what is stored it is
+        that of the last pixel of the data.
+    count
+        Pixels in the running mean, shape (pixel,).
+    """
+
+    pixels: slice
+    inner: slice
+    half: int
+    n_neighbours: int
+    first: int
+    last: int
+    flux: jax.Array
+    scale: jax.Array
+    lower: jax.Array
+    weight: jax.Array
+    inside: jax.Array
+    share: jax.Array
+    count: jax.Array
+
+
+def _arms(
+    grid: PixelGrid, settings: SpectraSettings, flux: jax.Array, scale: jax.Array, bad: jax.Array, places: NativePlaces
+) -> Iterator[_Arm]:
+    """Yield the arms of one star."""
+    half = settings.continuum_half
+    begin = native = 0
+    for part in grid.arms:
+        pixels, length = slice(part.start, part.stop), part.stop - part.start
+        end, inner = begin + length + 2 * half, slice(half, half + length)
+        lower, weight, inside = (column[begin:end] for column in places)
+        first, last = jnp.argmax(inside[inner]), length - 1 - jnp.argmax(inside[inner][::-1])
+        nearest = jnp.clip(jnp.arange(-half, length + half), first, last)
+        share, count = scale[pixels][nearest], jnp.full(length, 2 * half + 1, jnp.float32)
+        if settings.continuum_masked:
+            counted = inside & ~bad[pixels][nearest]
+            share = jnp.where(counted, share, 0)
+            count = jnp.maximum(_window_sums(counted[:, None].astype(jnp.float32), half)[:, 0], 1)
+        yield _Arm(
+            pixels,
+            inner,
+            half,
+            int(2.02 * np.diff(part.native).max() / grid.step),
+            native,
+            native + len(part.native) - 1,
+            flux[pixels],
+            scale[pixels],
+            lower,
+            weight,
+            inside,
+            share,
+            count,
+        )
+        begin, native = end, native + len(part.native)
+
+
+def _scale(sigma: jax.Array, bad: jax.Array) -> jax.Array:
+    """Return the noise of each pixel, 0 where it is bad or has no error."""
+    return jnp.where(bad | ~jnp.isfinite(sigma), 0, sigma).astype(jnp.float32)
+
+
+def _native_variance(shares: jax.Array, arm: _Arm) -> jax.Array:
+    """Return the variance of sums over the widened pixels of an arm, which share the noise of native pixels.
+
+    Two pixels have noise in common when they lie between the same native pixels or between neighbouring ones. The
+    pixels beyond the data all have the noise of the last native pixel.
+
+    Parameters
+    ----------
+    shares
+        What each pixel gives to each answer, per unit of its noise; shape (answer, widened pixel).
+    """
+    inside = jnp.where(arm.inside, shares, 0)
+    lower, weight = arm.lower, arm.weight
+    variance = (((1 - weight) ** 2 + weight**2) * inside**2).sum(1)
+    for k in range(1, arm.n_neighbours + 1):
+        apart, left, right = lower[k:] - lower[:-k], weight[:-k], weight[k:]
+        same = (1 - left) * (1 - right) + left * right
+        common = jnp.where(apart == 0, same, jnp.where(apart == 1, left * (1 - right), 0))
+        variance = variance + 2 * (common * inside[:, :-k] * inside[:, k:]).sum(1)
+    for end, share in (
+        (arm.first, jnp.where(lower == arm.first, 1 - weight, 0)),
+        (arm.last, jnp.where(lower == arm.last - 1, weight, 0)),
+    ):
+        beyond = jnp.where((lower + weight == end) & ~arm.inside, shares, 0).sum(1)
+        variance = variance + beyond**2 + 2 * beyond * (share * inside).sum(1)
+    return variance
+
+
 def _window_sums(values: jax.Array, half: int) -> jax.Array:
-    """Return sums over 2 half + 1 neighbours along the last axis, which gets shorter by 2 half."""
-    sums = jnp.cumsum(values.astype(jnp.float32), axis=-1)
-    sums = jnp.concatenate([jnp.zeros_like(sums[..., :1]), sums], axis=-1)
+    """Return sums over 2 half + 1 neighbours along the first axis, which gets shorter by 2 half."""
+    sums = jnp.concatenate([jnp.zeros_like(values[:1]), _prefix_sums(values)])
     width = 2 * half + 1
-    return sums[..., width:] - sums[..., :-width]
+    return sums[width:] - sums[:-width]
+
+
+def _prefix_sums(values: jax.Array) -> jax.Array:
+    """Return cumulative sums along the first axis of an array of two.
+
+    Pieces are summed side by side, then their totals: on a CPU several times as fast as `jax.numpy.cumsum`, which goes
+    over everything a dozen times.
+    """
+    length = len(values)
+    if length <= _STEPS:
+        return jnp.cumsum(values, axis=0)
+    pieces = jnp.pad(values, ((0, -length % _STEPS), (0, 0))).reshape(-1, _STEPS, values.shape[1])
+    totals, within = jax.lax.scan(
+        lambda before, row: (before + row, before + row), jnp.zeros_like(pieces[:, 0]), pieces.swapaxes(0, 1)
+    )
+    before = jnp.concatenate([jnp.zeros_like(totals[:1]), _prefix_sums(totals)[:-1]])
+    return (within.swapaxes(0, 1) + before[:, None]).reshape(-1, values.shape[1])[:length]

@@ -16,7 +16,7 @@ from pydantic import Field, PositiveFloat
 from scipy.ndimage import percentile_filter
 
 from specdis.accelerator import ArrayLike, jax, jnp
-from specdis.arrays import Array, Bool, Float, Float32, Float64, ranges
+from specdis.arrays import Array, Bool, Float, Float32, Float64, Int64, ranges
 from specdis.errors import InputError
 from specdis.settings import Settings
 from specdis.surveys.base import Arm, Spectra
@@ -152,7 +152,7 @@ class Normalised(NamedTuple):
     bad: Bool
 
 
-_TILE = 256
+_TILE = 32  # of which all intermediate arrays stay in the processor's cache
 _ROUNDING = 1e-6
 """Fraction of a native pixel within which two wavelengths are the same."""
 
@@ -211,26 +211,70 @@ def _normalise_arm(
 ) -> Normalised:
     """Do the work of `normalise` for one arm of a few stars: `rest` is its part of the grid, widened by `half`."""
     velocity = spectra.velocity[rows]
-    position = native_position(arm.wavelength, rest / (1 - np.nan_to_num(velocity)[:, None] / SPEED_OF_LIGHT))
+    places = _Places.of(arm.wavelength, rest / (1 - np.nan_to_num(velocity)[:, None] / SPEED_OF_LIGHT))
     native_bad = arm.bad[rows] | _inside(arm.wavelength, spectra, rows, sky)
-    native_flux = np.where(arm.bad[rows], 0, arm.flux[rows])
-    flux = _interpolate(native_flux, position)
+    flux = places.interpolate(np.where(arm.bad[rows], 0, arm.flux[rows]))
     inside = slice(half, len(rest) - half)
-    spoilt = _interpolate(native_bad.astype(np.float32), position) > _ROUNDING
-    outside = ~among_native(arm.wavelength, position)
+    bad = places.outside | places.touch(native_bad)
     if spectra.normalised:
-        continuum: Float = np.ones_like(flux)
+        continuum: Float = np.ones((1, 1))
     else:
-        weight = ~(spoilt | outside) if continuum_masked else None
-        continuum = running_mean(flux, half, weight)
-    bad = (spoilt | outside)[:, inside] | ~(continuum > 0) | ~np.isfinite(velocity)[:, None]
-    safe = np.where(bad, 1, continuum)
+        continuum = running_mean(flux, half, ~bad if continuum_masked else None)
+    bad = bad[:, inside] | ~(continuum > 0) | ~np.isfinite(velocity)[:, None]
+    inverse = np.where(bad, 0, 1 / np.where(bad, 1, continuum))
     sigma = None
     if arm.ivar is not None:
-        with np.errstate(divide="ignore"):
-            native_sigma = np.where(native_bad, 0, 1 / np.sqrt(arm.ivar[rows]))
-        sigma = np.where(bad, 0, _interpolate(native_sigma, position[:, inside]) / safe).astype(np.float32)
-    return Normalised(np.where(bad, 0, flux[:, inside] / safe).astype(np.float32), sigma, bad)
+        native_sigma = np.where(native_bad, 0, 1 / np.sqrt(np.where(native_bad, 1, arm.ivar[rows])))
+        sigma = (places.within(inside).interpolate(native_sigma) * inverse).astype(np.float32)
+    return Normalised((flux[:, inside] * inverse).astype(np.float32), sigma, bad)
+
+
+class _Places(NamedTuple):
+    """Where pixels lie among the native pixels of their stars, constant beyond the ends; shape (star, pixel).
+
+    Parameters
+    ----------
+    below
+        Place of the native pixel below in the flattened array (star, native pixel).
+    weight
+        Share of the native pixel above it.
+    outside
+        Which pixels lie beyond the data.
+    """
+
+    below: Int64
+    weight: Float64
+    outside: Bool
+
+    @classmethod
+    def of(cls, native: Float64, wavelength: Float64) -> _Places:
+        """Place wavelengths, shape (star, pixel), among native ones, shape (native pixel,)."""
+        exact = native_position(native, wavelength)
+        last = len(native) - 1
+        position = np.clip(exact, 0, last)
+        below = np.minimum(position.astype(np.int64), last - 1)
+        weight = position - below
+        below += len(native) * np.arange(len(below))[:, None]
+        return cls(below, weight, ~among_native(native, exact))
+
+    def within(self, pixels: slice) -> _Places:
+        """Return some of the pixels."""
+        return _Places._make(column[:, pixels] for column in self)
+
+    def interpolate(self, values: Array) -> Float64:
+        """Interpolate (star, native pixel) linearly."""
+        flat = values.ravel()
+        lower, upper = (flat.take(place, mode="clip").astype(np.float64) for place in (self.below, self.below + 1))
+        upper -= lower
+        upper *= self.weight
+        upper += lower
+        return np.asarray(upper)
+
+    def touch(self, native: Bool) -> Bool:
+        """Tell which pixels take a share of a native pixel that is marked."""
+        flat = native.ravel()
+        lower, upper = (flat.take(place, mode="clip") for place in (self.below, self.below + 1))
+        return np.asarray((lower & (self.weight < 1 - _ROUNDING)) | (upper & (self.weight > _ROUNDING)))
 
 
 def native_position(native: Float64, wavelength: Float64) -> Float64:
@@ -253,16 +297,6 @@ def native_position(native: Float64, wavelength: Float64) -> Float64:
 def among_native(native: Float64, position: Float64) -> Bool:
     """Tell which positions, from `native_position`, lie between the first and the last native pixel."""
     return np.asarray((position > -_ROUNDING) & (position < len(native) - 1 + _ROUNDING))
-
-
-def _interpolate(values: Array, position: Float64) -> Float64:
-    """Interpolate (star, native pixel) linearly at fractional pixels (star, pixel), constant beyond the ends."""
-    last = values.shape[1] - 1
-    position = np.clip(position, 0, last)
-    lower = np.minimum(position.astype(np.int64), last - 1)
-    weight = position - lower
-    below, above = np.take_along_axis(values, lower, 1), np.take_along_axis(values, lower + 1, 1)
-    return np.asarray(below + weight * (above - below.astype(np.float64)))
 
 
 def running_mean(values: Float, half: int, weight: Bool | None = None) -> Float64:
@@ -413,31 +447,47 @@ class Transform(NamedTuple):
         Array, float32, shape (star, kept pixel)
             Unit vectors, or zeros for a star without a good pixel.
         """
-        values = self._contrast(flux, bad)
-        if self.signed_log:
-            values = jnp.sign(values) * jnp.log1p(jnp.abs(values))
-        if self.unit_norm:
-            square = (values**2).sum(1, keepdims=True)
-            values = jnp.where(square > 0, values / jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
-        return values
+        return jax.vmap(self._unit)(*self._kept(flux, bad, axis=1))
+
+    def versions(self, flux: ArrayLike, bad: ArrayLike) -> jax.Array:
+        """Transform versions of one spectrum, flux of shape (pixel, draw) and bad (pixel,), to (kept pixel, draw)."""
+        return jax.vmap(self._unit, in_axes=(1, None), out_axes=1)(*self._kept(flux, bad, axis=0))
 
     def slope(self, flux: ArrayLike, bad: ArrayLike) -> jax.Array:
         """Return the change of each transformed pixel with its own flux, shape (star, kept pixel), 0 where bad.
 
         The change through the mean and through the norm, 1/pixel of it, is left out.
         """
-        values = self._contrast(flux, bad)
-        slope = 1 / (1 + jnp.abs(values)) if self.signed_log else jnp.ones_like(values)
-        if self.unit_norm:
-            raw = self._replace(unit_norm=False)(flux, bad)
-            slope = slope / jnp.maximum(jnp.sqrt((raw**2).sum(1, keepdims=True)), 1e-30)
-        return jnp.where(jnp.asarray(bad)[:, self.kept], 0, slope)
 
-    def _contrast(self, flux: ArrayLike, bad: ArrayLike) -> jax.Array:
+        def one(flux: jax.Array, bad: jax.Array) -> jax.Array:
+            values = self._contrast(flux, bad)
+            slope = 1 / (1 + jnp.abs(values)) if self.signed_log else jnp.ones_like(values)
+            if self.unit_norm:
+                slope = slope / jnp.maximum(jnp.sqrt((self._scaled(values) ** 2).sum()), 1e-30)
+            return jnp.where(bad, 0, slope)
+
+        return jax.vmap(one)(*self._kept(flux, bad, axis=1))
+
+    def _kept(self, flux: ArrayLike, bad: ArrayLike, axis: int) -> tuple[jax.Array, jax.Array]:
+        """Return the pixels that take part; pixels are on this axis of the flux, and on the last of `bad`."""
+        return jnp.take(jnp.asarray(flux), self.kept, axis=axis), jnp.asarray(bad)[..., self.kept]
+
+    def _unit(self, flux: jax.Array, bad: jax.Array) -> jax.Array:
+        """Transform the kept pixels of one spectrum, shape (kept pixel,)."""
+        values = self._scaled(self._contrast(flux, bad))
+        if self.unit_norm:
+            square = (values**2).sum()
+            values = values * jnp.where(square > 0, jax.lax.rsqrt(jnp.where(square > 0, square, 1)), 0)
+        return values
+
+    def _scaled(self, contrast: jax.Array) -> jax.Array:
+        """Apply Eq. 1."""
+        return jnp.sign(contrast) * jnp.log1p(jnp.abs(contrast)) if self.signed_log else contrast
+
+    def _contrast(self, flux: jax.Array, bad: jax.Array) -> jax.Array:
         """Return L of Eq. 1: the kept pixels less their own mean over good pixels, 0 where bad."""
-        values = jnp.asarray(flux)[:, self.kept].astype(jnp.float32)
-        good = ~jnp.asarray(bad)[:, self.kept]
+        values = flux.astype(jnp.float32)
         if self.subtract_mean:
-            count = jnp.maximum(good.sum(1, keepdims=True), 1)
-            values = values - jnp.where(good, values, 0).sum(1, keepdims=True) / count.astype(jnp.float32)
-        return jnp.where(good, values, 0)
+            count = jnp.maximum((~bad).sum(), 1)
+            values = values - jnp.where(bad, 0, values).sum() / count.astype(jnp.float32)
+        return jnp.where(bad, 0, values)

@@ -23,10 +23,16 @@ def perturbed(block, grid, settings, noise, draws=DRAWS):
     """Return the stored pixels of the first star and perturbed versions of them, shape (draw, pixel)."""
     pixels = normalise(block, grid, settings)
     places = native_places(grid, block.native_velocity, settings.continuum_half)
-    drawn = perturber(grid, settings, draws, noise)(
+    drawn = draw_all(grid, settings, draws, noise)(
         pixels.flux, pixels.sigma, pixels.bad, places, star_keys(1, np.arange(len(block)))
     )
-    return pixels, np.asarray(drawn)
+    return pixels, drawn
+
+
+def draw_all(grid, settings, draws, noise):
+    """Return what draws versions of many stars, shape (star, draw, pixel)."""
+    draw = jax.jit(jax.vmap(perturber(grid, settings, draws, noise)))
+    return lambda *stars: np.asarray(draw(*stars)).swapaxes(1, 2)
 
 
 def observed_again(block, grid, settings, draws=DRAWS):
@@ -132,8 +138,8 @@ def test_bad_pixels_and_pixels_without_error_stay():
     sigma[2, 5] = np.nan
     places = native_places(grid, block.native_velocity, SMALL_SETTINGS.continuum_half)
     for noise in ("native", "paper"):
-        draw = perturber(grid, SMALL_SETTINGS, 4, noise)
-        drawn = np.asarray(draw(pixels.flux, sigma, pixels.bad, places, star_keys(1, np.arange(3))))
+        draw = draw_all(grid, SMALL_SETTINGS, 4, noise)
+        drawn = draw(pixels.flux, sigma, pixels.bad, places, star_keys(1, np.arange(3)))
         assert np.isfinite(drawn).all()
         assert not drawn[np.broadcast_to(pixels.bad[:, None], drawn.shape)].any()
         np.testing.assert_array_equal(drawn[2], np.broadcast_to(pixels.flux[2], drawn[2].shape))
