@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
+from specdis.cluster import ClusterSettings
 from specdis.errors import InputError
 from specdis.pipeline.document import Document
 from specdis.pipeline.manifest import StageFault
@@ -51,6 +52,7 @@ class Config(Document):
     sample: Cuts = Cuts()
     science: Science = Science()
     report: Report = Report()
+    cluster: ClusterSettings = ClusterSettings()
 
 
 class Survey:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 Array = NDArray[Any]
 Bool = NDArray[np.bool_]
@@ -26,3 +26,14 @@ def ranges(total: int, size: int) -> Iterator[slice]:
     """Yield the slices that cut `total` rows into blocks of `size`, the last one shorter."""
     for start in range(0, total, size):
         yield slice(start, min(start + size, total))
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Return an array of any content that JAX on a CPU takes without a copy: it begins at a multiple of 64 bytes."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    first = -memory.ctypes.data % _ALIGNMENT
+    return memory[first : first + size].view(dtype).reshape(shape)
+
+
+_ALIGNMENT = 64

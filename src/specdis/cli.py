@@ -293,12 +293,13 @@ def report(directory: RunDirectory) -> None:
 
 def _limit_threads(path: Path, overrides: Sequence[str]) -> None:
     """Set the number of CPU threads before NumPy and JAX are imported, when they fix it."""
+    from specdis.cluster import THREADS
     from specdis.pipeline.document import parse_overrides, read_toml
 
     for content in (read_toml(path), parse_overrides(overrides)):
         section = content.get("run")
         if isinstance(section, dict) and isinstance(section.get("threads"), int):
-            for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC", "ZARR_THREADING__MAX_WORKERS"):
+            for name in THREADS:
                 os.environ[name] = str(section["threads"])
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import PositiveInt
@@ -11,15 +12,15 @@ from scipy.linalg import eigh
 from scipy.sparse.linalg import eigsh
 
 from specdis import streams
-from specdis.accelerator import ArrayLike, jax, jnp
+from specdis.accelerator import ArrayLike, in_tiles, jax, jnp
 from specdis.arrays import Float32, Float64, ranges
 from specdis.errors import InputError
 from specdis.settings import Settings
 from specdis.spectra import Transform
 
-_TILE = 1024
 _BAND = 1024
 """Rows of the matrix of second moments that are summed at a time."""
+_QUANTA = 2.0**24
 
 
 class ComponentsSettings(Settings):
@@ -65,72 +66,95 @@ class Basis(NamedTuple):
         return float(self.eigenvalues.sum() / self.total)
 
     def project(self, spectra: jax.Array) -> jax.Array:
-        """Return C of Eq. 2, shape (star, component), of transformed spectra, shape (star, pixel)."""
+        """Return C of Eq. 2, shape (..., component), of transformed spectra, shape (..., pixel)."""
         centred = spectra - self.mean
         return centred if self.vectors is None else centred @ self.vectors.T
 
     def reconstruct(self, coefficients: jax.Array) -> jax.Array:
-        """Return sum_j C_ij E_jk of Eq. 2, shape (star, pixel)."""
+        """Return sum_j C_ij E_jk of Eq. 2, shape (..., pixel)."""
         return (coefficients if self.vectors is None else coefficients @ self.vectors) + self.mean
 
 
-class Moments:
-    """First and second moments of spectra that come block by block.
+class Sums(NamedTuple):
+    """Number of spectra, their sum and the sum of their products, float64: (), (pixel,) and (pixel, pixel).
 
-    Products are made in float32 in tiles of a fixed number of stars and summed in float64, so that memory is flat in
-    the number of stars and the order of blocks matters only in the last digits. The matrix is symmetric: bands of it
-    are summed from their diagonal on, which is little more than half the work.
-
-    Parameters
-    ----------
-    n_pixel
-        Length of a spectrum.
+    Below the diagonal the products are not all there: the matrix is symmetric.
     """
 
-    def __init__(self, n_pixel: int) -> None:
-        self.n_stars = 0
-        self.first = np.zeros(n_pixel)
-        self.second = np.zeros((n_pixel, n_pixel))
+    stars: Any
+    first: Any
+    second: Any
 
-    def add(self, spectra: Float32) -> None:
-        """Add transformed spectra, shape (star, pixel)."""
-        for rows in ranges(len(spectra), _TILE):
-            tile = np.ascontiguousarray(spectra[rows], np.float32)
-            for band in ranges(tile.shape[1], _BAND):
-                self.second[band, band.start :] += tile[:, band].T @ tile[:, band.start :]
-            self.first += tile.sum(0, dtype=np.float64)
-            self.n_stars += len(tile)
+    @classmethod
+    def zero(cls, n_pixel: int) -> Sums:
+        """Return the sums over no spectrum."""
+        return cls(*(jnp.zeros(shape, jnp.float64) for shape in ((), n_pixel, (n_pixel, n_pixel))))
 
-    def basis(self, settings: ComponentsSettings) -> Basis:
-        """Return the principal components; the moments are used up.
 
-        Raises
-        ------
-        InputError
-            When there are fewer stars or pixels than components; subtracting the mean costs one star.
-        """
-        wanted, available = settings.n_components, min(self.n_stars - settings.centre, len(self.first))
-        if settings.kind == "pca" and available < wanted:
-            raise InputError(
-                "components.n_components",
-                expected=f"at least {wanted} stars with spectra of at least {wanted} pixels",
-                found=f"{self.n_stars} stars, {len(self.first)} pixels",
-                remedy=f"Set components.n_components to {available} or fewer, or select more stars.",
-            )
-        for band in ranges(len(self.first), _BAND):
-            self.second[band.stop :, band] = self.second[band, band.stop :].T
-        covariance, mean = self.second, np.zeros_like(self.first)
-        covariance /= self.n_stars
-        if settings.centre:
-            mean = self.first / self.n_stars
-            covariance -= np.outer(mean, mean)
-        total = float(np.trace(covariance))
-        if settings.kind == "pixels":
-            return Basis(None, np.diag(covariance).copy(), mean.astype(np.float32), total)
-        eigenvalues, vectors = _leading_eigenvectors(covariance, wanted)
-        largest = np.take_along_axis(vectors, np.abs(vectors).argmax(1)[:, None], 1)
-        signed = (vectors * np.sign(largest)).astype(np.float32)
-        return Basis(signed, np.maximum(eigenvalues, 0), mean.astype(np.float32), total)
+def adder(transform: Transform) -> Callable[[Sums, ArrayLike, ArrayLike, ArrayLike], Sums]:
+    """Compile the summing of the moments of transformed spectra.
+
+    Products are made in float32 and summed in float64, so that memory is flat in the number of stars. Of the symmetric
+    matrix, bands from the diagonal on are made, which is little more than half the work. The products of a block are
+    rounded to 2^-24 of a unit vector, which is what float32 leaves of them: float64 adds such numbers exactly, and sums
+    over blocks do not depend on their order or on who made them.
+
+    Returns
+    -------
+    callable
+        Takes sums, which are used up, and flux and bad pixels (star, pixel) and the stars to use (star,) of a block;
+        returns the sums with the block in them.
+    """
+    n_pixel = len(transform.kept)
+
+    def exact(sums: jax.Array) -> jax.Array:
+        return jnp.round(sums.astype(jnp.float64) * _QUANTA) / _QUANTA
+
+    @partial(jax.jit, donate_argnums=0)
+    def add(sums: Sums, flux: jax.Array, bad: jax.Array, use: jax.Array) -> Sums:
+        use = use & ~bad[:, transform.kept].all(1)
+        spectra = jnp.where(use[:, None], in_tiles(transform.one)(flux, bad), 0)
+        second = jnp.asarray(sums.second)
+        for band in ranges(n_pixel, _BAND):
+            product = spectra[:, band].T @ spectra[:, band.start :]
+            second = second.at[band, band.start :].add(exact(product))
+        return Sums(sums.stars + use.sum(), sums.first + exact(spectra.sum(0, dtype=jnp.float64)), second)
+
+    return add
+
+
+def basis_of_moments(sums: Sums, settings: ComponentsSettings) -> Basis:
+    """Return the principal components of the spectra in the sums, which are used up.
+
+    Raises
+    ------
+    InputError
+        When there are fewer stars or pixels than components; subtracting the mean costs one star.
+    """
+    n_stars, n_pixel = int(sums.stars), len(sums.first)
+    wanted, available = settings.n_components, min(n_stars - settings.centre, n_pixel)
+    if settings.kind == "pca" and available < wanted:
+        raise InputError(
+            "components.n_components",
+            expected=f"at least {wanted} stars with spectra of at least {wanted} pixels",
+            found=f"{n_stars} stars, {n_pixel} pixels",
+            remedy=f"Set components.n_components to {available} or fewer, or select more stars.",
+        )
+    mean = np.asarray(sums.first) / n_stars if settings.centre else np.zeros(n_pixel)
+    covariance = np.asarray(_covariance(jnp.asarray(sums.second), n_stars, jnp.asarray(mean)))
+    total = float(np.trace(covariance))
+    if settings.kind == "pixels":
+        return Basis(None, np.diag(covariance).copy(), mean.astype(np.float32), total)
+    eigenvalues, vectors = _leading_eigenvectors(covariance, wanted)
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(1)[:, None], 1)
+    signed = (vectors * np.sign(largest)).astype(np.float32)
+    return Basis(signed, np.maximum(eigenvalues, 0), mean.astype(np.float32), total)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _covariance(second: jax.Array, n_stars: ArrayLike, mean: jax.Array) -> jax.Array:
+    """Return the covariance of which the sums hold the part from the diagonal on."""
+    return (jnp.triu(second) + jnp.triu(second, 1).T) / n_stars - jnp.outer(mean, mean)
 
 
 def _leading_eigenvectors(matrix: Float64, count: int) -> tuple[Float64, Float64]:
@@ -172,16 +196,15 @@ def encoder(transform: Transform, basis: Basis) -> Callable[[ArrayLike, ArrayLik
     A sigma of NaN or 0 stands for a pixel without an error.
     """
 
-    @jax.jit
     def encode(flux: jax.Array, sigma: jax.Array, bad: jax.Array) -> Encoded:
-        spectra = transform(flux, bad)
-        coefficients = basis.project(spectra)
-        residual = jnp.where(bad[:, transform.kept], 0, spectra - basis.reconstruct(coefficients))
-        error = sigma[:, transform.kept].astype(jnp.float32) * transform.slope(flux, bad)
+        spectrum, kept = transform.one(flux, bad), bad[transform.kept]
+        coefficients = basis.project(spectrum)
+        residual = jnp.where(kept, 0, spectrum - basis.reconstruct(coefficients))
+        error = sigma[transform.kept].astype(jnp.float32) * transform.slope(flux, bad)
         known = error > 0
-        square = jnp.where(known, (residual / jnp.where(known, error, 1)) ** 2, 0).sum(1)
-        freedom = known.sum(1) - basis.n_components
+        square = jnp.where(known, (residual / jnp.where(known, error, 1)) ** 2, 0).sum()
+        freedom = known.sum() - basis.n_components
         chi2 = jnp.where(freedom > 0, square / jnp.maximum(freedom, 1), jnp.nan)
-        return Encoded(coefficients, (residual**2).sum(1) / jnp.maximum((spectra**2).sum(1), 1e-30), chi2)
+        return Encoded(coefficients, (residual**2).sum() / jnp.maximum((spectrum**2).sum(), 1e-30), chi2)
 
-    return encode
+    return jax.jit(in_tiles(encode))

@@ -10,12 +10,12 @@ from pydantic import Field
 from scipy.special import ndtri
 
 from specdis import streams
-from specdis.accelerator import ArrayLike, jax, jnp
+from specdis.accelerator import in_tiles, jax, jnp
 from specdis.arrays import Array, Bool, Float64
 from specdis.components import Basis
 from specdis.flags import Flag
 from specdis.network.mixture import Mixture, ParallaxInErrors, Points, points, points_with_parallax
-from specdis.noise import NativePlaces, Noise, perturber, propagator
+from specdis.noise import Noise, perturber, propagator
 from specdis.photometry import (
     absolute_magnitude,
     distance,
@@ -203,9 +203,9 @@ class Chain(NamedTuple):
         return labels, self.mixture.held_out_mixture(inputs, fold).pooled().average
 
 
-Draw = Callable[[ArrayLike, ArrayLike, ArrayLike, NativePlaces, ArrayLike, ArrayLike], tuple[jax.Array, jax.Array]]
-"""Takes flux, sigma, bad (star, pixel), places, keys (star, 2) and fold (star,); returns labels, shape (seed, draw,
-star), and mean magnitudes of the mixture, shape (draw, star), of equally likely versions of the spectra."""
+Draw = Callable[..., tuple[jax.Array, jax.Array]]
+"""Takes flux, sigma, bad (star, pixel), velocity (star,), keys (star, 2) and fold (star,); returns labels, shape
+(seed, draw, star), and mean magnitudes of the mixture, (draw, star), of equally likely versions of the spectra."""
 
 
 def drawer(chain: Chain, settings: DistancesSettings) -> Draw:
@@ -214,15 +214,15 @@ def drawer(chain: Chain, settings: DistancesSettings) -> Draw:
 
     @jax.jit
     def draw(
-        flux: jax.Array, sigma: jax.Array, bad: jax.Array, places: NativePlaces, keys: jax.Array, fold: jax.Array
+        flux: jax.Array, sigma: jax.Array, bad: jax.Array, velocity: jax.Array, keys: jax.Array, fold: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         def one(star: tuple[Any, ...]) -> jax.Array:
-            flux, sigma, bad, places, key = star
-            versions = chain.transform.versions(perturb(flux, sigma, bad, places, key), bad)
+            flux, sigma, bad, velocity, key = star
+            versions = chain.transform.versions(perturb(flux, sigma, bad, velocity, key), bad)
             return chain.basis.project(versions.T)
 
         # Star by star, so that what is computed of one never leaves the processor's cache.
-        coefficients = jax.lax.map(one, (flux, sigma, bad, places, keys))
+        coefficients = jax.lax.map(one, (flux, sigma, bad, velocity, keys))
         n_star, n_draw, n_component = coefficients.shape
         inputs = coefficients.reshape(-1, n_component) / chain.scale
         labels, magnitudes = chain.answers(inputs, jnp.repeat(fold, n_draw))
@@ -243,7 +243,7 @@ def linear(chain: Chain, settings: DistancesSettings) -> Draw:
 
     @jax.jit
     def draw(
-        flux: jax.Array, sigma: jax.Array, bad: jax.Array, places: NativePlaces, keys: jax.Array, fold: jax.Array
+        flux: jax.Array, sigma: jax.Array, bad: jax.Array, velocity: jax.Array, keys: jax.Array, fold: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         del keys
 
@@ -252,17 +252,17 @@ def linear(chain: Chain, settings: DistancesSettings) -> Draw:
             return jnp.stack([labels.mean(0)[0], magnitudes[0]])
 
         def one(star: tuple[Any, ...]) -> jax.Array:
-            flux, sigma, bad, places, slopes = star
+            flux, sigma, bad, velocity, slopes = star
             # A vector times the derivatives of all steps up to the coefficients, for each of the two answers.
             _, pull_back = jax.vjp(
-                lambda flux: chain.basis.project(chain.transform(flux[None], bad[None]))[0], flux.astype(jnp.float32)
+                lambda flux: chain.basis.project(chain.transform.one(flux, bad)), flux.astype(jnp.float32)
             )
             (per_pixel,) = jax.vmap(pull_back)(slopes)
-            return jnp.sqrt(propagate(flux, sigma, bad, places, per_pixel))
+            return jnp.sqrt(propagate(flux, sigma, bad, velocity, per_pixel))
 
-        coefficients = chain.basis.project(chain.transform(flux, bad))
+        coefficients = chain.basis.project(in_tiles(chain.transform.one)(flux, bad))
         slopes = jax.vmap(jax.jacrev(mean_answers))(coefficients, fold)
-        of_label, of_magnitude = jax.lax.map(one, (flux, sigma, bad, places, slopes)).T
+        of_label, of_magnitude = jax.lax.map(one, (flux, sigma, bad, velocity, slopes)).T
         labels, magnitudes = chain.answers(coefficients / chain.scale, fold)
         return labels[:, None] + of_label * points[:, None], magnitudes + of_magnitude * points[:, None]
 

@@ -40,7 +40,6 @@ from specdis.flags import Flag
 from specdis.log import logger
 from specdis.network.mixture import ParallaxInErrors, binary_probability
 from specdis.network.mlp import MLP, MixtureNetwork, NetworkSettings, Perceptron
-from specdis.noise import native_places
 from specdis.photometry import PhotometrySettings, corrected
 from specdis.sample import SampleSettings
 from specdis.settings import Settings
@@ -50,7 +49,7 @@ from specdis.surveys.base import STAR_COLUMNS, Arm, Spectra, flux_unit
 from specdis.surveys.wavelengths import air_to_vacuum
 from specdis.training import Ensemble
 
-_TILE = 64
+_TILE = 128
 """Stars computed at once, whatever the size of the blocks: equal arithmetic for equal stars."""
 
 
@@ -238,8 +237,7 @@ class Model:
         answers = self._answer(
             encoded.coefficients / self.scale, fold, target.parallaxes(), target.has_parallax, target.snr
         )
-        places = native_places(self.grid, _filled(velocity[rows], 0), self.settings.spectra.continuum_half)
-        drawn = self._draw(flux, sigma, bad, places, target.keys, fold)
+        drawn = self._draw(flux, sigma, bad, _filled(velocity[rows], 0), target.keys, fold)
         no_spectrum = np.asarray(bad[:, self.transform.kept].all(1))
         no_errors = np.asarray(~((sigma > 0) & ~bad).any(1))
 

@@ -16,8 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from specdis import streams
-from specdis.accelerator import ArrayLike, jax, jnp
-from specdis.arrays import Array, Bool, Float32, Float64
+from specdis.accelerator import in_tiles, jax, jnp
 from specdis.spectra import SPEED_OF_LIGHT, PixelGrid, SpectraSettings, among_native, native_position
 
 Noise = Literal["native", "paper"]
@@ -31,56 +30,7 @@ NOISIER = (1.3, 4.0)
 """How many times as noisy as their spectra the copies for training are, least and most (decision 10)."""
 
 
-class NativePlaces(NamedTuple):
-    """Where the pixels of the grid lie among the native pixels of all arms, laid end to end.
-
-    Every arm is widened on either side by half a running mean; beyond the data its last native pixel is repeated, as
-    the running mean does.
-
-    Parameters
-    ----------
-    lower
-        Native pixel below each pixel, int32, shape (star, widened pixel).
-    weight
-        Share of the native pixel above it, float32, shape (star, widened pixel).
-    inside
-        False beyond the data, shape (star, widened pixel).
-    """
-
-    lower: Array
-    weight: Float32
-    inside: Bool
-
-
-def native_places(grid: PixelGrid, velocity: Float64, half: int) -> NativePlaces:
-    """Place the grid among the native pixels of stars.
-
-    Parameters
-    ----------
-    grid
-        The grid and its arms.
-    velocity
-        Velocity in km/s with which the stars were brought to rest, shape (star,).
-    half
-        Pixels by which every arm is widened.
-    """
-    to_rest = 1 - np.nan_to_num(velocity)[:, None] / SPEED_OF_LIGHT
-    lower, weight, inside, first = [], [], [], 0
-    for arm in grid.arms:
-        last = len(arm.native) - 1
-        exact = native_position(arm.native, grid.widened(arm, half) / to_rest)
-        position = np.clip(exact, 0, last)
-        below = np.minimum(position.astype(np.int32), last - 1)
-        lower.append(below + first)
-        weight.append((position - below).astype(np.float32))
-        inside.append(among_native(arm.native, exact))
-        first += len(arm.native)
-    return NativePlaces(np.concatenate(lower, 1), np.concatenate(weight, 1), np.concatenate(inside, 1))
-
-
-def perturber(
-    grid: PixelGrid, settings: SpectraSettings, n_draws: int, noise: Noise
-) -> Callable[[jax.Array, jax.Array, jax.Array, NativePlaces, jax.Array], jax.Array]:
+def perturber(grid: PixelGrid, settings: SpectraSettings, n_draws: int, noise: Noise) -> Callable[..., jax.Array]:
     """Return what draws perturbed versions of one spectrum.
 
     Normal numbers come from a fixed table, one column per draw; a star's key says at which of 32,768 rows to start, so
@@ -100,13 +50,13 @@ def perturber(
     Returns
     -------
     callable
-        Takes flux, sigma, bad (pixel,), the places of one star and its random key (uint32, (2,)); returns perturbed
-        flux, shape (pixel, draw). Bad pixels stay as they are.
+        Takes flux, sigma, bad (pixel,), the velocity in km/s by which the star was brought to rest, and its random key
+        (uint32, (2,)); returns perturbed flux, shape (pixel, draw). Bad pixels stay as they are.
     """
     n_numbers = len(grid.wavelength) if noise == "paper" else sum(len(arm.native) for arm in grid.arms)
     table = streams.generator(0, "noise").standard_normal((_WINDOWS + n_numbers, n_draws), np.float32)
 
-    def one(flux: jax.Array, sigma: jax.Array, bad: jax.Array, places: NativePlaces, key: jax.Array) -> jax.Array:
+    def one(flux: jax.Array, sigma: jax.Array, bad: jax.Array, velocity: jax.Array, key: jax.Array) -> jax.Array:
         start = ((key[0] ^ key[1]) % _WINDOWS).astype(jnp.int32)
         scale = _scale(sigma, bad)
         flux = flux.astype(jnp.float32)
@@ -114,12 +64,10 @@ def perturber(
             drawn = jax.lax.dynamic_slice_in_dim(jnp.asarray(table), start, n_numbers)
             return flux[:, None] + scale[:, None] * drawn
         parts = []
-        for arm in _arms(grid, settings, flux, scale, bad, places):
-            below, above = (
-                jnp.asarray(table).at[start + arm.lower + k].get(mode="promise_in_bounds") for k in (0, 1)
-            )
+        for arm in _arms(grid, settings, flux, scale, bad, velocity):
+            below, above = (jnp.asarray(table).at[start + arm.lower + k].get(mode="promise_in_bounds") for k in (0, 1))
             drawn = arm.share[:, None] * (below + arm.weight[:, None] * (above - below))
-            change = _window_sums(drawn, arm.half) / arm.count[:, None]
+            change = _window_sums(drawn, arm.half) / arm.counted[:, None]
             own = (arm.scale > 0).astype(jnp.float32)[:, None] * drawn[arm.inner]
             parts.append((arm.flux[:, None] + own) / (1 + change))
         return jnp.concatenate(parts)
@@ -127,9 +75,7 @@ def perturber(
     return one
 
 
-def propagator(
-    grid: PixelGrid, settings: SpectraSettings, noise: Noise
-) -> Callable[[jax.Array, jax.Array, jax.Array, NativePlaces, jax.Array], jax.Array]:
+def propagator(grid: PixelGrid, settings: SpectraSettings, noise: Noise) -> Callable[..., jax.Array]:
     """Return what propagates the noise of one spectrum to first order: the limit of `perturber` for small noise.
 
     Parameters
@@ -140,19 +86,19 @@ def propagator(
     Returns
     -------
     callable
-        Takes flux, sigma, bad (pixel,), the places of one star and the derivatives of some answers with the flux of
+        Takes flux, sigma, bad (pixel,), the velocity as above and the derivatives of some answers with the flux of
         every pixel, (answer, pixel); returns the variances of the answers, shape (answer,).
     """
 
-    def one(flux: jax.Array, sigma: jax.Array, bad: jax.Array, places: NativePlaces, slopes: jax.Array) -> jax.Array:
+    def one(flux: jax.Array, sigma: jax.Array, bad: jax.Array, velocity: jax.Array, slopes: jax.Array) -> jax.Array:
         scale = _scale(sigma, bad)
         flux = flux.astype(jnp.float32)
         if noise == "paper":
             return ((scale * slopes) ** 2).sum(1)
         variance = jnp.zeros(len(slopes), jnp.float32)
-        for arm in _arms(grid, settings, flux, scale, bad, places):
+        for arm in _arms(grid, settings, flux, scale, bad, velocity):
             own, aside = slopes[:, arm.pixels], ((0, 0), (arm.half, arm.half))
-            means = jnp.pad(own * (arm.flux / arm.count), [(0, 0), (2 * arm.half, 2 * arm.half)])
+            means = jnp.pad(own * (arm.flux / arm.counted), [(0, 0), (2 * arm.half, 2 * arm.half)])
             through_mean = _window_sums(means.T, arm.half).T
             shares = jnp.pad(arm.scale * own, aside) - arm.share * through_mean
             variance = variance + _native_variance(shares, arm)
@@ -161,9 +107,7 @@ def propagator(
     return one
 
 
-def noisier(
-    grid: PixelGrid, settings: SpectraSettings
-) -> Callable[[ArrayLike, ArrayLike, ArrayLike, NativePlaces, ArrayLike, ArrayLike], jax.Array]:
+def noisier(grid: PixelGrid, settings: SpectraSettings) -> Callable[..., jax.Array]:
     """Compile the making of copies of spectra with more noise than these have.
 
     Parameters
@@ -174,19 +118,20 @@ def noisier(
     Returns
     -------
     callable
-        Takes flux, sigma, bad (star, pixel), the places of the stars, random keys (star, 2), and places between 0 and
-        1 in the logarithm of the range `NOISIER`, shape (star,); returns flux, shape (star, pixel).
+        Takes flux, sigma, bad (star, pixel), velocities (star,), random keys (star, 2), and places between 0 and 1 in
+        the logarithm of the range `NOISIER`, shape (star,); returns flux, shape (star, pixel).
     """
     perturb = perturber(grid, settings, 1, "native")
     least, most = NOISIER
 
     @jax.jit
     def copies(
-        flux: jax.Array, sigma: jax.Array, bad: jax.Array, places: NativePlaces, keys: jax.Array, chance: jax.Array
+        flux: jax.Array, sigma: jax.Array, bad: jax.Array, velocity: jax.Array, keys: jax.Array, chance: jax.Array
     ) -> jax.Array:
         factor = least * (most / least) ** chance.astype(jnp.float32)
         added = sigma.astype(jnp.float32) * jnp.sqrt(factor**2 - 1)[:, None]
-        return jax.vmap(perturb)(flux, added, bad, places, keys)[..., 0]
+        copied: jax.Array = in_tiles(perturb)(flux, added, bad, velocity, keys)[..., 0]
+        return copied
 
     return copies
 
@@ -207,11 +152,14 @@ class _Arm(NamedTuple):
     flux, scale
         Flux and noise over continuum, shape (pixel,).
     lower, weight, inside
-        The places, shape (widened pixel,); `first` and `last` are the arm's native pixels at the ends.
+        Native pixel below each pixel, share of the one above it, and False beyond the data, where the last native pixel
+        is repeated, as the running mean does; shape (widened pixel,).
+    first, last
+        The arm's native pixels at the ends: those of all arms are laid end to end.
     share
         Noise of each pixel where it counts in the running mean, shape (widened pixel,). Beyond what is stored it is
         that of the last pixel of the data.
-    count
+    counted
         Pixels in the running mean, shape (pixel,).
     """
 
@@ -227,19 +175,27 @@ class _Arm(NamedTuple):
     weight: jax.Array
     inside: jax.Array
     share: jax.Array
-    count: jax.Array
+    counted: jax.Array
 
 
 def _arms(
-    grid: PixelGrid, settings: SpectraSettings, flux: jax.Array, scale: jax.Array, bad: jax.Array, places: NativePlaces
+    grid: PixelGrid,
+    settings: SpectraSettings,
+    flux: jax.Array,
+    scale: jax.Array,
+    bad: jax.Array,
+    velocity: jax.Array,
 ) -> Iterator[_Arm]:
     """Yield the arms of one star."""
-    half = settings.continuum_half
-    begin = native = 0
+    half, native = settings.continuum_half, 0
+    to_rest = 1 - jnp.nan_to_num(velocity) / SPEED_OF_LIGHT
     for part in grid.arms:
         pixels, length = slice(part.start, part.stop), part.stop - part.start
-        end, inner = begin + length + 2 * half, slice(half, half + length)
-        lower, weight, inside = (column[begin:end] for column in places)
+        inner, end = slice(half, half + length), len(part.native) - 1
+        exact = native_position(part.native, jnp.asarray(grid.widened(part, half)) / to_rest)
+        position = jnp.clip(exact, 0, end)
+        lower = jnp.minimum(position.astype(jnp.int32), end - 1)
+        weight, inside = (position - lower).astype(jnp.float32), among_native(part.native, exact)
         first, last = jnp.argmax(inside[inner]), length - 1 - jnp.argmax(inside[inner][::-1])
         nearest = jnp.clip(jnp.arange(-half, length + half), first, last)
         share, count = scale[pixels][nearest], jnp.full(length, 2 * half + 1, jnp.float32)
@@ -253,16 +209,16 @@ def _arms(
             half,
             int(2.02 * np.diff(part.native).max() / grid.step),
             native,
-            native + len(part.native) - 1,
+            native + end,
             flux[pixels],
             scale[pixels],
-            lower,
+            native + lower,
             weight,
             inside,
             share,
             count,
         )
-        begin, native = end, native + len(part.native)
+        native += len(part.native)
 
 
 def _scale(sigma: jax.Array, bad: jax.Array) -> jax.Array:

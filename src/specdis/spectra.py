@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, PositiveFloat
@@ -277,7 +277,7 @@ class _Places(NamedTuple):
         return np.asarray((lower & (self.weight < 1 - _ROUNDING)) | (upper & (self.weight > _ROUNDING)))
 
 
-def native_position(native: Float64, wavelength: Float64) -> Float64:
+def native_position(native: Float64, wavelength: Any) -> Any:
     """Return where wavelengths lie among native pixels, as a fractional pixel number; below 0 or above n-1 outside.
 
     Parameters
@@ -285,18 +285,19 @@ def native_position(native: Float64, wavelength: Float64) -> Float64:
     native
         Increasing wavelengths, shape (native pixel,).
     wavelength
-        Wavelengths to place, any shape.
+        Wavelengths to place, any shape, of numpy or of JAX.
     """
     steps = np.diff(native)
     if np.ptp(steps) < 1e-6 * steps[0]:
-        return np.asarray((wavelength - native[0]) / steps.mean())
+        return (wavelength - native[0]) / steps.mean()
     ends = np.concatenate([[2 * native[0] - native[1]], native, [2 * native[-1] - native[-2]]])
-    return np.asarray(np.interp(wavelength, ends, np.arange(-1.0, len(native) + 1)))
+    interpolate = np.interp if isinstance(wavelength, np.ndarray) else jnp.interp
+    return interpolate(wavelength, ends, np.arange(-1.0, len(native) + 1))
 
 
-def among_native(native: Float64, position: Float64) -> Bool:
+def among_native(native: Float64, position: Any) -> Any:
     """Tell which positions, from `native_position`, lie between the first and the last native pixel."""
-    return np.asarray((position > -_ROUNDING) & (position < len(native) - 1 + _ROUNDING))
+    return (position > -_ROUNDING) & (position < len(native) - 1 + _ROUNDING)
 
 
 def running_mean(values: Float, half: int, weight: Bool | None = None) -> Float64:
@@ -373,6 +374,13 @@ class ErrorStack:
                 total, count = total + np.nansum(values, 0), count + np.isfinite(values).sum(0)
             self._sums[name] = (bins, total, count)
 
+    def merge(self, other: ErrorStack) -> None:
+        """Add the stars of another stack."""
+        for name, (wavelength, total, count) in other._sums.items():
+            bins, summed, counted = self._sums.get(name, (wavelength, *np.zeros((2, len(wavelength)))))
+            if len(bins) == len(wavelength):
+                self._sums[name] = (bins, summed + total, counted + count)
+
     def windows(self, threshold: float) -> list[tuple[float, float]]:
         """Return the windows where the stacked error exceeds its surroundings by the factor `threshold`.
 
@@ -447,30 +455,27 @@ class Transform(NamedTuple):
         Array, float32, shape (star, kept pixel)
             Unit vectors, or zeros for a star without a good pixel.
         """
-        return jax.vmap(self._unit)(*self._kept(flux, bad, axis=1))
+        return jax.vmap(self.one)(jnp.asarray(flux), jnp.asarray(bad))
 
-    def versions(self, flux: ArrayLike, bad: ArrayLike) -> jax.Array:
+    def one(self, flux: jax.Array, bad: jax.Array) -> jax.Array:
+        """Transform one spectrum, flux and bad of shape (pixel,), to (kept pixel,)."""
+        return self._unit(flux[self.kept], bad[self.kept])
+
+    def versions(self, flux: jax.Array, bad: jax.Array) -> jax.Array:
         """Transform versions of one spectrum, flux of shape (pixel, draw) and bad (pixel,), to (kept pixel, draw)."""
-        return jax.vmap(self._unit, in_axes=(1, None), out_axes=1)(*self._kept(flux, bad, axis=0))
+        return jax.vmap(self._unit, in_axes=(1, None), out_axes=1)(flux[self.kept], bad[self.kept])
 
-    def slope(self, flux: ArrayLike, bad: ArrayLike) -> jax.Array:
-        """Return the change of each transformed pixel with its own flux, shape (star, kept pixel), 0 where bad.
+    def slope(self, flux: jax.Array, bad: jax.Array) -> jax.Array:
+        """Return the change of each transformed pixel of one spectrum with its own flux, (kept pixel,), 0 where bad.
 
         The change through the mean and through the norm, 1/pixel of it, is left out.
         """
-
-        def one(flux: jax.Array, bad: jax.Array) -> jax.Array:
-            values = self._contrast(flux, bad)
-            slope = 1 / (1 + jnp.abs(values)) if self.signed_log else jnp.ones_like(values)
-            if self.unit_norm:
-                slope = slope / jnp.maximum(jnp.sqrt((self._scaled(values) ** 2).sum()), 1e-30)
-            return jnp.where(bad, 0, slope)
-
-        return jax.vmap(one)(*self._kept(flux, bad, axis=1))
-
-    def _kept(self, flux: ArrayLike, bad: ArrayLike, axis: int) -> tuple[jax.Array, jax.Array]:
-        """Return the pixels that take part; pixels are on this axis of the flux, and on the last of `bad`."""
-        return jnp.take(jnp.asarray(flux), self.kept, axis=axis), jnp.asarray(bad)[..., self.kept]
+        kept = bad[self.kept]
+        values = self._contrast(flux[self.kept], kept)
+        slope = 1 / (1 + jnp.abs(values)) if self.signed_log else jnp.ones_like(values)
+        if self.unit_norm:
+            slope = slope / jnp.maximum(jnp.sqrt((self._scaled(values) ** 2).sum()), 1e-30)
+        return jnp.where(kept, 0, slope)
 
     def _unit(self, flux: jax.Array, bad: jax.Array) -> jax.Array:
         """Transform the kept pixels of one spectrum, shape (kept pixel,)."""

@@ -273,7 +273,7 @@ def write_table(path: Path, provenance: Provenance, columns: Mapping[str, Array]
     table = pa.table({name: _to_arrow(values) for name, values in columns.items()})
     table = table.replace_schema_metadata({"specdis": json.dumps(provenance.to_dict())})
     with atomic(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def _to_arrow(values: Array) -> pa.Array:
@@ -308,7 +308,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> dict[str, Ar
     if lacking := [name for name in columns or () if name not in present]:
         raise ProductError(f"{path} lacks column {', '.join(lacking)}: run the stage that writes it again.")
     with _reading_table(path):
-        table = pq.read_table(path, columns=None if columns is None else list(columns))
+        table = pq.read_table(path, columns=None if columns is None else list(columns), page_checksum_verification=True)
     return {name: _from_arrow(table[name]) for name in table.column_names}
 
 

@@ -56,7 +56,7 @@ class TrainingStars(NamedTuple):
     Parameters
     ----------
     inputs
-        Scaled coefficients, float32, shape (star, component).
+        Scaled coefficients, float32, shape (star, component); those of `aligned_empty` are not copied on a CPU.
     factor
         10^(2 - m/5) with m the extinction-corrected G magnitude, shape (star,): model parallax = label x factor.
     parallax, error
@@ -73,17 +73,6 @@ class TrainingStars(NamedTuple):
     error: Float64
     fold: Int
     identifier: Int64
-
-    def take(self, rows: Array) -> TrainingStars:
-        """Return some of the stars."""
-        return TrainingStars._make(column[rows] for column in self)
-
-    def and_copies(self, inputs: Float32) -> TrainingStars:
-        """Return the stars and, after them, copies with other inputs; stars whose inputs are NaN have no copy."""
-        rows = np.flatnonzero(np.isfinite(inputs).all(1))
-        copied = self.take(rows)._replace(inputs=inputs[rows])
-        both: TrainingStars = jax.tree.map(lambda *columns: np.concatenate(columns), self, copied)
-        return both
 
 
 class Ensemble(NamedTuple):
@@ -261,6 +250,7 @@ def train_mixture(
     seed: int,
     checkpoint: Checkpoint | None = None,
     progress: Callable[[int], None] | None = None,
+    use: Bool | None = None,
 ) -> tuple[Ensemble, Float64]:
     """Train networks of the mixture, as `train` does those of the label (Eqs 7 and 8).
 
@@ -271,6 +261,8 @@ def train_mixture(
     ----------
     n_mixture
         Number of Gaussians.
+    use
+        Stars to train on, shape (star,); all by default.
     """
 
     def loss(one: MixtureNetwork, typical: jax.Array, inputs: jax.Array, data: ParallaxInErrors) -> jax.Array:
@@ -285,7 +277,7 @@ def train_mixture(
         absolute_magnitude,
         loss,
     )
-    return _train(stars, objective, settings, seed, checkpoint, progress)
+    return _train(stars, objective, settings, seed, checkpoint, progress, use)
 
 
 def _train(
@@ -295,11 +287,15 @@ def _train(
     seed: int,
     checkpoint: Checkpoint | None,
     progress: Callable[[int], None] | None,
+    use: Bool | None = None,
 ) -> tuple[Ensemble, Float64]:
     """Train one network per fold and seed, all in step."""
     n_folds = int(stars.fold.max(initial=0)) + 1
-    training, inner = _split(stars, n_folds, settings, seed)
-    typical = objective.typical(_typical_labels(stars, n_folds))
+    outside = stars.fold[None, :] != np.arange(n_folds)[:, None]
+    if use is not None:
+        outside &= use
+    training, inner = _split(stars, outside, settings, seed)
+    typical = objective.typical(_typical_labels(stars, outside))
     units = jnp.repeat(jnp.asarray(typical, jnp.float32), settings.n_seeds)
     data = jnp.asarray(stars.inputs, jnp.float32), objective.data
     batch = min(settings.batch, int(training.sum(1).min()))
@@ -335,29 +331,27 @@ def _train(
     return ensemble, state.history[: int(state.epoch)]
 
 
-def _split(stars: TrainingStars, n_folds: int, settings: TrainingSettings, seed: int) -> tuple[Bool, Bool]:
-    """Return who trains and who stops each network, both of shape (fold x seed, star)."""
-    outside = stars.fold[None, :] != np.arange(n_folds)[:, None]
+def _split(stars: TrainingStars, outside: Bool, settings: TrainingSettings, seed: int) -> tuple[Bool, Bool]:
+    """Return who trains and who stops each network, (fold x seed, star), of those outside a fold, (fold, star)."""
     fractions = [
         streams.uniform(streams.stream(seed, f"inner {number}"), stars.identifier) for number in range(settings.n_seeds)
     ]
     kept_back = np.stack(fractions) < settings.inner_fraction
-    shape = n_folds * settings.n_seeds, len(stars.fold)
+    shape = len(outside) * settings.n_seeds, len(stars.fold)
     training = (outside[:, None] & ~kept_back[None]).reshape(shape)
     inner = (outside[:, None] & kept_back[None]).reshape(shape)
     if min(training.sum(1).min(), inner.sum(1).min()) < 1:
         raise InputError(
             "sample",
             expected="stars to train on, and inner stars to stop by, outside every fold",
-            found=f"{len(stars.fold)} stars in {n_folds} folds",
+            found=f"{len(stars.fold)} stars in {len(outside)} folds",
             remedy="Select more stars, use fewer folds or raise training.inner_fraction.",
         )
     return training, inner
 
 
-def _typical_labels(stars: TrainingStars, n_folds: int) -> Float64:
+def _typical_labels(stars: TrainingStars, outside: Bool) -> Float64:
     """Return the one label that fits all parallaxes outside a fold best, shape (fold,)."""
-    outside = stars.fold[None, :] != np.arange(n_folds)[:, None]
     weight = stars.factor / stars.error**2
     return np.asarray(np.abs((outside @ (weight * stars.parallax)) / (outside @ (weight * stars.factor))))
 

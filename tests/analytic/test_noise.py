@@ -8,7 +8,7 @@ from scipy.ndimage import uniform_filter1d
 
 from specdis.accelerator import jax, jnp
 from specdis.distances import DistancesSettings, star_keys
-from specdis.noise import NOISIER, native_places, noisier, perturber
+from specdis.noise import NOISIER, noisier, perturber
 from specdis.spectra import PixelGrid, SpectraSettings, normalise
 from specdis.surveys.base import Arm, Spectra
 from synthetic_spectra import DESI, SMALL, SMALL_SETTINGS, model, spectra, targets
@@ -22,9 +22,9 @@ WIDTHS = (2, 5, 10, 20, 50, 100)
 def perturbed(block, grid, settings, noise, draws=DRAWS):
     """Return the stored pixels of the first star and perturbed versions of them, shape (draw, pixel)."""
     pixels = normalise(block, grid, settings)
-    places = native_places(grid, block.native_velocity, settings.continuum_half)
+    velocity = block.native_velocity
     drawn = draw_all(grid, settings, draws, noise)(
-        pixels.flux, pixels.sigma, pixels.bad, places, star_keys(1, np.arange(len(block)))
+        pixels.flux, pixels.sigma, pixels.bad, velocity, star_keys(1, np.arange(len(block)))
     )
     return pixels, drawn
 
@@ -136,10 +136,10 @@ def test_bad_pixels_and_pixels_without_error_stay():
     sigma = pixels.sigma.copy()
     sigma[2, :] = 0
     sigma[2, 5] = np.nan
-    places = native_places(grid, block.native_velocity, SMALL_SETTINGS.continuum_half)
+    velocity = block.native_velocity
     for noise in ("native", "paper"):
         draw = draw_all(grid, SMALL_SETTINGS, 4, noise)
-        drawn = draw(pixels.flux, sigma, pixels.bad, places, star_keys(1, np.arange(3)))
+        drawn = draw(pixels.flux, sigma, pixels.bad, velocity, star_keys(1, np.arange(3)))
         assert np.isfinite(drawn).all()
         assert not drawn[np.broadcast_to(pixels.bad[:, None], drawn.shape)].any()
         np.testing.assert_array_equal(drawn[2], np.broadcast_to(pixels.flux[2], drawn[2].shape))
@@ -154,9 +154,9 @@ def test_a_copy_is_as_noisy_as_it_should_be_with_the_noise_that_the_spectrum_has
     noisy, drawn = perturbed(block, grid, SMALL_SETTINGS, "native", copies)
     flux, sigma, bad = (np.repeat(values, copies, 0) for values in noisy)
     flux += drawn[0] - noisy.flux
-    places = native_places(grid, np.repeat(block.native_velocity, copies), SMALL_SETTINGS.continuum_half)
+    velocity = np.repeat(block.native_velocity, copies)
     copied = noisier(grid, SMALL_SETTINGS)(
-        flux, sigma, bad, places, star_keys(2, np.arange(copies)), np.full(copies, chance)
+        flux, sigma, bad, velocity, star_keys(2, np.arange(copies)), np.full(copies, chance)
     )
     least, most = NOISIER
     factor = {0.0: least, 0.5: np.sqrt(least * most), 1.0: most}[chance]

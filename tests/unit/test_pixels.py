@@ -31,6 +31,9 @@ def test_what_is_written_is_read(made, tmp_path):
     assert len(store) == STARS
     assert [rows.stop - rows.start for rows in store.blocks()] == [BLOCK, BLOCK, 30]
     pixels, block = normalised(made, 30, velocity=np.linspace(-100, 100, 30))
+    for start in (0, BLOCK):
+        others, more = normalised(made, BLOCK)
+        store.write(slice(start, start + BLOCK), others, more.native_velocity)
     store.write(slice(2 * BLOCK, STARS), pixels, block.native_velocity)
     store.keep(np.ones(STARS, bool), 0.1)
     store = PixelStore.open(tmp_path / "pixels.zarr")

@@ -121,24 +121,22 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_training():
 
 
 def test_copies_of_a_star_stay_on_one_side():
-    training, inner = _split(population(), 3, SETTINGS, 1)
+    stars = population()
+    training, inner = _split(stars, stars.fold[None] != np.arange(3)[:, None], SETTINGS, 1)
     assert (training[:, ::2] == training[:, 1::2]).all()
     assert (inner[:, ::2] == inner[:, 1::2]).all()
     assert not (training & inner).any()
     assert inner.sum(1).min() > 5
 
 
-def test_noisy_copies_have_all_of_their_stars_but_the_inputs():
+def test_stars_that_are_not_to_be_used_neither_train_nor_stop():
     stars = population()
-    inputs = stars.inputs + 100
-    inputs[::3] = np.nan
-    both = stars.and_copies(inputs)
-    assert len(both.fold) == 500
-    np.testing.assert_array_equal(both.inputs[:300], stars.inputs)
-    np.testing.assert_array_equal(both.inputs[300:], np.delete(inputs, np.s_[::3], 0))
-    for name in ("factor", "parallax", "error", "fold", "identifier"):
-        mine = getattr(stars, name)
-        np.testing.assert_array_equal(getattr(both, name), np.append(mine, np.delete(mine, np.s_[::3])))
+    use = np.arange(len(stars.fold)) % 4 > 0
+    outside = (stars.fold[None] != np.arange(3)[:, None]) & use
+    training, inner = _split(stars, outside, SETTINGS, 1)
+    assert not training[:, ~use].any()
+    assert not inner[:, ~use].any()
+    assert (training | inner)[:, use].any(0).all()
 
 
 def test_too_few_stars_is_a_clear_error():

@@ -9,6 +9,7 @@ from typing import Any
 
 from specdis.binaries import BinariesSettings
 from specdis.calibration import CalibrationSettings
+from specdis.cluster import ClusterSettings
 from specdis.components import ComponentsSettings
 from specdis.distances import DistancesSettings
 from specdis.errors import ConfigError, ProductError
@@ -54,10 +55,16 @@ class Config(Document):
     """Binaries: section 5."""
     references: ReferencesSettings = ReferencesSettings()
     """Stars of known distance and rival catalogues: sections 2.5, 4.4 and 4.5."""
+    cluster: ClusterSettings = ClusterSettings()
+    """Where the passes over the stars run: [cluster.md](cluster.md)."""
 
     def differences(self) -> dict[str, tuple[Any, Any]]:
         """As in `Document`, without the universe and where files lie, of which the paper says nothing."""
-        silent = ("mock.", *(f"references.{name}" for name in ("directory", "systems", "members", "rivals")))
+        silent = (
+            "mock.",
+            "cluster.",
+            *(f"references.{name}" for name in ("directory", "systems", "members", "rivals")),
+        )
         return {key: values for key, values in super().differences().items() if not key.startswith(silent)}
 
 

@@ -86,7 +86,8 @@ class StageRecord(Settings):
     stars_per_second: float
     """Rate of the last attempt: stars that an interrupted run had done already do not count."""
     peak_memory_gb: float
-    """Peak resident memory in GB: of the stage where the system can tell, else of the run so far."""
+    """Peak resident memory in GB, its own processes and workers added up: of the stage where the system can tell, else
+    of the run so far."""
     fault_counts: dict[str, dict[str, int]]
     """Faults and stars lost by name of the fault."""
     faults: tuple[StageFault, ...]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import ZstdCodec
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from specdis.arrays import Array, Bool, Float64, Int64, ranges
 from specdis.errors import ProductError
@@ -19,13 +19,20 @@ from specdis.storage import FORMAT_VERSION, Provenance
 BLOCK = 512
 """Stars in a chunk, and in a block of work of every stage."""
 
+zarr.config.set({"array.write_empty_chunks": True})  # a chunk that is not there is then one that got lost
+
 _LARGEST = float(np.finfo(np.float16).max)
 
 
 def create_array(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: Any) -> zarr.Array[Any]:
-    """Make an array of one row per star in chunks of `BLOCK` stars; equal content gives equal bytes."""
+    """Make an array of one row per star in checksummed chunks of `BLOCK` stars; equal content gives equal bytes."""
     return group.create_array(
-        name, shape=shape, chunks=(BLOCK, *shape[1:]), dtype=dtype, compressors=ZstdCodec(level=1), overwrite=True
+        name,
+        shape=shape,
+        chunks=(BLOCK, *shape[1:]),
+        dtype=dtype,
+        compressors=(ZstdCodec(level=1), Crc32cCodec()),
+        overwrite=True,
     )
 
 
@@ -43,9 +50,39 @@ def array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     return found
 
 
+def read_rows(group: zarr.Group, name: str, rows: slice) -> Array:
+    """Read rows of an array of a store.
+
+    Raises
+    ------
+    ProductError
+        When the array or a chunk of it is missing, or a chunk does not fit its checksum.
+    """
+    found = array(group, name)
+    place = Path(str(found.store_path).removeprefix("file://"))
+    for number in range(rows.start // BLOCK, -(-rows.stop // BLOCK)):
+        if not place.joinpath("c", str(number), *["0"] * (found.ndim - 1)).exists():
+            raise _damaged(place, f"chunk {number} is missing")
+    try:
+        return np.asarray(found[rows])
+    except Exception as error:
+        raise _damaged(place, f"rows {rows.start} to {rows.stop}: {error}") from error
+
+
+def _damaged(place: Path, how: str) -> ProductError:
+    return ProductError(
+        f"{place} is damaged ({how}). Look after the disk, remove {place.parent} and run again: what needs it is made "
+        "anew."
+    )
+
+
 def values(group: zarr.Group, name: str) -> Array:
     """Return an array of a store as a whole; errors as in `array`."""
-    return np.asarray(array(group, name)[:])
+    found = array(group, name)
+    try:
+        return np.asarray(found[:])
+    except Exception as error:
+        raise _damaged(Path(str(found.store_path).removeprefix("file://")), str(error)) from error
 
 
 def open_group(path: Path, kind: str) -> zarr.Group:
@@ -124,8 +161,8 @@ class PixelStore:
     def write(self, rows: slice, pixels: Normalised, velocity: Float64) -> None:
         """Write one block of stars, `rows` being one chunk."""
         self._array("flux")[rows] = np.clip(pixels.flux, -_LARGEST, _LARGEST).astype(np.float16)
-        if pixels.sigma is not None:
-            self._array("sigma")[rows] = np.clip(pixels.sigma, 0, _LARGEST).astype(np.float16)
+        sigma = np.zeros_like(pixels.flux) if pixels.sigma is None else pixels.sigma
+        self._array("sigma")[rows] = np.clip(sigma, 0, _LARGEST).astype(np.float16)
         self._array("bad")[rows] = pixels.bad
         self._array("velocity")[rows] = velocity
 
@@ -133,7 +170,7 @@ class PixelStore:
         """Find the pixels that are bad in too many of the selected stars that have a spectrum, and keep the others."""
         count, stars = np.zeros(len(self.grid.wavelength), np.int64), 0
         for rows in self.blocks():
-            bad = np.asarray(self._array("bad")[rows])[selected[rows]]
+            bad = read_rows(self._group, "bad", rows)[selected[rows]]
             bad = bad[~bad.all(1)]
             count, stars = count + bad.sum(0), stars + len(bad)
         kept = np.flatnonzero(count <= bad_fraction_max * stars) if stars else np.arange(0)
@@ -149,13 +186,13 @@ class PixelStore:
 
     def read_flux(self, rows: slice) -> tuple[Array, Bool]:
         """Read flux and bad pixels of a block of stars."""
-        flux, bad = (np.asarray(self._array(name)[rows]) for name in ("flux", "bad"))
+        flux, bad = (read_rows(self._group, name, rows) for name in ("flux", "bad"))
         return flux, bad
 
     def read(self, rows: slice) -> tuple[Array, Array, Bool]:
         """Read flux, sigma and bad pixels of a block of stars; sigma is 0 where there is none."""
         flux, bad = self.read_flux(rows)
-        return flux, np.asarray(self._array("sigma")[rows]), bad
+        return flux, read_rows(self._group, "sigma", rows), bad
 
     @property
     def velocity(self) -> Float64:

@@ -10,8 +10,6 @@ import ctypes
 import errno
 import fcntl
 import os
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from specdis import __version__, log
+from specdis import __version__, cluster, log
 from specdis.errors import ConfigError, InputError, ProductError, SpecdisError
 from specdis.log import logger
 from specdis.pipeline.manifest import (
@@ -100,7 +98,11 @@ def run(
     chosen = _between([stage.name for stage in stages], first, last)
     paths = RunPaths(config.run.directory)
     _keep_large_arrays_apart()
-    with _locked(paths.directory), log.to_file(paths.log):
+    with (
+        _locked(paths.directory),
+        log.to_file(paths.log),
+        cluster.workers(config.cluster, config.run.threads) as workers,
+    ):
         manifest = _start(config, paths)
         files = SurveyFiles(config, manifest, opener)
         plan = Plan(config, stages, files)
@@ -111,7 +113,8 @@ def run(
             if stage.name in chosen and (reasons or force):
                 _require_fresh(stage, stale)
                 logger.info("%s: runs, because %s", stage.name, "; ".join(reasons) or "it is forced")
-                context = Context(config, paths, plan.keys[stage.name], plan.scratch(stage, manifest), manifest, files)
+                scratch = plan.scratch(stage, manifest)
+                context = Context(config, paths, plan.keys[stage.name], scratch, manifest, files, workers)
                 manifest = _make(stage, plan, context, force=force)
                 ran.append(stage.name)
             elif reasons:
@@ -192,7 +195,7 @@ def _measured(stage: Stage, plan: Plan, context: Context) -> StageRecord:
         seconds=round(seconds, 3),
         stars=outcome.stars,
         stars_per_second=round((outcome.stars - outcome.resumed) / seconds, 3),
-        peak_memory_gb=round(_peak_memory_gb(), 3),
+        peak_memory_gb=round(cluster.peak_memory_gb() + context.workers.memory_gb(), 3),
         fault_counts=count_faults(outcome.faults),
         faults=tuple(outcome.faults[:FAULTS_LISTED]),
         notes=dict(outcome.notes),
@@ -289,8 +292,3 @@ def _reset_peak_memory() -> None:
     """Measure from here on, where the system allows it (Linux)."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak_memory_gb() -> float:
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from specdis.cluster import Workers
 from specdis.errors import InputError
 from specdis.log import logger
 from specdis.pipeline.manifest import Inputs, Manifest, StageFault
@@ -32,13 +33,14 @@ class SurveyFiles:
     """
 
     def __init__(self, config: Config, manifest: Manifest, opener: Callable[[Any], Survey]) -> None:
-        self._config, self._opener = config, opener
+        self.opener = opener
+        self._config = config
         self._recorded = next((record.inputs for record in manifest.stages.values() if record.inputs), None)
 
     @cached_property
     def survey(self) -> Survey:
         """The open survey."""
-        return self._opener(self._config)
+        return self.opener(self._config)
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -75,6 +77,8 @@ class Context:
         The stages finished so far.
     files
         The survey's files.
+    workers
+        Who does the work on blocks of stars.
     """
 
     config: Config
@@ -83,6 +87,12 @@ class Context:
     scratch: Path
     manifest: Manifest
     files: SurveyFiles
+    workers: Workers
+
+    @property
+    def opener(self) -> Callable[[Any], Survey]:
+        """What opens the survey in another process."""
+        return self.files.opener
 
     def provenance(self, kind: str) -> Provenance:
         """Return what an artefact of this stage says about its origin."""

@@ -2,93 +2,163 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import zarr
 
 from specdis import accelerator, streams
 from specdis.accelerator import jax
-from specdis.arrays import Array, Float32
-from specdis.components import Basis, Encoded, Moments, encoder
+from specdis.arrays import Array, Bool, Float32, Float64, ranges
+from specdis.components import Basis, Encoded, Sums, adder, basis_of_moments, encoder
 from specdis.distances import star_keys
 from specdis.log import Progress
-from specdis.model import basis_arrays
-from specdis.noise import native_places, noisier
-from specdis.pipeline.pixels import PixelStore, create_array
+from specdis.model import basis_arrays, basis_of
+from specdis.noise import noisier
+from specdis.pipeline.pixels import PixelStore, array, create_array
 from specdis.pipeline.stage import Context, Outcome
-from specdis.spectra import Transform
-from specdis.storage import atomic, read_table, write_arrays
+from specdis.storage import RunPaths, atomic, read_arrays, read_table, write_arrays
 from specdis.surveys import IDENTIFIER
 
+if TYPE_CHECKING:
+    from specdis.pipeline.config import Config
+
 _LEAST_COPIED = 8.0  # S/N of stars that get a noisier copy
+_SUMMED = 1024  # stars whose moments are summed at once
 
 
 def components(context: Context) -> Outcome:
     """Find the principal components of the selected stars and the coefficients of all (section 3.1)."""
     accelerator.use(context.config.run.device)
     store = PixelStore.open(context.paths.pixels)
-    transform = store.transform(context.config.spectra)
-    progress = Progress("components", 2 * len(store))
-    basis, n_stars = _basis(context, store, transform, progress)
+    sums = context.workers.total(_Moments(context.config), list(ranges(len(store), _SUMMED)), _add)
+    n_stars = int(sums.stars)
+    basis = basis_of_moments(sums, context.config.components)
     write_arrays(context.paths.basis, context.provenance("basis"), basis_arrays(basis))
     with atomic(context.paths.coefficients) as temporary:
-        group = zarr.create_group(temporary)
-        group.attrs["provenance"] = context.provenance("coefficients").to_dict()
-        arrays = {
-            "coefficients": create_array(group, "coefficients", (len(store), basis.n_components), np.float32),
-            **{name: create_array(group, name, (len(store),), np.float32) for name in ("residual", "chi2", "bad")},
-        }
-        encode = encoder(transform, basis)
-        copies = None
-        if context.config.training.noisy_copies:
-            copies = _copies(context, store, encode)
-            arrays["copies"] = create_array(group, "copies", (len(store), basis.n_components), np.float32)
-        for rows in store.blocks():
-            flux, sigma, bad = store.read(rows)
-            found = {**encode(flux, sigma, bad)._asdict(), "bad": bad[:, transform.kept].mean(1)}
-            if copies is not None:
-                found["copies"] = copies(rows, flux, sigma, bad)
-            for name, column in arrays.items():
-                column[rows] = np.asarray(found[name], np.float32)
-            progress.advance(rows.stop - rows.start)
-    progress.close()
+        _create(context, temporary, len(store), basis)
+        progress = Progress("components", len(store))
+        for block, _ in context.workers.each(_Encode(context.config, temporary), _blocks(context, store)):
+            progress.advance(block.rows.stop - block.rows.start)
+        progress.close()
     return Outcome(len(store), notes={"explained": basis.explained, "stars_in_basis": n_stars})
 
 
-def _copies(
-    context: Context, store: PixelStore, encode: Callable[..., Encoded]
-) -> Callable[[slice, Array, Array, Array], Float32]:
-    """Return what makes the coefficients of noisier copies of a block of stars; NaN for stars not to be copied.
+@dataclass(frozen=True)
+class _OnPixels:
+    """Work on stored pixels; what it needs is opened once in every process."""
 
-    These are stars that none is trained on, have no errors, or are so noisy that a copy would say nothing.
-    """
-    settings, seed = context.config.spectra, context.config.run.seed
+    config: Config
+
+    @cached_property
+    def paths(self) -> RunPaths:
+        """Where products are."""
+        return RunPaths(self.config.run.directory)
+
+    @cached_property
+    def store(self) -> PixelStore:
+        """The stored pixels."""
+        accelerator.use(self.config.run.device)
+        return PixelStore.open(self.paths.pixels)
+
+
+@dataclass(frozen=True)
+class _Moments(_OnPixels):
+    """The work on some blocks: the moments of the spectra of their selected stars."""
+
+    def __call__(self, blocks: Sequence[slice]) -> Sums:
+        transform = self.store.transform(self.config.spectra)
+        selected = read_table(self.paths.sample, ["SELECTED"])["SELECTED"]
+        add, sums = adder(transform), Sums.zero(len(transform.kept))
+        progress = Progress("components (moments)", blocks[-1].stop - blocks[0].start)
+        for rows in blocks:
+            flux, bad = self.store.read_flux(rows)
+            sums = add(sums, *(_filled(values, _SUMMED) for values in (flux, bad, selected[rows])))
+            int(sums.stars)  # waits: or blocks that are read would pile up in memory
+            progress.advance(rows.stop - rows.start)
+        progress.close()
+        return Sums(*(np.asarray(values) for values in sums))
+
+
+def _filled(values: Array, length: int) -> Array:
+    """Return values of a block, with as many rows of 0 as it lacks: one program for all."""
+    return np.pad(values, [(0, length - len(values)), *[(0, 0)] * (values.ndim - 1)])
+
+
+def _add(one: Sums, other: Sums) -> Sums:
+    return Sums(*(np.asarray(a) + np.asarray(b) for a, b in zip(one, other, strict=True)))
+
+
+class _Block(NamedTuple):
+    """A block of stars, and what their noisier copies depend on."""
+
+    rows: slice
+    velocity: Float64
+    copied: Bool
+    keys: Array
+    chance: Float64
+
+
+def _blocks(context: Context, store: PixelStore) -> Any:
+    """Yield the blocks. Stars that none is trained on, or so noisy that a copy would say nothing, are not copied."""
+    seed = context.config.run.seed
     stars = read_table(context.paths.sample, [*IDENTIFIER, "TRAINABLE", "SN"])
     identifier = [stars[name] for name in IDENTIFIER]
-    wanted = stars["TRAINABLE"] & ~(stars["SN"] < _LEAST_COPIED)
+    copied = stars["TRAINABLE"] & ~(stars["SN"] < _LEAST_COPIED)
     keys = star_keys(seed, *identifier, purpose="copies")
     chance = streams.uniform(streams.stream(seed, "noise of copies"), *identifier)
-    grid, velocity = store.grid, store.velocity
-    copy = noisier(grid, settings)
-
-    def of_block(rows: slice, flux: Array, sigma: Array, bad: Array) -> Float32:
-        places = native_places(grid, velocity[rows], settings.continuum_half)
-        noisy = copy(flux, sigma, bad, places, keys[rows], chance[rows])
-        copied = wanted[rows] & ((sigma > 0) & ~bad).any(1)
-        return np.where(copied[:, None], np.asarray(encode(noisy, sigma, bad).coefficients), np.float32(np.nan))
-
-    return of_block
+    velocity = store.velocity
+    return (_Block(rows, velocity[rows], copied[rows], keys[rows], chance[rows]) for rows in store.blocks())
 
 
-def _basis(context: Context, store: PixelStore, transform: Transform, progress: Progress) -> tuple[Basis, int]:
-    """Return the principal components of the selected stars that have a spectrum, and the number of these stars."""
-    selected = read_table(context.paths.sample, ["SELECTED"])["SELECTED"]
-    unit = jax.jit(lambda flux, bad: transform(flux, bad))
-    moments = Moments(len(transform.kept))
-    for rows in store.blocks():
-        flux, bad = store.read_flux(rows)
-        use = selected[rows] & ~bad[:, transform.kept].all(1)
-        moments.add(np.asarray(unit(flux, bad))[use])
-        progress.advance(rows.stop - rows.start)
-    return moments.basis(context.config.components), moments.n_stars
+def _create(context: Context, path: Path, stars: int, basis: Basis) -> None:
+    """Make the store of coefficients."""
+    group = zarr.create_group(path)
+    group.attrs["provenance"] = context.provenance("coefficients").to_dict()
+    wide = ["coefficients", *(["copies"] if context.config.training.noisy_copies else [])]
+    for name in wide:
+        create_array(group, name, (stars, basis.n_components), np.float32)
+    for name in ("residual", "chi2", "bad"):
+        create_array(group, name, (stars,), np.float32)
+
+
+@dataclass(frozen=True)
+class _Encode(_OnPixels):
+    """The work on a block: its coefficients, how well the components hold it, and coefficients of noisier copies."""
+
+    path: Path
+
+    @cached_property
+    def group(self) -> zarr.Group:
+        """The store of coefficients."""
+        return zarr.open_group(self.path, mode="r+")
+
+    @cached_property
+    def encode(self) -> Callable[..., Encoded]:
+        """The compiled way from pixels to coefficients."""
+        basis = basis_of(read_arrays(self.paths.basis, "basis")[1])
+        return encoder(self.store.transform(self.config.spectra), basis)
+
+    @cached_property
+    def noisier(self) -> Callable[..., jax.Array]:
+        """What makes noisier copies."""
+        return noisier(self.store.grid, self.config.spectra)
+
+    def __call__(self, block: _Block) -> None:
+        flux, sigma, bad = self.store.read(block.rows)
+        kept = self.store.transform(self.config.spectra).kept
+        found = {**self.encode(flux, sigma, bad)._asdict(), "bad": bad[:, kept].mean(1)}
+        if self.config.training.noisy_copies:
+            found["copies"] = self._copies(block, flux, sigma, bad)
+        for name, values in found.items():
+            array(self.group, name)[block.rows] = np.asarray(values, np.float32)
+
+    def _copies(self, block: _Block, flux: Array, sigma: Array, bad: Array) -> Float32:
+        """Return the coefficients of noisier copies, NaN for stars that are not copied or have no errors."""
+        noisy = self.noisier(flux, sigma, bad, block.velocity, block.keys, block.chance)
+        copied = block.copied & ((sigma > 0) & ~bad).any(1)
+        return np.where(copied[:, None], np.asarray(self.encode(noisy, sigma, bad).coefficients), np.float32(np.nan))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import zarr
 
 from specdis import accelerator, streams
 from specdis.accelerator import jax, jnp
-from specdis.arrays import Bool, Float32, Float64, Int, Int64, ranges
+from specdis.arrays import Bool, Float32, Float64, Int, Int64, aligned_empty, ranges
 from specdis.binaries import BinariesSettings
 from specdis.calibration import Calibration, calibration_stars, fit
 from specdis.distances import training_error
@@ -27,7 +28,7 @@ from specdis.model import (
 )
 from specdis.network.mixture import Mixture, ParallaxInErrors
 from specdis.photometry import sqrt_flux
-from specdis.pipeline.pixels import PixelStore, array, open_group, values
+from specdis.pipeline.pixels import BLOCK, PixelStore, array, open_group, read_rows, values
 from specdis.pipeline.stage import Context, Outcome
 from specdis.spectra import PixelGrid
 from specdis.storage import RunPaths, atomic, read_arrays, read_table, write_arrays, write_text
@@ -46,27 +47,23 @@ def training(context: Context) -> Outcome:
     config = context.config
     accelerator.use(config.run.device)
     rows = _trainable(context.paths)
-    learned = _training_stars(context.paths, rows)
-    precise = learned.take(_is_precise(learned, config.binaries))
-    if config.training.noisy_copies:
-        learned = learned.and_copies(network_inputs(context.paths, rows, "copies"))
-    pair = learned.take(_is_precise(learned, config.binaries))
-    settings, seed = (config.network, config.training), config.run.seed
+    copied = _copied(context.paths, rows) if config.training.noisy_copies else rows[:0]
+    learned = _training_stars(context.paths, rows, copied)
+    use = _is_precise(learned, config.binaries)
+    precise = learned.fold[: len(rows)][use[: len(rows)]]
     trainings: dict[str, Callable[..., tuple[Ensemble, Float64]]] = {
-        "label": lambda *keeping: train(learned, *settings, seed, *keeping),
-        "mixture": lambda *keeping: train_mixture(
-            learned, config.network, config.network.n_mixture, config.training, seed, *keeping
-        ),
+        "label": train,
+        "mixture": partial(train_mixture, n_mixture=config.network.n_mixture),
     }
     if _fewest_outside(precise) >= _FEWEST_PRECISE:
-        trainings["binaries"] = lambda *keeping: train_mixture(pair, config.network, 2, config.training, seed, *keeping)
+        trainings["binaries"] = partial(train_mixture, n_mixture=2, use=use)
     else:
         logger.warning(
             "training: no model of binaries: %d stars have a parallax S/N above binaries.parallax_snr_min = %g",
-            len(precise.fold),
+            len(precise),
             config.binaries.parallax_snr_min,
         )
-    done = {name: _trained(context, name, one) for name, one in trainings.items()}
+    done = {name: _trained(context, name, partial(one, learned)) for name, one in trainings.items()}
     with atomic(context.paths.networks) as folder:
         folder.mkdir()
         for name, (ensemble, _) in done.items():
@@ -75,8 +72,8 @@ def training(context: Context) -> Outcome:
         context.paths.history, _history_csv({name: history for name, (_, history) in done.items()}, done["label"][0])
     )
     notes = {
-        "precise_parallaxes": len(precise.fold),
-        "copies": len(learned.fold) - len(rows),
+        "precise_parallaxes": len(precise),
+        "copies": len(copied),
         **{f"epochs_{name}": len(history) for name, (_, history) in done.items()},
     }
     return Outcome(len(rows), notes=notes)
@@ -88,12 +85,24 @@ def _trainable(paths: RunPaths) -> Int64:
     return np.flatnonzero(read_table(paths.sample, ["TRAINABLE"])["TRAINABLE"] & (values(coefficients, "bad") < 1))
 
 
-def _training_stars(paths: RunPaths, rows: Int64) -> TrainingStars:
-    """Return what the networks learn from."""
+def _copied(paths: RunPaths, rows: Int64) -> Int64:
+    """Return those of the rows of which there is a noisier copy."""
+    group = open_group(paths.coefficients, "coefficients")
+    blocks = ranges(array(group, "copies").shape[0], BLOCK)
+    known: Bool = np.concatenate([np.isfinite(read_rows(group, "copies", block)[:, 0]) for block in blocks])
+    return rows[known[rows]]
+
+
+def _training_stars(paths: RunPaths, rows: Int64, copied: Int64) -> TrainingStars:
+    """Return what the networks learn from: stars, and noisier copies of some of them."""
     names = ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "FOLD", "STAR_ID")
-    stars = read_table(paths.sample, names)
-    magnitude, *others = (stars[name][rows] for name in names)
-    return TrainingStars(network_inputs(paths, rows), sqrt_flux(magnitude), *others)
+    stars, both = read_table(paths.sample, names), np.concatenate([rows, copied])
+    inputs = aligned_empty((len(both), _n_components(paths)), np.float32)
+    _read_inputs(inputs[: len(rows)], paths, rows, "coefficients")
+    if len(copied):
+        _read_inputs(inputs[len(rows) :], paths, copied, "copies")
+    magnitude, *others = (stars[name][both] for name in names)
+    return TrainingStars(inputs, sqrt_flux(magnitude), *others)
 
 
 def _is_precise(stars: TrainingStars, settings: BinariesSettings) -> Bool:
@@ -101,26 +110,47 @@ def _is_precise(stars: TrainingStars, settings: BinariesSettings) -> Bool:
     return np.asarray(stars.parallax > settings.parallax_snr_min * stars.error)
 
 
-def _fewest_outside(stars: TrainingStars) -> int:
+def _fewest_outside(fold: Int) -> int:
     """Return the number of stars that the networks of the least lucky fold may be trained on."""
-    return len(stars.fold) - int(np.bincount(stars.fold[stars.fold >= 0], minlength=1).max())
+    return len(fold) - int(np.bincount(fold[fold >= 0], minlength=1).max())
 
 
 def _trained(context: Context, name: str, one: Callable[..., tuple[Ensemble, Float64]]) -> tuple[Ensemble, Float64]:
     """Train one kind of network, going on from where an interrupted attempt has come to."""
     progress = Progress(f"training {name}", context.config.training.epochs, unit="epochs")
     checkpoint = _Checkpoint(context, progress, name)
-    trained = one(checkpoint, progress.reach)
+    config = context.config
+    trained = one(
+        network=config.network,
+        settings=config.training,
+        seed=config.run.seed,
+        checkpoint=checkpoint,
+        progress=progress.reach,
+    )
     checkpoint.finish()
     progress.close()
     return trained
 
 
-def network_inputs(paths: RunPaths, rows: Int64 | slice, name: str = "coefficients") -> Float32:
-    """Return the scaled coefficients of some stars, or those of their `copies`, shape (star, component)."""
-    _, basis = read_arrays(paths.basis, "basis")
-    coefficients = array(open_group(paths.coefficients, "coefficients"), name)
-    return np.asarray(coefficients.oindex[rows], np.float32) / np.float32(input_scale(basis_of(basis)))
+def network_inputs(paths: RunPaths, rows: Int64) -> Float32:
+    """Return the scaled coefficients of some stars, in increasing order, shape (star, component)."""
+    inputs = aligned_empty((len(rows), _n_components(paths)), np.float32)
+    _read_inputs(inputs, paths, rows, "coefficients")
+    return inputs
+
+
+def _n_components(paths: RunPaths) -> int:
+    return int(array(open_group(paths.coefficients, "coefficients"), "coefficients").shape[1])
+
+
+def _read_inputs(inputs: Float32, paths: RunPaths, rows: Int64, name: str) -> None:
+    """Fill in the scaled coefficients of some stars, or of their copies: a block at a time, once in memory."""
+    scale = np.float32(input_scale(basis_of(read_arrays(paths.basis, "basis")[1])))
+    group = open_group(paths.coefficients, "coefficients")
+    for block in ranges(array(group, name).shape[0], BLOCK):
+        mine = slice(*np.searchsorted(rows, (block.start, block.stop)))
+        if mine.start < mine.stop:
+            inputs[mine] = read_rows(group, name, block)[rows[mine] - block.start] / scale
 
 
 def assemble(context: Context) -> Model:

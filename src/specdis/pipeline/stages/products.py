@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from specdis import accelerator, binaries, catalogue, streams
-from specdis.arrays import Array, Int64, ranges
+from specdis.arrays import Array, Float64, Int64, ranges
 from specdis.calibration import calibration_stars
 from specdis.catalogue import BINARIES_COLUMNS, DISTANCES_COLUMNS, SAMPLE_COLUMNS
 from specdis.distances import TARGET_COLUMNS, Targets
 from specdis.log import Progress
-from specdis.model import load_model
+from specdis.model import Model, load_model
 from specdis.photometry import geometric_magnitude
 from specdis.pipeline.pixels import PixelStore
 from specdis.pipeline.stage import Context, Outcome
 from specdis.pipeline.stages.learning import assemble, network_inputs
 from specdis.spectra import Normalised
-from specdis.storage import atomic, read_arrays, read_table, write_arrays, write_table
+from specdis.storage import Provenance, RunPaths, atomic, read_arrays, read_table, write_arrays, write_table
 from specdis.surveys import IDENTIFIER
+
+if TYPE_CHECKING:
+    from specdis.pipeline.config import Config
 
 
 def distances(context: Context) -> Outcome:
@@ -32,13 +39,12 @@ def distances(context: Context) -> Outcome:
     targets = Targets.of(stars, model.seed)
     velocity, provenance = store.velocity, context.provenance("distances")
     finished = {rows.start: context.scratch / f"{rows.start:010d}.npz" for rows in store.blocks()}
-    resumed = sum(rows.stop - rows.start for rows in store.blocks() if finished[rows.start].exists())
+    left = [rows for rows in store.blocks() if not finished[rows.start].exists()]
+    resumed = len(store) - sum(rows.stop - rows.start for rows in left)
     progress = Progress("distances", len(store), resumed)
-    for rows in store.blocks():
-        if not finished[rows.start].exists():
-            predicted = model.predict_pixels(Normalised(*store.read(rows)), velocity[rows], targets.take(rows))
-            write_arrays(finished[rows.start], provenance, predicted)
-            progress.advance(rows.stop - rows.start)
+    blocks = (_Block(rows, velocity[rows], targets.take(rows), finished[rows.start]) for rows in left)
+    for block, _ in context.workers.each(_Predict(context.config, provenance), blocks):
+        progress.advance(len(block.velocity))
     progress.close()
     parts = [read_arrays(path, "distances")[1] for path in finished.values()]
     # A column leaves the parts as it is joined, so that it is not held twice.
@@ -50,6 +56,38 @@ def distances(context: Context) -> Outcome:
     identifier = {name: stars[name] for name in IDENTIFIER}
     write_table(context.paths.distances, provenance, {**identifier, **columns})
     return Outcome(len(store), resumed=resumed, notes={"without_distance": int(np.isnan(columns["DIST"]).sum())})
+
+
+class _Block(NamedTuple):
+    """A block of stars, and where what is predicted of it goes."""
+
+    rows: slice
+    velocity: Float64
+    targets: Targets
+    path: Path
+
+
+@dataclass(frozen=True)
+class _Predict:
+    """The work on a block: predict it with the run's model."""
+
+    config: Config
+    provenance: Provenance
+
+    @cached_property
+    def model(self) -> Model:
+        """The model, loaded once in every process."""
+        accelerator.use(self.config.run.device)
+        return load_model(RunPaths(self.config.run.directory).model)
+
+    @cached_property
+    def store(self) -> PixelStore:
+        """The stored pixels."""
+        return PixelStore.open(RunPaths(self.config.run.directory).pixels)
+
+    def __call__(self, block: _Block) -> None:
+        pixels = Normalised(*self.store.read(block.rows))
+        write_arrays(block.path, self.provenance, self.model.predict_pixels(pixels, block.velocity, block.targets))
 
 
 def find_binaries(context: Context) -> Outcome:

@@ -14,7 +14,7 @@ from specdis.components import encoder
 from specdis.log import logger
 from specdis.model import basis_of, load_model
 from specdis.pipeline.manifest import StageFault
-from specdis.pipeline.pixels import PixelStore, array, open_group
+from specdis.pipeline.pixels import PixelStore, open_group, read_rows
 from specdis.pipeline.stage import Context, Outcome
 from specdis.pipeline.survey import references, truth
 from specdis.references import MATCH_COLUMNS, RIVAL_COLUMNS, TABLE_A1, find_members
@@ -203,10 +203,10 @@ def _components(context: Context, rows: Int64) -> report.Components:
     basis = basis_of(read_arrays(context.paths.basis, "basis")[1])
     store = PixelStore.open(context.paths.pixels)
     numbers = (1, 2, basis.n_components)
-    stored = array(open_group(context.paths.coefficients, "coefficients"), "coefficients")
+    group = open_group(context.paths.coefficients, "coefficients")
     chosen = np.empty((3, len(store)), dtype=np.float32)
     for block in store.blocks():
-        chosen[:, block] = np.asarray(stored[block])[:, [number - 1 for number in numbers]].T
+        chosen[:, block] = read_rows(group, "coefficients", block)[:, [number - 1 for number in numbers]].T
     return report.Components(
         wavelength=store.grid.wavelength[store.transform(context.config.spectra).kept],
         basis=None if basis.vectors is None else basis.vectors[:_FIRST_COMPONENTS],

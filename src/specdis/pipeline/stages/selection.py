@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from specdis.arrays import Float64
-from specdis.errors import InputError
+from specdis.arrays import Bool, Float64, Int64
+from specdis.cluster import Died
+from specdis.errors import InputError, SpecdisError
 from specdis.log import Progress, logger
 from specdis.pipeline.manifest import StageFault
 from specdis.pipeline.pixels import BLOCK, PixelStore
 from specdis.pipeline.stage import Context, Outcome
 from specdis.pipeline.survey import parents
 from specdis.sample import select
-from specdis.spectra import ErrorStack, Normalised, PixelGrid, SpectraSettings, merge, normalise
+from specdis.spectra import ErrorStack, Normalised, PixelGrid, merge, normalise
 from specdis.storage import atomic, read_json, read_table, remove, write_json, write_table
 from specdis.surveys import Fault, Spectra, Stars, Survey
+
+if TYPE_CHECKING:
+    from specdis.pipeline.config import Config
 
 _SKY_BLOCKS = 20
 """Blocks of stars, spread evenly over the sample, whose errors are stacked to find the sky lines."""
@@ -51,8 +58,7 @@ def _nothing_to_learn_from(context: Context, flow: Mapping[str, Any]) -> InputEr
 
 def spectra(context: Context) -> Outcome:
     """Normalise every spectrum (section 2.4), a block at a time; a finished block is not done again."""
-    stars = Stars(read_table(context.paths.sample))
-    settings, survey = context.config.spectra, context.survey()
+    stars, settings = Stars(read_table(context.paths.sample)), context.config.spectra
     unfinished = context.scratch / "pixels.zarr"
     done = context.scratch / "done"
     if not (done.exists() and unfinished.exists()):  # a kill at the very end leaves the marks without the store
@@ -61,50 +67,128 @@ def spectra(context: Context) -> Outcome:
         PixelStore.create(unfinished, len(stars), grid, sky, stack, context.provenance("pixels"))
         done.mkdir()
     store = PixelStore.open(unfinished, writable=True)
-    grid, sky = store.grid, store.sky
-    resumed = sum(1 for _ in done.iterdir()) * BLOCK
+    marks = {rows.start: done / f"{rows.start:010d}.json" for rows in store.blocks()}
+    left = [rows for rows in store.blocks() if not marks[rows.start].exists()]
+    resumed = len(stars) - sum(rows.stop - rows.start for rows in left)
     progress = Progress("spectra", len(stars), resumed)
-    for rows in store.blocks():
-        mark = done / f"{rows.start:010d}.json"
-        if mark.exists():
-            continue
-        block, velocity, lost = _normalised(survey, stars.take(rows), grid, settings, sky)
-        store.write(rows, block, velocity)
-        write_json(mark, [_named(fault) for fault in lost])
-        progress.advance(rows.stop - rows.start)
+    task = _Normalise(context.config, context.opener, unfinished)
+    for block, lost in _surviving(context, task, (_Block(rows, stars.take(rows)) for rows in left)):
+        write_json(marks[block.rows.start], [_named(fault) for fault in lost])
+        progress.advance(len(block.stars))
     progress.close()
     faults = [StageFault(**fault) for mark in sorted(done.iterdir()) for fault in read_json(mark)]
     kept = store.keep(stars["SELECTED"], settings.bad_fraction_max)
     if not len(kept):
         raise _no_spectra(context, faults)
+    notes = {"pixels": len(store.grid.wavelength), "pixels_kept": len(kept), "sky_windows": store.sky}
     with atomic(context.paths.pixels) as temporary:
         os.replace(unfinished, temporary)
-    notes = {"pixels": len(grid.wavelength), "pixels_kept": len(kept), "sky_windows": sky}
-    return Outcome(len(stars), faults, notes, resumed=min(resumed, len(stars)))
+    return Outcome(len(stars), faults, notes, resumed=resumed)
 
 
-def _normalised(
-    survey: Survey,
-    stars: Stars,
-    grid: PixelGrid,
-    settings: SpectraSettings,
-    sky: Sequence[tuple[float, float]],
-) -> tuple[Normalised, Float64, list[Fault]]:
-    """Normalise a block of stars; those that are lost to a fault have bad pixels alone."""
-    shape = (len(stars), len(grid.wavelength))
-    flux, sigma = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    bad, velocity = np.ones(shape, np.bool_), np.zeros(len(stars))
-    faults = []
-    for found in survey.spectra(stars):
-        if isinstance(found, Fault):
-            faults.append(found)
+class _Block(NamedTuple):
+    """A block of stars, some of which may be left out because a process that read their files died."""
+
+    rows: slice
+    stars: Stars
+    readable: Bool | None = None
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Opens the survey, once in every process."""
+
+    config: Config
+    opener: Callable[[Config], Survey]
+
+    @cached_property
+    def survey(self) -> Survey:
+        """The open survey."""
+        return self.opener(self.config)
+
+
+@dataclass(frozen=True)
+class _Normalise(_Read):
+    """The work on a block: read, normalise and store it; return what was lost to faults."""
+
+    path: Path
+
+    @cached_property
+    def store(self) -> PixelStore:
+        """The open store."""
+        return PixelStore.open(self.path, writable=True)
+
+    @cached_property
+    def pixels(self) -> tuple[PixelGrid, Sequence[tuple[float, float]]]:
+        """The grid and the sky windows."""
+        return self.store.grid, self.store.sky
+
+    def __call__(self, block: _Block) -> list[Fault]:
+        readable = np.ones(len(block.stars), np.bool_) if block.readable is None else block.readable
+        pixels, velocity, lost = self._normalised(block.stars, np.flatnonzero(readable))
+        self.store.write(block.rows, pixels, velocity)
+        return lost
+
+    def _normalised(self, stars: Stars, rows: Int64) -> tuple[Normalised, Float64, list[Fault]]:
+        """Normalise some of a block's stars; the others, and those lost to a fault, have bad pixels alone."""
+        (grid, sky), survey = self.pixels, self.survey
+        shape = (len(stars), len(grid.wavelength))
+        flux, sigma = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        bad, velocity = np.ones(shape, np.bool_), np.zeros(len(stars))
+        faults = []
+        for found in survey.spectra(stars.take(rows)):
+            if isinstance(found, Fault):
+                faults.append(found)
+                continue
+            part, place = normalise(found, grid, self.config.spectra, sky), rows[found.row]
+            flux[place], bad[place], velocity[place] = part.flux, part.bad, found.native_velocity
+            if part.sigma is not None:
+                sigma[place] = part.sigma
+            faults += _unusable(str(survey.inputs[0]) if survey.inputs else survey.name, found, part)
+        return Normalised(flux, sigma, bad), velocity, faults
+
+
+@dataclass(frozen=True)
+class _Try(_Read):
+    """The work on stars of one file that may kill: read them, and throw away what was read."""
+
+    def __call__(self, stars: Stars) -> None:
+        for _ in self.survey.spectra(stars):
+            pass
+
+
+def _surviving(context: Context, task: _Normalise, blocks: Iterable[_Block]) -> Iterator[tuple[_Block, list[Fault]]]:
+    """Do the work on blocks; where that kills the process, find the files that do and leave out their stars."""
+    for block, result in context.workers.each(task, blocks, may_kill=True):
+        if not isinstance(result, Died):
+            yield block, result
             continue
-        part = normalise(found, grid, settings, sky)
-        flux[found.row], bad[found.row], velocity[found.row] = part.flux, part.bad, found.native_velocity
-        if part.sigma is not None:
-            sigma[found.row] = part.sigma
-        faults += _unusable(str(survey.inputs[0]) if survey.inputs else survey.name, found, part)
-    return Normalised(flux, sigma, bad), velocity, faults
+        readable, faults = _without_killers(context, block.stars)
+        again = block._replace(readable=readable)
+        for _, second in context.workers.each(task, [again], may_kill=True):
+            if isinstance(second, Died):
+                raise SpecdisError(
+                    f"spectra {block.rows.start} to {block.rows.stop}: {second.reason}, file or no file."
+                )
+            yield block, faults + second
+
+
+def _without_killers(context: Context, stars: Stars) -> tuple[Bool, list[Fault]]:
+    """Read the files of some stars one at a time; return which stars can be read, and faults of the others."""
+    place = np.stack([np.unique(stars[name], return_inverse=True)[1] for name in ("SURVEY", "PROGRAM", "HEALPIX")])
+    _, file = np.unique(place, axis=1, return_inverse=True)
+    readable, faults = np.ones(len(stars), np.bool_), []
+    parts = [np.flatnonzero(file == number) for number in range(int(file.max()) + 1)]
+    task = _Try(context.config, context.opener)
+    for rows in parts:
+        for chosen, result in context.workers.each(task, [stars.take(rows)], may_kill=True):
+            if isinstance(result, Died):
+                readable[rows] = False
+                survey, program = (chosen[name][0].decode() for name in ("SURVEY", "PROGRAM"))
+                message = f"{result.reason}. The file is damaged in a way that its reader does not survive: replace it."
+                place_of = f"{survey} {program} pixel {chosen['HEALPIX'][0]}"
+                faults.append(Fault("killed-its-reader", place_of, message, rows))
+    return readable, faults
 
 
 def _unusable(place: str, spectra: Spectra, pixels: Normalised) -> Iterator[Fault]:
@@ -133,25 +217,50 @@ def _named(fault: Fault) -> dict[str, Any]:
     return {"name": fault.name, "place": fault.place, "message": fault.message, "stars": len(fault.row)}
 
 
+class _Seen(NamedTuple):
+    """What a block shows of the survey: the native pixels of its arms, and its errors."""
+
+    native: dict[str, Float64]
+    stack: ErrorStack
+    faults: list[Fault]
+
+
+@dataclass(frozen=True)
+class _Look(_Read):
+    """The work on a numbered block that shows what the survey is like."""
+
+    def __call__(self, block: tuple[int, Stars]) -> _Seen:
+        seen = _Seen({}, ErrorStack(), [])
+        for found in self.survey.spectra(block[1]):
+            if isinstance(found, Fault):
+                seen.faults.append(found)
+                continue
+            for name, arm in found.arms.items():
+                seen.native.setdefault(name, arm.native_wavelength)
+            if self.config.spectra.sky_windows == "auto":
+                seen.stack.add(found)
+        return seen
+
+
 def _survey_pixels(context: Context, stars: Stars) -> tuple[PixelGrid, Sequence[tuple[float, float]], ErrorStack]:
     """Read a few blocks spread over the sample: they show the arms and, in their errors, the sky lines."""
     settings = context.config.spectra
-    stack = ErrorStack()
-    native: dict[str, Float64] = {}
-    faults: list[Fault] = []
     total = -(-len(stars) // BLOCK)
-    for number in np.unique(np.linspace(0, total - 1, min(total, _SKY_BLOCKS)).astype(int)):
-        block = stars.take(slice(number * BLOCK, (number + 1) * BLOCK))
-        for found in context.survey().spectra(block):
-            if isinstance(found, Fault):
-                faults.append(found)
-            else:
-                for name, arm in found.arms.items():
-                    native.setdefault(name, arm.native_wavelength)
-                if settings.sky_windows == "auto":
-                    stack.add(found)
+    numbers = np.unique(np.linspace(0, total - 1, min(total, _SKY_BLOCKS)).astype(int))
+    blocks = ((int(number), stars.take(slice(number * BLOCK, (number + 1) * BLOCK))) for number in numbers)
+    look = _Look(context.config, context.opener)
+    found = {
+        number: seen
+        for (number, _), seen in context.workers.each(look, blocks, may_kill=True)
+        if not isinstance(seen, Died)
+    }
+    in_order = [found[number] for number in sorted(found)]
+    native = {name: pixels for seen in reversed(in_order) for name, pixels in seen.native.items()}
     if not native:
-        raise _no_spectra(context, faults)
+        raise _no_spectra(context, [fault for seen in in_order for fault in seen.faults])
+    stack = ErrorStack()
+    for seen in in_order:
+        stack.merge(seen.stack)
     sky: Sequence[tuple[float, float]] = ()
     if settings.sky_windows == "auto":
         sky = stack.windows(settings.sky_threshold)

@@ -1,0 +1,184 @@
+"""Wherever the blocks of a run are done, and whoever dies over them, the catalogue is the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from specdis import cluster
+from specdis.cluster import ClusterSettings, Died, workers
+from specdis.errors import ConfigError, SpecdisError
+from specdis.log import Progress, logger
+from specdis.pipeline.config import Config
+from specdis.pipeline.pixels import open_group
+from specdis.pipeline.runner import run
+from specdis.pipeline.stages import STAGES
+from specdis.pipeline.survey import open_survey
+from specdis.storage import read_json, read_table
+from specdis.surveys import desi
+from tiny_run import products, start
+
+KINDS = {
+    "one process": ["run.threads=1"],
+    "three processes": ["run.threads=3"],
+    "dask, one worker": ['cluster.kind="local"', "cluster.workers=1"],
+    "dask, two workers": ['cluster.kind="local"', "cluster.workers=2"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_catalogue_bit_by_bit(finished, config, tmp_path, kind):
+    start(config, tmp_path / "run", *KINDS[kind])
+    assert products(tmp_path / "run") == products(finished)
+
+
+@pytest.mark.slow
+def test_the_same_catalogue_by_a_scheduler_that_runs_already(finished, config, tmp_path):
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as scheduler:
+        start(config, tmp_path / "run", 'cluster.kind="address"', f'cluster.address="{scheduler.scheduler_address}"')
+    assert products(tmp_path / "run") == products(finished)
+
+
+def children() -> dict[int, str]:
+    """Return the command lines of all processes that this one has begun, and those have begun, by number."""
+    parent, command = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            command[int(folder.name)] = (folder / "cmdline").read_text()
+        except OSError:
+            continue
+    mine = {os.getpid()}
+    while found := {child for child, of in parent.items() if of in mine} - mine:
+        mine |= found
+    return {child: command[child] for child in mine - {os.getpid()}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["three processes", "dask, two workers"])
+@pytest.mark.parametrize("stage", ["spectra", "components", "distances"])
+def test_a_worker_that_is_killed_in_a_stage_changes_nothing(finished, config, copied, monkeypatch, kind, stage):
+    advance, killed = Progress.advance, []
+    workers_of = {"three processes": "forkserver", "dask, two workers": "spawn_main"}
+
+    def kill_first(progress: Progress, count: int) -> None:
+        advance(progress, count)
+        own = sorted(child for child, command in children().items() if workers_of[kind] in command)
+        if not killed and progress.stage == stage:
+            killed.append(own[-1])
+            os.kill(own[-1], signal.SIGKILL)
+
+    monkeypatch.setattr(Progress, "advance", kill_first)
+    assert start(config, copied, *KINDS[kind], first=stage, last=stage, force=True) == [stage]
+    assert killed
+    assert start(config, copied) == [other.name for other in STAGES[[s.name for s in STAGES].index(stage) + 1 :]]
+    assert products(copied) == products(finished)
+
+
+class Deadly(desi.DesiSurvey):
+    """A survey of which one file kills whatever reads it."""
+
+    def spectra(self, stars):
+        if (stars["HEALPIX"] == self.deadly).any():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().spectra(stars)
+
+
+def open_deadly(config: Config):
+    """Open the survey, whose deadly pixel is the name of the run."""
+    survey = open_survey(config)
+    survey.__class__, survey.deadly = Deadly, int(config.run.name)
+    return survey
+
+
+def test_a_file_that_kills_its_reader_is_left_out_and_named(finished, config, tmp_path):
+    pixels = read_table(finished / "sample" / "sample.parquet", ["HEALPIX"])["HEALPIX"]
+    directory, deadly = tmp_path / "run", int(pixels[0])
+    run(Config.load(config, [f"run.directory={directory}", f"run.name={deadly}"]), STAGES[:2], opener=open_deadly)
+    record = read_json(directory / "manifest.json")["stages"]["spectra"]
+    lost = record["fault_counts"].pop("killed-its-reader")
+    assert lost["stars"] == (pixels == deadly).sum()
+    assert not record["fault_counts"]
+    assert all(f"pixel {deadly}" in fault["place"] for fault in record["faults"])
+    bad = open_group(directory / "spectra" / "pixels.zarr", "pixels")["bad"]
+    np.testing.assert_array_equal(np.asarray(bad).all(1), pixels == deadly)
+
+
+# The workers by themselves
+
+
+def double(number: int) -> int:
+    logger.warning("doubling %d", number)
+    return 2 * number
+
+
+def deadly(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def wrong(number: int) -> int:
+    raise SpecdisError(f"{number} cannot be")
+
+
+SETTINGS = [ClusterSettings(), ClusterSettings(kind="local", workers=2)]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=["none", "local"])
+def test_every_block_comes_once_with_what_was_logged(settings, caplog):
+    with workers(settings, 2) as available:
+        assert sorted(available.each(double, range(20))) == [(number, 2 * number) for number in range(20)]
+        assert available.memory_gb() > 0.01
+    assert sorted(record.message for record in caplog.records if "doubling" in record.message) == sorted(
+        f"doubling {number}" for number in range(20)
+    )
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=["none", "local"])
+def test_a_block_that_kills_is_given_up_and_the_others_are_done(settings):
+    with workers(settings, 2) as available:
+        found = dict(available.each(deadly, range(6), may_kill=True))
+    assert isinstance(found.pop(3), Died)
+    assert found == {number: number for number in (0, 1, 2, 4, 5)}
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=["none", "local"])
+def test_a_block_that_kills_where_none_should_is_an_error(settings):
+    with workers(settings, 2) as available, pytest.raises(SpecdisError, match=r"lack of memory.*Run again"):
+        list(available.each(deadly, range(6)))
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=["none", "local"])
+def test_an_error_of_a_task_ends_the_pass(settings):
+    with workers(settings, 2) as available, pytest.raises(SpecdisError, match="cannot be"):
+        list(available.each(wrong, range(6)))
+
+
+def test_sums_meet_two_by_two():
+    with workers(SETTINGS[1]) as available:
+        assert available.total(sum, list(range(101)), int.__add__) == 5050
+
+
+def test_a_scheduler_that_does_not_answer_is_a_clear_error():
+    settings = ClusterSettings(kind="address")
+    with workers(settings) as available, pytest.raises(ConfigError, match=r"set cluster\.address"):
+        list(available.each(double, [1]))
+
+
+def test_slurm_jobs_ask_for_what_the_configuration_says():
+    settings = ClusterSettings(
+        kind="slurm", cores=16, memory_gb=32, walltime="01:30:00", queue="regular", account="m1234",
+        directives=("--constraint=cpu",), prologue=("source venv/bin/activate",),
+    )  # fmt: skip
+    with cluster.slurm(settings) as jobs:
+        script = jobs.job_script()
+    for line in ("-p regular", "-A m1234", "-t 01:30:00", "--cpus-per-task=16", "--constraint=cpu", "source venv"):
+        assert line in script
