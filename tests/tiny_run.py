@@ -95,6 +95,14 @@ def products(directory: Path) -> dict[str, str]:
     return {str(file.relative_to(directory)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
+def until(directory: Path, last: str) -> dict[str, str]:
+    """Return those of the products that are there after a stage."""
+    folders = {"sample": "sample", "spectra": "spectra", "components": "components", "training": "training"}
+    folders |= {"distances": "distances model", "binaries": "binaries", "catalogue": "catalogue"}
+    made = " ".join(folders[stage] for stage in ALL[: ALL.index(last) + 1]).split()
+    return {name: content for name, content in products(directory).items() if name.split("/")[0] in made}
+
+
 # Kills
 
 KILLS = (*ALL, "spectra", "spectra", "training", "training", "distances", "distances")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,7 +55,8 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; a request to end is an interrupt, so that a batch system ends a run as a user does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app(prog_name="specdis")
 
 

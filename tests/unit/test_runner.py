@@ -269,7 +269,7 @@ def test_a_failure_keeps_finished_stages_and_its_traceback_in_the_log(config, di
 
 def test_a_full_disk_says_so(config):
     full = OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(SpecdisError, match=r"no space left while distances ran. Free some and run again"):
+    with pytest.raises(SpecdisError, match=r"no space left while distances ran. Free some. Run again after that"):
         run(Config.load(config), failing("distances", full), opener=Survey)
 
 

@@ -205,15 +205,26 @@ def _measured(stage: Stage, plan: Plan, context: Context) -> StageRecord:
 
 @contextmanager
 def _explained(stage: Stage, paths: RunPaths) -> Iterator[None]:
-    """Keep the traceback in the log file, and say what a full disk means."""
+    """Keep the traceback in the log file, and say what the machine's own failures mean."""
+    again = "Run again after that: finished stages are kept, and so is what this one has done."
     try:
         yield
+    except SpecdisError:
+        logger.debug("%s failed", stage.name, exc_info=True)
+        raise
+    except OSError as error:
+        logger.debug("%s failed", stage.name, exc_info=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise SpecdisError(
+                f"{paths.directory}: no space left while {stage.name} ran. Free some. {again}"
+            ) from error
+        place = error.filename or paths.directory
+        raise SpecdisError(f"{place}: {error.strerror or error}, while {stage.name} ran. Mend it. {again}") from error
     except Exception as error:
         logger.debug("%s failed", stage.name, exc_info=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
             raise SpecdisError(
-                f"{paths.directory}: no space left while {stage.name} ran. Free some and run again: finished stages "
-                "are kept."
+                f"not enough memory while {stage.name} ran ({error}). Lower run.threads. {again}"
             ) from error
         raise
 

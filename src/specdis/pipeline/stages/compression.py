@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import zarr
@@ -35,14 +35,14 @@ def components(context: Context) -> Outcome:
     """Find the principal components of the selected stars and the coefficients of all (section 3.1)."""
     accelerator.use(context.config.run.device)
     store = PixelStore.open(context.paths.pixels)
-    sums = context.workers.total(_Moments(context.config), list(ranges(len(store), _SUMMED)), _add)
+    sums = context.workers.total(Moments(context.config), list(ranges(len(store), _SUMMED)), _add)
     n_stars = int(sums.stars)
     basis = basis_of_moments(sums, context.config.components)
     write_arrays(context.paths.basis, context.provenance("basis"), basis_arrays(basis))
     with atomic(context.paths.coefficients) as temporary:
         _create(context, temporary, len(store), basis)
         progress = Progress("components", len(store))
-        for block, _ in context.workers.each(_Encode(context.config, temporary), _blocks(context, store)):
+        for block, _ in context.workers.each(Encode(context.config, temporary), blocks(context, store)):
             progress.advance(block.rows.stop - block.rows.start)
         progress.close()
     return Outcome(len(store), notes={"explained": basis.explained, "stars_in_basis": n_stars})
@@ -67,7 +67,7 @@ class _OnPixels:
 
 
 @dataclass(frozen=True)
-class _Moments(_OnPixels):
+class Moments(_OnPixels):
     """The work on some blocks: the moments of the spectra of their selected stars."""
 
     def __call__(self, blocks: Sequence[slice]) -> Sums:
@@ -93,7 +93,7 @@ def _add(one: Sums, other: Sums) -> Sums:
     return Sums(*(np.asarray(a) + np.asarray(b) for a, b in zip(one, other, strict=True)))
 
 
-class _Block(NamedTuple):
+class EncodeBlock(NamedTuple):
     """A block of stars, and what their noisier copies depend on."""
 
     rows: slice
@@ -103,7 +103,7 @@ class _Block(NamedTuple):
     chance: Float64
 
 
-def _blocks(context: Context, store: PixelStore) -> Any:
+def blocks(context: Context, store: PixelStore) -> Iterator[EncodeBlock]:
     """Yield the blocks. Stars that none is trained on, or so noisy that a copy would say nothing, are not copied."""
     seed = context.config.run.seed
     stars = read_table(context.paths.sample, [*IDENTIFIER, "TRAINABLE", "SN"])
@@ -112,7 +112,7 @@ def _blocks(context: Context, store: PixelStore) -> Any:
     keys = star_keys(seed, *identifier, purpose="copies")
     chance = streams.uniform(streams.stream(seed, "noise of copies"), *identifier)
     velocity = store.velocity
-    return (_Block(rows, velocity[rows], copied[rows], keys[rows], chance[rows]) for rows in store.blocks())
+    yield from (EncodeBlock(rows, velocity[rows], copied[rows], keys[rows], chance[rows]) for rows in store.blocks())
 
 
 def _create(context: Context, path: Path, stars: int, basis: Basis) -> None:
@@ -127,7 +127,7 @@ def _create(context: Context, path: Path, stars: int, basis: Basis) -> None:
 
 
 @dataclass(frozen=True)
-class _Encode(_OnPixels):
+class Encode(_OnPixels):
     """The work on a block: its coefficients, how well the components hold it, and coefficients of noisier copies."""
 
     path: Path
@@ -148,7 +148,7 @@ class _Encode(_OnPixels):
         """What makes noisier copies."""
         return noisier(self.store.grid, self.config.spectra)
 
-    def __call__(self, block: _Block) -> None:
+    def __call__(self, block: EncodeBlock) -> None:
         flux, sigma, bad = self.store.read(block.rows)
         kept = self.store.transform(self.config.spectra).kept
         found = {**self.encode(flux, sigma, bad)._asdict(), "bad": bad[:, kept].mean(1)}
@@ -157,7 +157,7 @@ class _Encode(_OnPixels):
         for name, values in found.items():
             array(self.group, name)[block.rows] = np.asarray(values, np.float32)
 
-    def _copies(self, block: _Block, flux: Array, sigma: Array, bad: Array) -> Float32:
+    def _copies(self, block: EncodeBlock, flux: Array, sigma: Array, bad: Array) -> Float32:
         """Return the coefficients of noisier copies, NaN for stars that are not copied or have no errors."""
         noisy = self.noisier(flux, sigma, bad, block.velocity, block.keys, block.chance)
         copied = block.copied & ((sigma > 0) & ~bad).any(1)

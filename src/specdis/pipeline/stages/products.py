@@ -42,8 +42,8 @@ def distances(context: Context) -> Outcome:
     left = [rows for rows in store.blocks() if not finished[rows.start].exists()]
     resumed = len(store) - sum(rows.stop - rows.start for rows in left)
     progress = Progress("distances", len(store), resumed)
-    blocks = (_Block(rows, velocity[rows], targets.take(rows), finished[rows.start]) for rows in left)
-    for block, _ in context.workers.each(_Predict(context.config, provenance), blocks):
+    blocks = (PredictBlock(rows, velocity[rows], targets.take(rows), finished[rows.start]) for rows in left)
+    for block, _ in context.workers.each(Predict(context.config, provenance), blocks):
         progress.advance(len(block.velocity))
     progress.close()
     parts = [read_arrays(path, "distances")[1] for path in finished.values()]
@@ -58,7 +58,7 @@ def distances(context: Context) -> Outcome:
     return Outcome(len(store), resumed=resumed, notes={"without_distance": int(np.isnan(columns["DIST"]).sum())})
 
 
-class _Block(NamedTuple):
+class PredictBlock(NamedTuple):
     """A block of stars, and where what is predicted of it goes."""
 
     rows: slice
@@ -68,7 +68,7 @@ class _Block(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Predict:
+class Predict:
     """The work on a block: predict it with the run's model."""
 
     config: Config
@@ -85,7 +85,7 @@ class _Predict:
         """The stored pixels."""
         return PixelStore.open(RunPaths(self.config.run.directory).pixels)
 
-    def __call__(self, block: _Block) -> None:
+    def __call__(self, block: PredictBlock) -> None:
         pixels = Normalised(*self.store.read(block.rows))
         write_arrays(block.path, self.provenance, self.model.predict_pixels(pixels, block.velocity, block.targets))
 

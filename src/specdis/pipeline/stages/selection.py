@@ -71,8 +71,8 @@ def spectra(context: Context) -> Outcome:
     left = [rows for rows in store.blocks() if not marks[rows.start].exists()]
     resumed = len(stars) - sum(rows.stop - rows.start for rows in left)
     progress = Progress("spectra", len(stars), resumed)
-    task = _Normalise(context.config, context.opener, unfinished)
-    for block, lost in _surviving(context, task, (_Block(rows, stars.take(rows)) for rows in left)):
+    task = Normalise(context.config, context.opener, unfinished)
+    for block, lost in _surviving(context, task, (SpectraBlock(rows, stars.take(rows)) for rows in left)):
         write_json(marks[block.rows.start], [_named(fault) for fault in lost])
         progress.advance(len(block.stars))
     progress.close()
@@ -86,7 +86,7 @@ def spectra(context: Context) -> Outcome:
     return Outcome(len(stars), faults, notes, resumed=resumed)
 
 
-class _Block(NamedTuple):
+class SpectraBlock(NamedTuple):
     """A block of stars, some of which may be left out because a process that read their files died."""
 
     rows: slice
@@ -108,7 +108,7 @@ class _Read:
 
 
 @dataclass(frozen=True)
-class _Normalise(_Read):
+class Normalise(_Read):
     """The work on a block: read, normalise and store it; return what was lost to faults."""
 
     path: Path
@@ -123,7 +123,7 @@ class _Normalise(_Read):
         """The grid and the sky windows."""
         return self.store.grid, self.store.sky
 
-    def __call__(self, block: _Block) -> list[Fault]:
+    def __call__(self, block: SpectraBlock) -> list[Fault]:
         readable = np.ones(len(block.stars), np.bool_) if block.readable is None else block.readable
         pixels, velocity, lost = self._normalised(block.stars, np.flatnonzero(readable))
         self.store.write(block.rows, pixels, velocity)
@@ -157,7 +157,9 @@ class _Try(_Read):
             pass
 
 
-def _surviving(context: Context, task: _Normalise, blocks: Iterable[_Block]) -> Iterator[tuple[_Block, list[Fault]]]:
+def _surviving(
+    context: Context, task: Normalise, blocks: Iterable[SpectraBlock]
+) -> Iterator[tuple[SpectraBlock, list[Fault]]]:
     """Do the work on blocks; where that kills the process, find the files that do and leave out their stars."""
     for block, result in context.workers.each(task, blocks, may_kill=True):
         if not isinstance(result, Died):

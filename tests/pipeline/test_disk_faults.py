@@ -1,0 +1,149 @@
+"""What disks do to a run: each fault is found, said, and once it is mended the run ends with the same bytes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from specdis.cli import app
+from specdis.storage import read_json
+from tiny_run import products, start, until
+
+
+def stopped(config: Path, directory: Path, *options: str) -> str:
+    """Run the command line, which fails; return its message."""
+    result = CliRunner().invoke(app, ["run", str(config), "--set", f"run.directory={directory}", *options])
+    assert result.exit_code == 1, result.exception
+    (message,) = (line for line in result.stderr.splitlines() if line.startswith("specdis: "))
+    return message
+
+
+# A file system of the test's own
+
+IN_NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-e", "-c")
+
+needs_namespace = pytest.mark.skipif(
+    shutil.which("unshare") is None
+    or subprocess.run([*IN_NAMESPACE, "mount -t tmpfs none /mnt"], capture_output=True).returncode != 0,
+    reason="this system lets no user mount a file system of their own",
+)
+
+RUN = "from specdis.cli import main; main()"
+
+
+def in_namespace(script: str, config: Path, mounted: Path) -> subprocess.CompletedProcess[str]:
+    """Run a script in which `specdis` runs the configuration in `mounted`, where it can mount what it likes."""
+    mounted.mkdir()
+    specdis = f'{sys.executable} -c "{RUN}" run {config} --set run.directory={mounted}/run --to catalogue'
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    return subprocess.run(
+        [*IN_NAMESPACE, script.format(specdis=specdis, mounted=mounted)],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+
+
+@needs_namespace
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "stage"), [("300k", "spectra"), ("7m", "[a-z]+")])
+def test_a_full_disk(config, finished, tmp_path, size, stage):
+    script = (
+        f"mount -t tmpfs -o size={size} none {{mounted}}; "
+        "if {specdis}; then exit 9; fi; echo; echo mended >&2; "
+        "mount -o remount,size=1g {mounted}; {specdis}; cp -a {mounted}/run {mounted}.kept"
+    )
+    done = in_namespace(script, config, tmp_path / "disk")
+    assert done.returncode == 0, done.stderr
+    before, _, _ = done.stderr.partition("mended")
+    assert "Traceback" not in done.stderr
+    assert re.search(rf"specdis: .*: no space left while {stage} ran\. Free some\. Run again after that", before)
+    assert products(tmp_path / "disk.kept") == until(finished, "catalogue")
+
+
+@needs_namespace
+@pytest.mark.slow
+def test_a_disk_that_can_no_longer_be_written(config, finished, tmp_path):
+    script = (
+        "mount -t tmpfs none {mounted}; {specdis} --to sample; mount -o remount,ro {mounted}; "
+        "if {specdis}; then exit 9; fi; echo mended >&2; mount -o remount,rw {mounted}; {specdis}; "
+        "cp -a {mounted}/run {mounted}.kept"
+    )
+    done = in_namespace(script, config, tmp_path / "disk")
+    assert done.returncode == 0, done.stderr
+    before, _, _ = done.stderr.partition("mended")
+    assert "Traceback" not in done.stderr
+    assert re.search(r"specdis: .*expected a folder that can be written, found Read-only file system", before)
+    assert products(tmp_path / "disk.kept") == until(finished, "catalogue")
+
+
+# Products and inputs that change under a run
+
+
+def test_a_flipped_bit_in_a_stored_block_is_found(config, finished, copied):
+    chunk = copied / "spectra" / "pixels.zarr" / "flux" / "c" / "1" / "0"
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 1
+    chunk.write_bytes(bytes(content))
+    message = stopped(config, copied, "--from", "components", "--force")
+    assert f"{copied}/spectra/pixels.zarr/flux is damaged" in message
+    assert f"remove {copied}/spectra/pixels.zarr and run again" in message
+    shutil.rmtree(copied / "spectra" / "pixels.zarr")
+    start(config, copied, last="spectra")
+    assert products(copied) == products(finished)
+
+
+def test_a_stored_block_that_vanished_is_found(config, finished, copied):
+    (copied / "components" / "coefficients.zarr" / "coefficients" / "c" / "2" / "0").unlink()
+    message = stopped(config, copied, "--from", "training", "--to", "training", "--force")
+    assert re.search(r"training needs components, which is stale: .*coefficients\.zarr has another size", message)
+    start(config, copied, last="components")
+    assert products(copied) == products(finished)
+
+
+def test_a_flipped_bit_in_a_table_is_found(config, finished, copied):
+    table = copied / "sample" / "sample.parquet"
+    content = bytearray(table.read_bytes())
+    content[len(content) // 3] ^= 1
+    table.write_bytes(bytes(content))
+    message = stopped(config, copied, "--from", "spectra", "--force")
+    assert f"{table} cannot be read" in message
+    table.unlink()
+    start(config, copied, last="sample")
+    assert products(copied) == products(finished)
+
+
+def test_a_flipped_bit_in_a_network_is_found(config, finished, copied):
+    networks = copied / "training" / "networks" / "label.npz"
+    content = bytearray(networks.read_bytes())
+    content[len(content) // 2] ^= 1
+    networks.write_bytes(bytes(content))
+    assert f"{networks} cannot be read" in stopped(config, copied, "--from", "distances", "--force")
+    networks.unlink()
+    start(config, copied, last="training")
+    assert products(copied) == products(finished)
+
+
+def test_a_spectra_file_that_is_cut_short_under_a_run(config, finished, tmp_path):
+    """Its stars are lost and named; with the file whole again they are back."""
+    folder, directory = tmp_path / "survey", tmp_path / "run"
+    shutil.copytree(config.parent / "survey", folder)
+    moved = tmp_path / "tiny.toml"
+    moved.write_text(config.read_text())
+    start(moved, directory, last="sample")
+    coadd = sorted(folder.glob("healpix/main/bright/*/*/coadd-*.fits"))[0]
+    content = coadd.read_bytes()
+    coadd.write_bytes(content[: len(content) // 2])
+    start(moved, directory, last="spectra")
+    lost = read_json(directory / "manifest.json")["stages"]["spectra"]["faults"]
+    assert any(coadd.name in fault["place"] and fault["stars"] > 0 for fault in lost)
+    coadd.write_bytes(content)
+    start(moved, directory, first="spectra", last="spectra", force=True)
+    assert products(directory) == until(finished, "spectra")
