@@ -282,6 +282,30 @@ def ablate(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
 
 
 @app.command()
+def bench(
+    stars: Annotated[int, typer.Option("--stars", min=1500, help="Stars of the mock survey it is measured on.")] = 4096,
+    as_json: AsJson = False,
+) -> None:
+    """Say how fast each stage is, how fast this machine could do it, and how fast the plain version is."""
+    from tempfile import TemporaryDirectory
+
+    from specdis.benchmark import bench as measure
+
+    with TemporaryDirectory(dir=".") as folder:
+        rows = list(measure(stars, Path(folder).resolve()))
+    if as_json:
+        _print_json([row._asdict() for row in rows])
+        return
+    print(f"{'stars per second':<28}{'here':>10}{'limit':>10}  {'set by':<10}{'of limit':>8}{'plain':>10}{'GB':>7}")
+    for row in rows:
+        share, plain = f"1/{row.limit / row.rate:.1f}", f"{row.plain:,.0f}" if row.plain == row.plain else "-"
+        print(
+            f"{row.stage:<28}{row.rate:>10,.0f}{row.limit:>10,.0f}  {row.limited_by:<10}{share:>8}{plain:>10}"
+            f"{row.memory_gb:>7.2f}"
+        )
+
+
+@app.command()
 def report(directory: RunDirectory) -> None:
     """Write the report of a finished run again."""
     from specdis.pipeline import runner

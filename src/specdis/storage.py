@@ -233,7 +233,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ProductError(f"{path} is missing: run the stage that writes it.") from None
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ProductError(f"{path} is no JSON ({error}): remove it and run again.") from error
 
 

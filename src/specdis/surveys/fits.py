@@ -111,8 +111,9 @@ class Table:
                 "missing-hdu", self.place, expected="a binary table", found="an image", remedy="Correct the EXTNAME."
             )
         record, *_ = self._hdu.get_rec_dtype()
-        self._names = {column.upper(): column for column in record.names}
-        self._dtypes = {column.upper(): record[column] for column in record.names}
+        named = [column for column in record.names if column in self._hdu.get_colnames()]  # numpy names the nameless
+        self._names = {column.upper(): column for column in named}
+        self._dtypes = {column.upper(): record[column] for column in named}
 
     def __len__(self) -> int:
         return int(self._hdu.get_nrows())

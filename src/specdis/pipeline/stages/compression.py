@@ -71,6 +71,7 @@ class Moments(_OnPixels):
     """The work on some blocks: the moments of the spectra of their selected stars."""
 
     def __call__(self, blocks: Sequence[slice]) -> Sums:
+        """Return the sums over some blocks."""
         transform = self.store.transform(self.config.spectra)
         selected = read_table(self.paths.sample, ["SELECTED"])["SELECTED"]
         add, sums = adder(transform), Sums.zero(len(transform.kept))
@@ -149,6 +150,7 @@ class Encode(_OnPixels):
         return noisier(self.store.grid, self.config.spectra)
 
     def __call__(self, block: EncodeBlock) -> None:
+        """Encode a block and store what is found."""
         flux, sigma, bad = self.store.read(block.rows)
         kept = self.store.transform(self.config.spectra).kept
         found = {**self.encode(flux, sigma, bad)._asdict(), "bad": bad[:, kept].mean(1)}

@@ -86,6 +86,7 @@ class Predict:
         return PixelStore.open(RunPaths(self.config.run.directory).pixels)
 
     def __call__(self, block: PredictBlock) -> None:
+        """Predict a block and write its part."""
         pixels = Normalised(*self.store.read(block.rows))
         write_arrays(block.path, self.provenance, self.model.predict_pixels(pixels, block.velocity, block.targets))
 

@@ -124,6 +124,7 @@ class Normalise(_Read):
         return self.store.grid, self.store.sky
 
     def __call__(self, block: SpectraBlock) -> list[Fault]:
+        """Store a block; return what was lost to faults."""
         readable = np.ones(len(block.stars), np.bool_) if block.readable is None else block.readable
         pixels, velocity, lost = self._normalised(block.stars, np.flatnonzero(readable))
         self.store.write(block.rows, pixels, velocity)

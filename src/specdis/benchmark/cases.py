@@ -1,0 +1,285 @@
+"""The stages on a small mock survey: their passes, timed, beside the plain versions on the same stars."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from specdis import cluster
+from specdis.arrays import Array
+from specdis.benchmark import plain
+from specdis.benchmark.limits import Limits, Work, measure
+from specdis.cluster import Workers
+from specdis.distances import TARGET_COLUMNS, Targets
+from specdis.mock.settings import MockSettings
+from specdis.mock.survey import CATALOGUE, write_mock
+from specdis.model import Model, load_model
+from specdis.network.mlp import NetworkSettings
+from specdis.pipeline.config import Config, template
+from specdis.pipeline.pixels import PixelStore
+from specdis.pipeline.runner import run
+from specdis.pipeline.stages import STAGES
+from specdis.pipeline.stages.compression import Encode, EncodeBlock, Moments
+from specdis.pipeline.stages.products import Predict, PredictBlock
+from specdis.pipeline.stages.selection import Normalise, SpectraBlock
+from specdis.pipeline.survey import open_survey
+from specdis.spectra import ErrorStack
+from specdis.storage import Provenance, RunPaths, read_table
+from specdis.surveys import IDENTIFIER, Stars
+from specdis.training import TrainingSettings, TrainingStars, train
+
+_PLAIN_STARS = 256
+_DRAWS = 20
+_SUMMED = 1024
+_NETWORKS = 4
+_TRAINED = 50_000
+
+
+class Row(NamedTuple):
+    """One line of the table: rates in stars per second, with all cores; NaN where there is none."""
+
+    stage: str
+    rate: float
+    limit: float
+    limited_by: str
+    plain: float
+    memory_gb: float
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """A finished small run and those who work on it."""
+
+    directory: Path
+    config: Config
+    workers: Workers
+
+    @cached_property
+    def paths(self) -> RunPaths:
+        return RunPaths(self.directory / "run")
+
+    @cached_property
+    def store(self) -> PixelStore:
+        return PixelStore.open(self.paths.pixels)
+
+    @cached_property
+    def model(self) -> Model:
+        return load_model(self.paths.model)
+
+    @cached_property
+    def stars(self) -> Stars:
+        return Stars(read_table(self.paths.sample))
+
+    @property
+    def blocks(self) -> list[slice]:
+        """Whole blocks of stars."""
+        return list(self.store.blocks())[:-1]
+
+    @cached_property
+    def pixels(self) -> tuple[Array, Array, Array]:
+        """Flux, sigma and bad pixels for the plain versions, in single precision."""
+        flux, sigma, bad = self.store.read(slice(0, _PLAIN_STARS))
+        return flux.astype(np.float32), sigma.astype(np.float32), bad
+
+    def passes(self, task: Callable[[Any], Any], blocks: Sequence[Any]) -> tuple[float, float]:
+        """Return the rate of a pass over blocks, after another that compiles, and its peak memory."""
+        for _ in range(2):
+            self.workers.memory_gb()
+            start, stars = time.perf_counter(), 0
+            for block, _ in self.workers.each(task, blocks):
+                stars += block.rows.stop - block.rows.start
+            seconds = time.perf_counter() - start
+        return stars / seconds, self.workers.memory_gb()
+
+
+def bench(stars: int, folder: Path) -> Iterator[Row]:
+    """Measure every stage on a mock survey that is written to a folder.
+
+    Parameters
+    ----------
+    stars
+        Stars of the survey; some thousands, so that every core has several blocks.
+    folder
+        An empty folder, on the disk that counts.
+
+    Yields
+    ------
+    Row
+        Reading and normalising; moments; coefficients; training; distances with draws and with derivatives.
+    """
+    config = _config(stars, folder)
+    with cluster.workers(config.cluster) as workers:
+        limits = measure(folder, workers)
+        run(config, STAGES, last="distances")
+        made = _Bench(folder, config, workers)
+        yield _normalising(made, limits)
+        yield _moments(made, limits)
+        yield _coefficients(made, limits)
+        yield _training(limits)
+        yield from _distances(made, limits)
+
+
+def _config(stars: int, folder: Path) -> Config:
+    """Write the survey; return the configuration of a run on it with the components and networks of the paper."""
+    write_mock(folder / "survey", MockSettings(stars=stars, stars_per_file=200))
+    places = {"run.directory": "run", "survey.catalogue": f"survey/{CATALOGUE}", "survey.spectra": "survey/healpix"}
+    settings = [f"{key}={json.dumps(str(folder / name))}" for key, name in places.items()]
+    settings += ["training.epochs=1", "training.patience=1", f"training.n_seeds={_NETWORKS}"]
+    return Config.load(template("paper.toml"), [*settings, f"distances.n_draws={_DRAWS}"])
+
+
+def _normalising(made: _Bench, limits: Limits) -> Row:
+    """From files to stored pixels; the plain version does not store them."""
+    grid, native = made.store.grid, sum(len(arm.native) for arm in made.store.grid.arms)
+    widened = len(grid.wavelength) + 2 * made.config.spectra.continuum_half * len(grid.arms)
+    # Flux, inverse variance and mask of 4 bytes each; two interpolations, a running mean and two divisions.
+    work = Work(flops=14.0 * widened, memory=12.0 * native + 5.0 * len(grid.wavelength), disk=12.0 * native)
+    copy = made.directory / "again.zarr"
+    PixelStore.create(copy, len(made.stars), grid, made.store.sky, ErrorStack(), Provenance("pixels", "bench", 1))
+    blocks = [SpectraBlock(rows, made.stars.take(rows)) for rows in made.blocks]
+    rate, memory = made.passes(Normalise(made.config, open_survey, copy), blocks)
+    files = sorted((made.directory / "survey").rglob("coadd-*.fits"))[:4]
+
+    def straightforward() -> int:
+        done = 0
+        for path in files:
+            images = plain.read_coadd(path)
+            velocity = np.zeros(len(images["B_FLUX"]))
+            plain.normalise(images, velocity, grid, made.config.spectra.continuum_half)
+            done += len(velocity)
+        return done
+
+    return Row("reading and normalising", rate, *limits.rate(work), _timed(straightforward), memory)
+
+
+def _moments(made: _Bench, limits: Limits) -> Row:
+    """Sum the matrix of second moments, of which half is enough."""
+    kept = len(made.model.transform.kept)
+    task, rows = Moments(made.config), [slice(0, _SUMMED)] * max(2, len(made.store) // _SUMMED)
+    task(rows[:1])
+    start = time.perf_counter()
+    task(rows)
+    rate = _SUMMED * len(rows) / (time.perf_counter() - start)
+    flux, _, bad = (values[:, made.model.transform.kept] for values in made.pixels)
+
+    def straightforward() -> int:
+        spectra = plain.unit_vectors(np.tile(flux, (4, 1)), np.tile(bad, (4, 1)))
+        total = np.zeros((kept, kept))
+        total += spectra.T @ spectra
+        return len(spectra)
+
+    return Row(
+        "components (moments)",
+        rate,
+        *limits.rate(Work(flops=1.0 * kept**2, memory=3.0 * kept)),
+        _timed(straightforward),
+        cluster.peak_memory_gb(),
+    )
+
+
+def _coefficients(made: _Bench, limits: Limits) -> Row:
+    """From stored pixels to coefficients and the chi-square of what they leave."""
+    model, (flux, sigma, bad) = made.model, made.pixels
+    kept, n_components = len(model.transform.kept), model.basis.n_components
+    velocity = made.store.velocity
+    none = np.zeros(len(velocity), bool)
+    blocks = [EncodeBlock(rows, velocity[rows], none[rows], none[rows], velocity[rows]) for rows in made.blocks]
+    rate, memory = made.passes(Encode(made.config, made.paths.coefficients), blocks)
+    work = Work(flops=kept * (4.0 * n_components + 20), memory=5.0 * len(made.store.grid.wavelength))
+    flux, sigma, bad = (values[:, model.transform.kept] for values in (flux, sigma, bad))
+    vectors = np.asarray(model.basis.vectors)
+
+    def straightforward() -> int:
+        plain.encode(flux, sigma, bad, vectors)
+        return len(flux)
+
+    return Row("components (coefficients)", rate, *limits.rate(work), _timed(straightforward), memory)
+
+
+def _training(limits: Limits) -> Row:
+    """One epoch of four networks of the paper's size, in stars and networks per second."""
+    random = np.random.default_rng(1)
+    inputs = random.standard_normal((_TRAINED, 100)).astype(np.float32)
+    parallax, error = np.exp(0.1 * inputs[:, 0]), np.full(_TRAINED, 0.1)
+    network, settings = NetworkSettings(), TrainingSettings(epochs=4, patience=4, n_seeds=_NETWORKS)
+    stars = TrainingStars(inputs, error * 10, parallax, error, np.full(_TRAINED, -1), np.arange(_TRAINED))
+    ends: list[float] = []
+    train(stars, network, settings, 1, progress=lambda _: ends.append(time.perf_counter()))
+    rate = _TRAINED * (len(ends) - 1) / (ends[-1] - ends[0])
+    sizes = (100, *network.hidden, 1)
+    weights = sum(a * b for a, b in itertools.pairwise(sizes))
+    # Forward, backward to the inputs and backward to the weights.
+    work = Work(flops=6.0 * weights * _NETWORKS)
+
+    def straightforward() -> int:
+        plain.train(
+            inputs, parallax.astype(np.float32), error.astype(np.float32), network.hidden, settings.batch, _NETWORKS
+        )
+        return _TRAINED
+
+    there = importlib.util.find_spec("torch") is not None
+    known = _timed(straightforward) if there else float("nan")
+    return Row(f"training {_NETWORKS} networks", rate, *limits.rate(work), known, cluster.peak_memory_gb())
+
+
+def _distances(made: _Bench, limits: Limits) -> Iterator[Row]:
+    """Predictions with Monte-Carlo errors, then with linear ones; the plain version of both is the one with draws."""
+    model = made.model
+    kept, n_components = model.transform.kept, model.basis.n_components
+    grid, half = made.store.grid, made.config.spectra.continuum_half
+    widened = len(grid.wavelength) + 2 * half * len(grid.arms)
+    flux, sigma, bad = made.pixels
+    layers = list(zip(model.networks.label.networks.weights, model.networks.label.networks.biases, strict=True))
+    networks = [[(np.asarray(w[k]), np.asarray(b[k])) for w, b in layers] for k in range(_NETWORKS)]
+    velocity = made.store.velocity[: len(flux)]
+
+    def straightforward() -> int:
+        few = slice(0, 64)
+        chosen = flux[few], sigma[few], bad[few]
+        vectors = np.asarray(model.basis.vectors)
+        plain.draws(chosen, velocity[few], grid, half, kept, vectors, networks, _DRAWS)
+        return 64
+
+    known = _timed(straightforward)
+    # Interpolation, running mean, division, mean, Eq. 1 and norm; projection; every network on every version.
+    each = 35.0 * widened + 2.0 * len(kept) * n_components
+    answers = 2.0 * sum(weight.size for weight in _weights(model))
+    works = {
+        "monte-carlo": Work(_DRAWS * (each + answers), 5.0 * len(grid.wavelength)),
+        "linear": Work(120.0 * widened + 8.0 * len(kept) * n_components + 4 * answers, 5.0 * len(grid.wavelength)),
+    }
+    for method, work in works.items():
+        config = Config.load(made.paths.config_resolved, [f'distances.method="{method}"'])
+        run(config, STAGES, last="distances")
+        stars = read_table(made.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS])
+        targets, scratch = Targets.of(stars, 1), made.directory / "predicted.npz"
+        blocks = [
+            PredictBlock(rows, made.store.velocity[rows], targets.take(rows), scratch.with_suffix(f".{rows.start}.npz"))
+            for rows in made.blocks
+        ]
+        rate, memory = made.passes(Predict(config, Provenance("distances", method, 1)), blocks)
+        name = f"distances, {_DRAWS} draws" if method == "monte-carlo" else "distances, linear"
+        yield Row(name, rate, *limits.rate(work), known, memory)
+
+
+def _weights(model: Model) -> list[Array]:
+    """Return the weights of all networks of the label and of the mixture."""
+    ensembles = model.networks.label, model.networks.mixture
+    return [np.asarray(weight) for ensemble in ensembles for weight in ensemble.networks.weights]
+
+
+def _timed(function: Callable[[], int]) -> float:
+    """Return stars per second of a function that returns how many it did; the first call warms up."""
+    function()
+    start = time.perf_counter()
+    stars = function()
+    return stars / (time.perf_counter() - start)

@@ -1,0 +1,243 @@
+"""Damaged files of every kind through the readers: each must be read or refused with a message, and nothing else.
+
+As a script, `python tests/fuzz.py FIRST COUNT [KIND...]`, it tries so many and prints those that did worse. A file is
+known by its kind and a number, from which its damage is made again: those that once did worse are kept as numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import desi_files
+import table_files
+from specdis.errors import SpecdisError
+from specdis.model import load_model
+from specdis.pipeline.config import Config
+from specdis.storage import Provenance
+from specdis.surveys import SurveySettings, open_file, open_survey
+from synthetic_spectra import model
+
+SECONDS = 20
+MEGABYTES = 1500
+"""What a reader may take more than a process that has imported everything; the files are of a megabyte at most."""
+
+TOML = """
+[run]
+name = "fuzz"
+directory = "run"
+seed = 3
+
+[survey]
+kind = "table"
+spectra = "spectra.fits"
+
+[sample]
+programs = ["bright", "backup"]
+n_folds = 5
+ebv_max = 0.5
+
+[spectra]
+grid.step = 0.5
+sky_windows = [[5575.0, 5582.0], [6299.0, 6304.0]]
+
+[network]
+hidden = [100, 100]
+
+[distances]
+method = "linear"
+"""
+
+
+class Kind(NamedTuple):
+    """A kind of file: the whole ones, and how they are read."""
+
+    make: Callable[[Path], list[Path]]
+    """Writes whole files into a folder, and returns those that are to be damaged."""
+    read: Callable[[Path], object]
+    """Reads what is in the folder."""
+
+
+def _coadd(folder: Path) -> list[Path]:
+    return [desi_files.write(folder / "coadd.fits", desi_files.coadd(desi_files.targets(3)))]
+
+
+def _survey(folder: Path) -> list[Path]:
+    catalogue = desi_files.write(folder / "mwsall.fits", desi_files.catalogue(4))
+    coadd = desi_files.coadd_path(folder / "healpix")
+    coadd.parent.mkdir(parents=True)
+    desi_files.write(coadd, desi_files.coadd(desi_files.targets(4)))
+    return [catalogue]
+
+
+def _table(folder: Path) -> list[Path]:
+    return [table_files.write(folder / "spectra.fits", table_files.table(3))]
+
+
+def _model(folder: Path) -> list[Path]:
+    model().save(folder / "model", Provenance("model", "fuzz", 1))
+    return sorted((folder / "model").iterdir())
+
+
+def _toml(folder: Path) -> list[Path]:
+    path = folder / "config.toml"
+    path.write_text(TOML)
+    return [path]
+
+
+def _read_file(name: str) -> Callable[[Path], object]:
+    def read(folder: Path) -> None:
+        survey = open_file(folder / name)
+        for stars in survey.stars():
+            for _ in survey.spectra(stars):
+                pass
+
+    return read
+
+
+def _read_survey(folder: Path) -> None:
+    settings = SurveySettings(kind="desi", catalogue=folder / "mwsall.fits", spectra=folder / "healpix")
+    survey = open_survey(settings)
+    for stars in survey.stars():
+        for _ in survey.spectra(stars):
+            pass
+
+
+KINDS = {
+    "coadd": Kind(_coadd, _read_file("coadd.fits")),
+    "catalogue": Kind(_survey, _read_survey),
+    "table": Kind(_table, _read_file("spectra.fits")),
+    "model": Kind(_model, lambda folder: load_model(folder / "model")),
+    "toml": Kind(_toml, lambda folder: Config.load(folder / "config.toml")),
+}
+
+
+def damaged(content: bytes, number: int) -> bytes:
+    """Return a file with the damage that goes with a number: bits, bytes, words, digits, pieces, or its end."""
+    random = np.random.default_rng(number)
+    spoilt = bytearray(content)
+    # Headers and beginnings are short and matter most.
+    near = min(len(spoilt), 11520) if random.random() < 0.6 else len(spoilt)
+    for _ in range(random.integers(1, 6)):
+        if not spoilt:
+            break
+        place = int(random.integers(min(near, len(spoilt))))
+        match random.integers(7):
+            case 0:
+                spoilt[place] ^= 1 << int(random.integers(8))
+            case 1:
+                spoilt[place] = int(random.integers(256))
+            case 2:
+                spoilt[place : place + 4] = random.choice([b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff"])
+            case 3:
+                digits = [k for k in range(place, min(place + 400, len(spoilt))) if chr(spoilt[k]).isdigit()]
+                if digits:
+                    spoilt[digits[int(random.integers(len(digits)))]] = ord(str(random.integers(10)))
+            case 4:
+                length = int(random.integers(1, 200))
+                other = int(random.integers(len(spoilt)))
+                spoilt[place : place + length] = spoilt[other : other + length]
+            case 5:
+                del spoilt[place : place + int(random.integers(1, 100))]
+            case 6:
+                if random.random() < 0.3:
+                    del spoilt[int(random.integers(len(spoilt))) :]
+                else:
+                    spoilt[place:place] = bytes(random.integers(0, 256, int(random.integers(1, 80)), dtype=np.uint8))
+    return bytes(spoilt)
+
+
+def attempt(kind: str, number: int, folder: Path) -> str:
+    """Damage one of the files in a folder that holds whole ones, read, and mend; return "" or what went wrong."""
+    files = [Path(name) for name in json.loads((folder / "files.json").read_text())]
+    path = files[number % len(files)]
+    whole = path.read_bytes()
+    path.write_bytes(damaged(whole, number))
+    signal.alarm(SECONDS)
+    try:
+        KINDS[kind].read(folder)
+    except SpecdisError:
+        pass
+    except BaseException:
+        return traceback.format_exc(limit=-3)
+    finally:
+        signal.alarm(0)
+        path.write_bytes(whole)
+    return ""
+
+
+def prepared(kind: str, folder: Path) -> Path:
+    """Write whole files of a kind into a folder, in a process of its own: JAX that has started survives no fork."""
+    child = os.fork()
+    if child == 0:
+        folder.mkdir()
+        files = KINDS[kind].make(folder)
+        (folder / "files.json").write_text(json.dumps([str(path) for path in files]))
+        os._exit(0)
+    os.waitpid(child, 0)
+    return folder
+
+
+def _late(*_: object) -> None:
+    raise TimeoutError(f"not done after {SECONDS} s")
+
+
+def tried(kind: str, numbers: range, folder: Path) -> Iterator[tuple[int, str]]:
+    """Try numbers in processes that may die; yield those that did worse than a message, and how."""
+    first = numbers.start
+    while first < numbers.stop:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            signal.signal(signal.SIGALRM, _late)
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            for number in range(first, numbers.stop):
+                said = attempt(kind, number, folder)
+                grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+                said = said or (f"{grown:.0f} MB more memory" if grown > MEGABYTES else "")
+                os.write(writing, (json.dumps([number, said[-1500:]]) + "\n").encode())
+                if grown > MEGABYTES:
+                    break
+            os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading) as answers:
+            for line in answers:
+                number, said = json.loads(line)
+                first = number + 1
+                if said:
+                    yield number, said
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status:
+            yield first, f"killed by signal {-status}"
+            first += 1
+            for file in folder.iterdir():  # what was damaged may have stayed so
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
+            folder.rmdir()
+            prepared(kind, folder)
+
+
+def main(first: int, count: int, *kinds: str) -> None:
+    """Try kinds, or all of them, with so many numbers, and print what did worse than a message."""
+    with tempfile.TemporaryDirectory() as place:
+        for kind in kinds or KINDS:
+            worse = 0
+            for number, said in tried(kind, range(first, first + count), prepared(kind, Path(place) / kind)):
+                worse += 1
+                print(f"{kind} {number}: {said}", flush=True)
+            print(f"{kind}: {count} tried, {worse} did worse than a message", flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
