@@ -176,7 +176,7 @@ def _kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(path: Path, compiled: Path) -> None:
+def main(path: Path, compiled: Path, kills: int = len(KILLS)) -> None:
     """Kill a run at random moments and restart it each time; compare it with one never killed.
 
     Every process is a fork of this one, which has imported everything and started no thread.
@@ -186,14 +186,16 @@ def main(path: Path, compiled: Path) -> None:
     whole, directory = path.parent / "whole", path.parent / "killed"
     operations, chance = finishes(path, whole), random.Random(1)
     assert operations
-    parts = {stage: operations[stage] // KILLS.count(stage) for stage in ALL}
-    moments = [Moment(stage, chance.randint(1, parts[stage]), chance.uniform(0, 0.02)) for stage in KILLS]
+    stages = (KILLS * (kills // len(KILLS) + 1))[:kills]
+    parts = {stage: max(1, operations[stage] // stages.count(stage)) for stage in ALL}
+    moments = [Moment(stage, chance.randint(1, parts[stage]), chance.uniform(0, 0.02)) for stage in stages]
     moments += [Moment(stage, operations[stage] + 1, 0) for stage in ALL[:-1]]
     for moment in sorted(moments, key=lambda moment: ALL.index(moment.stage)):
         assert finishes(path, directory, moment) is None, f"not killed at {moment}"
     assert finishes(path, directory)
     assert products(directory) == products(whole)
+    assert not list(directory.rglob("*.partial"))
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main(*map(Path, sys.argv[1:3]), *map(int, sys.argv[3:]))

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from specdis.errors import ConfigError
 
-__all__ = ["ArrayLike", "Device", "in_tiles", "jax", "jnp", "use"]
+__all__ = ["ArrayLike", "Device", "in_tiles", "jax", "jnp", "on_gpu", "use"]
 
 jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
 
@@ -34,6 +34,12 @@ def use(device: Device) -> None:
         raise ConfigError(
             f"run.device is {device!r}, but JAX finds none ({error}). Install specdis[cuda] or set run.device = 'cpu'."
         ) from error
+
+
+def on_gpu() -> bool:
+    """Tell whether computations go to a GPU."""
+    (device,) = jnp.zeros(()).devices()
+    return bool(device.platform != "cpu")
 
 
 def in_tiles(one: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,7 +19,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from functools import cached_property, lru_cache, partial
@@ -63,6 +63,9 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC", "ZARR_THREAD
 """Variables by which numpy, JAX and zarr learn how many threads to start; they look when they are imported."""
 
 
+_AHEAD = 2
+
+
 class Died(NamedTuple):
     """In place of the result of a block that killed every process which tried it."""
 
@@ -77,7 +80,7 @@ class Workers(Protocol):
     """
 
     def each(
-        self, task: Callable[[Any], Any], blocks: Iterable[Any], *, may_kill: bool = False
+        self, task: Callable[[Any], Any], blocks: Iterable[Any], *, may_kill: bool = False, here: bool = False
     ) -> Iterator[tuple[Any, Any]]:
         """Yield blocks with their results, as they are finished.
 
@@ -88,6 +91,9 @@ class Workers(Protocol):
         may_kill
             A block may kill its process, as damaged files do with the libraries that read them: the result is then a
             `Died`. Else that is an error, like any exception of the task.
+        here
+            This machine's GPU does the computing, which one process at a time can have: work in this one, a block being
+            read while another is computed.
 
         Raises
         ------
@@ -106,7 +112,7 @@ class Workers(Protocol):
 
 
 @contextmanager
-def workers(settings: ClusterSettings, threads: int | None = None, *, one_device: bool = False) -> Iterator[Workers]:
+def workers(settings: ClusterSettings, threads: int | None = None) -> Iterator[Workers]:
     """Start those who work when they are needed, and end them.
 
     Parameters
@@ -115,8 +121,6 @@ def workers(settings: ClusterSettings, threads: int | None = None, *, one_device
         Section [cluster].
     threads
         Cores of this machine to use; all by default.
-    one_device
-        All computing is done by one device, a GPU, which one process at a time can have.
 
     Raises
     ------
@@ -125,7 +129,7 @@ def workers(settings: ClusterSettings, threads: int | None = None, *, one_device
     """
     with ExitStack() as stack:
         if settings.kind == "none":
-            yield _Machine(1 if one_device else threads or os.cpu_count() or 1, stack)
+            yield _Machine(threads or os.cpu_count() or 1, stack)
         else:
             yield _Dask(settings, stack)
 
@@ -139,10 +143,14 @@ class _Machine:
         self._peak: dict[int, float] = {}
 
     def each(
-        self, task: Callable[[Any], Any], blocks: Iterable[Any], *, may_kill: bool = False
+        self, task: Callable[[Any], Any], blocks: Iterable[Any], *, may_kill: bool = False, here: bool = False
     ) -> Iterator[tuple[Any, Any]]:
         """As in `Workers`."""
-        yield from _unless_dead(self._each(partial(_called, pickle.dumps(task)), iter(blocks)), may_kill)
+        if here:
+            with ThreadPoolExecutor(_AHEAD) as threads:
+                yield from _finished(lambda block: threads.submit(task, block), blocks, _AHEAD)
+        else:
+            yield from _unless_dead(self._each(partial(_called, pickle.dumps(task)), iter(blocks)), may_kill)
 
     def _each(self, call: Callable[[Any], _Answer], blocks: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
         """Work in processes; when one dies, do again what was under way, each block alone, to see which it was."""
@@ -223,9 +231,10 @@ class _Dask:
         return max(1, len(self.client.nthreads()))
 
     def each(
-        self, task: Callable[[Any], Any], blocks: Iterable[Any], *, may_kill: bool = False
+        self, task: Callable[[Any], Any], blocks: Iterable[Any], *, may_kill: bool = False, here: bool = False
     ) -> Iterator[tuple[Any, Any]]:
         """As in `Workers`."""
+        del here  # every worker has a device of its own
         yield from _unless_dead(self._each(task, blocks), may_kill)
 
     def _each(self, task: Callable[[Any], Any], blocks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:

@@ -157,6 +157,11 @@ class Model:
     card: Mapping[str, Any] = field(default_factory=dict)
     _elsewhere: dict[tuple[bytes, ...], Model] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    @property
+    def n_pixel(self) -> int:
+        """Pixels of the grid."""
+        return len(self.grid.wavelength)
+
     @cached_property
     def scale(self) -> float:
         """The number by which coefficients are divided before the networks see them."""
@@ -485,25 +490,42 @@ def load_model(directory: str | Path) -> Model:
     try:
         settings = ModelSettings.model_validate(content["settings"])
         arms = tuple(ArmPixels(name, pixels[f"native_{name}"], *span) for name, *span in content["arms"])
-        networks = networks_of(ensembles, settings.network)
-        calibration = Calibration(*(np.asarray(content["calibration"][name]) for name in Calibration._fields))
-        domain = Domain.model_validate(_null_is_nan(content["domain"]))
         training = content["training_error_mag"]
-    except (KeyError, ValueError, TypeError) as error:
+        model = Model(
+            settings,
+            PixelGrid(pixels["wavelength"], arms, settings.spectra.grid.step),
+            transform_of(settings.spectra, pixels["kept"]),
+            tuple((float(low), float(high)) for low, high in content["sky_windows"]),
+            basis_of(basis),
+            networks_of(ensembles, settings.network),
+            Calibration(*(np.asarray(content["calibration"][name]) for name in Calibration._fields)),
+            np.nan if training is None else float(training),
+            Domain.model_validate(_null_is_nan(content["domain"])),
+            provenance.seed,
+            dict(content["card"]),
+        )
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise ProductError(f"{directory / 'model.json'} is not a model of this version ({error}).") from error
-    return Model(
-        settings,
-        PixelGrid(pixels["wavelength"], arms, settings.spectra.grid.step),
-        transform_of(settings.spectra, pixels["kept"]),
-        tuple((low, high) for low, high in content["sky_windows"]),
-        basis_of(basis),
-        networks,
-        calibration,
-        np.nan if training is None else training,
-        domain,
-        provenance.seed,
-        content["card"],
-    )
+    _require_fitting(directory, model)
+    return model
+
+
+def _require_fitting(directory: Path, model: Model) -> None:
+    """Raise a `ProductError` unless the parts of a model have the sizes that go together."""
+    kept, n_components = model.transform.kept, model.basis.n_components
+    vectors = model.basis.vectors
+    sizes = {
+        "pixels kept": kept.ndim == 1 and kept.dtype.kind == "i" and bool(np.isin(kept, range(model.n_pixel)).all()),
+        "components": (vectors is None or vectors.shape == (n_components, len(kept)))
+        and model.basis.mean.shape == kept.shape,
+        "networks": all(
+            ensemble is None or ensemble.networks.weights[0].shape[1] == n_components for ensemble in model.networks
+        ),
+    }
+    if wrong := [name for name, fits in sizes.items() if not fits]:
+        raise ProductError(
+            f"{directory} is no model: its {' and '.join(wrong)} do not fit the other parts. Copy it again."
+        )
 
 
 def transform_of(settings: SpectraSettings, kept: Array) -> Transform:

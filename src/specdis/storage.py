@@ -253,7 +253,7 @@ def read_arrays(path: Path, kind: str) -> tuple[Provenance, dict[str, Array]]:
         When the file is missing, damaged, of another kind or of another format version.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         provenance = Provenance(**json.loads(bytes(arrays.pop("provenance"))))
     except FileNotFoundError:

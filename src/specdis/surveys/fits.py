@@ -45,7 +45,8 @@ def reading(path: Path) -> Iterator[fitsio.FITS]:
         with fitsio.FITS(str(path)) as file:
             _require_whole(path, file)
             yield file
-    except (OSError, UnicodeDecodeError) as error:  # the second from bytes that are no text, in messages too
+    # The second from bytes that are no text, in messages too.
+    except (OSError, UnicodeDecodeError, fitsio.FITSFormatError) as error:
         reason = " ".join(str(error).split())
         raise _unreadable(path, f"one that cannot be read ({reason})") from error
 
@@ -110,7 +111,10 @@ class Table:
             raise FileError(
                 "missing-hdu", self.place, expected="a binary table", found="an image", remedy="Correct the EXTNAME."
             )
-        record, *_ = self._hdu.get_rec_dtype()
+        try:
+            record, *_ = self._hdu.get_rec_dtype()
+        except ValueError as error:
+            raise _unreadable(path, f"columns of {name} that cannot be told apart ({error})") from error
         named = [column for column in record.names if column in self._hdu.get_colnames()]  # numpy names the nameless
         self._names = {column.upper(): column for column in named}
         self._dtypes = {column.upper(): record[column] for column in named}

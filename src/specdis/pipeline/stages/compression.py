@@ -42,7 +42,9 @@ def components(context: Context) -> Outcome:
     with atomic(context.paths.coefficients) as temporary:
         _create(context, temporary, len(store), basis)
         progress = Progress("components", len(store))
-        for block, _ in context.workers.each(Encode(context.config, temporary), blocks(context, store)):
+        for block, _ in context.workers.each(
+            Encode(context.config, temporary), blocks(context, store), here=accelerator.on_gpu()
+        ):
             progress.advance(block.rows.stop - block.rows.start)
         progress.close()
     return Outcome(len(store), notes={"explained": basis.explained, "stars_in_basis": n_stars})

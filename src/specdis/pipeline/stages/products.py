@@ -43,7 +43,7 @@ def distances(context: Context) -> Outcome:
     resumed = len(store) - sum(rows.stop - rows.start for rows in left)
     progress = Progress("distances", len(store), resumed)
     blocks = (PredictBlock(rows, velocity[rows], targets.take(rows), finished[rows.start]) for rows in left)
-    for block, _ in context.workers.each(Predict(context.config, provenance), blocks):
+    for block, _ in context.workers.each(Predict(context.config, provenance), blocks, here=accelerator.on_gpu()):
         progress.advance(len(block.velocity))
     progress.close()
     parts = [read_arrays(path, "distances")[1] for path in finished.values()]

@@ -1,0 +1,36 @@
+"""Damaged files that readers once got wrong, by number; and some that they never have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import fuzz
+
+ONCE_WRONG = {
+    "coadd": (917,),  # two columns of one name
+    "catalogue": (557, 3433),  # the same; and an extension that begins with another keyword
+    "table": (46, 150),  # a column without a name
+    "model": (16, 22, 46, 58, 1354, 4606),  # bytes that are no text; a key that is missing
+    "toml": (),
+}
+OTHERS = range(20_000, 20_040)
+
+
+@pytest.mark.parametrize("kind", fuzz.KINDS)
+def test_damaged_files_are_read_or_refused(kind: str, tmp_path: Path):
+    folder = fuzz.prepared(kind, tmp_path / kind)
+    for number in (*ONCE_WRONG[kind], *OTHERS):
+        assert fuzz.attempt(kind, number, folder) == "", number
+
+
+def test_a_reader_that_dies_or_does_not_end_is_noticed(monkeypatch, tmp_path):
+    def read(folder: Path) -> None:
+        content = (folder / "config.toml").read_bytes()
+        if content[:1] == b"\n":
+            raise ValueError("not expected")
+
+    monkeypatch.setitem(fuzz.KINDS, "toml", fuzz.KINDS["toml"]._replace(read=read))
+    folder = fuzz.prepared("toml", tmp_path / "toml")
+    assert "ValueError: not expected" in fuzz.attempt("toml", 1, folder)

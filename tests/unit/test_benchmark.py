@@ -1,0 +1,72 @@
+"""The plain versions give what the stages give, so that their speeds can be compared."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from specdis.accelerator import jax
+from specdis.benchmark import plain
+from specdis.benchmark.limits import Limits, Work
+from specdis.components import encoder
+from specdis.distances import star_keys
+from specdis.noise import perturber
+from specdis.spectra import PixelGrid, SpectraSettings, normalise
+from synthetic_spectra import DESI, model, spectra
+
+SETTINGS = SpectraSettings()
+VELOCITY = np.array([-150.0, 0.0, 20.0, 210.0])
+
+
+@pytest.fixture(scope="module")
+def block():
+    made = spectra(4, arms=DESI, snr=40.0, velocity=VELOCITY)
+    made.arms["B"].bad[1, 300:310] = True
+    return made
+
+
+@pytest.fixture(scope="module")
+def pixels(block):
+    return normalise(block, PixelGrid.of(DESI, SETTINGS), SETTINGS)
+
+
+def test_normalising(block, pixels):
+    images = {}
+    for name, arm in block.arms.items():
+        images |= {f"{name}_WAVELENGTH": arm.wavelength, f"{name}_FLUX": np.where(arm.bad, 0, arm.flux)}
+        images |= {f"{name}_IVAR": arm.ivar, f"{name}_MASK": arm.bad.astype(int)}
+    found = plain.normalise(images, VELOCITY, PixelGrid.of(DESI, SETTINGS), SETTINGS.continuum_half)
+    # The running mean of scipy repeats the last value at the ends of the widened arms, where both have it.
+    for mine, theirs in zip(pixels, found, strict=True):
+        np.testing.assert_allclose(mine.astype(float), theirs.astype(float), rtol=0, atol=2e-6)
+
+
+def test_coefficients(pixels):
+    made = model(SETTINGS, desi=True)
+    kept = made.transform.kept
+    ours = encoder(made.transform, made.basis)(*pixels)
+    coefficients, chi2 = plain.encode(*(values[:, kept] for values in pixels), made.basis.vectors)
+    np.testing.assert_allclose(ours.coefficients, coefficients, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(ours.chi2, chi2, rtol=1e-3)
+
+
+def test_draws(pixels):
+    made, n_draws = model(SETTINGS, desi=True), 400
+    weights, biases = made.networks.label.networks.weights, made.networks.label.networks.biases
+    networks = [[(np.asarray(w[k]), np.asarray(b[k])) for w, b in zip(weights, biases, strict=True)] for k in range(2)]
+    grid, half = made.grid, SETTINGS.continuum_half
+    theirs = plain.draws(pixels, VELOCITY, grid, half, made.transform.kept, made.basis.vectors, networks, n_draws)
+    draw = jax.jit(jax.vmap(perturber(grid, SETTINGS, n_draws, "native")))
+    versions = np.asarray(draw(*pixels, VELOCITY, star_keys(1, np.arange(4)))).swapaxes(1, 2)
+    unit = plain.unit_vectors(versions[..., made.transform.kept], pixels.bad[:, None, made.transform.kept])
+    inputs = unit @ made.basis.vectors.T
+    ours = np.mean([plain.perceptron(inputs, layers)[..., 0] for layers in networks], axis=0).std(1, ddof=1)
+    # Two standard deviations of 400 draws each: 5 % for their ratio.
+    np.testing.assert_allclose(ours / theirs, 1, rtol=0, atol=0.2)
+
+
+def test_the_scarcest_resource_sets_the_limit():
+    limits = Limits(flops=100.0, memory=10.0, disk=1.0)
+    assert limits.rate(Work(flops=50.0)) == (2.0, "products")
+    assert limits.rate(Work(flops=50.0, memory=50.0)) == (0.2, "memory")
+    assert limits.rate(Work(flops=50.0, memory=5.0, disk=1.0)) == (1.0, "disk")
