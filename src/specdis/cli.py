@@ -283,7 +283,7 @@ def ablate(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
 
 @app.command()
 def bench(
-    stars: Annotated[int, typer.Option("--stars", min=1500, help="Stars of the mock survey it is measured on.")] = 4096,
+    stars: Annotated[int, typer.Option("--stars", min=2500, help="Stars of the mock survey it is measured on.")] = 4096,
     as_json: AsJson = False,
 ) -> None:
     """Say how fast each stage is, how fast this machine could do it, and how fast the plain version is."""

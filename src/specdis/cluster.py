@@ -61,9 +61,8 @@ class ClusterSettings(Settings):
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC", "ZARR_THREADING__MAX_WORKERS")
 """Variables by which numpy, JAX and zarr learn how many threads to start; they look when they are imported."""
-
-
-_AHEAD = 2
+_ONE_EACH = dict.fromkeys(THREADS, "1")
+_AHEAD = 2  # blocks on a GPU: one is read while the other is computed
 
 
 class Died(NamedTuple):
@@ -112,15 +111,15 @@ class Workers(Protocol):
 
 
 @contextmanager
-def workers(settings: ClusterSettings, threads: int | None = None) -> Iterator[Workers]:
+def workers(settings: ClusterSettings, processes: int | None = None) -> Iterator[Workers]:
     """Start those who work when they are needed, and end them.
 
     Parameters
     ----------
     settings
         Section [cluster].
-    threads
-        Cores of this machine to use; all by default.
+    processes
+        Processes on this machine, for `none`; one per core by default.
 
     Raises
     ------
@@ -129,7 +128,7 @@ def workers(settings: ClusterSettings, threads: int | None = None) -> Iterator[W
     """
     with ExitStack() as stack:
         if settings.kind == "none":
-            yield _Machine(threads or os.cpu_count() or 1, stack)
+            yield _Machine(processes or os.cpu_count() or 1, stack)
         else:
             yield _Dask(settings, stack)
 
@@ -293,7 +292,7 @@ def _client(settings: ClusterSettings, stack: ExitStack) -> Any:
             return distributed.Client(**{place: settings.address})
         if settings.kind == "local":
             local = distributed.LocalCluster(
-                settings.workers, threads_per_worker=1, dashboard_address=":0", memory_limit=0
+                settings.workers, threads_per_worker=1, dashboard_address=":0", memory_limit=0, env=_ONE_EACH
             )
             return distributed.Client(stack.enter_context(local))
         jobs = stack.enter_context(slurm(settings))
@@ -317,7 +316,7 @@ def slurm(settings: ClusterSettings) -> Any:
         queue=settings.queue,
         account=settings.account,
         job_extra_directives=list(settings.directives),
-        job_script_prologue=list(settings.prologue),
+        job_script_prologue=[*(f"export {name}={one}" for name, one in _ONE_EACH.items()), *settings.prologue],
         scheduler_options={"dashboard_address": ":0"},
     )
 
@@ -407,9 +406,8 @@ def _server() -> multiprocessing.context.ForkServerContext:
     """Return a server that forks: its processes start at once, and have none of the threads and arrays of this one."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["specdis.pipeline.stages"])
-    one_each = dict.fromkeys(THREADS, "1")
     before = dict(os.environ)
-    os.environ.update(one_each)
+    os.environ.update(_ONE_EACH)
     try:
         multiprocessing.forkserver.ensure_running()
     finally:

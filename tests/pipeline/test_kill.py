@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -36,6 +37,27 @@ def test_the_command_line_finds_nothing_left_to_do(config, copied):
     assert done.returncode == 0, done.stderr
     assert "everything asked for is up to date" in done.stderr
     assert done.stdout.split() == [str(copied / "catalogue" / "specdis.fits"), str(copied / "report" / "index.html")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("request_to_end", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_asked_to_end_does_so_in_order(config, copied, finished, request_to_end):
+    command = "from specdis.cli import main; main()"
+    arguments = ["run", config, "--set", f"run.directory={copied}", "--from", "spectra", "--to", "spectra", "--force"]
+    with subprocess.Popen(
+        [sys.executable, "-c", command, *arguments], stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        assert running.stderr is not None
+        said = ""
+        while "sky windows" not in said:
+            said += running.stderr.readline()
+        running.send_signal(request_to_end)
+        said += running.stderr.read()
+    assert running.returncode == 130
+    assert said.splitlines()[-1] == "specdis: interrupted. The same command goes on where it stopped."
+    assert "Traceback" not in said
+    start(config, copied, last="spectra")
+    assert products(copied) == products(finished)
 
 
 def interrupted_after(calls: int, function):

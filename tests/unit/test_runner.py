@@ -18,7 +18,7 @@ from dummy_stages import STAGES, Config, Survey, products, start, write_config
 from specdis.errors import ConfigError, InputError, ProductError, SpecdisError
 from specdis.pipeline.manifest import Manifest
 from specdis.pipeline.plan import status
-from specdis.pipeline.runner import run
+from specdis.pipeline.runner import RunSettings, run
 from specdis.storage import RunPaths
 
 ALL = [stage.name for stage in STAGES]
@@ -348,3 +348,8 @@ def test_context_gives_provenance_and_one_survey(config):
     ((provenance, same, key),) = seen
     assert dataclasses.asdict(provenance).items() >= {"kind": "sample", "key": key, "seed": 7}.items()
     assert same
+
+
+@pytest.mark.parametrize(("memory", "processes"), [(None, 8), (100.0, 8), (3.9, 4), (0.5, 1)])
+def test_no_more_processes_are_started_than_memory_has_room_for(memory, processes):
+    assert RunSettings(name="a run", directory=Path("run"), threads=8, memory_limit_gb=memory).processes == processes

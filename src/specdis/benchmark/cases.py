@@ -39,7 +39,7 @@ from specdis.training import TrainingSettings, TrainingStars, train
 
 _PLAIN_STARS = 256
 _DRAWS = 20
-_SUMMED = 1024
+_SUMMED = 2048
 _NETWORKS = 4
 _TRAINED = 50_000
 

@@ -14,6 +14,7 @@ import fitsio
 from specdis import accelerator
 from specdis.errors import SpecdisError
 from specdis.pipeline.config import Config
+from specdis.pipeline.runner import MAIN_PROCESS_GB, PROCESS_GB
 from specdis.pipeline.survey import open_survey, references
 from specdis.spectra import PixelGrid
 from specdis.surveys import Fault, Spectra, Stars, Survey
@@ -22,8 +23,6 @@ _STARS_TRIED = 100
 
 # Bytes on disk for a star and pixel, before compression: half-precision flux and sigma, and one byte for bad.
 _PIXEL_BYTES = 5
-# Memory that does not grow with the stars: libraries and compiled programs, GB.
-_BASE_MEMORY_GB = 1.0
 # Bytes of a star in memory beside its coefficients: the columns of the sample and of the predictions.
 _STAR_BYTES = 1000
 
@@ -143,7 +142,11 @@ def _resources(config: Config, facts: dict[str, Any]) -> Iterator[str]:
     components = pixels if config.components.kind == "pixels" else config.components.n_components
     disk = stars * (pixels * _PIXEL_BYTES + components * 4) / 1e9
     # Moments of the spectra take pixels x pixels in float64, and their decomposition as much again.
-    memory = _BASE_MEMORY_GB + (2 * pixels**2 * 8 + stars * (components * 4 + _STAR_BYTES)) / 1e9
+    memory = (
+        MAIN_PROCESS_GB
+        + PROCESS_GB * config.run.processes
+        + (2 * pixels**2 * 8 + stars * (components * 4 + _STAR_BYTES)) / 1e9
+    )
     installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
     limit = min(config.run.memory_limit_gb or installed, installed)
     facts |= {"disk_gb": round(disk, 2), "memory_gb": round(memory, 2), "memory_limit_gb": round(limit, 1)}

@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from specdis.pipeline.config import Config
 
 
+MAIN_PROCESS_GB, PROCESS_GB = 1.0, 0.7
+"""Memory of the main process beside what grows with stars and pixels, and of each of the others, measured."""
+
+
 class RunSettings(Settings):
     """Section [run]: where a run is kept and what it may use."""
 
@@ -56,7 +60,16 @@ class RunSettings(Settings):
     threads: PositiveInt | None = None
     """CPU threads; without it, one per core."""
     memory_limit_gb: PositiveFloat | None = None
-    """Memory in GB that the run may use: `specdis check` compares its estimate with it."""
+    """Memory in GB that the run may use: no more processes are started than fit, and `specdis check` compares its
+    estimate with it."""
+
+    @property
+    def processes(self) -> int:
+        """Processes for the passes over the stars: one per thread, as far as the memory goes, and at least one."""
+        wanted = self.threads or os.cpu_count() or 1
+        if self.memory_limit_gb is None:
+            return wanted
+        return int(min(wanted, max(1, (self.memory_limit_gb - MAIN_PROCESS_GB) / PROCESS_GB)))
 
 
 def run(
@@ -101,7 +114,7 @@ def run(
     with (
         _locked(paths.directory),
         log.to_file(paths.log),
-        cluster.workers(config.cluster, config.run.threads) as workers,
+        cluster.workers(config.cluster, config.run.processes) as workers,
     ):
         manifest = _start(config, paths)
         files = SurveyFiles(config, manifest, opener)

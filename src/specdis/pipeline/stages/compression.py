@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from specdis.pipeline.config import Config
 
 _LEAST_COPIED = 8.0  # S/N of stars that get a noisier copy
-_SUMMED = 1024  # stars whose moments are summed at once
+_SUMMED = 2048  # stars whose moments are summed at once
 
 
 def components(context: Context) -> Outcome:

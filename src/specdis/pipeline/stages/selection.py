@@ -151,10 +151,10 @@ class Normalise(_Read):
 
 @dataclass(frozen=True)
 class _Try(_Read):
-    """The work on stars of one file that may kill: read them, and throw away what was read."""
+    """The work on some rows of a block, all in one file that may kill: read them, and throw away what was read."""
 
-    def __call__(self, stars: Stars) -> None:
-        for _ in self.survey.spectra(stars):
+    def __call__(self, part: tuple[Int64, Stars]) -> None:
+        for _ in self.survey.spectra(part[1]):
             pass
 
 
@@ -170,9 +170,8 @@ def _surviving(
         again = block._replace(readable=readable)
         for _, second in context.workers.each(task, [again], may_kill=True):
             if isinstance(second, Died):
-                raise SpecdisError(
-                    f"spectra {block.rows.start} to {block.rows.stop}: {second.reason}, file or no file."
-                )
+                where = f"spectra {block.rows.start} to {block.rows.stop}"
+                raise SpecdisError(f"{where}: {second.reason}, and none of their files is to blame for it.")
             yield block, faults + second
 
 
@@ -181,16 +180,14 @@ def _without_killers(context: Context, stars: Stars) -> tuple[Bool, list[Fault]]
     place = np.stack([np.unique(stars[name], return_inverse=True)[1] for name in ("SURVEY", "PROGRAM", "HEALPIX")])
     _, file = np.unique(place, axis=1, return_inverse=True)
     readable, faults = np.ones(len(stars), np.bool_), []
-    parts = [np.flatnonzero(file == number) for number in range(int(file.max()) + 1)]
-    task = _Try(context.config, context.opener)
-    for rows in parts:
-        for chosen, result in context.workers.each(task, [stars.take(rows)], may_kill=True):
-            if isinstance(result, Died):
-                readable[rows] = False
-                survey, program = (chosen[name][0].decode() for name in ("SURVEY", "PROGRAM"))
-                message = f"{result.reason}. The file is damaged in a way that its reader does not survive: replace it."
-                place_of = f"{survey} {program} pixel {chosen['HEALPIX'][0]}"
-                faults.append(Fault("killed-its-reader", place_of, message, rows))
+    every = (np.flatnonzero(file == number) for number in range(int(file.max()) + 1))
+    parts = ((rows, stars.take(rows)) for rows in every)
+    for (rows, chosen), result in context.workers.each(_Try(context.config, context.opener), parts, may_kill=True):
+        if isinstance(result, Died):
+            readable[rows] = False
+            survey, program = (chosen[name][0].decode() for name in ("SURVEY", "PROGRAM"))
+            message = f"{result.reason}. The file is damaged in a way that its reader does not survive: replace it."
+            faults.append(Fault("killed-its-reader", f"{survey} {program} pixel {chosen['HEALPIX'][0]}", message, rows))
     return readable, faults
 
 
