@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
 import time
@@ -30,11 +29,11 @@ from specdis.pipeline.runner import run
 from specdis.pipeline.stages import STAGES
 from specdis.pipeline.stages.compression import Encode, EncodeBlock, Moments
 from specdis.pipeline.stages.products import Predict, PredictBlock
-from specdis.pipeline.stages.selection import Normalise, SpectraBlock
+from specdis.pipeline.stages.selection import SpectraBlock
 from specdis.pipeline.survey import open_survey
-from specdis.spectra import ErrorStack
+from specdis.spectra import PixelGrid, normalise
 from specdis.storage import Provenance, RunPaths, read_table
-from specdis.surveys import IDENTIFIER, Stars
+from specdis.surveys import IDENTIFIER, Spectra, Stars, Survey
 from specdis.training import TrainingSettings, TrainingStars, train
 
 _PLAIN_STARS = 256
@@ -114,14 +113,14 @@ def bench(stars: int, folder: Path) -> Iterator[Row]:
     Yields
     ------
     Row
-        Reading and normalising; moments; coefficients; training; distances with draws and with derivatives.
+        Reading; normalising; moments; coefficients; training; distances with draws and with derivatives.
     """
     config = _config(stars, folder)
     with cluster.workers(config.cluster) as workers:
         limits = measure(folder, workers)
         run(config, STAGES, last="distances")
         made = _Bench(folder, config, workers)
-        yield _normalising(made, limits)
+        yield from _reading(made, limits)
         yield _moments(made, limits)
         yield _coefficients(made, limits)
         yield _training(limits)
@@ -133,38 +132,79 @@ def _config(stars: int, folder: Path) -> Config:
     write_mock(folder / "survey", MockSettings(stars=stars, stars_per_file=200))
     places = {"run.directory": "run", "survey.catalogue": f"survey/{CATALOGUE}", "survey.spectra": "survey/healpix"}
     settings = [f"{key}={json.dumps(str(folder / name))}" for key, name in places.items()]
-    settings += ["training.epochs=1", "training.patience=1", f"training.n_seeds={_NETWORKS}"]
-    return Config.load(template("paper.toml"), [*settings, f"distances.n_draws={_DRAWS}"])
+    settings += ['survey.kind="desi"', "training.epochs=1", "training.patience=1", f"training.n_seeds={_NETWORKS}"]
+    return Config.load(template("mock.toml"), [*settings, f"distances.n_draws={_DRAWS}"])
 
 
-def _normalising(made: _Bench, limits: Limits) -> Row:
-    """From files to stored pixels; the plain version does not store them."""
-    grid, native = made.store.grid, sum(len(arm.native) for arm in made.store.grid.arms)
-    widened = len(grid.wavelength) + 2 * made.config.spectra.continuum_half * len(grid.arms)
-    # Flux, inverse variance and mask of 4 bytes each; two interpolations, a running mean and two divisions.
-    work = Work(flops=14.0 * widened, memory=12.0 * native + 5.0 * len(grid.wavelength), disk=12.0 * native)
-    copy = made.directory / "again.zarr"
-    PixelStore.create(copy, len(made.stars), grid, made.store.sky, ErrorStack(), Provenance("pixels", "bench", 1))
+def _reading(made: _Bench, limits: Limits) -> Iterator[Row]:
+    """From files to native pixels, and from those to normalised ones on the grid."""
+    grid, half = made.store.grid, made.config.spectra.continuum_half
+    native = sum(len(arm.native) for arm in grid.arms)
+    widened = len(grid.wavelength) + 2 * half * len(grid.arms)
     blocks = [SpectraBlock(rows, made.stars.take(rows)) for rows in made.blocks]
-    rate, memory = made.passes(Normalise(made.config, open_survey, copy), blocks)
     files = sorted((made.directory / "survey").rglob("coadd-*.fits"))[:4]
+    images = [plain.read_coadd(path) for path in files]
+    velocities = [np.full(len(image["B_FLUX"]), 20.0) for image in images]
 
-    def straightforward() -> int:
+    def read() -> int:
+        return sum(len(plain.read_coadd(path)["B_FLUX"]) for path in files)
+
+    def normalise() -> int:
+        for image, velocity in zip(images, velocities, strict=True):
+            plain.normalise(image, velocity, grid, half)
+        return sum(map(len, velocities))
+
+    # Flux, inverse variance and mask of 4 bytes each.
+    rate, memory = made.passes(_Read(made.config), blocks)
+    yield Row("reading", rate, *limits.rate(Work(0.0, 12.0 * native, 12.0 * native)), _timed(read), memory)
+    # Places and weights, two interpolations, a running mean, two divisions.
+    work = Work(flops=20.0 * widened, memory=12.0 * native + 9.0 * len(grid.wavelength))
+    rate, memory = made.passes(_Normalise(made.config, made.paths.pixels), blocks)
+    yield Row("normalising", rate, *limits.rate(work), _timed(normalise), memory)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The work on a block: read its spectra."""
+
+    config: Config
+
+    @cached_property
+    def survey(self) -> Survey:
+        return open_survey(self.config)
+
+    def __call__(self, block: SpectraBlock) -> None:
+        for _ in self.survey.spectra(block.stars):
+            pass
+
+
+@dataclass(frozen=True)
+class _Normalise(_Read):
+    """The work on a block: normalise spectra that are in memory, as many as the block has stars."""
+
+    path: Path
+
+    @cached_property
+    def pixels(self) -> tuple[PixelGrid, Sequence[tuple[float, float]]]:
+        store = PixelStore.open(self.path)
+        return store.grid, store.sky
+
+    @cached_property
+    def spectra(self) -> Spectra:
+        stars = Stars(read_table(RunPaths(self.config.run.directory).sample))
+        return next(part for part in self.survey.spectra(stars) if isinstance(part, Spectra))
+
+    def __call__(self, block: SpectraBlock) -> None:
         done = 0
-        for path in files:
-            images = plain.read_coadd(path)
-            velocity = np.zeros(len(images["B_FLUX"]))
-            plain.normalise(images, velocity, grid, made.config.spectra.continuum_half)
-            done += len(velocity)
-        return done
-
-    return Row("reading and normalising", rate, *limits.rate(work), _timed(straightforward), memory)
+        while done < len(block.stars):
+            normalise(self.spectra, self.pixels[0], self.config.spectra, self.pixels[1])
+            done += len(self.spectra)
 
 
 def _moments(made: _Bench, limits: Limits) -> Row:
     """Sum the matrix of second moments, of which half is enough."""
     kept = len(made.model.transform.kept)
-    task, rows = Moments(made.config), [slice(0, _SUMMED)] * max(2, len(made.store) // _SUMMED)
+    task, rows = Moments(made.config), [slice(0, _SUMMED)] * 8
     task(rows[:1])
     start = time.perf_counter()
     task(rows)
@@ -226,8 +266,10 @@ def _training(limits: Limits) -> Row:
         )
         return _TRAINED
 
-    there = importlib.util.find_spec("torch") is not None
-    known = _timed(straightforward) if there else float("nan")
+    try:
+        known = _timed(straightforward)
+    except ImportError:
+        known = float("nan")
     return Row(f"training {_NETWORKS} networks", rate, *limits.rate(work), known, cluster.peak_memory_gb())
 
 

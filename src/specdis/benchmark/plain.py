@@ -6,6 +6,7 @@ They are here to be compared with, in speed, and by the tests in what they give.
 from __future__ import annotations
 
 import itertools
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -119,12 +120,10 @@ def train(inputs: Float32, target: Float32, error: Float32, hidden: tuple[int, .
 
     Raises
     ------
-    ModuleNotFoundError
-        When PyTorch is not installed.
+    ImportError
+        When PyTorch is not installed, or lacks a library of its own.
     """
-    import importlib
-
-    torch: Any = importlib.import_module("torch")
+    torch: Any = import_module("torch")
     x, y, s = (torch.from_numpy(values) for values in (inputs, target, error))
     for number in range(networks):
         torch.manual_seed(number)

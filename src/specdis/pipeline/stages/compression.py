@@ -21,6 +21,7 @@ from specdis.model import basis_arrays, basis_of
 from specdis.noise import noisier
 from specdis.pipeline.pixels import PixelStore, array, create_array
 from specdis.pipeline.stage import Context, Outcome
+from specdis.spectra import Transform
 from specdis.storage import RunPaths, atomic, read_arrays, read_table, write_arrays
 from specdis.surveys import IDENTIFIER
 
@@ -67,22 +68,31 @@ class _OnPixels:
         accelerator.use(self.config.run.device)
         return PixelStore.open(self.paths.pixels)
 
+    @cached_property
+    def transform(self) -> Transform:
+        """What is done to them."""
+        return self.store.transform(self.config.spectra)
+
 
 @dataclass(frozen=True)
 class Moments(_OnPixels):
     """The work on some blocks: the moments of the spectra of their selected stars."""
 
+    @cached_property
+    def add(self) -> Callable[..., Sums]:
+        """What adds a block to sums, compiled."""
+        return adder(self.transform)
+
     def __call__(self, blocks: Sequence[slice]) -> Sums:
         """Return the sums over some blocks."""
-        transform = self.store.transform(self.config.spectra)
         selected = read_table(self.paths.sample, ["SELECTED"])["SELECTED"]
-        add, sums = adder(transform), Sums.zero(len(transform.kept))
+        sums = Sums.zero(len(self.transform.kept))
         progress = Progress("components (moments)", blocks[-1].stop - blocks[0].start)
         for rows in blocks:
             flux, bad = self.store.read_flux(rows)
-            sums = add(sums, *(_filled(values, _SUMMED) for values in (flux, bad, selected[rows])))
-            int(sums.stars)  # waits: or blocks that are read would pile up in memory
+            jax.block_until_ready(sums.stars)  # type: ignore[no-untyped-call]  # one block is read meanwhile, no more
             progress.advance(rows.stop - rows.start)
+            sums = self.add(sums, *(_filled(values, _SUMMED) for values in (flux, bad, selected[rows])))
         progress.close()
         return Sums(*(np.asarray(values) for values in sums))
 
@@ -144,7 +154,7 @@ class Encode(_OnPixels):
     def encode(self) -> Callable[..., Encoded]:
         """The compiled way from pixels to coefficients."""
         basis = basis_of(read_arrays(self.paths.basis, "basis")[1])
-        return encoder(self.store.transform(self.config.spectra), basis)
+        return encoder(self.transform, basis)
 
     @cached_property
     def noisier(self) -> Callable[..., jax.Array]:
@@ -154,8 +164,7 @@ class Encode(_OnPixels):
     def __call__(self, block: EncodeBlock) -> None:
         """Encode a block and store what is found."""
         flux, sigma, bad = self.store.read(block.rows)
-        kept = self.store.transform(self.config.spectra).kept
-        found = {**self.encode(flux, sigma, bad)._asdict(), "bad": bad[:, kept].mean(1)}
+        found = {**self.encode(flux, sigma, bad)._asdict(), "bad": bad[:, self.transform.kept].mean(1)}
         if self.config.training.noisy_copies:
             found["copies"] = self._copies(block, flux, sigma, bad)
         for name, values in found.items():
