@@ -184,7 +184,7 @@ def main(path: Path, compiled: Path, kills: int = len(KILLS)) -> None:
     keep_compiled(compiled)
     learning._CHECKPOINT_SECONDS = 0
     whole, directory = path.parent / "whole", path.parent / "killed"
-    operations, chance = finishes(path, whole), random.Random(1)
+    operations, chance = finishes(path, whole), random.Random(2)
     assert operations
     stages = (KILLS * (kills // len(KILLS) + 1))[:kills]
     parts = {stage: max(1, operations[stage] // stages.count(stage)) for stage in ALL}
