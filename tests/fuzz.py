@@ -11,6 +11,7 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -179,14 +180,14 @@ def attempt(kind: str, number: int, folder: Path) -> str:
 
 def prepared(kind: str, folder: Path) -> Path:
     """Write whole files of a kind into a folder, in a process of its own: JAX that has started survives no fork."""
-    child = os.fork()
-    if child == 0:
-        folder.mkdir()
-        files = KINDS[kind].make(folder)
-        (folder / "files.json").write_text(json.dumps([str(path) for path in files]))
-        os._exit(0)
-    os.waitpid(child, 0)
+    subprocess.run([sys.executable, "-W", "ignore", __file__, "prepare", kind, str(folder)], check=True)
     return folder
+
+
+def prepare(kind: str, folder: Path) -> None:
+    folder.mkdir()
+    files = KINDS[kind].make(folder)
+    (folder / "files.json").write_text(json.dumps([str(path) for path in files]))
 
 
 def _late(*_: object) -> None:
@@ -240,4 +241,7 @@ def main(first: int, count: int, *kinds: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
+    if sys.argv[1] == "prepare":
+        prepare(sys.argv[2], Path(sys.argv[3]))
+    else:
+        main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

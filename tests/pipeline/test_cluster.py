@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cluster_tasks import deadly, double, open_deadly, wrong
 from specdis import cluster
 from specdis.cluster import ClusterSettings, Died, workers
 from specdis.errors import ConfigError, SpecdisError
-from specdis.log import Progress, logger
+from specdis.log import Progress
 from specdis.pipeline.config import Config
 from specdis.pipeline.pixels import open_group
 from specdis.pipeline.runner import run
 from specdis.pipeline.stages import STAGES
-from specdis.pipeline.survey import open_survey
 from specdis.storage import read_json, read_table
-from specdis.surveys import desi
 from tiny_run import products, start, until
 
 KINDS = {
@@ -82,22 +81,6 @@ def test_a_worker_that_is_killed_in_a_stage_changes_nothing(finished, config, co
     assert products(copied) == products(finished)
 
 
-class Deadly(desi.DesiSurvey):
-    """A survey of which one file kills whatever reads it."""
-
-    def spectra(self, stars):
-        if (stars["HEALPIX"] == self.deadly).any():
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().spectra(stars)
-
-
-def open_deadly(config: Config):
-    """Open the survey, whose deadly pixel is the name of the run."""
-    survey = open_survey(config)
-    survey.__class__, survey.deadly = Deadly, int(config.run.name)
-    return survey
-
-
 def test_a_file_that_kills_its_reader_is_left_out_and_named(finished, config, tmp_path):
     pixels = read_table(finished / "sample" / "sample.parquet", ["HEALPIX"])["HEALPIX"]
     directory, deadly = tmp_path / "run", int(pixels[0])
@@ -112,21 +95,6 @@ def test_a_file_that_kills_its_reader_is_left_out_and_named(finished, config, tm
 
 
 # The workers by themselves
-
-
-def double(number: int) -> int:
-    logger.warning("doubling %d", number)
-    return 2 * number
-
-
-def deadly(number: int) -> int:
-    if number == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return number
-
-
-def wrong(number: int) -> int:
-    raise SpecdisError(f"{number} cannot be")
 
 
 SETTINGS = [ClusterSettings(), ClusterSettings(kind="local", workers=2)]
