@@ -40,8 +40,7 @@ def test_the_command_line_finds_nothing_left_to_do(config, copied):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("request_to_end", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_is_asked_to_end_does_so_in_order(config, copied, finished, request_to_end):
+def test_a_run_that_is_asked_to_end_does_so_in_order(config, copied, finished):
     command = "from specdis.cli import main; main()"
     arguments = ["run", config, "--set", f"run.directory={copied}", "--from", "spectra", "--to", "spectra", "--force"]
     with subprocess.Popen(
@@ -51,7 +50,7 @@ def test_a_run_that_is_asked_to_end_does_so_in_order(config, copied, finished, r
         said = ""
         while "sky windows" not in said:
             said += running.stderr.readline()
-        running.send_signal(request_to_end)
+        running.send_signal(signal.SIGTERM)  # SIGINT is ignored where a shell starts tests in the background
         said += running.stderr.read()
     assert running.returncode == 130
     assert said.splitlines()[-1] == "specdis: interrupted. The same command goes on where it stopped."

@@ -15,7 +15,7 @@ from specdis.pipeline.stages import STAGES
 
 pytestmark = pytest.mark.slow
 
-FEW, MANY = 12 * BLOCK, 20 * BLOCK  # moments are summed of 2,048 stars at once, and as many are read meanwhile
+FEW, MANY = 12 * BLOCK, 28 * BLOCK  # moments are summed of 2,048 stars at once, and as many are read meanwhile
 
 PAPER = 400
 """Bytes of the paper's 100 coefficients of one star. One byte for each of the 1,200 pixels is three times as much."""
