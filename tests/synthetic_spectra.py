@@ -13,7 +13,7 @@ from specdis.accelerator import jax, jnp
 from specdis.arrays import Array, Float64
 from specdis.binaries import BinariesSettings
 from specdis.calibration import Calibration
-from specdis.components import ComponentsSettings, Sums, adder, basis_of_moments
+from specdis.components import ComponentsSettings, Sums, add_moments, basis_of_moments, vectors_of
 from specdis.distances import DistancesSettings, Targets, star_keys
 from specdis.model import Domain, Model, ModelSettings, Networks, transform_of
 from specdis.network.mlp import MLP, MixtureNetwork, NetworkSettings
@@ -109,7 +109,8 @@ def model(
     grid = PixelGrid.of(arms, spectra_settings)
     pixels = normalise(block, grid, spectra_settings)
     transform = transform_of(spectra_settings, np.arange(len(grid.wavelength)))
-    sums = adder(transform)(Sums.zero(len(transform.kept)), pixels.flux, pixels.bad, np.ones(60, bool))
+    vectors = vectors_of(transform)(pixels.flux, pixels.bad, np.ones(60, bool))
+    sums = add_moments(Sums.zero(len(transform.kept)), vectors)
     basis = basis_of_moments(sums, ComponentsSettings(n_components=n_components))
     network = NetworkSettings(kind=kind, hidden=(16, 16), output=output)
     sections = {

@@ -51,4 +51,4 @@ def in_tiles(one: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *stars: jax.lax.map(lambda star: one(*star), stars, batch_size=_TILE)
 
 
-_TILE = 16
+_TILE = 8

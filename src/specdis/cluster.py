@@ -62,7 +62,7 @@ class ClusterSettings(Settings):
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC", "ZARR_THREADING__MAX_WORKERS")
 """Variables by which numpy, JAX and zarr learn how many threads to start; they look when they are imported."""
 _ONE_EACH = dict.fromkeys(THREADS, "1")
-_AHEAD = 2  # blocks on a GPU: one is read while the other is computed
+_AHEAD = 2  # blocks under way in this process
 
 
 class Died(NamedTuple):
@@ -146,8 +146,7 @@ class _Machine:
     ) -> Iterator[tuple[Any, Any]]:
         """As in `Workers`."""
         if here:
-            with ThreadPoolExecutor(_AHEAD) as threads:
-                yield from _finished(lambda block: threads.submit(task, block), blocks, _AHEAD)
+            yield from read_ahead(task, blocks)
         else:
             yield from _unless_dead(self._each(partial(_called, pickle.dumps(task)), iter(blocks)), may_kill)
 
@@ -330,6 +329,12 @@ def _unless_dead(found: Iterator[tuple[Any, Any]], may_kill: bool) -> Iterator[t
                 "run.threads or cluster.workers. Run again to go on where this stopped."
             )
         yield block, result
+
+
+def read_ahead(task: Callable[[Any], Any], blocks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """Yield blocks with their results, as they are finished by threads of this process: one while another is used."""
+    with ThreadPoolExecutor(_AHEAD) as threads:
+        yield from _finished(lambda block: threads.submit(task, block), blocks, _AHEAD)
 
 
 def _finished(submit: Callable[[Any], Future[Any]], blocks: Iterable[Any], most: int) -> Iterator[tuple[Any, Any]]:

@@ -32,6 +32,9 @@ class ComponentsSettings(Settings):
     """Number of components kept; no part of `pixels`."""
     centre: bool = False
     """Subtract the mean spectrum first; Eq. 2 does not."""
+    stars_max: PositiveInt | None = None
+    """Components are found from the selected among so many stars, in blocks spread evenly over the sample; from all
+    selected stars without it."""
 
 
 class Basis(NamedTuple):
@@ -91,36 +94,41 @@ class Sums(NamedTuple):
         return cls(*(jnp.zeros(shape, jnp.float64) for shape in ((), n_pixel, (n_pixel, n_pixel))))
 
 
-def adder(transform: Transform) -> Callable[[Sums, ArrayLike, ArrayLike, ArrayLike], Sums]:
-    """Compile the summing of the moments of transformed spectra.
+class Vectors(NamedTuple):
+    """Unit vectors of the spectra of a block, (star, pixel), zeros for those that do not count, and how many do."""
+
+    spectra: jax.Array
+    stars: jax.Array
+
+
+def vectors_of(transform: Transform) -> Callable[[ArrayLike, ArrayLike, ArrayLike], Vectors]:
+    """Compile the way from flux and bad pixels (star, pixel) and the stars to use (star,) to vectors to be summed."""
+
+    @jax.jit
+    def vectors(flux: jax.Array, bad: jax.Array, use: jax.Array) -> Vectors:
+        use = use & ~bad[:, transform.kept].all(1)
+        return Vectors(jnp.where(use[:, None], transform(flux, bad), 0), use.sum())
+
+    return vectors
+
+
+@partial(jax.jit, donate_argnums=0)
+def add_moments(sums: Sums, vectors: Vectors) -> Sums:
+    """Return the sums, which are used up, with the moments of a block in them.
 
     Products are made in float32 and summed in float64, so that memory is flat in the number of stars. Of the symmetric
     matrix, bands from the diagonal on are made, which is little more than half the work. The products of a block are
     rounded to 2^-24 of a unit vector, which is what float32 leaves of them: float64 adds such numbers exactly, and sums
     over blocks do not depend on their order or on who made them.
-
-    Returns
-    -------
-    callable
-        Takes sums, which are used up, and flux and bad pixels (star, pixel) and the stars to use (star,) of a block;
-        returns the sums with the block in them.
     """
-    n_pixel = len(transform.kept)
+    spectra, second = vectors.spectra, jnp.asarray(sums.second)
 
-    def exact(sums: jax.Array) -> jax.Array:
-        return jnp.round(sums.astype(jnp.float64) * _QUANTA) / _QUANTA
+    def exact(products: jax.Array) -> jax.Array:
+        return jnp.round(products.astype(jnp.float64) * _QUANTA) / _QUANTA
 
-    @partial(jax.jit, donate_argnums=0)
-    def add(sums: Sums, flux: jax.Array, bad: jax.Array, use: jax.Array) -> Sums:
-        use = use & ~bad[:, transform.kept].all(1)
-        spectra = jnp.where(use[:, None], in_tiles(transform.one)(flux, bad), 0)
-        second = jnp.asarray(sums.second)
-        for band in ranges(n_pixel, _BAND):
-            product = spectra[:, band].T @ spectra[:, band.start :]
-            second = second.at[band, band.start :].add(exact(product))
-        return Sums(sums.stars + use.sum(), sums.first + exact(spectra.sum(0, dtype=jnp.float64)), second)
-
-    return add
+    for band in ranges(spectra.shape[1], _BAND):
+        second = second.at[band, band.start :].add(exact(spectra[:, band].T @ spectra[:, band.start :]))
+    return Sums(sums.stars + vectors.stars, sums.first + exact(spectra.sum(0, dtype=jnp.float64)), second)
 
 
 def basis_of_moments(sums: Sums, settings: ComponentsSettings) -> Basis:

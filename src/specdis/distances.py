@@ -204,8 +204,9 @@ class Chain(NamedTuple):
 
 
 Draw = Callable[..., tuple[jax.Array, jax.Array]]
-"""Takes flux, sigma, bad (star, pixel), velocity (star,), keys (star, 2) and fold (star,); returns labels, shape
-(seed, draw, star), and mean magnitudes of the mixture, (draw, star), of equally likely versions of the spectra."""
+"""Takes flux, sigma, bad (star, pixel), velocity (star,), keys (star, 2), fold (star,) and the coefficients
+(star, component) of the spectra as they are; returns labels, shape (seed, draw, star), and mean magnitudes of the
+mixture, (draw, star), of equally likely versions of the spectra."""
 
 
 def drawer(chain: Chain, settings: DistancesSettings) -> Draw:
@@ -214,17 +215,25 @@ def drawer(chain: Chain, settings: DistancesSettings) -> Draw:
 
     @jax.jit
     def draw(
-        flux: jax.Array, sigma: jax.Array, bad: jax.Array, velocity: jax.Array, keys: jax.Array, fold: jax.Array
+        flux: jax.Array,
+        sigma: jax.Array,
+        bad: jax.Array,
+        velocity: jax.Array,
+        keys: jax.Array,
+        fold: jax.Array,
+        coefficients: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:
+        del coefficients
+
         def one(star: tuple[Any, ...]) -> jax.Array:
             flux, sigma, bad, velocity, key = star
             versions = chain.transform.versions(perturb(flux, sigma, bad, velocity, key), bad)
             return chain.basis.project(versions.T)
 
         # Star by star, so that what is computed of one never leaves the processor's cache.
-        coefficients = jax.lax.map(one, (flux, sigma, bad, velocity, keys))
-        n_star, n_draw, n_component = coefficients.shape
-        inputs = coefficients.reshape(-1, n_component) / chain.scale
+        drawn = jax.lax.map(one, (flux, sigma, bad, velocity, keys))
+        n_star, n_draw, n_component = drawn.shape
+        inputs = drawn.reshape(-1, n_component) / chain.scale
         labels, magnitudes = chain.answers(inputs, jnp.repeat(fold, n_draw))
         return labels.reshape(-1, n_star, n_draw).swapaxes(1, 2), magnitudes.reshape(n_star, n_draw).T
 
@@ -243,7 +252,13 @@ def linear(chain: Chain, settings: DistancesSettings) -> Draw:
 
     @jax.jit
     def draw(
-        flux: jax.Array, sigma: jax.Array, bad: jax.Array, velocity: jax.Array, keys: jax.Array, fold: jax.Array
+        flux: jax.Array,
+        sigma: jax.Array,
+        bad: jax.Array,
+        velocity: jax.Array,
+        keys: jax.Array,
+        fold: jax.Array,
+        coefficients: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:
         del keys
 
@@ -251,8 +266,7 @@ def linear(chain: Chain, settings: DistancesSettings) -> Draw:
             labels, magnitudes = chain.answers(coefficients[None] / chain.scale, fold[None])
             return jnp.stack([labels.mean(0)[0], magnitudes[0]])
 
-        def one(star: tuple[Any, ...]) -> jax.Array:
-            flux, sigma, bad, velocity, slopes = star
+        def one(flux: jax.Array, sigma: jax.Array, bad: jax.Array, velocity: jax.Array, slopes: jax.Array) -> jax.Array:
             # A vector times the derivatives of all steps up to the coefficients, for each of the two answers.
             _, pull_back = jax.vjp(
                 lambda flux: chain.basis.project(chain.transform.one(flux, bad)), flux.astype(jnp.float32)
@@ -260,9 +274,8 @@ def linear(chain: Chain, settings: DistancesSettings) -> Draw:
             (per_pixel,) = jax.vmap(pull_back)(slopes)
             return jnp.sqrt(propagate(flux, sigma, bad, velocity, per_pixel))
 
-        coefficients = chain.basis.project(in_tiles(chain.transform.one)(flux, bad))
         slopes = jax.vmap(jax.jacrev(mean_answers))(coefficients, fold)
-        of_label, of_magnitude = jax.lax.map(one, (flux, sigma, bad, velocity, slopes)).T
+        of_label, of_magnitude = in_tiles(one)(flux, sigma, bad, velocity, slopes).T
         labels, magnitudes = chain.answers(coefficients / chain.scale, fold)
         return labels[:, None] + of_label * points[:, None], magnitudes + of_magnitude * points[:, None]
 

@@ -242,7 +242,7 @@ class Model:
         answers = self._answer(
             encoded.coefficients / self.scale, fold, target.parallaxes(), target.has_parallax, target.snr
         )
-        drawn = self._draw(flux, sigma, bad, _filled(velocity[rows], 0), target.keys, fold)
+        drawn = self._draw(flux, sigma, bad, _filled(velocity[rows], 0), target.keys, fold, encoded.coefficients)
         no_spectrum = np.asarray(bad[:, self.transform.kept].all(1))
         no_errors = np.asarray(~((sigma > 0) & ~bad).any(1))
 

@@ -89,20 +89,22 @@ def propagator(grid: PixelGrid, settings: SpectraSettings, noise: Noise) -> Call
         Takes flux, sigma, bad (pixel,), the velocity as above and the derivatives of some answers with the flux of
         every pixel, (answer, pixel); returns the variances of the answers, shape (answer,).
     """
+    n_native = sum(len(arm.native) for arm in grid.arms)
 
     def one(flux: jax.Array, sigma: jax.Array, bad: jax.Array, velocity: jax.Array, slopes: jax.Array) -> jax.Array:
         scale = _scale(sigma, bad)
         flux = flux.astype(jnp.float32)
         if noise == "paper":
             return ((scale * slopes) ** 2).sum(1)
-        variance = jnp.zeros(len(slopes), jnp.float32)
+        through_native = jnp.zeros((len(slopes), n_native), jnp.float32)
         for arm in _arms(grid, settings, flux, scale, bad, velocity):
             own, aside = slopes[:, arm.pixels], ((0, 0), (arm.half, arm.half))
             means = jnp.pad(own * (arm.flux / arm.counted), [(0, 0), (2 * arm.half, 2 * arm.half)])
             through_mean = _window_sums(means.T, arm.half).T
             shares = jnp.pad(arm.scale * own, aside) - arm.share * through_mean
-            variance = variance + _native_variance(shares, arm)
-        return variance
+            through_native = through_native.at[:, arm.lower].add(shares * (1 - arm.weight))
+            through_native = through_native.at[:, arm.lower + 1].add(shares * arm.weight)
+        return (through_native**2).sum(1)
 
     return one
 
@@ -147,15 +149,11 @@ class _Arm(NamedTuple):
         The same pixels among the widened ones.
     half
         Pixels on either side.
-    n_neighbours
-        Pixels of the grid, at most, that lie within two native pixels of each other.
     flux, scale
         Flux and noise over continuum, shape (pixel,).
-    lower, weight, inside
-        Native pixel below each pixel, share of the one above it, and False beyond the data, where the last native pixel
-        is repeated, as the running mean does; shape (widened pixel,).
-    first, last
-        The arm's native pixels at the ends: those of all arms are laid end to end.
+    lower, weight
+        Native pixel below each pixel, those of all arms laid end to end, and share of the one above it; shape (widened
+        pixel,). Beyond the data the last native pixel is repeated, as the running mean does.
     share
         Noise of each pixel where it counts in the running mean, shape (widened pixel,). Beyond what is stored it is
         that of the last pixel of the data.
@@ -166,14 +164,10 @@ class _Arm(NamedTuple):
     pixels: slice
     inner: slice
     half: int
-    n_neighbours: int
-    first: int
-    last: int
     flux: jax.Array
     scale: jax.Array
     lower: jax.Array
     weight: jax.Array
-    inside: jax.Array
     share: jax.Array
     counted: jax.Array
 
@@ -196,62 +190,37 @@ def _arms(
         position = jnp.clip(exact, 0, end)
         lower = jnp.minimum(position.astype(jnp.int32), end - 1)
         weight, inside = (position - lower).astype(jnp.float32), among_native(part.native, exact)
-        first, last = jnp.argmax(inside[inner]), length - 1 - jnp.argmax(inside[inner][::-1])
-        nearest = jnp.clip(jnp.arange(-half, length + half), first, last)
-        share, count = scale[pixels][nearest], jnp.full(length, 2 * half + 1, jnp.float32)
+        before, after = (~inside[inner] & beyond[inner] for beyond in (exact < 0, exact > end))
+        first, last = before.sum(), length - 1 - after.sum()
+        share, count = _repeated(scale[pixels], first, last, half), jnp.full(length, 2 * half + 1, jnp.float32)
         if settings.continuum_masked:
-            counted = inside & ~bad[pixels][nearest]
+            counted = inside & ~_repeated(bad[pixels], first, last, half)
             share = jnp.where(counted, share, 0)
             count = jnp.maximum(_window_sums(counted[:, None].astype(jnp.float32), half)[:, 0], 1)
         yield _Arm(
             pixels,
             inner,
             half,
-            int(2.02 * np.diff(part.native).max() / grid.step),
-            native,
-            native + end,
             flux[pixels],
             scale[pixels],
             native + lower,
             weight,
-            inside,
             share,
             count,
         )
         native += len(part.native)
 
 
+def _repeated(values: jax.Array, first: jax.Array, last: jax.Array, half: int) -> jax.Array:
+    """Return values of pixels with `half` more on either side; those outside first to last are like the nearest."""
+    place = jnp.arange(-half, len(values) + half)
+    inner = jnp.pad(values, half)
+    return jnp.where(place < first, values[first], jnp.where(place > last, values[last], inner))
+
+
 def _scale(sigma: jax.Array, bad: jax.Array) -> jax.Array:
     """Return the noise of each pixel, 0 where it is bad or has no error."""
     return jnp.where(bad | ~jnp.isfinite(sigma), 0, sigma).astype(jnp.float32)
-
-
-def _native_variance(shares: jax.Array, arm: _Arm) -> jax.Array:
-    """Return the variance of sums over the widened pixels of an arm, which share the noise of native pixels.
-
-    Two pixels have noise in common when they lie between the same native pixels or between neighbouring ones. The
-    pixels beyond the data all have the noise of the last native pixel.
-
-    Parameters
-    ----------
-    shares
-        What each pixel gives to each answer, per unit of its noise; shape (answer, widened pixel).
-    """
-    inside = jnp.where(arm.inside, shares, 0)
-    lower, weight = arm.lower, arm.weight
-    variance = (((1 - weight) ** 2 + weight**2) * inside**2).sum(1)
-    for k in range(1, arm.n_neighbours + 1):
-        apart, left, right = lower[k:] - lower[:-k], weight[:-k], weight[k:]
-        same = (1 - left) * (1 - right) + left * right
-        common = jnp.where(apart == 0, same, jnp.where(apart == 1, left * (1 - right), 0))
-        variance = variance + 2 * (common * inside[:, :-k] * inside[:, k:]).sum(1)
-    for end, share in (
-        (arm.first, jnp.where(lower == arm.first, 1 - weight, 0)),
-        (arm.last, jnp.where(lower == arm.last - 1, weight, 0)),
-    ):
-        beyond = jnp.where((lower + weight == end) & ~arm.inside, shares, 0).sum(1)
-        variance = variance + beyond**2 + 2 * beyond * (share * inside).sum(1)
-    return variance
 
 
 def _window_sums(values: jax.Array, half: int) -> jax.Array:

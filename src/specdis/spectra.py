@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, PositiveFloat
 from scipy.ndimage import percentile_filter
 
-from specdis.accelerator import ArrayLike, jax, jnp
+from specdis.accelerator import ArrayLike, in_tiles, jax, jnp
 from specdis.arrays import Array, Bool, Float, Float32, Float64, Int64, ranges
 from specdis.errors import InputError
 from specdis.settings import Settings
@@ -455,7 +455,8 @@ class Transform(NamedTuple):
         Array, float32, shape (star, kept pixel)
             Unit vectors, or zeros for a star without a good pixel.
         """
-        return jax.vmap(self.one)(jnp.asarray(flux), jnp.asarray(bad))
+        transformed: jax.Array = in_tiles(self.one)(jnp.asarray(flux), jnp.asarray(bad))
+        return transformed
 
     def one(self, flux: jax.Array, bad: jax.Array) -> jax.Array:
         """Transform one spectrum, flux and bad of shape (pixel,), to (kept pixel,)."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from specdis import components
-from specdis.components import Basis, ComponentsSettings, Sums, adder, basis_of_moments, encoder
+from specdis.components import Basis, ComponentsSettings, Sums, add_moments, basis_of_moments, encoder, vectors_of
 from specdis.errors import InputError
 from specdis.spectra import Transform
 
@@ -33,10 +33,10 @@ def basis(spectra, blocks, centre=False, n_components=COMPONENTS):
 
 
 def sums(spectra, blocks):
-    add, total = adder(PLAIN), Sums.zero(spectra.shape[1])
+    vectors, total = vectors_of(PLAIN), Sums.zero(spectra.shape[1])
     for rows in blocks:
         flux = spectra[rows]
-        total = add(total, flux, np.zeros(flux.shape, bool), np.ones(len(flux), bool))
+        total = add_moments(total, vectors(flux, np.zeros(flux.shape, bool), np.ones(len(flux), bool)))
     return total
 
 
@@ -110,7 +110,7 @@ def test_sums_over_blocks_are_the_same_bits_in_whatever_order_and_by_whomever_th
 def test_stars_that_are_not_used_or_have_no_good_pixel_do_not_count(spectra):
     use, bad = np.arange(STARS) % 3 > 0, np.zeros(spectra.shape, bool)
     bad[1::3] = True
-    found = adder(PLAIN)(Sums.zero(PIXELS), spectra, bad, use)
+    found = add_moments(Sums.zero(PIXELS), vectors_of(PLAIN)(spectra, bad, use))
     expected = sums(spectra[2::3], [slice(None)])
     assert int(found.stars) == int(expected.stars) == len(spectra[2::3])
     # Other stars in a tile change the order of a sum of 700 numbers in single precision.

@@ -46,7 +46,8 @@ def test_coefficients(pixels):
     kept = made.transform.kept
     ours = encoder(made.transform, made.basis)(*pixels)
     coefficients, chi2 = plain.encode(*(values[:, kept] for values in pixels), made.basis.vectors)
-    np.testing.assert_allclose(ours.coefficients, coefficients, rtol=0, atol=1e-6)
+    # Sums of 7,686 single-precision numbers in another order: 6e-8 of their size times the square root of their number.
+    np.testing.assert_allclose(ours.coefficients, coefficients, rtol=0, atol=5e-6)
     np.testing.assert_allclose(ours.chi2, chi2, rtol=1e-3)
 
 

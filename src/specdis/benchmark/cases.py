@@ -27,7 +27,7 @@ from specdis.pipeline.config import Config, template
 from specdis.pipeline.pixels import PixelStore
 from specdis.pipeline.runner import run
 from specdis.pipeline.stages import STAGES
-from specdis.pipeline.stages.compression import Encode, EncodeBlock, Moments
+from specdis.pipeline.stages.compression import SUMMED, Encode, EncodeBlock, Moments
 from specdis.pipeline.stages.products import Predict, PredictBlock
 from specdis.pipeline.stages.selection import SpectraBlock
 from specdis.pipeline.survey import open_survey
@@ -38,7 +38,6 @@ from specdis.training import TrainingSettings, TrainingStars, train
 
 _PLAIN_STARS = 256
 _DRAWS = 20
-_SUMMED = 2048
 _NETWORKS = 4
 _TRAINED = 50_000
 
@@ -204,11 +203,11 @@ class _Normalise(_Read):
 def _moments(made: _Bench, limits: Limits) -> Row:
     """Sum the matrix of second moments, of which half is enough."""
     kept = len(made.model.transform.kept)
-    task, rows = Moments(made.config), [slice(0, _SUMMED)] * 8
+    task, rows = Moments(made.config), [slice(0, SUMMED)] * 8
     task(rows[:1])
     start = time.perf_counter()
     task(rows)
-    rate = _SUMMED * len(rows) / (time.perf_counter() - start)
+    rate = SUMMED * len(rows) / (time.perf_counter() - start)
     flux, _, bad = (values[:, made.model.transform.kept] for values in made.pixels)
 
     def straightforward() -> int:
@@ -246,7 +245,7 @@ def _coefficients(made: _Bench, limits: Limits) -> Row:
 
 
 def _training(limits: Limits) -> Row:
-    """One epoch of four networks of the paper's size, in stars and networks per second."""
+    """One epoch of four networks of the paper's size at once, in stars per second."""
     random = np.random.default_rng(1)
     inputs = random.standard_normal((_TRAINED, 100)).astype(np.float32)
     parallax, error = np.exp(0.1 * inputs[:, 0]), np.full(_TRAINED, 0.1)

@@ -14,7 +14,8 @@ import zarr
 from specdis import accelerator, streams
 from specdis.accelerator import jax
 from specdis.arrays import Array, Bool, Float32, Float64, ranges
-from specdis.components import Basis, Encoded, Sums, adder, basis_of_moments, encoder
+from specdis.cluster import read_ahead
+from specdis.components import Basis, Encoded, Sums, Vectors, add_moments, basis_of_moments, encoder, vectors_of
 from specdis.distances import star_keys
 from specdis.log import Progress
 from specdis.model import basis_arrays, basis_of
@@ -29,16 +30,18 @@ if TYPE_CHECKING:
     from specdis.pipeline.config import Config
 
 _LEAST_COPIED = 8.0  # S/N of stars that get a noisier copy
-_SUMMED = 2048  # stars whose moments are summed at once
+SUMMED = 2048
+"""Stars whose moments are summed at once."""
 
 
 def components(context: Context) -> Outcome:
     """Find the principal components of the selected stars and the coefficients of all (section 3.1)."""
     accelerator.use(context.config.run.device)
     store = PixelStore.open(context.paths.pixels)
-    sums = context.workers.total(Moments(context.config), list(ranges(len(store), _SUMMED)), _add)
+    settings = context.config.components
+    sums = context.workers.total(Moments(context.config), _spread(len(store), settings.stars_max), _add)
     n_stars = int(sums.stars)
-    basis = basis_of_moments(sums, context.config.components)
+    basis = basis_of_moments(sums, settings)
     write_arrays(context.paths.basis, context.provenance("basis"), basis_arrays(basis))
     with atomic(context.paths.coefficients) as temporary:
         _create(context, temporary, len(store), basis)
@@ -49,6 +52,13 @@ def components(context: Context) -> Outcome:
             progress.advance(block.rows.stop - block.rows.start)
         progress.close()
     return Outcome(len(store), notes={"explained": basis.explained, "stars_in_basis": n_stars})
+
+
+def _spread(stars: int, most: int | None) -> list[slice]:
+    """Return blocks of stars, all of them or as many as hold so many stars, spread evenly."""
+    every = list(ranges(stars, SUMMED))
+    wanted = len(every) if most is None else min(len(every), max(1, most // SUMMED))
+    return [every[int(number)] for number in np.linspace(0, len(every) - 1, wanted).round()]
 
 
 @dataclass(frozen=True)
@@ -79,20 +89,24 @@ class Moments(_OnPixels):
     """The work on some blocks: the moments of the spectra of their selected stars."""
 
     @cached_property
-    def add(self) -> Callable[..., Sums]:
-        """What adds a block to sums, compiled."""
-        return adder(self.transform)
+    def vectors(self) -> Callable[..., Vectors]:
+        """What makes unit vectors of a block, compiled."""
+        return vectors_of(self.transform)
 
     def __call__(self, blocks: Sequence[slice]) -> Sums:
         """Return the sums over some blocks."""
         selected = read_table(self.paths.sample, ["SELECTED"])["SELECTED"]
-        sums = Sums.zero(len(self.transform.kept))
-        progress = Progress("components (moments)", blocks[-1].stop - blocks[0].start)
-        for rows in blocks:
+
+        def read(rows: slice) -> Vectors:
             flux, bad = self.store.read_flux(rows)
-            jax.block_until_ready(sums.stars)  # type: ignore[no-untyped-call]  # one block is read meanwhile, no more
+            return self.vectors(*(_filled(values, SUMMED) for values in (flux, bad, selected[rows])))
+
+        sums = Sums.zero(len(self.transform.kept))
+        progress = Progress("components (moments)", sum(rows.stop - rows.start for rows in blocks))
+        for rows, vectors in read_ahead(read, blocks):
+            sums = add_moments(sums, vectors)
+            jax.block_until_ready(sums.stars)  # type: ignore[no-untyped-call]
             progress.advance(rows.stop - rows.start)
-            sums = self.add(sums, *(_filled(values, _SUMMED) for values in (flux, bad, selected[rows])))
         progress.close()
         return Sums(*(np.asarray(values) for values in sums))
 
@@ -151,15 +165,25 @@ class Encode(_OnPixels):
         return zarr.open_group(self.path, mode="r+")
 
     @cached_property
-    def encode(self) -> Callable[..., Encoded]:
-        """The compiled way from pixels to coefficients."""
-        basis = basis_of(read_arrays(self.paths.basis, "basis")[1])
-        return encoder(self.transform, basis)
+    def basis(self) -> Basis:
+        """The components."""
+        return basis_of(read_arrays(self.paths.basis, "basis")[1])
 
     @cached_property
-    def noisier(self) -> Callable[..., jax.Array]:
-        """What makes noisier copies."""
-        return noisier(self.store.grid, self.config.spectra)
+    def encode(self) -> Callable[..., Encoded]:
+        """The compiled way from pixels to coefficients."""
+        return encoder(self.transform, self.basis)
+
+    @cached_property
+    def encode_noisier(self) -> Callable[..., jax.Array]:
+        """The compiled way from pixels to coefficients of noisier copies."""
+        copies, transform, basis = noisier(self.store.grid, self.config.spectra), self.transform, self.basis
+
+        @jax.jit
+        def encode(flux: jax.Array, sigma: jax.Array, bad: jax.Array, *others: jax.Array) -> jax.Array:
+            return basis.project(transform(copies(flux, sigma, bad, *others), bad))
+
+        return encode
 
     def __call__(self, block: EncodeBlock) -> None:
         """Encode a block and store what is found."""
@@ -172,6 +196,6 @@ class Encode(_OnPixels):
 
     def _copies(self, block: EncodeBlock, flux: Array, sigma: Array, bad: Array) -> Float32:
         """Return the coefficients of noisier copies, NaN for stars that are not copied or have no errors."""
-        noisy = self.noisier(flux, sigma, bad, block.velocity, block.keys, block.chance)
+        noisy = self.encode_noisier(flux, sigma, bad, block.velocity, block.keys, block.chance)
         copied = block.copied & ((sigma > 0) & ~bad).any(1)
-        return np.where(copied[:, None], np.asarray(self.encode(noisy, sigma, bad).coefficients), np.float32(np.nan))
+        return np.where(copied[:, None], np.asarray(noisy), np.float32(np.nan))
