@@ -6,10 +6,10 @@ import os
 import signal
 from typing import Any
 
-from specdis.errors import SpecdisError
 from specdis.log import logger
 from specdis.pipeline.survey import open_survey
 from specdis.surveys import desi
+from specdis.surveys.fits import FileError
 
 
 def double(number: int) -> int:
@@ -24,13 +24,22 @@ def deadly(number: int) -> int:
 
 
 def wrong(number: int) -> int:
-    raise SpecdisError(f"{number} cannot be")
+    raise FileError("unreadable-file", "a.fits", expected="a number", found=f"{number}", remedy="Replace it.")
+
+
+CATALOGUE = -1
+"""In place of a pixel."""
 
 
 class Deadly(desi.DesiSurvey):
-    """A survey of which one file kills whatever reads it."""
+    """A survey of which one file, or the catalogue, kills whatever reads it."""
 
     deadly: int
+
+    def part(self, rows):
+        if self.deadly == CATALOGUE:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().part(rows)
 
     def spectra(self, stars):
         if (stars["HEALPIX"] == self.deadly).any():
@@ -39,7 +48,7 @@ class Deadly(desi.DesiSurvey):
 
 
 def open_deadly(config: Any):
-    """Open the survey, whose deadly pixel is the name of the run."""
+    """Open the survey, whose deadly pixel, or `CATALOGUE`, is the name of the run."""
     survey = open_survey(config)
     survey.__class__, survey.deadly = Deadly, int(config.run.name)
     return survey

@@ -44,7 +44,7 @@ class ClusterSettings(Settings):
     address: str | None = None
     """Of the scheduler, for `address`: tcp://host:8786, or a scheduler file."""
     cores: PositiveInt = 8
-    """Cores of a SLURM job, or threads of a local process."""
+    """Cores of a SLURM job, a worker for each."""
     memory_gb: PositiveFloat = 16.0
     """Memory of a SLURM job, GB."""
     walltime: str = "02:00:00"
@@ -238,7 +238,7 @@ class _Dask:
     def _each(self, task: Callable[[Any], Any], blocks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         distributed = import_module("distributed")
 
-        packed, waiting = pickle.dumps(task), iter(blocks)
+        packed, waiting, suspects = pickle.dumps(task), iter(blocks), []
         asked = {self._submit(_called, packed, block): block for block in islice(waiting, 2 * self.n + 1)}
         pending = distributed.as_completed(list(asked))
         for future in pending:
@@ -246,13 +246,18 @@ class _Dask:
             try:
                 answer = future.result()
             except distributed.KilledWorker:
-                yield block, Died("every worker that tried it died")
+                suspects.append(block)
             else:
                 yield block, self._heard(answer)
             for following in islice(waiting, 1):
                 started = self._submit(_called, packed, following)
                 asked[started] = following
                 pending.add(started)
+        for block in suspects:  # alone: a block is blamed too for the death of a worker on which it waited
+            try:
+                yield block, self._heard(self._submit(_called, packed, block).result())
+            except distributed.KilledWorker:
+                yield block, Died("every worker that tried it died")
 
     def _submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return self.client.submit(function, *arguments, pure=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copyreg
 from pathlib import Path
+from typing import Any
 
 
 class SpecdisError(Exception):
@@ -31,6 +33,10 @@ class InputError(SpecdisError):
     def __init__(self, place: str | Path, *, expected: str, found: str, remedy: str) -> None:
         self.place, self.expected, self.found, self.remedy = str(place), expected, found, remedy
         super().__init__(f"{place}: expected {expected}, found {found}. {remedy}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it pass between processes: exceptions are made anew from their message alone otherwise."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class ProductError(SpecdisError):

@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster_tasks import deadly, double, open_deadly, wrong
+from cluster_tasks import CATALOGUE, deadly, double, open_deadly, wrong
 from specdis import cluster
 from specdis.cluster import ClusterSettings, Died, workers
-from specdis.errors import ConfigError, SpecdisError
+from specdis.errors import ConfigError, InputError, SpecdisError
 from specdis.log import Progress
 from specdis.pipeline.config import Config
 from specdis.pipeline.pixels import open_group
 from specdis.pipeline.runner import run
 from specdis.pipeline.stages import STAGES
 from specdis.storage import read_json, read_table
+from specdis.surveys.fits import FileError
 from tiny_run import products, start, until
 
 KINDS = {
@@ -94,6 +95,12 @@ def test_a_file_that_kills_its_reader_is_left_out_and_named(finished, config, tm
     np.testing.assert_array_equal(np.asarray(bad).all(1), pixels == deadly)
 
 
+def test_a_catalogue_that_kills_its_reader_ends_the_run_with_a_message(config, tmp_path):
+    settings = Config.load(config, [f"run.directory={tmp_path / 'run'}", f'run.name="{CATALOGUE}"'])
+    with pytest.raises(InputError, match=r"that its reader survives.*died, twice.*download it again"):
+        run(settings, STAGES[:1], opener=open_deadly)
+
+
 # The workers by themselves
 
 
@@ -126,8 +133,9 @@ def test_a_block_that_kills_where_none_should_is_an_error(settings):
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=["none", "local"])
 def test_an_error_of_a_task_ends_the_pass(settings):
-    with workers(settings, 2) as available, pytest.raises(SpecdisError, match="cannot be"):
+    with workers(settings, 2) as available, pytest.raises(FileError, match=r"a\.fits: expected a number") as raised:
         list(available.each(wrong, range(6)))
+    assert (raised.value.fault, raised.value.remedy) == ("unreadable-file", "Replace it.")
 
 
 def test_sums_meet_two_by_two():

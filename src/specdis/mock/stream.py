@@ -10,7 +10,7 @@ import numpy as np
 from specdis.arrays import Array, Bool, ranges
 from specdis.mock import galaxy, observation, targets
 from specdis.mock.settings import MockSettings
-from specdis.surveys.base import IDENTIFIER, STAR_COLUMNS, Arm, Fault, Spectra, Stars
+from specdis.surveys.base import IDENTIFIER, ROWS, STAR_COLUMNS, Arm, Fault, Spectra, Stars, Survey
 from specdis.surveys.coadd import with_good_pixels
 
 _ARMS = ("B", "R")  # the Z arm is not used, and none of what is depends on it
@@ -18,7 +18,7 @@ _BLOCK = 512  # spectra made at a time
 _MEASURED = ("VRAD", "RVS_WARN", "TEFF", "LOGG", "FEH", "ALPHAFE")
 
 
-class MockSurvey:
+class MockSurvey(Survey):
     """Any number of mock stars, each made anew from its identifier whenever it is asked for.
 
     Parameters
@@ -35,11 +35,13 @@ class MockSurvey:
         self.inputs: Sequence[Path] = () if settings.library is None else (settings.library,)
         self.columns = frozenset(STAR_COLUMNS)
 
-    def stars(self, block: int = 10_000) -> Iterator[Stars]:
-        """Yield all rows file by file, `block` at a time."""
-        for rows in _in_blocks(targets.identifiers(self.settings), block):
-            named = Stars(rows)
-            yield Stars.concatenate([self._stars(named.take(part)) for part in ranges(len(named), _BLOCK)])
+    def parts(self, block: int = ROWS) -> Iterator[Stars]:
+        """Yield the identifiers of all spectra file by file, `block` at a time."""
+        yield from map(Stars, _in_blocks(targets.identifiers(self.settings), block))
+
+    def part(self, rows: Stars) -> Stars:
+        """Return all columns of spectra of which the identifiers are given."""
+        return Stars.concatenate([self._stars(rows.take(part)) for part in ranges(len(rows), _BLOCK)])
 
     def _stars(self, named: Stars) -> Stars:
         """Return all columns of some spectra, which have to be made to measure their S/N."""

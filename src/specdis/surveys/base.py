@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from specdis.arrays import Array, Bool, Float32, Float64, Int64
+
+ROWS = 10_000
+"""Rows of a catalogue that are read at a time."""
 
 
 class StarColumn(NamedTuple):
@@ -258,9 +261,17 @@ class Survey(Protocol):
     predicts_every_row: bool
     inputs: Sequence[Path]
 
-    def stars(self, block: int = 10_000) -> Iterator[Stars]:
-        """Yield all rows in file order, `block` rows at a time, only the columns needed."""
+    def parts(self, block: int = ROWS) -> Iterator[Any]:
+        """Yield what names `block` rows at a time, all rows in file order; it can be pickled."""
         ...
+
+    def part(self, rows: Any) -> Stars:
+        """Return rows that `parts` names, only the columns needed."""
+        ...
+
+    def stars(self, block: int = ROWS) -> Iterator[Stars]:
+        """Yield all rows in file order, `block` rows at a time."""
+        return map(self.part, self.parts(block))
 
     def spectra(self, stars: Stars) -> Iterator[Spectra | Fault]:
         """Yield the spectra of the given stars, file by file; every row appears once, in a block or in a fault."""

@@ -16,7 +16,7 @@ import numpy as np
 from specdis.arrays import Array, Bool, Float64, Int64, ranges
 from specdis.errors import InputError
 from specdis.log import logger
-from specdis.surveys.base import STAR_COLUMNS, Fault, Spectra, Stars
+from specdis.surveys.base import ROWS, STAR_COLUMNS, Fault, Spectra, Stars, Survey
 from specdis.surveys.coadd import SpectraKind, read_spectra
 from specdis.surveys.fits import FileError, NegativeVariances, Table, canonical, reading
 
@@ -49,7 +49,7 @@ _ALIGNED_WITHIN = 0.1
 """Degrees: target and Gaia source are one object; even the fastest star moves a hundredth of this in between."""
 
 
-class DesiSurvey:
+class DesiSurvey(Survey):
     """The Milky Way Survey as released: one row per coadded spectrum.
 
     Parameters
@@ -86,7 +86,9 @@ class DesiSurvey:
         self.inputs: Sequence[Path] = [catalogue, self.healpix, *programmes]
         self._hdus = ("RVTAB", "FIBERMAP", "GAIA", *(("SPTAB",) if spectra_kind == "spmod" else ()))
         with reading(catalogue) as file:
-            columns = {name for _, present in self._tables(file).values() for name in present}
+            tables = self._tables(file)
+            columns = {name for _, present in tables.values() for name in present}
+            self._rows = len(tables["RVTAB"][0])
         self.columns = frozenset(columns & set(STAR_COLUMNS)) | ({"SN"} if {"SN_B", "SN_R"} <= columns else frozenset())
 
     def _tables(self, file: fitsio.FITS) -> dict[str, tuple[Table, tuple[str, ...]]]:
@@ -106,8 +108,12 @@ class DesiSurvey:
             )
         return tables
 
-    def stars(self, block: int = 10_000) -> Iterator[Stars]:
-        """Yield all rows in file order, `block` at a time.
+    def parts(self, block: int = ROWS) -> Iterator[slice]:
+        """Yield the rows, `block` at a time, or all at once: a compressed file is unpacked whenever it is opened."""
+        yield from ranges(self._rows, self._rows if self.catalogue.suffix == ".gz" else block)
+
+    def part(self, rows: slice) -> Stars:
+        """Return some rows.
 
         Raises
         ------
@@ -116,10 +122,8 @@ class DesiSurvey:
         """
         with reading(self.catalogue) as file:
             tables = self._tables(file)
-            null = tables["GAIA"][0].null("SOURCE_ID")
-            for rows in ranges(len(tables["RVTAB"][0]), block):
-                data = {hdu: table.read(columns, rows) for hdu, (table, columns) in tables.items()}
-                yield self._canonical(data, null, rows)
+            data = {hdu: table.read(columns, rows) for hdu, (table, columns) in tables.items()}
+            return self._canonical(data, tables["GAIA"][0].null("SOURCE_ID"), rows)
 
     def _canonical(self, data: Mapping[str, Mapping[str, Array]], null: int | None, rows: slice) -> Stars:
         target, gaia = data["RVTAB"], data["GAIA"]
@@ -170,7 +174,7 @@ class DesiSurvey:
         return folder / f"{stem}-{survey}-{program}-{healpix}.fits"
 
 
-class CoaddSurvey:
+class CoaddSurvey(Survey):
     """One coadd or spmod file by itself, to predict its stars without a catalogue.
 
     Magnitudes are those of targeting, Gaia DR2 and not DR3; the file has no DR3 source and no parallax error, so that
@@ -267,10 +271,13 @@ class CoaddSurvey:
             filled[name][ours] = values[theirs]
         return filled
 
-    def stars(self, block: int = 10_000) -> Iterator[Stars]:
+    def parts(self, block: int = ROWS) -> Iterator[slice]:
         """Yield the targets of the file, `block` at a time."""
-        for rows in ranges(len(self._stars), block):
-            yield self._stars.take(rows)
+        yield from ranges(len(self._stars), block)
+
+    def part(self, rows: slice) -> Stars:
+        """Return some targets."""
+        return self._stars.take(rows)
 
     def spectra(self, stars: Stars) -> Iterator[Spectra | Fault]:
         """Yield the spectra of the given stars; every row appears once, in a block or in a fault."""

@@ -11,7 +11,7 @@ import numpy as np
 from specdis.arrays import Array, Int64, ranges
 from specdis.errors import InputError
 from specdis.log import logger
-from specdis.surveys.base import STAR_COLUMNS, Arm, Fault, Spectra, Stars, flux_unit
+from specdis.surveys.base import ROWS, STAR_COLUMNS, Arm, Fault, Spectra, Stars, Survey, flux_unit
 from specdis.surveys.coadd import BLOCK, with_good_pixels
 from specdis.surveys.fits import (
     FileError,
@@ -36,7 +36,7 @@ _FILLERS = (-999.0, -9999.0)
 _SN = (("SN", "SN"), ("SN_B", "SN_R"), ("SN_G", "SN_R"))
 
 
-class TableSurvey:
+class TableSurvey(Survey):
     """One FITS file with the HDUs STARS, WAVELENGTH, FLUX, and where there are any IVAR and MASK.
 
     STARS has SOURCE_ID or TARGETID, which must be unique, and any other columns: those of `STAR_COLUMNS` under these
@@ -129,12 +129,15 @@ class TableSurvey:
             )
         return identifiers
 
-    def stars(self, block: int = 10_000) -> Iterator[Stars]:
-        """Yield all rows in file order, `block` at a time, with every column of one value a row."""
+    def parts(self, block: int = ROWS) -> Iterator[slice]:
+        """Yield the rows, `block` at a time, or all at once: a compressed file is unpacked whenever it is opened."""
+        rows = len(self._identifiers)
+        yield from ranges(rows, rows if self.path.suffix == ".gz" else block)
+
+    def part(self, rows: slice) -> Stars:
+        """Return some rows, with every column of one value a row."""
         with reading(self.path) as file:
-            table = Table(self.path, file, "STARS")
-            for rows in ranges(len(table), block):
-                yield self._canonical(table.read(self._names, rows))
+            return self._canonical(Table(self.path, file, "STARS").read(self._names, rows))
 
     def _canonical(self, data: dict[str, Array]) -> Stars:
         columns = {name: _known(name, values) for name, values in data.items()}

@@ -34,7 +34,7 @@ _SKY_BLOCKS = 20
 def sample(context: Context) -> Outcome:
     """Choose the stars (section 2.3)."""
     config, survey = context.config, context.survey()
-    stars = map(parents(config), survey.stars())
+    stars = map(parents(config), _catalogue(context))
     chosen = select(stars, survey.columns, config.sample, config.photometry, config.run.seed, survey.predicts_every_row)
     flow = chosen.cutflow.to_dict()
     if not flow["summary"]["trainable"]:
@@ -42,6 +42,24 @@ def sample(context: Context) -> Outcome:
     write_table(context.paths.sample, context.provenance("sample"), chosen.stars.columns)
     write_json(context.paths.cutflow, flow)
     return Outcome(stars=flow["summary"]["rows"], notes=flow["summary"])
+
+
+def _catalogue(context: Context) -> Iterator[Stars]:
+    """Yield the survey's rows in file order, read by other processes, which a damaged file may end."""
+    config, waiting, following = context.config, dict[int, Stars](), 0
+    parts = enumerate(context.survey().parts())
+    for (number, _), rows in context.workers.each(ReadRows(config, context.opener), parts, may_kill=True):
+        if isinstance(rows, Died):
+            raise InputError(
+                config.survey.place,
+                expected="a file that its reader survives",
+                found=f"one that is damaged: {rows.reason}",
+                remedy="Copy or download it again.",
+            )
+        waiting[number] = rows
+        while following in waiting:
+            yield waiting.pop(following)
+            following += 1
 
 
 def _nothing_to_learn_from(context: Context, flow: Mapping[str, Any]) -> InputError:
@@ -105,6 +123,15 @@ class _Read:
     def survey(self) -> Survey:
         """The open survey."""
         return self.opener(self.config)
+
+
+@dataclass(frozen=True)
+class ReadRows(_Read):
+    """The work on numbered rows of the catalogue: read them."""
+
+    def __call__(self, part: tuple[int, Any]) -> Stars:
+        """Return the rows."""
+        return self.survey.part(part[1])
 
 
 @dataclass(frozen=True)
