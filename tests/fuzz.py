@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from astropy.table import Table as AstropyTable
 
 import desi_files
 import table_files
 from specdis.errors import SpecdisError
 from specdis.model import load_model
 from specdis.pipeline.config import Config
+from specdis.references import References, ReferencesSettings, Unread, find_members
 from specdis.storage import Provenance
 from specdis.surveys import SurveySettings, open_file, open_survey
 from synthetic_spectra import model
@@ -61,6 +63,14 @@ method = "linear"
 """
 
 
+MATCHED = {
+    "source_id": 4_418_642_906_513_912_320 + np.arange(6),
+    "ra": 200.0 + 0.1 * np.arange(6),
+    "dec": np.full(6, 20.0),
+}
+"""Stars of a list that are in the catalogue."""
+
+
 class Kind(NamedTuple):
     """A kind of file: the whole ones, and how they are read."""
 
@@ -80,6 +90,38 @@ def _survey(folder: Path) -> list[Path]:
     coadd.parent.mkdir(parents=True)
     desi_files.write(coadd, desi_files.coadd(desi_files.targets(4)))
     return [catalogue]
+
+
+def _spmod(folder: Path) -> list[Path]:
+    return [desi_files.write(folder / "spmod_coadd.fits", desi_files.spmod(desi_files.targets(3)))]
+
+
+def _velocities(folder: Path) -> list[Path]:
+    _coadd(folder)
+    rows = desi_files.rvtab(desi_files.targets(3), np.array([10.0, np.nan, -50.0]))
+    return [desi_files.write(folder / "rvtab_coadd.fits", rows)]
+
+
+def _references(folder: Path) -> list[Path]:
+    """Write lists of members and rival catalogues in every format that is read."""
+    names = [
+        "members/clusters/M13.csv",
+        "members/draco.ecsv",
+        "members/sgr_stream.fits",
+        "members/bhb.parquet",
+        "members/clusters/M5.vot",
+    ]
+    names += ["rivals/plain.txt", "rivals/tabs.tsv"]
+    forms = ["ascii.csv", "ascii.ecsv", "fits", "parquet", "votable", "ascii.commented_header", "ascii.tab"]
+    made = []
+    for name, form in zip(names, forms, strict=True):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        AstropyTable({**MATCHED, "distance": np.linspace(7, 9, 6), "distance_error": np.full(6, 0.5)}).write(
+            path, format=form
+        )
+        made.append(path)
+    return made
 
 
 def _table(folder: Path) -> list[Path]:
@@ -115,9 +157,21 @@ def _read_survey(folder: Path) -> None:
             pass
 
 
+def _read_references(folder: Path) -> list[Unread]:
+    read = References(ReferencesSettings(directory=folder))
+    every = {name: np.zeros(6) for name in ("PMRA", "PMDEC", "VRAD", "PHOT_G_MEAN_MAG", "A_G")}
+    stars = every | {"TARGETID": np.arange(6)} | {name.upper(): values for name, values in MATCHED.items()}
+    find_members(read.members(), stars, read.settings)
+    read.rivals(stars)
+    return read.unread
+
+
 KINDS = {
     "coadd": Kind(_coadd, _read_file("coadd.fits")),
     "catalogue": Kind(_survey, _read_survey),
+    "spmod": Kind(_spmod, _read_file("spmod_coadd.fits")),
+    "velocities": Kind(_velocities, _read_file("coadd.fits")),
+    "references": Kind(_references, _read_references),
     "table": Kind(_table, _read_file("spectra.fits")),
     "model": Kind(_model, lambda folder: load_model(folder / "model")),
     "toml": Kind(_toml, lambda folder: Config.load(folder / "config.toml")),

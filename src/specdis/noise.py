@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from specdis import streams
-from specdis.accelerator import in_tiles, jax, jnp
+from specdis.accelerator import jax, jnp
 from specdis.spectra import SPEED_OF_LIGHT, PixelGrid, SpectraSettings, among_native, native_position
 
 Noise = Literal["native", "paper"]
@@ -110,7 +110,7 @@ def propagator(grid: PixelGrid, settings: SpectraSettings, noise: Noise) -> Call
 
 
 def noisier(grid: PixelGrid, settings: SpectraSettings) -> Callable[..., jax.Array]:
-    """Compile the making of copies of spectra with more noise than these have.
+    """Return what makes a copy of one spectrum with more noise than it has.
 
     Parameters
     ----------
@@ -120,22 +120,20 @@ def noisier(grid: PixelGrid, settings: SpectraSettings) -> Callable[..., jax.Arr
     Returns
     -------
     callable
-        Takes flux, sigma, bad (star, pixel), velocities (star,), random keys (star, 2), and places between 0 and 1 in
-        the logarithm of the range `NOISIER`, shape (star,); returns flux, shape (star, pixel).
+        Takes flux, sigma, bad (pixel,), the velocity and the random key as above, and a place between 0 and 1 in the
+        logarithm of the range `NOISIER`; returns flux, shape (pixel,).
     """
     perturb = perturber(grid, settings, 1, "native")
     least, most = NOISIER
 
-    @jax.jit
-    def copies(
-        flux: jax.Array, sigma: jax.Array, bad: jax.Array, velocity: jax.Array, keys: jax.Array, chance: jax.Array
+    def copy(
+        flux: jax.Array, sigma: jax.Array, bad: jax.Array, velocity: jax.Array, key: jax.Array, chance: jax.Array
     ) -> jax.Array:
         factor = least * (most / least) ** chance.astype(jnp.float32)
-        added = sigma.astype(jnp.float32) * jnp.sqrt(factor**2 - 1)[:, None]
-        copied: jax.Array = in_tiles(perturb)(flux, added, bad, velocity, keys)[..., 0]
-        return copied
+        added = sigma.astype(jnp.float32) * jnp.sqrt(factor**2 - 1)
+        return perturb(flux, added, bad, velocity, key)[:, 0]
 
-    return copies
+    return copy
 
 
 class _Arm(NamedTuple):

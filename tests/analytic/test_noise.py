@@ -155,7 +155,7 @@ def test_a_copy_is_as_noisy_as_it_should_be_with_the_noise_that_the_spectrum_has
     flux, sigma, bad = (np.repeat(values, copies, 0) for values in noisy)
     flux += drawn[0] - noisy.flux
     velocity = np.repeat(block.native_velocity, copies)
-    copied = noisier(grid, SMALL_SETTINGS)(
+    copied = jax.jit(jax.vmap(noisier(grid, SMALL_SETTINGS)))(
         flux, sigma, bad, velocity, star_keys(2, np.arange(copies)), np.full(copies, chance)
     )
     least, most = NOISIER

@@ -38,50 +38,44 @@ needs_namespace = pytest.mark.skipif(
 RUN = "from specdis.cli import main; main()"
 
 
-def in_namespace(script: str, config: Path, mounted: Path) -> subprocess.CompletedProcess[str]:
-    """Run a script in which `specdis` runs the configuration in `mounted`, where it can mount what it likes."""
-    mounted.mkdir()
-    specdis = f'{sys.executable} -c "{RUN}" run {config} --set run.directory={mounted}/run --to catalogue'
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    return subprocess.run(
-        [*IN_NAMESPACE, script.format(specdis=specdis, mounted=mounted)],
+def fails_then_goes_on(config: Path, finished: Path, disk: Path, prepare: str, mend: str) -> str:
+    """Run in a file system that is prepared so that the run fails, and again when it is mended; return the message.
+
+    The second run has to end with the products that an undisturbed one has.
+    """
+    disk.mkdir()
+    specdis = f'{sys.executable} -c "{RUN}" run {config} --set run.directory={disk}/run --to catalogue'
+    script = (
+        f"{prepare}; if {{specdis}}; then exit 9; fi; echo mended >&2; {mend}; {{specdis}}; cp -a {{disk}}/run {{kept}}"
+    )
+    kept = disk.with_suffix(".kept")
+    done = subprocess.run(
+        [*IN_NAMESPACE, script.format(specdis=specdis, disk=disk, kept=kept)],
         capture_output=True,
         text=True,
-        env=environment,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
     )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert products(kept) == until(finished, "catalogue")
+    return done.stderr.partition("mended")[0]
 
 
 @needs_namespace
 @pytest.mark.slow
 @pytest.mark.parametrize(("size", "stage"), [("300k", "spectra"), ("7m", "[a-z]+")])
 def test_a_full_disk(config, finished, tmp_path, size, stage):
-    script = (
-        f"mount -t tmpfs -o size={size} none {{mounted}}; "
-        "if {specdis}; then exit 9; fi; echo; echo mended >&2; "
-        "mount -o remount,size=1g {mounted}; {specdis}; cp -a {mounted}/run {mounted}.kept"
-    )
-    done = in_namespace(script, config, tmp_path / "disk")
-    assert done.returncode == 0, done.stderr
-    before, _, _ = done.stderr.partition("mended")
-    assert "Traceback" not in done.stderr
-    assert re.search(rf"specdis: .*: no space left while {stage} ran\. Free some\. Run again after that", before)
-    assert products(tmp_path / "disk.kept") == until(finished, "catalogue")
+    prepare, mend = f"mount -t tmpfs -o size={size} none {{disk}}", "mount -o remount,size=1g {disk}"
+    message = fails_then_goes_on(config, finished, tmp_path / "disk", prepare, mend)
+    assert re.search(rf"specdis: .*: no space left while {stage} ran\. Free some\. Run again after that", message)
 
 
 @needs_namespace
 @pytest.mark.slow
 def test_a_disk_that_can_no_longer_be_written(config, finished, tmp_path):
-    script = (
-        "mount -t tmpfs none {mounted}; {specdis} --to sample; mount -o remount,ro {mounted}; "
-        "if {specdis}; then exit 9; fi; echo mended >&2; mount -o remount,rw {mounted}; {specdis}; "
-        "cp -a {mounted}/run {mounted}.kept"
-    )
-    done = in_namespace(script, config, tmp_path / "disk")
-    assert done.returncode == 0, done.stderr
-    before, _, _ = done.stderr.partition("mended")
-    assert "Traceback" not in done.stderr
-    assert re.search(r"specdis: .*expected a folder that can be written, found Read-only file system", before)
-    assert products(tmp_path / "disk.kept") == until(finished, "catalogue")
+    prepare = "mount -t tmpfs none {disk}; {specdis} --to sample; mount -o remount,ro {disk}"
+    message = fails_then_goes_on(config, finished, tmp_path / "disk", prepare, "mount -o remount,rw {disk}")
+    assert re.search(r"specdis: .*expected a folder that can be written, found Read-only file system", message)
 
 
 # Products and inputs that change under a run

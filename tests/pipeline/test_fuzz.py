@@ -11,6 +11,9 @@ import fuzz
 ONCE_WRONG = {
     "coadd": (917,),  # two columns of one name
     "catalogue": (557, 3433),  # the same; and an extension that begins with another keyword
+    "spmod": (),
+    "velocities": (),
+    "references": (),
     "table": (46, 150),  # a column without a name
     "model": (16, 22, 46, 58, 1354, 4606),  # bytes that are no text; a key that is missing
     "toml": (),
@@ -23,6 +26,10 @@ def test_damaged_files_are_read_or_refused(kind: str, tmp_path: Path):
     folder = fuzz.prepared(kind, tmp_path / kind)
     for number in (*ONCE_WRONG[kind], *OTHERS):
         assert fuzz.attempt(kind, number, folder) == "", number
+
+
+def test_whole_lists_are_all_read(tmp_path: Path):
+    assert fuzz.KINDS["references"].read(fuzz.prepared("references", tmp_path / "references")) == []
 
 
 def test_a_reader_that_dies_or_does_not_end_is_noticed(monkeypatch, tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 
 from specdis import accelerator, streams
-from specdis.accelerator import jax
+from specdis.accelerator import in_tiles, jax
 from specdis.arrays import Array, Bool, Float32, Float64, ranges
 from specdis.cluster import read_ahead
 from specdis.components import Basis, Encoded, Sums, Vectors, add_moments, basis_of_moments, encoder, vectors_of
@@ -177,13 +177,12 @@ class Encode(_OnPixels):
     @cached_property
     def encode_noisier(self) -> Callable[..., jax.Array]:
         """The compiled way from pixels to coefficients of noisier copies."""
-        copies, transform, basis = noisier(self.store.grid, self.config.spectra), self.transform, self.basis
+        copy, transform, basis = noisier(self.store.grid, self.config.spectra), self.transform, self.basis
 
-        @jax.jit
         def encode(flux: jax.Array, sigma: jax.Array, bad: jax.Array, *others: jax.Array) -> jax.Array:
-            return basis.project(transform(copies(flux, sigma, bad, *others), bad))
+            return basis.project(transform.one(copy(flux, sigma, bad, *others), bad))
 
-        return encode
+        return jax.jit(in_tiles(encode))
 
     def __call__(self, block: EncodeBlock) -> None:
         """Encode a block and store what is found."""
