@@ -105,7 +105,7 @@ def until(directory: Path, last: str) -> dict[str, str]:
 
 # Kills
 
-KILLS = (*ALL, "spectra", "spectra", "training", "training", "distances", "distances")
+KILLS = (*ALL, "spectra", "spectra", "components", "components", "training", "training", "distances", "distances")
 """The stages in which a run is killed at a random moment; in all but the last it dies once more at the very end."""
 
 _OPERATIONS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree")

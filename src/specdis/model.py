@@ -276,10 +276,6 @@ class Model:
             shift, stretch = self.calibration.corrections(predicted, snr)
             mixture = self.calibration.apply(predicted, snr)
             points = distribution(mixture.pooled(), data, has_parallax, settings.distances)
-            binary = jnp.full(len(inputs), jnp.nan)
-            if self.networks.binaries is not None:
-                pairs = self.networks.binaries.held_out_mixture(inputs, fold)
-                binary = binary_probability(pairs, data, settings.network.jacobian)
             return {
                 "label": self.networks.label.held_out_labels(inputs, fold),
                 "quantiles": points.quantiles(1 - jnp.asarray(LEVELS, jnp.float32)),
@@ -287,10 +283,23 @@ class Model:
                 "spread": between_networks(mixture),
                 "shift": shift,
                 "stretch": stretch,
-                "binary": binary,
+                "binary": self._pairs(inputs, fold, data),
             }
 
         return answer
+
+    @cached_property
+    def _pairs(self) -> Any:
+        """The probability of a binary (Eq. 9), NaN where there is no model of binaries, compiled."""
+
+        @jax.jit
+        def pairs(inputs: jax.Array, fold: jax.Array, data: ParallaxInErrors) -> jax.Array:
+            if self.networks.binaries is None:
+                return jnp.full(len(inputs), jnp.nan)
+            mixture = self.networks.binaries.held_out_mixture(inputs, fold)
+            return binary_probability(mixture, data, self.settings.network.jacobian)
+
+        return pairs
 
     def binary_probability(self, inputs: Float32, targets: Targets) -> Float64:
         """Return the probability of a binary (Eq. 9) of stars whose coefficients are known, shape (star,).
@@ -302,10 +311,8 @@ class Model:
         targets
             What else is needed of the stars.
         """
-        answers = self._answer(
-            inputs, targets.fold.astype(np.int32), targets.parallaxes(), targets.has_parallax, targets.snr
-        )
-        return np.where(targets.has_parallax, np.asarray(answers["binary"], np.float64), np.nan)
+        probability = self._pairs(inputs, targets.fold.astype(np.int32), targets.parallaxes())
+        return np.where(targets.has_parallax, np.asarray(probability, np.float64), np.nan)
 
     def single_magnitude(self, inputs: Float32, targets: Targets, network: Float64, chance: Float64) -> Float64:
         """Draw the absolute magnitude that each star would have as a single one, by the mixture for binaries.

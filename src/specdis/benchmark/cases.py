@@ -232,7 +232,7 @@ def _coefficients(made: _Bench, limits: Limits) -> Row:
     velocity = made.store.velocity
     none = np.zeros(len(velocity), bool)
     blocks = [EncodeBlock(rows, velocity[rows], none[rows], none[rows], velocity[rows]) for rows in made.blocks]
-    rate, memory = made.passes(Encode(made.config, made.paths.coefficients), blocks)
+    rate, memory = made.passes(Encode(made.config, made.paths.coefficients, made.paths.basis), blocks)
     work = Work(flops=kept * (4.0 * n_components + 20), memory=5.0 * len(made.store.grid.wavelength))
     flux, sigma, bad = (values[:, model.transform.kept] for values in (flux, sigma, bad))
     vectors = np.asarray(model.basis.vectors)

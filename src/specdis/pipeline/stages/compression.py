@@ -17,13 +17,14 @@ from specdis.arrays import Array, Bool, Float32, Float64, ranges
 from specdis.cluster import read_ahead
 from specdis.components import Basis, Encoded, Sums, Vectors, add_moments, basis_of_moments, encoder, vectors_of
 from specdis.distances import star_keys
-from specdis.log import Progress
+from specdis.log import Progress, logger
 from specdis.model import basis_arrays, basis_of
 from specdis.noise import noisier
 from specdis.pipeline.pixels import PixelStore, array, create_array
 from specdis.pipeline.stage import Context, Outcome
+from specdis.pipeline.unfinished import Unfinished
 from specdis.spectra import Transform
-from specdis.storage import RunPaths, atomic, read_arrays, read_table, write_arrays
+from specdis.storage import RunPaths, read_arrays, read_table, write_arrays
 from specdis.surveys import IDENTIFIER
 
 if TYPE_CHECKING:
@@ -38,23 +39,35 @@ def components(context: Context) -> Outcome:
     """Find the principal components of the selected stars and the coefficients of all (section 3.1)."""
     accelerator.use(context.config.run.device)
     store = PixelStore.open(context.paths.pixels)
-    settings = context.config.components
-    sums = context.workers.total(Moments(context.config), _spread(len(store), settings.stars_max), _add)
-    n_stars = int(sums.stars)
-    basis = basis_of_moments(sums, settings)
+    saved = context.scratch / "basis.npz"
+    if not saved.exists():
+        write_arrays(saved, context.provenance("basis"), basis_arrays(_basis(context, len(store))))
+    basis = basis_of(read_arrays(saved, "basis")[1])
+    unfinished = Unfinished(
+        context.scratch, "coefficients.zarr", lambda path: _create(context, path, len(store), basis)
+    )
+    left = unfinished.left(store.blocks())
+    resumed = len(store) - sum(rows.stop - rows.start for rows in left)
+    progress = Progress("components", len(store), resumed)
+    task = Encode(context.config, unfinished.path, saved)
+    for block, _ in context.workers.each(task, blocks(context, store, left), here=accelerator.on_gpu()):
+        unfinished.mark(block.rows)
+        progress.advance(block.rows.stop - block.rows.start)
+    progress.close()
     write_arrays(context.paths.basis, context.provenance("basis"), basis_arrays(basis))
-    with atomic(context.paths.coefficients) as temporary:
-        _create(context, temporary, len(store), basis)
-        progress = Progress("components", len(store))
-        for block, _ in context.workers.each(
-            Encode(context.config, temporary), blocks(context, store), here=accelerator.on_gpu()
-        ):
-            progress.advance(block.rows.stop - block.rows.start)
-        progress.close()
-    return Outcome(len(store), notes={"explained": basis.explained, "stars_in_basis": n_stars})
+    unfinished.publish(context.paths.coefficients)
+    return Outcome(len(store), notes={"explained": basis.explained}, resumed=resumed)
 
 
-def _spread(stars: int, most: int | None) -> list[slice]:
+def _basis(context: Context, stars: int) -> Basis:
+    """Find the components of the selected stars."""
+    settings = context.config.components
+    sums = context.workers.total(Moments(context.config), spread(stars, settings.stars_max), _add)
+    logger.info("components: made of %s spectra", f"{int(sums.stars):,}")
+    return basis_of_moments(sums, settings)
+
+
+def spread(stars: int, most: int | None) -> list[slice]:
     """Return blocks of stars, all of them or as many as hold so many stars, spread evenly."""
     every = list(ranges(stars, SUMMED))
     wanted = len(every) if most is None else min(len(every), max(1, most // SUMMED))
@@ -130,8 +143,8 @@ class EncodeBlock(NamedTuple):
     chance: Float64
 
 
-def blocks(context: Context, store: PixelStore) -> Iterator[EncodeBlock]:
-    """Yield the blocks. Stars that none is trained on, or so noisy that a copy would say nothing, are not copied."""
+def blocks(context: Context, store: PixelStore, left: Sequence[slice]) -> Iterator[EncodeBlock]:
+    """Yield what is left. Stars that none is trained on, or so noisy that a copy would say nothing, are not copied."""
     seed = context.config.run.seed
     stars = read_table(context.paths.sample, [*IDENTIFIER, "TRAINABLE", "SN"])
     identifier = [stars[name] for name in IDENTIFIER]
@@ -139,12 +152,12 @@ def blocks(context: Context, store: PixelStore) -> Iterator[EncodeBlock]:
     keys = star_keys(seed, *identifier, purpose="copies")
     chance = streams.uniform(streams.stream(seed, "noise of copies"), *identifier)
     velocity = store.velocity
-    yield from (EncodeBlock(rows, velocity[rows], copied[rows], keys[rows], chance[rows]) for rows in store.blocks())
+    yield from (EncodeBlock(rows, velocity[rows], copied[rows], keys[rows], chance[rows]) for rows in left)
 
 
 def _create(context: Context, path: Path, stars: int, basis: Basis) -> None:
     """Make the store of coefficients."""
-    group = zarr.create_group(path)
+    group = zarr.create_group(path, overwrite=True)
     group.attrs["provenance"] = context.provenance("coefficients").to_dict()
     wide = ["coefficients", *(["copies"] if context.config.training.noisy_copies else [])]
     for name in wide:
@@ -158,6 +171,7 @@ class Encode(_OnPixels):
     """The work on a block: its coefficients, how well the components hold it, and coefficients of noisier copies."""
 
     path: Path
+    basis_path: Path
 
     @cached_property
     def group(self) -> zarr.Group:
@@ -167,7 +181,7 @@ class Encode(_OnPixels):
     @cached_property
     def basis(self) -> Basis:
         """The components."""
-        return basis_of(read_arrays(self.paths.basis, "basis")[1])
+        return basis_of(read_arrays(self.basis_path, "basis")[1])
 
     @cached_property
     def encode(self) -> Callable[..., Encoded]:

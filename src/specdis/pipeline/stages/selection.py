@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,9 +18,10 @@ from specdis.pipeline.manifest import StageFault
 from specdis.pipeline.pixels import BLOCK, PixelStore
 from specdis.pipeline.stage import Context, Outcome
 from specdis.pipeline.survey import parents
+from specdis.pipeline.unfinished import Unfinished
 from specdis.sample import select
 from specdis.spectra import ErrorStack, Normalised, PixelGrid, merge, normalise
-from specdis.storage import atomic, read_json, read_table, remove, write_json, write_table
+from specdis.storage import read_table, write_json, write_table
 from specdis.surveys import Fault, Spectra, Stars, Survey
 
 if TYPE_CHECKING:
@@ -77,30 +77,27 @@ def _nothing_to_learn_from(context: Context, flow: Mapping[str, Any]) -> InputEr
 def spectra(context: Context) -> Outcome:
     """Normalise every spectrum (section 2.4), a block at a time; a finished block is not done again."""
     stars, settings = Stars(read_table(context.paths.sample)), context.config.spectra
-    unfinished = context.scratch / "pixels.zarr"
-    done = context.scratch / "done"
-    if not (done.exists() and unfinished.exists()):  # a kill at the very end leaves the marks without the store
-        remove(done)
+
+    def create(path: Path) -> None:
         grid, sky, stack = _survey_pixels(context, stars)
-        PixelStore.create(unfinished, len(stars), grid, sky, stack, context.provenance("pixels"))
-        done.mkdir()
-    store = PixelStore.open(unfinished, writable=True)
-    marks = {rows.start: done / f"{rows.start:010d}.json" for rows in store.blocks()}
-    left = [rows for rows in store.blocks() if not marks[rows.start].exists()]
+        PixelStore.create(path, len(stars), grid, sky, stack, context.provenance("pixels"))
+
+    unfinished = Unfinished(context.scratch, "pixels.zarr", create)
+    store = PixelStore.open(unfinished.path, writable=True)
+    left = unfinished.left(store.blocks())
     resumed = len(stars) - sum(rows.stop - rows.start for rows in left)
     progress = Progress("spectra", len(stars), resumed)
-    task = Normalise(context.config, context.opener, unfinished)
+    task = Normalise(context.config, context.opener, unfinished.path)
     for block, lost in _surviving(context, task, (SpectraBlock(rows, stars.take(rows)) for rows in left)):
-        write_json(marks[block.rows.start], [_named(fault) for fault in lost])
+        unfinished.mark(block.rows, [_named(fault) for fault in lost])
         progress.advance(len(block.stars))
     progress.close()
-    faults = [StageFault(**fault) for mark in sorted(done.iterdir()) for fault in read_json(mark)]
+    faults = [StageFault(**fault) for said in unfinished.said() for fault in said]
     kept = store.keep(stars["SELECTED"], settings.bad_fraction_max)
     if not len(kept):
         raise _no_spectra(context, faults)
     notes = {"pixels": len(store.grid.wavelength), "pixels_kept": len(kept), "sky_windows": store.sky}
-    with atomic(context.paths.pixels) as temporary:
-        os.replace(unfinished, temporary)
+    unfinished.publish(context.paths.pixels)
     return Outcome(len(stars), faults, notes, resumed=resumed)
 
 

@@ -1,0 +1,53 @@
+"""A store that is filled block by block, and goes on being filled after a kill."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from specdis.storage import atomic, read_json, remove, write_json
+
+
+class Unfinished:
+    """A store in a stage's scratch folder, and a mark for each block that is in it.
+
+    Parameters
+    ----------
+    scratch
+        The folder.
+    name
+        Name of the store.
+    create
+        Makes the empty store at a path, over what may be left there.
+    """
+
+    def __init__(self, scratch: Path, name: str, create: Callable[[Path], object]) -> None:
+        self.path, self._done = scratch / name, scratch / "done"
+        if not (
+            self._done.exists() and self.path.exists()
+        ):  # a kill at the very end leaves the marks without the store
+            remove(self._done)
+            create(self.path)
+            self._done.mkdir()
+
+    def left(self, blocks: Iterable[slice]) -> list[slice]:
+        """Return the blocks that are not done."""
+        return [rows for rows in blocks if not self._mark(rows).exists()]
+
+    def mark(self, rows: slice, said: Any = None) -> None:
+        """Note that a block is done, and what is to be said about it, in plain values."""
+        write_json(self._mark(rows), said)
+
+    def said(self) -> Iterator[Any]:
+        """Yield what is said about the blocks, in their order."""
+        return map(read_json, sorted(self._done.iterdir()))
+
+    def publish(self, path: Path) -> None:
+        """Make the store a product."""
+        with atomic(path) as temporary:
+            os.replace(self.path, temporary)
+
+    def _mark(self, rows: slice) -> Path:
+        return self._done / f"{rows.start:010d}.json"
