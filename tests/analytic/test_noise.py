@@ -102,6 +102,18 @@ def test_noise_at_the_ends_of_the_arms(survey, width):
     np.testing.assert_allclose(native / truth, 1, rtol=0, atol=4 / np.sqrt(DRAWS))
 
 
+def test_beyond_the_data_the_noise_is_that_of_the_last_pixel():
+    settings = SpectraSettings(join="none", grid={"stop": 4400.0})
+    grid = PixelGrid.of({"B": DESI["B"]}, settings)
+    block = spectra(1, arms={"B": DESI["B"]}, snr=50.0, velocity=-VELOCITY, noise=False)  # the grid begins before
+    block.arms["B"].ivar[0, :6] /= np.linspace(5, 1, 6) ** 2
+    native, truth = perturbed(block, grid, settings, "native")[1][0], observed_again(block, grid, settings)
+    profiles = features(grid.wavelength, "box", 20, np.array([3625.0, 3650.0, 3675.0]))
+    ratio = (native @ profiles).std(0, ddof=1) / (truth @ profiles).std(0, ddof=1)
+    # Four standard errors; the last pixel of the grid lies up to 0.6 native pixels inside: its error is a tenth less.
+    np.testing.assert_allclose(ratio, 0.95, rtol=0, atol=0.05 + 4 / np.sqrt(DRAWS))
+
+
 def test_noise_at_the_ends_where_bad_pixels_stay_out_of_the_continuum():
     # The mean over the half window that lies inside the data is far steadier than a repeated pixel.
     settings = SpectraSettings(continuum_masked=True, join="none", grid={"stop": 4400.0})

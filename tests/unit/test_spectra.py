@@ -155,6 +155,18 @@ def test_windows_may_overlap():
     assert bad[0].any()
 
 
+def test_stacks_of_parts_merge_to_that_of_all():
+    block, whole, merged = spectra(30), ErrorStack(), ErrorStack()
+    block.arms["B"].ivar[3, 10:20] *= 1e-4
+    whole.add(block)
+    for rows in (np.arange(10), np.arange(10, 30)):
+        part = ErrorStack()
+        part.add(block.take(rows))
+        merged.merge(part)
+    for one, other in zip(whole.spectrum(), merged.spectrum(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
 def test_spectra_of_unknown_velocity_take_no_part_in_the_stack():
     block = spectra(4)
     known, unknown = ErrorStack(), ErrorStack()

@@ -7,7 +7,7 @@ from specdis import streams
 from specdis.accelerator import jnp
 from specdis.errors import InputError
 from specdis.network.mlp import MLP, NetworkSettings
-from specdis.training import Ensemble, TrainingSettings, TrainingStars, TrainingState, _split, train
+from specdis.training import Ensemble, TrainingSettings, TrainingStars, TrainingState, _split, train, train_mixture
 from synthetic_spectra import ensemble
 
 NETWORK = NetworkSettings(hidden=(8,))
@@ -204,3 +204,15 @@ def test_labels_of_an_ensemble_are_those_of_its_networks():
         fold, seed = divmod(number, 3)
         np.testing.assert_allclose(labels[fold, seed], networks.typical[fold] * one(inputs), rtol=1e-6)
     assert isinstance(networks, Ensemble)
+
+
+def test_stars_that_are_not_to_be_used_leave_no_trace():
+    use = np.arange(300) % 3 > 0
+    stars = population(folds=1)
+    spoilt = stars._replace(
+        inputs=np.where(use[:, None], stars.inputs, 9).astype(np.float32), parallax=np.where(use, stars.parallax, 50.0)
+    )
+    one, other = (train_mixture(given, NETWORK, 2, SETTINGS, 1, use=use) for given in (stars, spoilt))
+    for mine, theirs in zip(leaves(one[0].networks), leaves(other[0].networks), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    np.testing.assert_array_equal(one[1], other[1])

@@ -135,8 +135,7 @@ class Quantities:
         if values.dtype.kind not in "SU":
             raise self._wrong(quantity, "integers", values)
         words = np.char.decode(values) if values.dtype.kind == "S" else values
-        last = [re.search(r"(\d+)\s*$", str(word)) for word in words]  # `Gaia DR3 4418642906513912320`
-        return np.array([int(found[1]) if found else 0 for found in last], dtype=np.int64)
+        return np.array([_last_number(str(word)) for word in words], dtype=np.int64)
 
     def _wrong(self, quantity: str, expected: str, values: Array) -> InputError:
         return InputError(
@@ -216,6 +215,13 @@ class Quantities:
         distance = 10.0 ** (0.2 * modulus - 2.0)
         error = found.get(f"{used}_ERR")
         return distance, None if error is None else _PER_MAG * distance * error
+
+
+def _last_number(word: str) -> int:
+    """Return the identifier in `Gaia DR3 4418642906513912320`, or 0 where there is none that a star can have."""
+    found = re.search(r"(?<!\d)(\d{1,19})\s*$", word)
+    number = int(found[1]) if found else 0
+    return number if number <= np.iinfo(np.int64).max else 0
 
 
 def were_floats(identifiers: Int64) -> bool:

@@ -34,7 +34,7 @@ _SKY_BLOCKS = 20
 def sample(context: Context) -> Outcome:
     """Choose the stars (section 2.3)."""
     config, survey = context.config, context.survey()
-    stars = map(parents(config), _catalogue(context))
+    stars = map(parents(config), catalogue(context))
     chosen = select(stars, survey.columns, config.sample, config.photometry, config.run.seed, survey.predicts_every_row)
     flow = chosen.cutflow.to_dict()
     if not flow["summary"]["trainable"]:
@@ -44,7 +44,7 @@ def sample(context: Context) -> Outcome:
     return Outcome(stars=flow["summary"]["rows"], notes=flow["summary"])
 
 
-def _catalogue(context: Context) -> Iterator[Stars]:
+def catalogue(context: Context) -> Iterator[Stars]:
     """Yield the survey's rows in file order, read by other processes, which a damaged file may end."""
     config, waiting, following = context.config, dict[int, Stars](), 0
     parts = enumerate(context.survey().parts())
