@@ -105,11 +105,11 @@ def _velocities(folder: Path) -> list[Path]:
 def _references(folder: Path) -> list[Path]:
     """Write lists of members and rival catalogues in every format that is read."""
     names = [
-        "members/clusters/M13.csv",
+        "members/clusters/NGC_6205.csv",
         "members/draco.ecsv",
         "members/sgr_stream.fits",
         "members/bhb.parquet",
-        "members/clusters/M5.vot",
+        "members/clusters/NGC_5272.vot",
     ]
     names += ["rivals/plain.txt", "rivals/tabs.tsv"]
     forms = ["ascii.csv", "ascii.ecsv", "fits", "parquet", "votable", "ascii.commented_header", "ascii.tab"]

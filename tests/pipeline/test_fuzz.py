@@ -13,7 +13,7 @@ ONCE_WRONG = {
     "catalogue": (557, 3433),  # the same; and an extension that begins with another keyword
     "spmod": (),
     "velocities": (),
-    "references": (454,),  # an identifier of more digits than fit
+    "references": (454, 20006),  # an identifier of more digits than fit; bytes that are no text
     "table": (46, 150),  # a column without a name
     "model": (16, 22, 46, 58, 1354, 4606),  # bytes that are no text; a key that is missing
     "toml": (),

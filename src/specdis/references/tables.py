@@ -99,9 +99,9 @@ class ReferenceTable:
         asked = {name: self._name(name) for name in names}
         try:
             loaded = self._load(list(dict.fromkeys(asked.values())))
+            return {name: _filled(loaded[theirs]) for name, theirs in asked.items()}
         except Exception as error:
             raise _unreadable(self.path, error) from error
-        return {name: _filled(loaded[theirs]) for name, theirs in asked.items()}
 
     def _name(self, name: str) -> str:
         """Return a name as the file has it: VizieR tells b_rgeo from B_rgeo by nothing but case."""
