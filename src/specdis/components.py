@@ -33,8 +33,8 @@ class ComponentsSettings(Settings):
     centre: bool = False
     """Subtract the mean spectrum first; Eq. 2 does not."""
     stars_max: PositiveInt | None = None
-    """Components are found from the selected among so many stars, in blocks spread evenly over the sample; from all
-    selected stars without it."""
+    """Components are found from the selected among so many stars, in blocks of 2,048 spread evenly over the sample, one
+    at least; from all selected stars without it."""
 
 
 class Basis(NamedTuple):
