@@ -15,7 +15,8 @@ from specdis.binaries import BinariesSettings
 from specdis.calibration import Calibration
 from specdis.components import ComponentsSettings, Sums, add_moments, basis_of_moments, vectors_of
 from specdis.distances import DistancesSettings, Targets, star_keys
-from specdis.model import Domain, Model, ModelSettings, Networks, transform_of
+from specdis.domain import Domain, Limits, references
+from specdis.model import Model, ModelSettings, Networks, transform_of
 from specdis.network.mlp import MLP, MixtureNetwork, NetworkSettings
 from specdis.photometry import PhotometrySettings
 from specdis.sample import SampleSettings
@@ -121,13 +122,15 @@ def model(
         "distances": distances,
         "binaries": BinariesSettings(),
     }
-    domain = Domain(
-        chi2=5.0,
-        residual=0.6,
-        bad_fraction=0.2,
+    limits = Limits(
+        structure=0.3,
+        sharper=-2.0,
+        broader=2.0,
+        distance=1.5,
         parameters={"TEFF": (4000.0, 7000.0)},
         pixel_width=dict.fromkeys(arms, 0.8),
     )
+    domain = Domain(limits, references(basis.project(transform(pixels.flux, pixels.bad)), np.arange(60.0)))
     networks = Networks(
         ensemble(n_components, network, n_folds, n_seeds),
         mixture_ensemble(n_components, 3, n_folds, n_seeds),

@@ -12,7 +12,7 @@ from scipy.linalg import eigh
 from scipy.sparse.linalg import eigsh
 
 from specdis import streams
-from specdis.accelerator import ArrayLike, in_tiles, jax, jnp
+from specdis.accelerator import ArrayLike, jax, jnp
 from specdis.arrays import Float32, Float64, ranges
 from specdis.errors import InputError
 from specdis.settings import Settings
@@ -177,42 +177,3 @@ def _leading_eigenvectors(matrix: Float64, count: int) -> tuple[Float64, Float64
         start = streams.generator(0, "lanczos").standard_normal(len(matrix))
         eigenvalues, vectors = eigsh(matrix, count, which="LA", v0=start)
     return eigenvalues[::-1], vectors.T[::-1]
-
-
-class Encoded(NamedTuple):
-    """Coefficients of spectra and how well the components hold them, one row per star.
-
-    Parameters
-    ----------
-    coefficients
-        C of Eq. 2, float32, shape (star, component).
-    residual
-        Sum of squares of R of Eq. 2, as a fraction of that of the spectrum, shape (star,).
-    chi2
-        Reduced chi-square of the reconstruction over good pixels, shape (star,); NaN without errors. Pixels of the
-        grid are interpolated, so that neighbours share their noise: about 0.7 where noise alone is left.
-    """
-
-    coefficients: jax.Array
-    residual: jax.Array
-    chi2: jax.Array
-
-
-def encoder(transform: Transform, basis: Basis) -> Callable[[ArrayLike, ArrayLike, ArrayLike], Encoded]:
-    """Compile the way from stored pixels (flux, sigma, bad), shape (star, pixel), to coefficients.
-
-    A sigma of NaN or 0 stands for a pixel without an error.
-    """
-
-    def encode(flux: jax.Array, sigma: jax.Array, bad: jax.Array) -> Encoded:
-        spectrum, kept = transform.one(flux, bad), bad[transform.kept]
-        coefficients = basis.project(spectrum)
-        residual = jnp.where(kept, 0, spectrum - basis.reconstruct(coefficients))
-        error = sigma[transform.kept].astype(jnp.float32) * transform.slope(flux, bad)
-        known = error > 0
-        square = jnp.where(known, (residual / jnp.where(known, error, 1)) ** 2, 0).sum()
-        freedom = known.sum() - basis.n_components
-        chi2 = jnp.where(freedom > 0, square / jnp.maximum(freedom, 1), jnp.nan)
-        return Encoded(coefficients, (residual**2).sum() / jnp.maximum((spectrum**2).sum(), 1e-30), chi2)
-
-    return jax.jit(in_tiles(encode))

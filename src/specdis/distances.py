@@ -12,7 +12,7 @@ from scipy.special import ndtri
 from specdis import streams
 from specdis.accelerator import in_tiles, jax, jnp
 from specdis.arrays import Array, Bool, Float64
-from specdis.components import Basis
+from specdis.encoding import Completer, Completion
 from specdis.flags import Flag
 from specdis.network.mixture import Mixture, ParallaxInErrors, Points, points, points_with_parallax
 from specdis.noise import Noise, perturber, propagator
@@ -181,8 +181,8 @@ class Chain(NamedTuple):
     ----------
     grid, spectra
         The pixels, and how they were normalised.
-    transform, basis
-        What is done to them, and their components.
+    transform, completer
+        What is done to them, and the way on to coefficients.
     scale
         The number by which coefficients are divided before the networks see them.
     label, mixture
@@ -192,7 +192,7 @@ class Chain(NamedTuple):
     grid: PixelGrid
     spectra: SpectraSettings
     transform: Transform
-    basis: Basis
+    completer: Completer
     scale: float
     label: Ensemble
     mixture: Ensemble
@@ -204,9 +204,9 @@ class Chain(NamedTuple):
 
 
 Draw = Callable[..., tuple[jax.Array, jax.Array]]
-"""Takes flux, sigma, bad (star, pixel), velocity (star,), keys (star, 2), fold (star,) and the coefficients
-(star, component) of the spectra as they are; returns labels, shape (seed, draw, star), and mean magnitudes of the
-mixture, (draw, star), of equally likely versions of the spectra."""
+"""Takes flux, sigma, bad (star, pixel), velocity (star,), keys (star, 2), fold (star,), the coefficients (star,
+component) of the spectra as they are and what completed them; returns labels, shape (seed, draw, star), and mean
+magnitudes of the mixture, (draw, star), of equally likely versions of the spectra."""
 
 
 def drawer(chain: Chain, settings: DistancesSettings) -> Draw:
@@ -222,16 +222,21 @@ def drawer(chain: Chain, settings: DistancesSettings) -> Draw:
         keys: jax.Array,
         fold: jax.Array,
         coefficients: jax.Array,
+        completion: Completion | None,
     ) -> tuple[jax.Array, jax.Array]:
         del coefficients
 
         def one(star: tuple[Any, ...]) -> jax.Array:
-            flux, sigma, bad, velocity, key = star
+            flux, sigma, bad, velocity, key, completion = star
             versions = chain.transform.versions(perturb(flux, sigma, bad, velocity, key), bad)
-            return chain.basis.project(versions.T)
+            found = chain.completer.coefficients(versions.T, bad[chain.transform.kept], completion)
+            if completion is None:
+                return found
+            normal = jax.random.normal(jax.random.wrap_key_data(key), found.shape, jnp.float32)
+            return jnp.asarray(found + completion.versions(normal))
 
         # Star by star, so that what is computed of one never leaves the processor's cache.
-        drawn = jax.lax.map(one, (flux, sigma, bad, velocity, keys))
+        drawn = jax.lax.map(one, (flux, sigma, bad, velocity, keys, completion))
         n_star, n_draw, n_component = drawn.shape
         inputs = drawn.reshape(-1, n_component) / chain.scale
         labels, magnitudes = chain.answers(inputs, jnp.repeat(fold, n_draw))
@@ -259,6 +264,7 @@ def linear(chain: Chain, settings: DistancesSettings) -> Draw:
         keys: jax.Array,
         fold: jax.Array,
         coefficients: jax.Array,
+        completion: Completion | None,
     ) -> tuple[jax.Array, jax.Array]:
         del keys
 
@@ -266,16 +272,26 @@ def linear(chain: Chain, settings: DistancesSettings) -> Draw:
             labels, magnitudes = chain.answers(coefficients[None] / chain.scale, fold[None])
             return jnp.stack([labels.mean(0)[0], magnitudes[0]])
 
-        def one(flux: jax.Array, sigma: jax.Array, bad: jax.Array, velocity: jax.Array, slopes: jax.Array) -> jax.Array:
+        def one(
+            flux: jax.Array,
+            sigma: jax.Array,
+            bad: jax.Array,
+            velocity: jax.Array,
+            slopes: jax.Array,
+            completion: Completion | None,
+        ) -> jax.Array:
+            def steps(flux: jax.Array) -> jax.Array:
+                spectrum = chain.transform.one(flux, bad)
+                return chain.completer.coefficients(spectrum, bad[chain.transform.kept], completion)
+
             # A vector times the derivatives of all steps up to the coefficients, for each of the two answers.
-            _, pull_back = jax.vjp(
-                lambda flux: chain.basis.project(chain.transform.one(flux, bad)), flux.astype(jnp.float32)
-            )
+            _, pull_back = jax.vjp(steps, flux.astype(jnp.float32))
             (per_pixel,) = jax.vmap(pull_back)(slopes)
-            return jnp.sqrt(propagate(flux, sigma, bad, velocity, per_pixel))
+            unseen = 0 if completion is None else completion.spread(slopes)
+            return jnp.sqrt(propagate(flux, sigma, bad, velocity, per_pixel) + unseen)
 
         slopes = jax.vmap(jax.jacrev(mean_answers))(coefficients, fold)
-        of_label, of_magnitude = in_tiles(one)(flux, sigma, bad, velocity, slopes).T
+        of_label, of_magnitude = in_tiles(one)(flux, sigma, bad, velocity, slopes, completion).T
         labels, magnitudes = chain.answers(coefficients / chain.scale, fold)
         return labels[:, None] + of_label * points[:, None], magnitudes + of_magnitude * points[:, None]
 

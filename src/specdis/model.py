@@ -17,7 +17,7 @@ from specdis.accelerator import jax, jnp
 from specdis.arrays import Array, Float32, Float64, ranges
 from specdis.binaries import BinariesSettings
 from specdis.calibration import Calibration
-from specdis.components import Basis, encoder
+from specdis.components import Basis
 from specdis.distances import (
     GIANT_MAGNITUDE,
     LEVELS,
@@ -35,6 +35,8 @@ from specdis.distances import (
     summarise_labels,
     summarise_mixture,
 )
+from specdis.domain import MOST_BAD, Domain, Limits
+from specdis.encoding import Completer, Completion, Encoder, encoder
 from specdis.errors import InputError, ProductError
 from specdis.flags import Flag
 from specdis.log import logger
@@ -51,24 +53,6 @@ from specdis.training import Ensemble
 
 _TILE = 128
 """Stars computed at once, whatever the size of the blocks: equal arithmetic for equal stars."""
-
-
-class Domain(Settings):
-    """Where the model was trained, and so where it can be trusted.
-
-    Ranges of parameters hold all but one in a thousand of the training stars on either side.
-    """
-
-    chi2: float
-    """Reduced chi-square of the reconstruction that one training star in a hundred exceeds; NaN without errors."""
-    residual: float
-    """Fraction of a spectrum that the components leave, exceeded by one training star in a hundred."""
-    bad_fraction: float
-    """Fraction of bad pixels exceeded by one training star in a thousand, and at least spectra.bad_fraction_max."""
-    parameters: dict[str, tuple[float, float]]
-    """Ranges of TEFF, LOGG and FEH, as far as the survey has them."""
-    pixel_width: dict[str, float]
-    """Median width of a native pixel of each arm, Angstrom."""
 
 
 class ModelSettings(Settings):
@@ -112,8 +96,8 @@ class _Tile(NamedTuple):
     shift: Array
     stretch: Array
     binary: Array
+    outside: Array
     chi2: Array
-    residual: Array
 
 
 @dataclass(frozen=True)
@@ -169,8 +153,11 @@ class Model:
 
     def save(self, directory: Path, provenance: Provenance) -> None:
         """Write the model as a folder of npz files and model.json."""
+        write_arrays(directory / "domain.npz", provenance, {"reference": self.domain.reference})
         native = {f"native_{arm.name}": arm.native for arm in self.grid.arms}
         pixels = {"wavelength": self.grid.wavelength, "kept": np.asarray(self.transform.kept), **native}
+        if self.transform.weight is not None:
+            pixels["weight"] = np.asarray(self.transform.weight)
         write_arrays(directory / "preprocessing.npz", provenance, pixels)
         write_arrays(directory / "basis.npz", provenance, basis_arrays(self.basis))
         for name, ensemble in self.networks._asdict().items():
@@ -185,7 +172,7 @@ class Model:
                 "sky_windows": self.sky,
                 "training_error_mag": self.training_error,
                 "calibration": self.calibration._asdict(),
-                "domain": self.domain.model_dump(mode="json"),
+                "domain": self.domain.limits.model_dump(mode="json"),
                 "card": self.card,
             },
         )
@@ -220,10 +207,8 @@ class Model:
             self.settings.network.kind,
         )
         bad = pixels.bad[:, self.transform.kept].mean(1)
-        # The residual of a noisy spectrum is noise; it speaks only where there are no errors to compare it with.
-        outside = np.where(np.isfinite(tile.chi2), tile.chi2 > self.domain.chi2, tile.residual > self.domain.residual)
-        columns["FLAGS"] |= np.where(outside & (bad < 1), Flag.OUTSIDE_DOMAIN, 0).astype(np.int32)
-        columns["FLAGS"] |= np.where(bad > self.domain.bad_fraction, Flag.MANY_BAD_PIXELS, 0).astype(np.int32)
+        columns["FLAGS"] |= np.where(tile.outside & (bad < 1), Flag.OUTSIDE_DOMAIN, 0).astype(np.int32)
+        columns["FLAGS"] |= np.where(bad > MOST_BAD, Flag.MANY_BAD_PIXELS, 0).astype(np.int32)
         return {
             **columns,
             "PROB_BINARY": tile.binary.astype(np.float32),
@@ -238,11 +223,13 @@ class Model:
         sigma = np.zeros_like(flux) if pixels.sigma is None else _filled(pixels.sigma[rows], 0)
         target = Targets._make(_filled(column[rows], np.nan if column.dtype.kind == "f" else 0) for column in targets)
         fold = jnp.asarray(target.fold.astype(np.int32))
-        encoded = self._encode(flux, sigma, bad)
+        encoded = self.encode(flux, sigma, bad)
+        coefficients, completion = encoded.coefficients, encoded.completion
         answers = self._answer(
-            encoded.coefficients / self.scale, fold, target.parallaxes(), target.has_parallax, target.snr
+            coefficients / self.scale, fold, target.parallaxes(), target.has_parallax, target.snr, completion
         )
-        drawn = self._draw(flux, sigma, bad, _filled(velocity[rows], 0), target.keys, fold, encoded.coefficients)
+        velocity = _filled(velocity[rows], 0)
+        drawn = self._draw(flux, sigma, bad, velocity, target.keys, fold, coefficients, completion)
         no_spectrum = np.asarray(bad[:, self.transform.kept].all(1))
         no_errors = np.asarray(~((sigma > 0) & ~bad).any(1))
 
@@ -259,8 +246,8 @@ class Model:
             shift=known(answers["shift"], no_spectrum),
             stretch=known(answers["stretch"], no_spectrum),
             binary=known(answers["binary"], no_spectrum | ~target.has_parallax),
-            chi2=np.asarray(encoded.chi2, np.float64)[:count],
-            residual=np.asarray(encoded.residual, np.float64)[:count],
+            outside=self.domain.outside(np.asarray(coefficients), encoded.fit)[:count],
+            chi2=np.asarray(encoded.fit.chi2, np.float64)[:count],
         )
 
     @cached_property
@@ -269,12 +256,25 @@ class Model:
         settings = self.settings
 
         @jax.jit
+        def mean(inputs: jax.Array, fold: jax.Array) -> jax.Array:
+            return self.networks.mixture.held_out_mixture(inputs[None], fold[None]).pooled().average[0]
+
         def answer(
-            inputs: jax.Array, fold: jax.Array, data: ParallaxInErrors, has_parallax: jax.Array, snr: jax.Array
+            inputs: jax.Array,
+            fold: jax.Array,
+            data: ParallaxInErrors,
+            has_parallax: jax.Array,
+            snr: jax.Array,
+            completion: Completion | None,
         ) -> dict[str, jax.Array]:
             predicted = self.networks.mixture.held_out_mixture(inputs, fold)
             shift, stretch = self.calibration.corrections(predicted, snr)
             mixture = self.calibration.apply(predicted, snr)
+            if completion is not None:
+                # What is not seen of a spectrum makes its magnitude less certain than that of whole ones.
+                slopes = jax.vmap(jax.grad(mean))(inputs, fold) / self.scale
+                unseen = jax.vmap(Completion.spread)(completion, slopes)
+                mixture = mixture._replace(sigma=jnp.sqrt(mixture.sigma**2 + unseen[:, None, None]))
             points = distribution(mixture.pooled(), data, has_parallax, settings.distances)
             return {
                 "label": self.networks.label.held_out_labels(inputs, fold),
@@ -333,13 +333,20 @@ class Model:
         return np.asarray(mean + sigma * ndtri(chance))
 
     @cached_property
-    def _encode(self) -> Any:
-        return encoder(self.transform, self.basis)
+    def encode(self) -> Encoder:
+        """The way from stored pixels to coefficients, compiled: see `encoder`."""
+        return encoder(self.transform, self.basis, self.grid, self._estimated)
+
+    @property
+    def _estimated(self) -> bool:
+        """Whether missing pixels are estimated."""
+        return self.settings.spectra.missing == "estimated"
 
     @cached_property
     def _draw(self) -> Any:
         label, mixture, _ = self.networks
-        chain = Chain(self.grid, self.settings.spectra, self.transform, self.basis, self.scale, label, mixture)
+        completer = Completer(self.basis, self._estimated, self.transform.unit_norm)
+        chain = Chain(self.grid, self.settings.spectra, self.transform, completer, self.scale, label, mixture)
         method = {"monte-carlo": drawer, "linear": linear}[self.settings.distances.method]
         return method(chain, self.settings.distances)
 
@@ -383,7 +390,7 @@ class Model:
             native = arm.native_wavelength
             inside = (native >= wanted[0]) & (native <= wanted[-1])
             width = float(np.median(np.diff(native[inside]))) if inside.sum() > 1 else np.nan
-            trained = self.domain.pixel_width[part.name]
+            trained = self.domain.limits.pixel_width[part.name]
             if outside >= 0.005:
                 said.append(f"{100 * outside:.0f} % of the wavelengths of arm {part.name} are not covered")
             if not 0.8 < width / trained < 1.25:
@@ -396,7 +403,7 @@ class Model:
     def outside_parameters(self, stars: Mapping[str, Array]) -> Array:
         """Return the flag of stars whose TEFF, LOGG or FEH lies outside the range of the training stars, (star,)."""
         outside = np.zeros(len(stars["TARGETID"]), np.bool_)
-        for name, (low, high) in self.domain.parameters.items():
+        for name, (low, high) in self.domain.limits.parameters.items():
             outside |= (stars[name] < low) | (stars[name] > high)
         return np.where(outside, np.int32(Flag.OUTSIDE_PARAMETERS), np.int32(0))
 
@@ -489,6 +496,7 @@ def load_model(directory: str | Path) -> Model:
     content = read_json(directory / "model.json")
     provenance, pixels = read_arrays(directory / "preprocessing.npz", "model")
     _, basis = read_arrays(directory / "basis.npz", "model")
+    _, domain = read_arrays(directory / "domain.npz", "model")
     ensembles = {
         name: read_arrays(directory / f"{name}.npz", "model")[1]
         for name in Networks._fields
@@ -501,13 +509,13 @@ def load_model(directory: str | Path) -> Model:
         model = Model(
             settings,
             PixelGrid(pixels["wavelength"], arms, settings.spectra.grid.step),
-            transform_of(settings.spectra, pixels["kept"]),
+            transform_of(settings.spectra, pixels["kept"], pixels.get("weight")),
             tuple((float(low), float(high)) for low, high in content["sky_windows"]),
             basis_of(basis),
             networks_of(ensembles, settings.network),
             Calibration(*(np.asarray(content["calibration"][name]) for name in Calibration._fields)),
             np.nan if training is None else float(training),
-            Domain.model_validate(_null_is_nan(content["domain"])),
+            Domain(Limits.model_validate(content["domain"]), domain["reference"]),
             provenance.seed,
             dict(content["card"]),
         )
@@ -535,9 +543,9 @@ def _require_fitting(directory: Path, model: Model) -> None:
         )
 
 
-def transform_of(settings: SpectraSettings, kept: Array) -> Transform:
-    """Return the transform that a configuration asks for, on the pixels that were kept."""
-    return Transform(kept, settings.subtract_mean, settings.signed_log, settings.unit_norm)
+def transform_of(settings: SpectraSettings, kept: Array, weight: Array | None = None) -> Transform:
+    """Return the transform that a configuration asks for, on the pixels that were kept, with their weights."""
+    return Transform(kept, settings.subtract_mean, settings.signed_log, settings.unit_norm, weight)
 
 
 def input_scale(basis: Basis) -> float:
@@ -585,10 +593,6 @@ def _ensemble_of(
     layers = range(sum(name.startswith("weight") for name in arrays))
     weights, biases = (tuple(jnp.asarray(arrays[f"{what}{k}"]) for k in layers) for what in ("weight", "bias"))
     return Ensemble(network(weights, biases), arrays["typical"], int(arrays["n_folds"]), int(arrays["n_seeds"]))
-
-
-def _null_is_nan(content: Any) -> Any:
-    return {name: np.nan if value is None else value for name, value in content.items()}
 
 
 def _filled(values: Array, filling: float) -> Array:

@@ -17,6 +17,7 @@ import numpy as np
 
 from specdis import streams
 from specdis.accelerator import jax, jnp
+from specdis.arrays import Float64
 from specdis.spectra import SPEED_OF_LIGHT, PixelGrid, SpectraSettings, among_native, native_position
 
 Noise = Literal["native", "paper"]
@@ -28,6 +29,23 @@ _STEPS = 16
 
 NOISIER = (1.3, 4.0)
 """How many times as noisy as their spectra the copies for training are, least and most (decision 10)."""
+NOISIEST = 5.0
+"""S/N down to which copies of cleaner spectra go, however many times as noisy that makes them (decision 14)."""
+
+
+def noise_factor(snr: Float64, chance: Float64) -> Float64:
+    """Return how many times as noisy as its spectrum each copy is, shape (star,).
+
+    Parameters
+    ----------
+    snr
+        S/N of the spectra, shape (star,); NaN where it is not known.
+    chance
+        Place between 0 and 1 in the logarithm of the range, shape (star,).
+    """
+    least, usual = NOISIER
+    most = np.maximum(usual, np.nan_to_num(snr / NOISIEST))
+    return np.asarray(least * (most / least) ** chance)
 
 
 def perturber(grid: PixelGrid, settings: SpectraSettings, n_draws: int, noise: Noise) -> Callable[..., jax.Array]:
@@ -120,17 +138,15 @@ def noisier(grid: PixelGrid, settings: SpectraSettings) -> Callable[..., jax.Arr
     Returns
     -------
     callable
-        Takes flux, sigma, bad (pixel,), the velocity and the random key as above, and a place between 0 and 1 in the
-        logarithm of the range `NOISIER`; returns flux, shape (pixel,).
+        Takes flux, sigma, bad (pixel,), the velocity and the random key as above, and how many times as noisy the copy
+        is; returns flux, shape (pixel,).
     """
     perturb = perturber(grid, settings, 1, "native")
-    least, most = NOISIER
 
     def copy(
-        flux: jax.Array, sigma: jax.Array, bad: jax.Array, velocity: jax.Array, key: jax.Array, chance: jax.Array
+        flux: jax.Array, sigma: jax.Array, bad: jax.Array, velocity: jax.Array, key: jax.Array, factor: jax.Array
     ) -> jax.Array:
-        factor = least * (most / least) ** chance.astype(jnp.float32)
-        added = sigma.astype(jnp.float32) * jnp.sqrt(factor**2 - 1)
+        added = sigma.astype(jnp.float32) * jnp.sqrt(factor.astype(jnp.float32) ** 2 - 1)
         return perturb(flux, added, bad, velocity, key)[:, 0]
 
     return copy
@@ -191,7 +207,7 @@ def _arms(
         before, after = (~inside[inner] & beyond[inner] for beyond in (exact < 0, exact > end))
         first, last = before.sum(), length - 1 - after.sum()
         share, count = _repeated(scale[pixels], first, last, half), jnp.full(length, 2 * half + 1, jnp.float32)
-        if settings.continuum_masked:
+        if settings.missing == "estimated":
             counted = inside & ~_repeated(bad[pixels], first, last, half)
             share = jnp.where(counted, share, 0)
             count = jnp.maximum(_window_sums(counted[:, None].astype(jnp.float32), half)[:, 0], 1)

@@ -7,7 +7,7 @@ through it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -46,8 +46,11 @@ class SpectraSettings(Settings):
     """The common rest-frame grid."""
     continuum_width: PositiveFloat = 250.5
     """Width of the running mean, Angstrom."""
-    continuum_masked: bool = False
-    """Keep bad pixels out of the running mean; the survey's own recipe counts them as zeros."""
+    missing: Literal["estimated", "zeros"] = "estimated"
+    """Pixels without data: estimated from those that have data, or zeros in the running mean and in the components, as
+    in the paper and in the survey's own recipe."""
+    weights: Literal["noise", "none"] = "noise"
+    """Divide every pixel by its typical noise before the norm, or treat all pixels alike, as the paper does."""
     sky_windows: Literal["auto", "none"] | tuple[tuple[float, float], ...] = "auto"
     """Observed-frame windows of sky lines, vacuum Angstrom: found from the stacked errors, none, or a list."""
     sky_threshold: PositiveFloat = 1.5
@@ -128,6 +131,10 @@ class PixelGrid:
             )
         return cls(np.concatenate(pieces), tuple(arms), step)
 
+    def pixels(self, width: float) -> int:
+        """Return how many pixels, one at least, come nearest to a width in Angstrom."""
+        return max(1, round(width / self.step))
+
     def widened(self, arm: ArmPixels, pixels: int) -> Float64:
         """Return an arm's part of the grid with so many pixels more on either side."""
         beyond = self.step * np.arange(1, pixels + 1)
@@ -153,6 +160,8 @@ class Normalised(NamedTuple):
 
 
 _TILE = 32  # of which all intermediate arrays stay in the processor's cache
+_LEAST_WINDOW = 0.75
+"""Share of the window of a running mean, as far as the arm has data there, of which the pixels must be good."""
 _ROUNDING = 1e-6
 """Fraction of a native pixel within which two wavelengths are the same."""
 
@@ -162,8 +171,9 @@ def normalise(
 ) -> Normalised:
     """Bring spectra to the rest frame, divide them by their running mean and join their arms (section 2.4).
 
-    The recipe is that of the survey's own normalised spectra: linear interpolation of flux and of sigma at
-    wavelength (1 - v/c), then a centred unweighted running mean per arm with constant ends.
+    Flux and sigma are interpolated linearly at wavelength (1 - v/c) and divided by a centred unweighted running mean
+    per arm. The mean is that of the good pixels in the window, of which there are fewer at the ends of an arm. In the
+    survey's own recipe (`missing = "zeros"`) bad pixels are zeros in it and beyond the ends the last pixel is repeated.
 
     Parameters
     ----------
@@ -172,7 +182,7 @@ def normalise(
     grid
         Where to put them.
     settings
-        Width of the running mean, and whether bad pixels enter it.
+        Width of the running mean, and what becomes of missing pixels.
     sky
         Observed-frame windows in vacuum Angstrom, masked in every star whatever its velocity.
 
@@ -180,7 +190,8 @@ def normalise(
     -------
     Normalised
         A grid pixel is bad where a bad native pixel enters it, where it lies outside the data, where the
-        continuum is not positive, and everywhere when the velocity is not finite.
+        continuum is not positive or, if missing pixels are estimated, rests on less than three quarters of its window,
+        and everywhere when the velocity is not finite.
     """
     shape = (len(spectra), len(grid.wavelength))
     with_errors = all(arm.ivar is not None for arm in spectra.arms.values())
@@ -193,7 +204,7 @@ def normalise(
         half = 0 if spectra.normalised else settings.continuum_half
         rest = grid.widened(part, half)
         for rows in ranges(len(spectra), _TILE):
-            tile = _normalise_arm(arm, spectra, rows, rest, half, settings.continuum_masked, sky)
+            tile = _normalise_arm(arm, spectra, rows, rest, half, settings.missing == "zeros", sky)
             flux[rows, columns], bad[rows, columns] = tile.flux, tile.bad
             if sigma is not None and tile.sigma is not None:
                 sigma[rows, columns] = tile.sigma
@@ -206,7 +217,7 @@ def _normalise_arm(
     rows: slice,
     rest: Float64,
     half: int,
-    continuum_masked: bool,
+    zeros: bool,
     sky: Sequence[tuple[float, float]],
 ) -> Normalised:
     """Do the work of `normalise` for one arm of a few stars: `rest` is its part of the grid, widened by `half`."""
@@ -216,10 +227,12 @@ def _normalise_arm(
     flux = places.interpolate(np.where(arm.bad[rows], 0, arm.flux[rows]))
     inside = slice(half, len(rest) - half)
     bad = places.outside | places.touch(native_bad)
-    if spectra.normalised:
-        continuum: Float = np.ones((1, 1))
-    else:
-        continuum = running_mean(flux, half, ~bad if continuum_masked else None)
+    continuum: Float = np.ones((1, 1))
+    if not spectra.normalised and zeros:
+        continuum, _ = running_mean(flux, half)
+    elif not spectra.normalised:
+        continuum, count = running_mean(flux, half, ~bad)
+        bad[:, inside] |= count < _LEAST_WINDOW * _window_sums(~places.outside, half)
     bad = bad[:, inside] | ~(continuum > 0) | ~np.isfinite(velocity)[:, None]
     inverse = np.where(bad, 0, 1 / np.where(bad, 1, continuum))
     sigma = None
@@ -300,8 +313,8 @@ def among_native(native: Float64, position: Any) -> Any:
     return (position > -_ROUNDING) & (position < len(native) - 1 + _ROUNDING)
 
 
-def running_mean(values: Float, half: int, weight: Bool | None = None) -> Float64:
-    """Return the mean over 2 half + 1 pixels around each pixel that has so many neighbours.
+def running_mean(values: Float, half: int, weight: Bool | None = None) -> tuple[Float64, Float64]:
+    """Return the mean over 2 half + 1 pixels around each pixel that has so many neighbours, and how many count in it.
 
     Parameters
     ----------
@@ -314,12 +327,13 @@ def running_mean(values: Float, half: int, weight: Bool | None = None) -> Float6
 
     Returns
     -------
-    ndarray, float64, shape (star, pixel)
+    mean, count : ndarray, float64, shape (star, pixel)
     """
     if weight is None:
-        return _window_sums(values, half) / (2 * half + 1)
+        sums = _window_sums(values, half)
+        return sums / (2 * half + 1), np.full(sums.shape, 2.0 * half + 1)
     count = _window_sums(weight, half)
-    return _window_sums(np.where(weight, values, 0), half) / np.maximum(count, 1)
+    return _window_sums(np.where(weight, values, 0), half) / np.maximum(count, 1), count
 
 
 def _window_sums(values: Array, half: int) -> Float64:
@@ -433,12 +447,16 @@ class Transform(NamedTuple):
         Indices of the pixels not removed for all stars, shape (kept pixel,).
     subtract_mean, signed_log, unit_norm
         The steps of section 2.4, each of which can be switched off.
+    weight
+        What each pixel is multiplied by after Eq. 1, shape (kept pixel,): one over its typical noise. None for pixels
+        that are all alike.
     """
 
     kept: Array
     subtract_mean: bool = True
     signed_log: bool = True
     unit_norm: bool = True
+    weight: Array | None = None
 
     def __call__(self, flux: ArrayLike, bad: ArrayLike) -> jax.Array:
         """Transform spectra: pure, differentiable, and the only road from pixels to components.
@@ -448,7 +466,7 @@ class Transform(NamedTuple):
         flux
             Flux over continuum, shape (star, pixel).
         bad
-            Bad pixels, shape (star, pixel); they are 0 throughout.
+            Bad pixels, shape (star, pixel); they are 0 throughout, and `components.Completion` says what is there.
 
         Returns
         -------
@@ -474,6 +492,7 @@ class Transform(NamedTuple):
         kept = bad[self.kept]
         values = self._contrast(flux[self.kept], kept)
         slope = 1 / (1 + jnp.abs(values)) if self.signed_log else jnp.ones_like(values)
+        slope = slope if self.weight is None else slope * self.weight
         if self.unit_norm:
             slope = slope / jnp.maximum(jnp.sqrt((self._scaled(values) ** 2).sum()), 1e-30)
         return jnp.where(kept, 0, slope)
@@ -487,8 +506,9 @@ class Transform(NamedTuple):
         return values
 
     def _scaled(self, contrast: jax.Array) -> jax.Array:
-        """Apply Eq. 1."""
-        return jnp.sign(contrast) * jnp.log1p(jnp.abs(contrast)) if self.signed_log else contrast
+        """Apply Eq. 1 and the weights."""
+        values = jnp.sign(contrast) * jnp.log1p(jnp.abs(contrast)) if self.signed_log else contrast
+        return values if self.weight is None else values * self.weight
 
     def _contrast(self, flux: jax.Array, bad: jax.Array) -> jax.Array:
         """Return L of Eq. 1: the kept pixels less their own mean over good pixels, 0 where bad."""
@@ -497,3 +517,23 @@ class Transform(NamedTuple):
             count = jnp.maximum((~bad).sum(), 1)
             values = values - jnp.where(bad, 0, values).sum() / count.astype(jnp.float32)
         return jnp.where(bad, 0, values)
+
+
+def noise_sums(transform: Transform) -> Callable[[ArrayLike, ArrayLike, ArrayLike, ArrayLike], tuple[Any, Any]]:
+    """Compile what sums the variance of the noise of each transformed pixel over stars.
+
+    Returns
+    -------
+    callable
+        Takes flux, sigma, bad (star, pixel) and the stars to use (star,); returns the sum of the variances and the
+        number of stars that have one, both (kept pixel,).
+    """
+
+    @jax.jit
+    def sums(flux: jax.Array, sigma: jax.Array, bad: jax.Array, use: jax.Array) -> tuple[jax.Array, jax.Array]:
+        slope = in_tiles(transform.slope)(flux, bad)
+        variance = (sigma[:, transform.kept].astype(jnp.float32) * slope) ** 2
+        variance = jnp.where(use[:, None] & jnp.isfinite(variance), variance, 0)
+        return variance.sum(0, dtype=jnp.float64), (variance > 0).sum(0)
+
+    return sums

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Protocol
 import equinox as eqx
 import numpy as np
 import optax
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from specdis import streams
 from specdis.accelerator import jax, jnp
@@ -44,8 +44,8 @@ class TrainingSettings(Settings):
     """Epochs without a better loss on the inner stars after which a network stops."""
     inner_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Fraction of the training stars kept for early stopping."""
-    noisy_copies: bool = False
-    """Train on a noisier copy of each star's spectrum as well (not in the paper)."""
+    noisy_copies: NonNegativeInt = 0
+    """Noisier copies of each star's spectrum to train on as well (not in the paper)."""
     n_seeds: PositiveInt = 4
     """Networks trained from different random seeds."""
 

@@ -116,7 +116,7 @@ def test_beyond_the_data_the_noise_is_that_of_the_last_pixel():
 
 def test_noise_at_the_ends_where_bad_pixels_stay_out_of_the_continuum():
     # The mean over the half window that lies inside the data is far steadier than a repeated pixel.
-    settings = SpectraSettings(continuum_masked=True, join="none", grid={"stop": 4400.0})
+    settings = SpectraSettings(missing="estimated", join="none", grid={"stop": 4400.0})
     grid = PixelGrid.of({"B": DESI["B"]}, settings)
     block = spectra(1, arms={"B": DESI["B"]}, snr=50.0, velocity=VELOCITY, noise=False)
     block.arms["B"].bad[0, 60:110] = True
@@ -260,7 +260,7 @@ def test_linear_errors_are_those_of_every_derivative():
 @pytest.mark.parametrize("noise", ["native", "paper"])
 def test_propagated_variances_are_those_of_small_draws(noise, masked):
     # With whole arms of bad pixels at their ends, and answers of one pixel each: the last ones before either end too.
-    settings = SMALL_SETTINGS.model_copy(update={"continuum_masked": masked})
+    settings = SMALL_SETTINGS.model_copy(update={"missing": "estimated" if masked else "zeros"})
     grid = PixelGrid.of(SMALL, settings)
     block = spectra(1, snr=50.0, velocity=VELOCITY, noise=False)
     block.arms["B"].bad[0, 20:40] = True

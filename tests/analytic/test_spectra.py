@@ -114,13 +114,14 @@ def test_running_mean(masked):
     random = np.random.default_rng(2)
     values, weight = random.random((3, 60)), random.random((3, 60)) < 0.7
     weight[2, 20:40] = False
-    found = running_mean(values, 5, weight if masked else None)
+    found, count = running_mean(values, 5, weight if masked else None)
     expected = np.zeros((3, 50))
     for star in range(3):
         for pixel in range(50):
             window = slice(pixel, pixel + 11)
             chosen = values[star, window][weight[star, window]] if masked else values[star, window]
             expected[star, pixel] = chosen.mean() if len(chosen) else 0
+            assert count[star, pixel] == len(chosen)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13)
 
 
@@ -131,7 +132,7 @@ def test_masked_pixels_stay_out_of_the_continuum_if_asked():
     masked[0, 1000:1100] = True
     block = Spectra(np.arange(1), {"B": Arm.cleaned(wavelength, flux, flux**-2, masked)}, np.zeros(1), np.zeros(1))
     for keep_out, expected in ((False, 1 / (1 - 160.0 / 501)), (True, 1.0)):
-        settings = SpectraSettings(join="none", continuum_masked=keep_out)
+        settings = SpectraSettings(join="none", missing="estimated" if keep_out else "zeros")
         grid = PixelGrid.of({"B": wavelength}, settings)
         found = normalise(block, grid, settings)
         before = np.flatnonzero(~found.bad[0] & (grid.wavelength < wavelength[1000]))[-1]

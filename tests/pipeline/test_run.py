@@ -168,7 +168,7 @@ def test_a_reference_that_cannot_be_read_is_named_and_ends_nothing(copied, confi
 def test_noisy_copies_are_of_stars_that_may_be_trained_on_and_are_trained_on(copied, config):
     paths = RunPaths(copied)
     before = values(open_group(paths.coefficients, "coefficients"), "coefficients")
-    ran = start(config, copied, "training.noisy_copies=true", "training.epochs=2", last="training")
+    ran = start(config, copied, "training.noisy_copies=2", "training.epochs=2", last="training")
     assert ran == ["components", "training"]
     store = open_group(paths.coefficients, "coefficients")
     plain, copies = values(store, "coefficients"), values(store, "copies")
@@ -201,7 +201,7 @@ def test_a_second_run_does_nothing(copied, config):
         ("survey.spectra_kind=spmod", "sample"),
         ("spectra.bad_fraction_max=0.2", "spectra"),
         ("components.n_components=6", "components"),
-        ("training.noisy_copies=true", "components"),
+        ("training.noisy_copies=2", "components"),
         ("network.output=linear", "training"),
         ("training.epochs=4", "training"),
         ("distances.n_draws=2", "distances"),

@@ -13,7 +13,15 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from specdis.arrays import Array, Bool, Float64, Int64, ranges
 from specdis.errors import ProductError
 from specdis.model import transform_of
-from specdis.spectra import ArmPixels, ErrorStack, Normalised, PixelGrid, SpectraSettings, Transform
+from specdis.spectra import (
+    ArmPixels,
+    ErrorStack,
+    Normalised,
+    PixelGrid,
+    SpectraSettings,
+    Transform,
+    noise_sums,
+)
 from specdis.storage import FORMAT_VERSION, Provenance
 
 BLOCK = 512
@@ -21,6 +29,8 @@ BLOCK = 512
 
 zarr.config.set({"array.write_empty_chunks": True})  # a chunk that is not there is then one that got lost
 
+_WEIGHED = 32
+"""Blocks of stars that show the typical noise of the pixels."""
 _LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -177,6 +187,24 @@ class PixelStore:
         self._group.create_array("kept", data=kept, overwrite=True)
         return kept
 
+    def weigh(self, selected: Bool, settings: SpectraSettings) -> None:
+        """Find the typical noise of the pixels kept, over selected stars in blocks spread over the store.
+
+        The noise of a star is that of its unit vector, so that each counts as it does in the components. Without
+        errors, and where the settings do not ask for it, all pixels stay alike.
+        """
+        if settings.weights == "none":
+            return
+        sums, (total, count) = noise_sums(self.transform(settings)), np.zeros((2, len(self._values("kept"))))
+        every = list(self.blocks())
+        for number in np.unique(np.linspace(0, len(every) - 1, min(len(every), _WEIGHED)).astype(int)):
+            rows = every[number]
+            variance, known = sums(*self.read(rows), selected[rows])
+            total, count = total + np.asarray(variance), count + np.asarray(known)
+        if (count > 0).all():
+            weight = np.sqrt(count / total)
+            self._group.create_array("weight", data=(weight / weight.mean()).astype(np.float32), overwrite=True)
+
     def __len__(self) -> int:
         return int(self._array("velocity").shape[0])
 
@@ -219,7 +247,8 @@ class PixelStore:
 
     def transform(self, settings: SpectraSettings) -> Transform:
         """Return what is done to the stored pixels."""
-        return transform_of(settings, self._values("kept"))
+        weight = self._values("weight") if "weight" in self._group else None
+        return transform_of(settings, self._values("kept"), weight)
 
     def _array(self, name: str) -> zarr.Array[Any]:
         return array(self._group, name)

@@ -15,11 +15,12 @@ from specdis import accelerator, streams
 from specdis.accelerator import in_tiles, jax
 from specdis.arrays import Array, Bool, Float32, Float64, ranges
 from specdis.cluster import read_ahead
-from specdis.components import Basis, Encoded, Sums, Vectors, add_moments, basis_of_moments, encoder, vectors_of
+from specdis.components import Basis, Sums, Vectors, add_moments, basis_of_moments, vectors_of
 from specdis.distances import star_keys
+from specdis.encoding import Completer, Encoder, Fit, encoder
 from specdis.log import Progress, logger
 from specdis.model import basis_arrays, basis_of
-from specdis.noise import noisier
+from specdis.noise import noise_factor, noisier
 from specdis.pipeline.pixels import PixelStore, array, create_array
 from specdis.pipeline.stage import Context, Outcome
 from specdis.pipeline.unfinished import Unfinished
@@ -134,35 +135,39 @@ def _add(one: Sums, other: Sums) -> Sums:
 
 
 class EncodeBlock(NamedTuple):
-    """A block of stars, and what their noisier copies depend on."""
+    """A block of stars, and what their noisier copies depend on: keys and factors have a leading axis of copies."""
 
     rows: slice
     velocity: Float64
     copied: Bool
     keys: Array
-    chance: Float64
+    factor: Float64
 
 
 def blocks(context: Context, store: PixelStore, left: Sequence[slice]) -> Iterator[EncodeBlock]:
     """Yield what is left. Stars that none is trained on, or so noisy that a copy would say nothing, are not copied."""
-    seed = context.config.run.seed
+    seed, copies = context.config.run.seed, range(context.config.training.noisy_copies)
     stars = read_table(context.paths.sample, [*IDENTIFIER, "TRAINABLE", "SN"])
     identifier = [stars[name] for name in IDENTIFIER]
     copied = stars["TRAINABLE"] & ~(stars["SN"] < _LEAST_COPIED)
-    keys = star_keys(seed, *identifier, purpose="copies")
-    chance = streams.uniform(streams.stream(seed, "noise of copies"), *identifier)
+    keys = np.empty((len(copies), len(copied), 2), np.uint32)
+    factor = np.empty((len(copies), len(copied)))
+    for number in copies:
+        keys[number] = star_keys(seed, *identifier, purpose=f"copies {number}")
+        chance = streams.uniform(streams.stream(seed, f"noise of copies {number}"), *identifier)
+        factor[number] = noise_factor(stars["SN"], chance)
     velocity = store.velocity
-    yield from (EncodeBlock(rows, velocity[rows], copied[rows], keys[rows], chance[rows]) for rows in left)
+    yield from (EncodeBlock(rows, velocity[rows], copied[rows], keys[:, rows], factor[:, rows]) for rows in left)
 
 
 def _create(context: Context, path: Path, stars: int, basis: Basis) -> None:
     """Make the store of coefficients."""
     group = zarr.create_group(path, overwrite=True)
     group.attrs["provenance"] = context.provenance("coefficients").to_dict()
-    wide = ["coefficients", *(["copies"] if context.config.training.noisy_copies else [])]
-    for name in wide:
-        create_array(group, name, (stars, basis.n_components), np.float32)
-    for name in ("residual", "chi2", "bad"):
+    create_array(group, "coefficients", (stars, basis.n_components), np.float32)
+    if copies := context.config.training.noisy_copies:
+        create_array(group, "copies", (stars, copies, basis.n_components), np.float32)
+    for name in (*Fit._fields, "bad"):
         create_array(group, name, (stars,), np.float32)
 
 
@@ -184,24 +189,33 @@ class Encode(_OnPixels):
         return basis_of(read_arrays(self.basis_path, "basis")[1])
 
     @cached_property
-    def encode(self) -> Callable[..., Encoded]:
+    def encode(self) -> Encoder:
         """The compiled way from pixels to coefficients."""
-        return encoder(self.transform, self.basis)
+        return encoder(self.transform, self.basis, self.store.grid, self.estimated)
+
+    @property
+    def estimated(self) -> bool:
+        """Whether missing pixels are estimated."""
+        return self.config.spectra.missing == "estimated"
 
     @cached_property
     def encode_noisier(self) -> Callable[..., jax.Array]:
         """The compiled way from pixels to coefficients of noisier copies."""
-        copy, transform, basis = noisier(self.store.grid, self.config.spectra), self.transform, self.basis
+        copy, transform = noisier(self.store.grid, self.config.spectra), self.transform
+        completer = Completer(self.basis, self.estimated, transform.unit_norm)
 
         def encode(flux: jax.Array, sigma: jax.Array, bad: jax.Array, *others: jax.Array) -> jax.Array:
-            return basis.project(transform.one(copy(flux, sigma, bad, *others), bad))
+            spectrum, missing = transform.one(copy(flux, sigma, bad, *others), bad), bad[transform.kept]
+            return completer.coefficients(spectrum, missing, completer.completion(spectrum, missing))
 
         return jax.jit(in_tiles(encode))
 
     def __call__(self, block: EncodeBlock) -> None:
         """Encode a block and store what is found."""
         flux, sigma, bad = self.store.read(block.rows)
-        found = {**self.encode(flux, sigma, bad)._asdict(), "bad": bad[:, self.transform.kept].mean(1)}
+        encoded = self.encode(flux, sigma, bad)
+        found = {"coefficients": encoded.coefficients, **encoded.fit._asdict()}
+        found["bad"] = bad[:, self.transform.kept].mean(1)
         if self.config.training.noisy_copies:
             found["copies"] = self._copies(block, flux, sigma, bad)
         for name, values in found.items():
@@ -209,6 +223,7 @@ class Encode(_OnPixels):
 
     def _copies(self, block: EncodeBlock, flux: Array, sigma: Array, bad: Array) -> Float32:
         """Return the coefficients of noisier copies, NaN for stars that are not copied or have no errors."""
-        noisy = self.encode_noisier(flux, sigma, bad, block.velocity, block.keys, block.chance)
+        copies = zip(block.keys, block.factor, strict=True)
+        noisy = [self.encode_noisier(flux, sigma, bad, block.velocity, *one) for one in copies]
         copied = block.copied & ((sigma > 0) & ~bad).any(1)
-        return np.where(copied[:, None], np.asarray(noisy), np.float32(np.nan))
+        return np.where(copied[:, None, None], np.stack([np.asarray(one) for one in noisy], 1), np.float32(np.nan))

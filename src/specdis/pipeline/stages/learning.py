@@ -7,17 +7,18 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
-import zarr
 
 from specdis import accelerator, streams
 from specdis.accelerator import jax, jnp
 from specdis.arrays import Bool, Float32, Float64, Int, Int64, aligned_empty, ranges
 from specdis.binaries import BinariesSettings
 from specdis.calibration import Calibration, calibration_stars, fit
+from specdis.components import Basis
 from specdis.distances import training_error
+from specdis.domain import Domain, measure, references
+from specdis.encoding import Fit
 from specdis.log import Progress, logger
 from specdis.model import (
-    Domain,
     Model,
     ModelSettings,
     Networks,
@@ -40,6 +41,7 @@ _FEWEST_PRECISE = 100  # stars of precise parallax, for a model of binaries
 _FEWEST_CALIBRATION = 300
 
 _PARAMETERS = ("TEFF", "LOGG", "FEH")
+_MEASURED = 20_000  # training stars that show the limits of the domain
 
 
 def training(context: Context) -> Outcome:
@@ -89,18 +91,20 @@ def _copied(paths: RunPaths, rows: Int64) -> Int64:
     """Return those of the rows of which there is a noisier copy."""
     group = open_group(paths.coefficients, "coefficients")
     blocks = ranges(array(group, "copies").shape[0], BLOCK)
-    known: Bool = np.concatenate([np.isfinite(read_rows(group, "copies", block)[:, 0]) for block in blocks])
+    known: Bool = np.concatenate([np.isfinite(read_rows(group, "copies", block)[:, 0, 0]) for block in blocks])
     return rows[known[rows]]
 
 
 def _training_stars(paths: RunPaths, rows: Int64, copied: Int64) -> TrainingStars:
     """Return what the networks learn from: stars, and noisier copies of some of them."""
     names = ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "FOLD", "STAR_ID")
-    stars, both = read_table(paths.sample, names), np.concatenate([rows, copied])
+    copies = array(open_group(paths.coefficients, "coefficients"), "copies").shape[1] if len(copied) else 0
+    stars, both = read_table(paths.sample, names), np.concatenate([rows, *[copied] * copies])
     inputs = aligned_empty((len(both), _n_components(paths)), np.float32)
     _read_inputs(inputs[: len(rows)], paths, rows, "coefficients")
-    if len(copied):
-        _read_inputs(inputs[len(rows) :], paths, copied, "copies")
+    for number in range(copies):
+        part = slice(len(rows) + number * len(copied), len(rows) + (number + 1) * len(copied))
+        _read_inputs(inputs[part], paths, copied, "copies", number)
     magnitude, *others = (stars[name][both] for name in names)
     return TrainingStars(inputs, sqrt_flux(magnitude), *others)
 
@@ -143,21 +147,22 @@ def _n_components(paths: RunPaths) -> int:
     return int(array(open_group(paths.coefficients, "coefficients"), "coefficients").shape[1])
 
 
-def _read_inputs(inputs: Float32, paths: RunPaths, rows: Int64, name: str) -> None:
+def _read_inputs(inputs: Float32, paths: RunPaths, rows: Int64, name: str, copy: int | None = None) -> None:
     """Fill in the scaled coefficients of some stars, or of their copies: a block at a time, once in memory."""
     scale = np.float32(input_scale(basis_of(read_arrays(paths.basis, "basis")[1])))
     group = open_group(paths.coefficients, "coefficients")
     for block in ranges(array(group, name).shape[0], BLOCK):
         mine = slice(*np.searchsorted(rows, (block.start, block.stop)))
         if mine.start < mine.stop:
-            inputs[mine] = read_rows(group, name, block)[rows[mine] - block.start] / scale
+            found = read_rows(group, name, block)[rows[mine] - block.start]
+            inputs[mine] = (found if copy is None else found[:, copy]) / scale
 
 
 def assemble(context: Context) -> Model:
     """Put together what the stages up to `training` have made."""
     config = context.config
-    stars, rows = Stars(read_table(context.paths.sample, ["FOLD", *_PARAMETERS])), _trainable(context.paths)
-    coefficients, store = open_group(context.paths.coefficients, "coefficients"), PixelStore.open(context.paths.pixels)
+    stars, rows = Stars(read_table(context.paths.sample, ["FOLD", "STAR_ID", *_PARAMETERS])), _trainable(context.paths)
+    store = PixelStore.open(context.paths.pixels)
     basis = basis_of(read_arrays(context.paths.basis, "basis")[1])
     networks = _networks(context)
     labels = _held_out_labels(networks.label, network_inputs(context.paths, rows), stars["FOLD"][rows])
@@ -171,7 +176,7 @@ def assemble(context: Context) -> Model:
         networks,
         _calibration(context, networks.mixture, rows),
         training_error(labels),
-        _domain(stars.take(rows), coefficients, rows, store.grid, config.spectra.bad_fraction_max),
+        _domain(context, stars.take(rows), rows, store.grid, basis),
         config.run.seed,
         card,
     )
@@ -225,27 +230,22 @@ def _held_out_labels(ensemble: Ensemble, inputs: Float32, fold: Int) -> Float64:
     return np.concatenate([np.asarray(part, np.float64) for part in parts], axis=1)
 
 
-def _domain(stars: Stars, coefficients: zarr.Group, rows: Int64, grid: PixelGrid, bad_fraction_max: float) -> Domain:
-    """Measure where the training stars lie."""
-
-    def limit(name: str, share: float) -> float:
-        found = values(coefficients, name)[rows]
-        found = found[np.isfinite(found)]
-        return float(np.quantile(found, share)) if len(found) else float("nan")
-
+def _domain(context: Context, stars: Stars, rows: Int64, grid: PixelGrid, basis: Basis) -> Domain:
+    """Measure where the training stars lie, of which a part is enough."""
     ranges_of = {}
     for name in _PARAMETERS:
         known = stars[name][np.isfinite(stars[name])]
         if len(known):
             low, high = np.quantile(known, (0.001, 0.999))
             ranges_of[name] = (float(low), float(high))
-    return Domain(
-        chi2=limit("chi2", 0.99),
-        residual=limit("residual", 0.99),
-        bad_fraction=max(limit("bad", 0.999), bad_fraction_max),
-        parameters=ranges_of,
-        pixel_width={arm.name: float(np.median(np.diff(arm.native))) for arm in grid.arms},
-    )
+    chance = streams.uniform(streams.stream(context.config.run.seed, "domain"), stars["STAR_ID"])
+    chosen = np.sort(np.argsort(chance, kind="stable")[:_MEASURED])
+    group = open_group(context.paths.coefficients, "coefficients")
+    fit = Fit(*(jnp.asarray(values(group, name)[rows[chosen]]) for name in Fit._fields))
+    coefficients = network_inputs(context.paths, rows[chosen]) * np.float32(input_scale(basis))
+    reference = references(coefficients, chance[chosen])
+    widths = {arm.name: float(np.median(np.diff(arm.native))) for arm in grid.arms}
+    return Domain(measure(coefficients, fit, reference, ranges_of, widths), reference)
 
 
 def _history_csv(histories: Mapping[str, Float64], ensemble: Ensemble) -> str:

@@ -10,7 +10,6 @@ from astropy.table import Table
 
 from specdis import catalogue, report, validation
 from specdis.arrays import Array, Int64
-from specdis.components import encoder
 from specdis.log import logger
 from specdis.model import basis_of, load_model
 from specdis.pipeline.manifest import StageFault
@@ -184,7 +183,7 @@ def _reconstruction(context: Context) -> report.Reconstruction | None:
         return None
     star = int(np.flatnonzero(good)[np.argmin(signal[good])])
     flux, sigma, bad = (values[star : star + 1] for values in pixels)
-    encoded = encoder(model.transform, model.basis)(flux, sigma, bad)
+    encoded = model.encode(flux, sigma, bad)
     spectrum = np.where(bad[:, model.transform.kept], np.nan, model.transform(flux, bad))[0]
     return report.Reconstruction(
         wavelength=store.grid.wavelength[model.transform.kept],

@@ -96,6 +96,7 @@ def spectra(context: Context) -> Outcome:
     kept = store.keep(stars["SELECTED"], settings.bad_fraction_max)
     if not len(kept):
         raise _no_spectra(context, faults)
+    store.weigh(stars["SELECTED"], settings)
     notes = {"pixels": len(store.grid.wavelength), "pixels_kept": len(kept), "sky_windows": store.sky}
     unfinished.publish(context.paths.pixels)
     return Outcome(len(stars), faults, notes, resumed=resumed)

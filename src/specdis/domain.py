@@ -1,0 +1,155 @@
+"""Where a model was trained, and so where it can be trusted.
+
+Three measures tell a spectrum that is unlike those of the training: what the components leave of it beyond the noise,
+how much wider or sharper its lines are, and how far its coefficients lie from those of every training star. A fourth
+tells one that shows nothing but noise. Each is free of the S/N: its expectation and its error under noise are taken from the residual of the spectrum itself, so that
+clean training spectra make no narrow limits for noisy ones, and errors that are claimed too large hide nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from specdis.accelerator import jax, jnp
+from specdis.arrays import Array, Bool, Float32, Float64
+from specdis.encoding import SHARED, Fit
+from specdis.settings import Settings
+
+MOST_BAD = 0.25
+"""Share of bad pixels beyond which a magnitude rests on too little: an arm is about half of a spectrum."""
+_REFERENCES = 2000
+"""Training stars whose coefficients are kept for comparison, at most."""
+_STRANGERS = 0.004
+"""Share of the training stars beyond each limit: four limits make at most 1.6 per cent."""
+_SIGMAS = 4.0
+"""Errors by which a measure must exceed its limit."""
+_LEAST_SIGNAL = 8.0
+"""Errors by which the coefficients must differ from those of noise alone."""
+_LEAST_BROADENING = 0.25
+"""Angstrom^2: what lines may be broader or sharper by, 1.2 A (FWHM) in quadrature, however alike the training stars."""
+
+
+class Limits(Settings):
+    """The limits of a domain. Ranges of parameters hold all but one in a thousand training stars on either side."""
+
+    structure: float
+    """Structure of the residual, as a fraction of the spectrum's mean square."""
+    sharper: float
+    """Excess of the lines' squared width over that of the training spectra, Angstrom^2, below which they are too sharp.
+    """
+    broader: float
+    """The same, above which they are too broad."""
+    distance: float
+    """Squared distance of the direction of the coefficients from that of the second nearest reference star."""
+    parameters: dict[str, tuple[float, float]]
+    """Ranges of TEFF, LOGG and FEH, as far as the survey has them."""
+    pixel_width: dict[str, float]
+    """Median width of a native pixel of each arm, Angstrom."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Where a model was trained.
+
+    Parameters
+    ----------
+    limits
+        What training stars do not exceed.
+    reference
+        Directions of the coefficients of some training stars, unit vectors, shape (reference star, component).
+    """
+
+    limits: Limits
+    reference: Float32
+
+    def outside(self, coefficients: Array, fit: Fit) -> Bool:
+        """Tell which spectra are unlike those of the training, shape (star,).
+
+        A measure that is no number counts as outside.
+        """
+        limits = self.limits
+        structure, broadening, sharpening, distance = _excesses(coefficients, fit, self.reference)
+        inside = (structure <= limits.structure) & (broadening <= limits.broader)
+        inside &= (sharpening <= -limits.sharper) & (distance <= limits.distance)
+        return ~(inside & (_signal(coefficients, fit) >= _LEAST_SIGNAL))
+
+
+def references(coefficients: Float32, chance: Float64) -> Float32:
+    """Return the directions of the coefficients of some training stars, chosen by the least `chance`, (star,)."""
+    chosen = np.sort(np.argsort(chance, kind="stable")[:_REFERENCES])
+    return _direction(coefficients[chosen])[0]
+
+
+def measure(
+    coefficients: Float32,
+    fit: Fit,
+    reference: Float32,
+    parameters: dict[str, tuple[float, float]],
+    pixel_width: dict[str, float],
+) -> Limits:
+    """Find the limits that all but a few training stars keep.
+
+    Parameters
+    ----------
+    coefficients, fit
+        Of the training stars, shape (star, component) and (star,).
+    reference
+        Those to be compared with.
+    parameters, pixel_width
+        As in `Limits`.
+    """
+    found = _excesses(coefficients, fit, reference)
+    structure, broader, sharper, distance = (
+        float(np.quantile(values[np.isfinite(values)], 1 - _STRANGERS)) if np.isfinite(values).any() else 0.0
+        for values in found
+    )
+    return Limits(
+        structure=structure,
+        broader=max(broader, _LEAST_BROADENING),
+        sharper=-max(sharper, _LEAST_BROADENING),
+        distance=distance,
+        parameters=parameters,
+        pixel_width=pixel_width,
+    )
+
+
+def _excesses(coefficients: Array, fit: Fit, reference: Float32) -> tuple[Float64, Float64, Float64, Float64]:
+    """Return structure, broadening, sharpening and distance, each less several times its error, shape (star,)."""
+    values: dict[str, Any] = {name: np.asarray(column, np.float64) for name, column in fit._asdict().items()}
+    broadening, error = values["broadening"], _SIGMAS * values["broadening_error"]
+    directions, length = _direction(coefficients)
+    noise = values["noise"] / np.maximum(length, 1e-30) ** 2
+    n_component = coefficients.shape[1]
+    square = np.asarray(_second_nearest(jnp.asarray(directions), jnp.asarray(reference)), np.float64)
+    distance = square - n_component * noise
+    far = _SIGMAS * (np.sqrt(2 * n_component) * noise + 2 * np.sqrt(np.maximum(distance, 0) * noise))
+    return (
+        values["structure"] - _SIGMAS * values["structure_error"],
+        broadening - error,
+        -broadening - error,
+        distance - far,
+    )
+
+
+def _signal(coefficients: Array, fit: Fit) -> Float64:
+    """Return by how many errors the coefficients differ from those of noise alone, shape (star,)."""
+    square = (np.asarray(coefficients, np.float64) ** 2).sum(1)
+    noise, count = np.asarray(fit.noise, np.float64) / SHARED, coefficients.shape[1]
+    return (square - count * noise) / np.maximum(np.sqrt(2 * count) * noise, 1e-30)
+
+
+def _direction(coefficients: Array) -> tuple[Float32, Float64]:
+    """Return unit vectors along coefficients, (star, component), and the lengths of these, (star,)."""
+    values = np.asarray(coefficients, np.float32)
+    length = np.linalg.norm(values, axis=1)
+    return values / np.maximum(length, 1e-30)[:, None], length.astype(np.float64)
+
+
+@jax.jit
+def _second_nearest(directions: jax.Array, reference: jax.Array) -> jax.Array:
+    """Return the squared distance to the second nearest reference, (star,): a training star is its own nearest."""
+    nearest, _ = jax.lax.top_k(directions @ reference.T, min(2, len(reference)))
+    return 2 - 2 * nearest[:, -1]

@@ -1,0 +1,328 @@
+"""From transformed spectra to coefficients: missing pixels are estimated, and what is left over tells of strangers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from specdis.accelerator import ArrayLike, in_tiles, jax, jnp
+from specdis.arrays import Int64
+from specdis.components import Basis
+from specdis.spectra import PixelGrid, Transform
+
+LAG = 3.0
+"""Angstrom between pixels whose residuals are multiplied: noise of native pixels up to 1.5 A wide is not shared."""
+_BEND = 1.5
+"""Angstrom between the pixels of which the second derivative is made."""
+SHARED = 0.6
+"""Independent values per pixel of the grid: neighbours share the noise of native pixels."""
+
+
+class Completion(NamedTuple):
+    """What the pixels that a spectrum has say of its coefficients, with those that it lacks estimated from them.
+
+    A spectrum x is taken for the components times coefficients z of variances `eigenvalues`, plus a noise that is alike
+    in all pixels (probabilistic principal components, Tipping & Bishop 1999). The missing pixels are then expected at
+    E_b z, where z is the least-squares solution on the good pixels with the eigenvalues as prior, and the coefficients
+    of the completed spectrum are E_g x_g + E_b E_b^T z. Of a spectrum without missing pixels they are those of Eq. 2.
+
+    Parameters
+    ----------
+    hidden
+        H = E_b E_b^T of the missing pixels, shape (component, component): the share of each component that is not seen.
+    root
+        W, lower triangular, shape (component, component): s^2 W^T W is the covariance of z, s^2 the noise per pixel.
+    noise
+        s^2.
+    mean, mean_square
+        E_b times the missing pixels of the subtracted mean spectrum, (component,), and their sum of squares.
+    """
+
+    hidden: jax.Array
+    root: jax.Array
+    noise: jax.Array
+    mean: jax.Array
+    mean_square: jax.Array
+
+    def solve(self, seen: jax.Array) -> jax.Array:
+        """Return z of the good pixels' part of the coefficients, both of shape (..., component)."""
+        return (seen @ self.root.T) @ self.root
+
+    def complete(self, seen: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the coefficients of completed spectra and the sum of squares of what completes them.
+
+        Parameters
+        ----------
+        seen
+            E_g times the good pixels less their mean, shape (..., component).
+        """
+        z = self.solve(seen)
+        hidden = z @ self.hidden
+        return seen + hidden, (hidden * z).sum(-1) + 2 * z @ self.mean + self.mean_square
+
+    def spread(self, slopes: jax.Array) -> jax.Array:
+        """Return the variance of answers that is due to what is not seen, shape (...).
+
+        Parameters
+        ----------
+        slopes
+            Derivatives of the answers with the coefficients, shape (..., component).
+        """
+        return self.noise * (((slopes @ self.hidden) @ self.root.T) ** 2).sum(-1)
+
+    def versions(self, normal: jax.Array) -> jax.Array:
+        """Turn normal numbers into equally likely deviations of the coefficients, both of shape (..., component)."""
+        return jnp.sqrt(self.noise) * ((normal @ self.root) @ self.hidden)
+
+
+class Completer(NamedTuple):
+    """The way from transformed spectra that lack pixels to the coefficients that they would have with them.
+
+    Parameters
+    ----------
+    basis
+        The components.
+    estimated
+        Whether missing pixels are estimated; otherwise they are the zeros that the transform left there.
+    unit_norm
+        Whether spectra are unit vectors: then the completed ones are, too.
+    """
+
+    basis: Basis
+    estimated: bool
+    unit_norm: bool
+
+    def completion(self, spectrum: jax.Array, bad: jax.Array) -> Completion | None:
+        """Return what completes one spectrum, shape (pixel,), of which `bad` pixels, (pixel,), are missing.
+
+        The noise per pixel is found from the residual of the good pixels, whatever errors are claimed.
+        """
+        basis = self.basis
+        if not self.estimated or basis.vectors is None:
+            return None
+        vectors, mean = jnp.asarray(basis.vectors.T), jnp.asarray(basis.mean)
+        hidden = _sum_of_products(vectors, bad)
+        seen = self.seen(spectrum, bad)
+        square = (jnp.where(bad, 0, spectrum - mean) ** 2).sum()
+        least = basis.eigenvalues[0] * _LEAST_EIGENVALUE
+        prior = jnp.asarray(1 / np.maximum(basis.eigenvalues, least), jnp.float32)
+        good = (~bad).sum()
+        freedom = jnp.maximum(good - basis.n_components, 1).astype(jnp.float32)
+
+        def root(noise: jax.Array) -> jax.Array:
+            precision = jnp.eye(len(prior), dtype=jnp.float32) - hidden + jnp.diag(noise * prior)
+            return _inverse_of_triangle(jnp.linalg.cholesky(precision))
+
+        typical = jnp.float32(max(basis.total - basis.eigenvalues.sum(), basis.total * 1e-6) / len(basis.mean))
+        first = root(typical)
+        z = (seen @ first.T) @ first
+        residual = square - 2 * z @ seen + z @ z - z @ (hidden @ z)
+        noise = jnp.clip(residual / freedom, 1e-3 * typical, 1e3 * typical)
+        missing = jnp.where(bad, mean, 0)
+        return Completion(hidden, root(noise), noise, missing @ vectors, (missing**2).sum())
+
+    def seen(self, spectra: jax.Array, bad: jax.Array) -> jax.Array:
+        """Return E_g times the good pixels less their mean, (..., component), of spectra, (..., pixel)."""
+        if self.basis.vectors is None:
+            return jnp.where(bad, 0, spectra - self.basis.mean)
+        return jnp.asarray(spectra @ self.basis.vectors.T - self._of_mean(bad))
+
+    def _of_mean(self, bad: jax.Array) -> jax.Array:
+        """Return the part of the coefficients, (component,), that is due to the good pixels of the mean spectrum."""
+        if self.basis.vectors is None or not self.basis.mean.any():
+            return jnp.zeros(())
+        return jnp.asarray(jnp.where(bad, 0, self.basis.mean) @ self.basis.vectors.T)
+
+    def coefficients(self, spectra: jax.Array, bad: jax.Array, completion: Completion | None) -> jax.Array:
+        """Return the coefficients of spectra that lack the same pixels.
+
+        Parameters
+        ----------
+        spectra
+            Of the transform, 0 where bad, shape (..., pixel).
+        bad
+            Missing pixels, shape (pixel,).
+        completion
+            What completes them.
+
+        Returns
+        -------
+        Array, shape (..., component)
+        """
+        if completion is None:
+            return self.basis.project(spectra)
+        found, added = completion.complete(self.seen(spectra, bad))
+        if not self.unit_norm:
+            return found
+        shrink = jax.lax.rsqrt(1 + jnp.maximum(added, 0))[..., None]
+        offset = self._of_mean(jnp.zeros_like(bad))
+        return shrink * (found + offset) - offset
+
+
+_LEAST_EIGENVALUE = 1e-7
+"""Of the largest one: less is rounding."""
+_ROWS = 64
+"""Pixels whose products are summed at once."""
+
+
+def _sum_of_products(vectors: jax.Array, chosen: jax.Array) -> jax.Array:
+    """Return the sum of v v^T over the chosen rows of (pixel, component); it costs what the chosen ones cost."""
+    n_pixel, n_component = vectors.shape
+    padded = -(-n_pixel // _ROWS) * _ROWS
+    place = jnp.where(chosen, jnp.cumsum(chosen) - 1, padded)
+    index = jnp.full(padded, n_pixel, jnp.int32).at[place].set(jnp.arange(n_pixel, dtype=jnp.int32), mode="drop")
+    filled = jnp.concatenate([vectors, jnp.zeros((1, n_component), vectors.dtype)])
+
+    def add(step: jax.Array, total: jax.Array) -> jax.Array:
+        rows = filled[jax.lax.dynamic_slice_in_dim(index, step * _ROWS, _ROWS)]
+        return total + rows.T @ rows
+
+    steps = -(-chosen.sum() // _ROWS)
+    return jax.lax.fori_loop(0, steps, add, jnp.zeros((n_component, n_component), vectors.dtype))
+
+
+def _inverse_of_triangle(lower: jax.Array) -> jax.Array:
+    """Return the inverse of a lower triangular matrix.
+
+    Inverses of the blocks on the diagonal grow from single elements, all blocks of a size at once: on a CPU a hundred
+    times as fast as the library's solver, which is made for large matrices.
+    """
+    length = len(lower)
+    size = 1 << (length - 1).bit_length()
+    full = jnp.eye(size, dtype=lower.dtype).at[:length, :length].set(lower)
+    blocks = 1 / jnp.diag(full)[:, None, None]
+    while len(blocks) > 1:
+        count, side = len(blocks) // 2, blocks.shape[1]
+        numbers = np.arange(count)
+        pairs = full.reshape(count, 2 * side, count, 2 * side)[numbers, :, numbers, :]
+        above, below = blocks[0::2], blocks[1::2]
+        corner = -below @ pairs[:, side:, :side] @ above
+        upper = jnp.concatenate([above, jnp.zeros_like(above)], axis=2)
+        blocks = jnp.concatenate([upper, jnp.concatenate([corner, below], axis=2)], axis=1)
+    return blocks[0, :length, :length]
+
+
+class Fit(NamedTuple):
+    """How well the components hold a spectrum, one row per star.
+
+    Parameters
+    ----------
+    residual
+        Sum of squares of R of Eq. 2 over the good pixels, as a fraction of that of the spectrum.
+    structure, structure_error
+        The part of it that is not noise, and its error: the mean product of residuals `LAG` apart, which share no
+        native pixel. It scatters about 0 where noise alone is left, whatever the noise and whatever errors are claimed.
+    broadening, broadening_error
+        By how much the square of the width (a Gaussian's sigma, Angstrom) of the lines exceeds that of the spectra of
+        which the components were made, and its error: the residual is compared with the second derivative of the
+        reconstruction, as far as the components do not hold that. Negative for sharper lines.
+    noise
+        Variance of the residual per good pixel, in units of the unit vector.
+    chi2
+        Reduced chi-square of the reconstruction over good pixels; NaN without errors. Pixels of the grid are
+        interpolated, so that neighbours share their noise: about 0.7 where noise alone is left.
+    """
+
+    residual: jax.Array
+    structure: jax.Array
+    structure_error: jax.Array
+    broadening: jax.Array
+    broadening_error: jax.Array
+    noise: jax.Array
+    chi2: jax.Array
+
+
+class Encoded(NamedTuple):
+    """Coefficients of spectra and how well the components hold them, one row per star.
+
+    Parameters
+    ----------
+    coefficients
+        C of Eq. 2, of completed spectra where pixels are missing, float32, shape (star, component).
+    fit
+        How well the components hold the spectra.
+    completion
+        What completes each spectrum; None where missing pixels are zeros.
+    """
+
+    coefficients: jax.Array
+    fit: Fit
+    completion: Completion | None
+
+
+Encoder = Callable[[ArrayLike, ArrayLike, ArrayLike], Encoded]
+
+
+def encoder(transform: Transform, basis: Basis, grid: PixelGrid, estimated: bool) -> Encoder:
+    """Compile the way from stored pixels (flux, sigma, bad), shape (star, pixel), to coefficients.
+
+    A sigma of NaN or 0 stands for a pixel without an error.
+
+    Parameters
+    ----------
+    transform, basis
+        What is done to the pixels, and their components.
+    grid
+        The pixels.
+    estimated
+        Whether missing pixels are estimated.
+    """
+    completer = Completer(basis, estimated, transform.unit_norm)
+    pairs = _pairs(transform, grid.pixels(LAG))
+
+    def encode(flux: jax.Array, sigma: jax.Array, bad: jax.Array) -> Encoded:
+        spectrum, missing = transform.one(flux, bad), bad[transform.kept]
+        completion = completer.completion(spectrum, missing)
+        seen = completer.seen(spectrum, missing)
+        full = seen if completion is None else completion.complete(seen)[0]
+        rebuilt = basis.reconstruct(full)
+        residual = jnp.where(missing, 0, spectrum - rebuilt)
+        good = jnp.maximum((~missing).sum(), 1)
+        square, power = jnp.maximum((spectrum**2).sum(), 1e-30), (residual**2).sum()
+        both = (~missing[pairs] & ~missing[pairs + grid.pixels(LAG)]).sum()
+        products = (residual[pairs] * residual[pairs + grid.pixels(LAG)]).sum() / jnp.maximum(both, 1)
+        noise = power / jnp.maximum(good - basis.n_components, 1)
+        broadening, slope = _broadening(transform, basis, grid, residual, rebuilt, missing)
+        error = sigma[transform.kept].astype(jnp.float32) * transform.slope(flux, bad)
+        known = error > 0
+        chi2 = jnp.where(known, (residual / jnp.where(known, error, 1)) ** 2, 0).sum()
+        freedom = known.sum() - basis.n_components
+        fit = Fit(
+            power / square,
+            products * good / square,
+            power / square / jnp.sqrt(SHARED * good),
+            broadening,
+            jnp.sqrt(noise / (SHARED * jnp.maximum(slope, 1e-30))),
+            noise / square,
+            jnp.where(freedom > 0, chi2 / jnp.maximum(freedom, 1), jnp.nan),
+        )
+        return Encoded(completer.coefficients(spectrum, missing, completion), fit, completion)
+
+    return jax.jit(in_tiles(encode))
+
+
+def _pairs(transform: Transform, lag: int) -> Int64:
+    """Return the places among the kept pixels of those that stand `lag` places, and pixels, before another."""
+    kept = np.asarray(transform.kept)
+    return np.flatnonzero(kept[lag:] - kept[:-lag] == lag)
+
+
+def _broadening(
+    transform: Transform, basis: Basis, grid: PixelGrid, residual: jax.Array, rebuilt: jax.Array, missing: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return the broadening of `Fit` and the sum of squares of what it is compared with, per square Angstrom.
+
+    A Gaussian of sigma s convolved with a spectrum x changes it by s^2/2 times its second derivative.
+    """
+    step = grid.pixels(_BEND)
+    middle = np.intersect1d(_pairs(transform, step), _pairs(transform, step) + step)
+    weight = jnp.ones_like(rebuilt) if transform.weight is None else jnp.asarray(transform.weight)
+    plain = rebuilt / weight
+    bend = (plain[middle - step] - 2 * plain[middle] + plain[middle + step]) / (step * grid.step) ** 2
+    curve = jnp.where(missing, 0, jnp.zeros_like(rebuilt).at[middle].set(bend / 2) * weight)
+    if basis.vectors is not None:
+        curve = jnp.where(missing, 0, curve - (curve @ basis.vectors.T) @ basis.vectors)
+    square = (curve**2).sum()
+    return (residual @ curve) / jnp.maximum(square, 1e-30), square
