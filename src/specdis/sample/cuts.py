@@ -132,9 +132,7 @@ def _missing(name: str, flag: Flag, column: str, limit: float | str = 0.0, key: 
     return Cut(name, f"{column} is missing", flag, (column,), lambda s: ~np.isfinite(s[column]), key, limit != "none")
 
 
-def _outside(
-    name: str, flag: Flag, column: str, kept: Callable[[Any, Any], Any], limit: float | str, key: str
-) -> Cut:
+def _outside(name: str, flag: Flag, column: str, kept: Callable[[Any, Any], Any], limit: float | str, key: str) -> Cut:
     description = f"{column} is not {'above' if kept is operator.gt else 'below'} {key} = {limit}"
     return Cut(name, description, flag, (column,), lambda s: ~kept(s[column], limit), key, limit != "none")
 

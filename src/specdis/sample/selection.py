@@ -79,7 +79,13 @@ def select(
         first, flags = failures(block, flow, columns)
         counts += np.bincount(first, minlength=passed + 1)
         rows = np.flatnonzero(outside | (first == passed))
-        parts.append({**_complete(block.take(rows), settings.fold_column, photometry), "CUT": first[rows], "CUT_FLAGS": flags[rows]})
+        parts.append(
+            {
+                **_complete(block.take(rows), settings.fold_column, photometry),
+                "CUT": first[rows],
+                "CUT_FLAGS": flags[rows],
+            }
+        )
     if not any(len(part["CUT"]) for part in parts):
         raise _nothing_left(flow, counts)
 

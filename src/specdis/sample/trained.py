@@ -22,12 +22,15 @@ class TrainedStars(NamedTuple):
         coadd has no SOURCE_ID, and copies have a parent.
     fold
         Fold of the star, int16: networks of that fold never saw it; -1 for a star that all networks saw.
+    calibration
+        Whether the star is of the share that recalibrated the mixture's errors.
     complete
         Whether every star had a SOURCE_ID: a star with another one is then none of them.
     """
 
     key: Array
     fold: Int
+    calibration: Bool
     complete: Bool
 
     @classmethod
@@ -37,18 +40,19 @@ class TrainedStars(NamedTuple):
         Parameters
         ----------
         stars
-            TRAINABLE, STAR_ID, SOURCE_ID, TARGETID and FOLD of the sample, shape (star,).
+            TRAINABLE, STAR_ID, SOURCE_ID, TARGETID, FOLD and CALIBRATION of the sample, shape (star,).
         """
         rows = np.flatnonzero(stars["TRAINABLE"])
-        star, source, target, fold = (stars[name][rows] for name in ("STAR_ID", "SOURCE_ID", "TARGETID", "FOLD"))
+        star, source, target = (stars[name][rows] for name in ("STAR_ID", "SOURCE_ID", "TARGETID"))
         has_source = source > 0
         key, first = np.unique(_keys(np.concatenate([star, source[has_source], target])), return_index=True)
-        return cls(key, np.concatenate([fold, fold[has_source], fold])[first], np.asarray(has_source.all()))
+        row = np.concatenate([rows, rows[has_source], rows])[first]
+        return cls(key, stars["FOLD"][row], stars["CALIBRATION"][row], np.asarray(has_source.all()))
 
     @classmethod
     def unknown(cls) -> TrainedStars:
         """Return what is known of the stars of a model that does not remember them."""
-        return cls(np.zeros(0, np.uint64), np.zeros(0, np.int16), np.asarray(False))
+        return cls(np.zeros(0, np.uint64), np.zeros(0, np.int16), np.zeros(0, np.bool_), np.asarray(False))
 
     def held_out(self, stars: Mapping[str, Array]) -> dict[str, Array]:
         """Return FOLD and HELD_OUT of stars that may have been trained on.
@@ -61,17 +65,27 @@ class TrainedStars(NamedTuple):
         Returns
         -------
         dict
-            FOLD, -1 where the mean over all networks predicts the star; and HELD_OUT, False where a network that
-            predicts the star saw it, or where that cannot be known.
+            FOLD, -1 where the mean over all networks predicts the star; HELD_OUT, False where a network that predicts
+            the star saw it, or where that cannot be known; and CALIBRATION.
         """
         star = star_id(stars)
         wanted = _keys(star)
         place = np.minimum(np.searchsorted(self.key, wanted), max(len(self.key) - 1, 0))
         found = self.key[place] == wanted if len(self.key) else np.zeros(len(star), np.bool_)
-        fold = np.full(len(star), -1, np.int16)
-        fold[found] = self.fold[place[found]]
+        fold, calibration = np.full(len(star), -1, np.int16), np.zeros(len(star), np.bool_)
+        fold[found], calibration[found] = self.fold[place[found]], self.calibration[place[found]]
         certainly_new = ~found & self.complete & (stars["SOURCE_ID"] > 0)
-        return {"FOLD": fold, "HELD_OUT": (fold >= 0) | certainly_new}
+        return {"FOLD": fold, "HELD_OUT": (fold >= 0) | certainly_new, "CALIBRATION": calibration}
+
+    def is_sound(self) -> bool:
+        """Tell whether the arrays are of the right kinds and lengths, and sorted."""
+        kinds = tuple(column.dtype.kind for column in self)
+        shapes = tuple(column.shape for column in self)
+        return bool(
+            kinds == ("u", "i", "b", "b")
+            and shapes == (*[(len(self.key),)] * 3, ())
+            and (self.key[1:] > self.key[:-1]).all()
+        )
 
 
 def _keys(identifiers: Array) -> Array:

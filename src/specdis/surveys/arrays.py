@@ -46,6 +46,11 @@ class ArraySurvey(Survey):
     ------
     InputError
         When shapes disagree, a value cannot be what it is given for, or the rest frame cannot be reached.
+
+    Attributes
+    ----------
+    identified
+        Whether the stars have identifiers of their own, and not just the numbers of their rows.
     """
 
     name = _PLACE
@@ -77,8 +82,10 @@ class ArraySurvey(Survey):
         self.wavelength = _wavelengths(wavelength, self.flux.shape[1])
         if medium == "air":
             self.wavelength = air_to_vacuum(self.wavelength)
-        self._stars, self.identified = self._columns({_name(name): v for name, v in stars.items() if v is not None})
-        self.columns = frozenset(self._stars.columns) & frozenset(STAR_COLUMNS)
+        given = {_name(name): value for name, value in stars.items() if value is not None}
+        self.columns = frozenset({*given} & {*STAR_COLUMNS}) | {"TARGETID"}
+        self.identified = not {*given}.isdisjoint(("TARGETID", "SOURCE_ID", "PARENT_ID"))
+        self._stars = self._columns(given)
         if frame == "observed" and "VRAD" not in self.columns:
             raise InputError(
                 "vrad",
@@ -90,8 +97,8 @@ class ArraySurvey(Survey):
     def __len__(self) -> int:
         return len(self.flux)
 
-    def _columns(self, given: Mapping[str, Any]) -> tuple[Stars, bool]:
-        """Return the stars, and whether they have identifiers of their own."""
+    def _columns(self, given: Mapping[str, Any]) -> Stars:
+        """Return the stars, with every column that a table of them would have."""
         count = len(self.flux)
         columns = {name: _column(name, value, count) for name, value in given.items()}
         found = values.cleaned(columns, _PLACE)
@@ -104,7 +111,7 @@ class ArraySurvey(Survey):
             columns["TARGETID"] = _unique("identifier" if "TARGETID" in columns else "source_id", identifier)
         for name, missing in _UNNAMED.items():
             columns.setdefault(name, np.full(count, missing))
-        return Stars({**canonical(columns), _ROW: np.arange(count)}), identifier is not None
+        return Stars({**canonical(columns), _ROW: np.arange(count)})
 
     def rows(self, stars: Stars) -> Array:
         """Return which of the arrays' rows some of the stars are, shape (star,)."""
@@ -151,6 +158,7 @@ def _require_shape(name: str, found: tuple[int, ...], expected: tuple[int, ...])
 def _pixels(name: str, given: Any) -> tuple[Float64, Bool, Any]:
     """Return values of pixels, shape (star, pixel), which of them are masked, and their unit if they have one."""
     unit, mask = getattr(given, "unit", None), getattr(given, "mask", False)
+    mask = False if callable(mask) else mask  # a method of pandas' tables
     bare = getattr(given, "unmasked", given)
     try:
         pixels = np.atleast_2d(np.array(np.ma.getdata(bare if unit is None else bare.value), dtype=np.float64))
@@ -159,9 +167,7 @@ def _pixels(name: str, given: Any) -> tuple[Float64, Bool, Any]:
             name, expected="numbers of shape (star, pixel)", found=str(error), remedy="Pass one row per star."
         ) from error
     if pixels.ndim != 2 or not pixels.size:
-        raise InputError(
-            name, expected="shape (star, pixel)", found=str(pixels.shape), remedy="Pass one row per star."
-        )
+        raise InputError(name, expected="shape (star, pixel)", found=str(pixels.shape), remedy="Pass one row per star.")
     return pixels, np.array(np.broadcast_to(np.atleast_2d(mask), pixels.shape), dtype=np.bool_), unit
 
 
