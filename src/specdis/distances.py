@@ -15,7 +15,7 @@ from specdis.arrays import Array, Bool, Float64
 from specdis.components import Basis
 from specdis.flags import Flag
 from specdis.network.mixture import Mixture, ParallaxInErrors, Points, points, points_with_parallax
-from specdis.noise import Noise, perturber, propagator
+from specdis.noise import NativePixels, Noise, perturber, propagator
 from specdis.photometry import (
     absolute_magnitude,
     distance,
@@ -204,9 +204,9 @@ class Chain(NamedTuple):
 
 
 Draw = Callable[..., tuple[jax.Array, jax.Array]]
-"""Takes flux, sigma, bad (star, pixel), velocity (star,), keys (star, 2), fold (star,) and the coefficients
-(star, component) of the spectra as they are; returns labels, shape (seed, draw, star), and mean magnitudes of the
-mixture, (draw, star), of equally likely versions of the spectra."""
+"""Takes flux, sigma, bad (star, pixel), velocity (star,), keys (star, 2), fold (star,), the coefficients
+(star, component) of the spectra as they are, and their native pixels; returns labels, shape (seed, draw, star), and
+mean magnitudes of the mixture, (draw, star), of equally likely versions of the spectra."""
 
 
 def drawer(chain: Chain, settings: DistancesSettings) -> Draw:
@@ -222,12 +222,13 @@ def drawer(chain: Chain, settings: DistancesSettings) -> Draw:
         keys: jax.Array,
         fold: jax.Array,
         coefficients: jax.Array,
+        native: NativePixels,
     ) -> tuple[jax.Array, jax.Array]:
         del coefficients
 
         def one(star: tuple[Any, ...]) -> jax.Array:
             flux, sigma, bad, velocity, key = star
-            versions = chain.transform.versions(perturb(flux, sigma, bad, velocity, key), bad)
+            versions = chain.transform.versions(perturb(flux, sigma, bad, velocity, key, native), bad)
             return chain.basis.project(versions.T)
 
         # Star by star, so that what is computed of one never leaves the processor's cache.
@@ -259,6 +260,7 @@ def linear(chain: Chain, settings: DistancesSettings) -> Draw:
         keys: jax.Array,
         fold: jax.Array,
         coefficients: jax.Array,
+        native: NativePixels,
     ) -> tuple[jax.Array, jax.Array]:
         del keys
 
@@ -272,7 +274,7 @@ def linear(chain: Chain, settings: DistancesSettings) -> Draw:
                 lambda flux: chain.basis.project(chain.transform.one(flux, bad)), flux.astype(jnp.float32)
             )
             (per_pixel,) = jax.vmap(pull_back)(slopes)
-            return jnp.sqrt(propagate(flux, sigma, bad, velocity, per_pixel))
+            return jnp.sqrt(propagate(flux, sigma, bad, velocity, per_pixel, native))
 
         slopes = jax.vmap(jax.jacrev(mean_answers))(coefficients, fold)
         of_label, of_magnitude = in_tiles(one)(flux, sigma, bad, velocity, slopes).T

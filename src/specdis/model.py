@@ -39,6 +39,7 @@ from specdis.flags import Flag
 from specdis.log import Progress, logger
 from specdis.network.mixture import ParallaxInErrors, binary_probability
 from specdis.network.mlp import MLP, MixtureNetwork, NetworkSettings, Perceptron
+from specdis.noise import NativePixels, native_pixels
 from specdis.photometry import PhotometrySettings, geometric_magnitude
 from specdis.sample import SampleSettings, TrainedStars, select
 from specdis.settings import Settings
@@ -163,7 +164,6 @@ class Model:
     seed: int
     card: Mapping[str, Any] = field(default_factory=dict)
     trained: Callable[[], TrainedStars] = TrainedStars.unknown
-    _elsewhere: dict[tuple[bytes, ...], Model] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def n_pixel(self) -> int:
@@ -199,7 +199,9 @@ class Model:
             },
         )
 
-    def predict_pixels(self, pixels: Normalised, velocity: Float64, targets: Targets) -> dict[str, Array]:
+    def predict_pixels(
+        self, pixels: Normalised, velocity: Float64, targets: Targets, native: NativePixels | None = None
+    ) -> dict[str, Array]:
         """Predict stars from stored pixels.
 
         Parameters
@@ -210,13 +212,16 @@ class Model:
             Velocity in km/s by which the native pixels were brought to rest, shape (star,).
         targets
             What else is needed of the stars.
+        native
+            The native pixels, to which the noise belongs, where they are not those of the model's grid.
 
         Returns
         -------
         dict
             The columns of `summarise`, PROB_BINARY, CHI2_RECONSTRUCTION and FRACTION_BAD, shape (star,).
         """
-        parts = [self._predict_tile(pixels, velocity, targets, rows) for rows in ranges(len(velocity), _TILE)]
+        native = self._native if native is None else native
+        parts = [self._predict_tile(pixels, velocity, targets, native, rows) for rows in ranges(len(velocity), _TILE)]
         tile = _Tile(*(np.concatenate(piece, axis=-1) for piece in zip(*parts, strict=True)))
         columns = summarise(
             summarise_labels(
@@ -240,7 +245,9 @@ class Model:
             "FRACTION_BAD": bad.astype(np.float32),
         }
 
-    def _predict_tile(self, pixels: Normalised, velocity: Float64, targets: Targets, rows: slice) -> _Tile:
+    def _predict_tile(
+        self, pixels: Normalised, velocity: Float64, targets: Targets, native: NativePixels, rows: slice
+    ) -> _Tile:
         """Predict at most a tile of stars."""
         count = len(velocity[rows])
         flux, bad = _filled(pixels.flux[rows], 0), _filled(pixels.bad[rows], True)
@@ -251,7 +258,8 @@ class Model:
         answers = self._answer(
             encoded.coefficients / self.scale, fold, target.parallaxes(), target.has_parallax, target.snr
         )
-        drawn = self._draw(flux, sigma, bad, _filled(velocity[rows], 0), target.keys, fold, encoded.coefficients)
+        velocity = _filled(velocity[rows], 0)
+        drawn = self._draw(flux, sigma, bad, velocity, target.keys, fold, encoded.coefficients, native)
         no_spectrum = np.asarray(bad[:, self.transform.kept].all(1))
         no_errors = np.asarray(~((sigma > 0) & ~bad).any(1))
 
@@ -346,6 +354,11 @@ class Model:
         return encoder(self.transform, self.basis)
 
     @cached_property
+    def _native(self) -> NativePixels:
+        """The native pixels of the grid."""
+        return native_pixels(self.grid)
+
+    @cached_property
     def _draw(self) -> Any:
         label, mixture, _ = self.networks
         chain = Chain(self.grid, self.settings.spectra, self.transform, self.basis, self.scale, label, mixture)
@@ -356,20 +369,8 @@ class Model:
         """Predict a block of native spectra; arguments and result as in `predict_pixels`, row by row of `spectra`."""
         spectra = self._with_the_models_arms(spectra)
         pixels = normalise(spectra, self.grid, self.settings.spectra, self.sky)
-        return self._seeing(spectra).predict_pixels(pixels, spectra.native_velocity, targets)
-
-    def _seeing(self, spectra: Spectra) -> Model:
-        """Return the model with the native pixels of these spectra, to which their noise belongs."""
-        arms = tuple(
-            arm._replace(native=spectra.arms[arm.name].native_wavelength) if arm.name in spectra.arms else arm
-            for arm in self.grid.arms
-        )
-        pixels = tuple(arm.native.tobytes() for arm in arms)
-        if pixels == tuple(arm.native.tobytes() for arm in self.grid.arms):
-            return self
-        if pixels not in self._elsewhere:
-            self._elsewhere[pixels] = replace(self, grid=replace(self.grid, arms=arms))
-        return self._elsewhere[pixels]
+        native = native_pixels(self.grid, {name: arm.native_wavelength for name, arm in spectra.arms.items()})
+        return self.predict_pixels(pixels, spectra.native_velocity, targets, native)
 
     def _with_the_models_arms(self, spectra: Spectra) -> Spectra:
         """Give a single spectrum to every arm of the model: it is cut where the model joins its arms."""
