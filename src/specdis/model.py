@@ -57,6 +57,8 @@ _BLOCK = 2048
 """Stars whose spectra are in memory at once."""
 _TILE = 128
 """Stars computed at once, whatever the size of the blocks: equal arithmetic for equal stars."""
+_FEW = 8
+"""Stars computed at once where there are no more: one star takes no longer than it must."""
 
 
 class Domain(Settings):
@@ -706,7 +708,7 @@ def _null_is_nan(content: Any) -> Any:
 
 def _filled(values: Array, filling: float) -> Array:
     """Return a tile of full size, its last rows filled."""
-    missing = _TILE - len(values)
+    missing = (_FEW if len(values) <= _FEW else _TILE) - len(values)
     if not missing:
         return values
     return np.concatenate([values, np.full((missing, *values.shape[1:]), filling, values.dtype)])

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
+from typing import Final
 
 import numpy as np
 from astropy.table import Column as TableColumn
@@ -19,7 +20,9 @@ from specdis.errors import InputError
 from specdis.flags import Flag
 from specdis.storage import Provenance, RunPaths, atomic, file_digest
 
-FITS_NAME, PARQUET_NAME, SUMS_NAME = "specdis.fits", "specdis.parquet", "SHA256SUMS"
+FITS_NAME: Final = "specdis.fits"
+PARQUET_NAME: Final = "specdis.parquet"
+SUMS_NAME: Final = "SHA256SUMS"
 
 _BLOCK = 1 << 16  # rows read at a time
 
