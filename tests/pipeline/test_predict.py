@@ -112,8 +112,8 @@ def test_a_coadd_gets_the_distances_of_the_run(finished, coadd, tmp_path):
     assert verify(tmp_path / "out.fits").good, verify(tmp_path / "out.fits").problems
     _, ours, theirs = np.intersect1d(found["TARGETID"], run["TARGETID"], return_indices=True)
     assert len(ours) > 80
-    # The coadd has no SOURCE_ID, but the model knows its targets: each is predicted by the networks of its fold. The run
-    # keeps its pixels in half precision.
+    # The coadd has no SOURCE_ID, but the model knows its targets: each is predicted by the networks of its fold. Pixels
+    # of the run are in half precision.
     difference = column(found, "M_G_NN")[ours] - column(run, "M_G_NN")[theirs]
     assert np.nanmax(np.abs(difference)) < 0.02
     trained = run["HELD_OUT"][theirs] & run["SELECTED"][theirs]
@@ -132,6 +132,43 @@ def test_a_coadd_without_velocities_has_no_rest_frame(finished, coadd, tmp_path,
     assert ((found["FLAGS"] & Flag.NO_SPECTRUM) != 0).all()
     assert np.isnan(column(found, "M_G_NN")).all()
     assert "no velocities, because rvtab_coadd" in said()
+    assert verify(tmp_path / "out.fits").good
+
+
+def test_the_same_star_in_two_files_is_selected_once(table_model, tmp_path, said):
+    hdus = table_files.table(STARS, seed=2)
+    once = table_files.write(tmp_path / "once.fits", hdus)
+    stars = hdus["STARS"] | {"TARGETID": np.arange(STARS), "SN": np.full(STARS, 9.0)}
+    stars["SOURCE_ID"] = np.where(np.arange(STARS) < 30, stars["SOURCE_ID"], stars["SOURCE_ID"] + 1)
+    again = table_files.write(tmp_path / "again.fits", hdus | {"STARS": stars})
+    predict_files(table_model, [once, again, once], tmp_path / "out.fits")
+    assert verify(tmp_path / "out.fits").good, verify(tmp_path / "out.fits").problems
+    found = read_catalogue(tmp_path / "out.fits")
+    assert f"{once}: {STARS} spectra that another input has too are left out" in said()
+    assert len(found) == 2 * STARS
+    assert found["SELECTED"].sum() == 2 * STARS - 30
+    worse = found[~found["SELECTED"]]
+    assert (worse["FLAGS"] & (Flag.NOT_TRAINABLE | Flag.OUTSIDE_CUTS) == Flag.NOT_TRAINABLE).all()
+    assert not np.isfinite(column(worse, "SN")).any()  # the others have one
+
+
+def test_one_number_for_two_stars_is_refused(table_model, tmp_path):
+    hdus = table_files.table(STARS, seed=2)
+    numbered = {**hdus["STARS"], "TARGETID": np.arange(STARS)}
+    one = table_files.write(tmp_path / "one.fits", hdus | {"STARS": numbered})
+    for sources in (numbered["SOURCE_ID"] + 1, np.zeros(STARS, int)):
+        other = hdus | {"STARS": {**numbered, "SOURCE_ID": sources}}
+        two = table_files.write(tmp_path / "two.fits", other)
+        with pytest.raises(InputError, match=r"one\.fits, .*two\.fits: expected identifiers that mean one star"):
+            predict_files(table_model, [one, two], tmp_path / "out.fits")
+
+
+def test_the_documented_filter_keeps_stars_without_a_parallax(table_model, tmp_path):
+    hdus = table_files.table(STARS, seed=2)
+    hdus["STARS"]["PARALLAX"][:] = np.nan
+    hdus["STARS"]["EBV"][:7] = 2.0
+    predict_files(table_model, [table_files.write(tmp_path / "new.fits", hdus)], tmp_path / "out.fits")
+    assert len(read_catalogue(tmp_path / "out.fits", without=Flag.OUTSIDE_CUTS)) == STARS - 7
     assert verify(tmp_path / "out.fits").good
 
 
@@ -171,7 +208,14 @@ def test_an_output_that_cannot_be_written_is_an_error(table_model, tmp_path):
 # One way: a run, the command and Python
 
 SEEN = (
-    *(Flag.OUTSIDE_CUTS, Flag.NOT_TRAINABLE, Flag.NO_SPECTRUM, Flag.NO_MAGNITUDE, Flag.A_G_FALLBACK, Flag.NO_ZERO_POINT),
+    *(
+        Flag.OUTSIDE_CUTS,
+        Flag.NOT_TRAINABLE,
+        Flag.NO_SPECTRUM,
+        Flag.NO_MAGNITUDE,
+        Flag.A_G_FALLBACK,
+        Flag.NO_ZERO_POINT,
+    ),
     *(Flag.NO_EBV, Flag.MANY_BAD_PIXELS, Flag.OUTSIDE_PARAMETERS, Flag.BINARY_OUTSIDE_DOMAIN),
 )
 
