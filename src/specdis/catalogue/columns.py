@@ -238,7 +238,7 @@ _COLUMNS: tuple[Column, ...] = (
            "Factor by which recalibration widened the distribution of the mixture", source="distances.MIX_STRETCH",
            missing=_NO_SPECTRUM, allowed=_POSITIVE),
     Column("HELD_OUT", "?", "", "meta.code",
-           "True where no network that predicted the star was trained on any spectrum of it",
+           "True where it is known that no network that predicted the star was trained on any spectrum of it",
            source="sample.HELD_OUT"),
     Column("CALIBRATION", "?", "", "meta.code",
            "True where the star is of the share that recalibrated the mixture's errors",
