@@ -124,6 +124,24 @@ class _Tile(NamedTuple):
     residual: Array
 
 
+class Predicted(NamedTuple):
+    """What the stars of a survey get.
+
+    Parameters
+    ----------
+    stars
+        The sample.
+    columns
+        The columns of the catalogue, in its order.
+    spectra
+        How many spectra could be read.
+    """
+
+    stars: Stars
+    columns: dict[str, Array]
+    spectra: int
+
+
 @dataclass(frozen=True)
 class Model:
     """A trained model.
@@ -497,16 +515,16 @@ class Model:
         survey = ArraySurvey(
             wavelength, flux, ivar=ivar, mask=mask, medium=medium, frame=frame, stars={**columns, **named}
         )
-        stars, predicted = self.predict_survey(survey, identified=survey.identified)
-        order = np.argsort(survey.rows(stars))
-        return catalogue.as_table({name: values[order] for name, values in predicted.items()}, self.header)
+        found = self.predict_survey(survey, identified=survey.identified)
+        order = np.argsort(survey.rows(found.stars))
+        return catalogue.as_table({name: values[order] for name, values in found.columns.items()}, self.header)
 
     @property
     def header(self) -> catalogue.Cards:
         """What a catalogue of this model's predictions says of it."""
         return catalogue.header_cards(self.settings.photometry.ebv_scale, self.settings.network.kind)
 
-    def predict_survey(self, survey: Survey, *, identified: bool = True) -> tuple[Stars, dict[str, Array]]:
+    def predict_survey(self, survey: Survey, *, identified: bool = True) -> Predicted:
         """Predict every star of a survey that the model need not have been trained on.
 
         A star that was trained on is predicted by the networks that never saw it, as in the model's run.
@@ -520,9 +538,8 @@ class Model:
 
         Returns
         -------
-        tuple
-            The sample of its stars, and the columns of the catalogue in the same order; a star whose spectrum cannot be
-            read has the flag NO_SPECTRUM.
+        Predicted
+            What its stars get; one whose spectrum cannot be read has the flag NO_SPECTRUM.
         """
         # The cuts flag what the training did not hold; its split has no meaning here.
         cuts = {"predict_outside": True, "n_folds": None, "fold_column": None, "train_fraction": 0.5}
@@ -531,7 +548,8 @@ class Model:
         known = self.trained() if identified else TrainedStars.unknown()
         stars = stars.replace(TRAINABLE=np.zeros(len(stars), np.bool_), **known.held_out(stars.columns))
         targets = Targets.of(stars.columns, self.seed)
-        predicted = _nothing(len(stars))
+        predicted: dict[str, Array] = {}
+        unread = np.ones(len(stars), np.bool_)
         progress = Progress("predict", len(stars))
         place = str(survey.inputs[0]) if survey.inputs else survey.name
         said: set[str] = set()
@@ -547,12 +565,21 @@ class Model:
                     said.add(message)
                 target = targets.take(rows)
                 target = target._replace(snr=np.where(np.isfinite(target.snr), target.snr, _median_snr(found)))
-                for name, values in self.predict_spectra(found, target).items():
-                    if name in predicted:
-                        predicted[name][rows] = values
+                _put(predicted, rows, self.predict_spectra(found, target), len(stars))
+                unread[rows] = False
                 progress.advance(len(rows))
         progress.close()
-        return stars, self._catalogue(stars, predicted)
+        lost = np.flatnonzero(unread)
+        for part in ranges(len(lost), _TILE):
+            rows = lost[part]
+            _put(predicted, rows, self._predict_nothing(targets.take(rows)), len(stars))
+        return Predicted(stars, self._catalogue(stars, predicted), len(stars) - len(lost))
+
+    def _predict_nothing(self, targets: Targets) -> dict[str, Array]:
+        """Return what stars without a spectrum get: that of one without a good pixel."""
+        shape = (len(targets.magnitude), self.n_pixel)
+        pixels = Normalised(np.zeros(shape, np.float32), None, np.ones(shape, np.bool_))
+        return self.predict_pixels(pixels, np.zeros(shape[0]), targets)
 
     def _remarks(self, spectra: Spectra) -> list[str]:
         """Say what of these spectra the model was not trained for, or cannot use."""
@@ -714,11 +741,10 @@ def _filled(values: Array, filling: float) -> Array:
     return np.concatenate([values, np.full((missing, *values.shape[1:]), filling, values.dtype)])
 
 
-def _nothing(stars: int) -> dict[str, Array]:
-    """Return the predictions of stars without a spectrum."""
-    names = {*catalogue.DISTANCES_COLUMNS, "PROB_BINARY"} - {*IDENTIFIER, "CALIBRATION", "FLAGS"}
-    columns = {name: np.full(stars, np.nan) for name in sorted(names)}
-    return {**columns, "FLAGS": np.full(stars, Flag.NO_SPECTRUM, np.int32)}
+def _put(columns: dict[str, Array], rows: Array, found: Mapping[str, Array], stars: int) -> None:
+    """Put what some of the stars get into columns of all of them."""
+    for name, values in found.items():
+        columns.setdefault(name, np.zeros(stars, values.dtype))[rows] = values
 
 
 def _median_snr(spectra: Spectra) -> Float64:

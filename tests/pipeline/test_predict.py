@@ -227,21 +227,21 @@ def plain(column):
 @pytest.fixture(scope="module")
 def survey():
     """Return a table of stars that lack this and that, some of them twice, with all that the zero point needs."""
-    hdus = table_files.table(260, seed=5)
+    hdus = table_files.table(420, seed=5)
     stars, random = hdus["STARS"], np.random.default_rng(6)
-    number = np.arange(260)
+    number = np.arange(420)
     stars["TARGETID"] = 5000 - number
-    stars["SOURCE_ID"][250:] = stars["SOURCE_ID"][:10]  # spectra of the same stars
+    stars["SOURCE_ID"][410:] = stars["SOURCE_ID"][:10]  # spectra of the same stars
     stars |= {
         "ASTROMETRIC_PARAMS_SOLVED": np.where(number % 50 == 7, 3, np.where(number % 3, 31, 95)).astype("i2"),
         "NU_EFF_USED_IN_ASTROMETRY": np.where(number % 3, 1.5, np.nan).astype("f4"),
         "PSEUDOCOLOUR": np.where(number % 3, np.nan, 1.4).astype("f4"),
-        "ECL_LAT": random.uniform(-90, 90, 260),
+        "ECL_LAT": random.uniform(-90, 90, 420),
         "RUWE": np.where(number % 20 == 3, 1.5, 1.0).astype("f4"),
         "FEH": np.where(number % 40 == 9, -5.0, -1.0).astype("f4"),
         "LOGG": np.where(number % 2, 4.5, 3.0).astype("f4"),
-        "SN": random.uniform(5, 90, 260).astype("f4"),
-        "RA": random.uniform(0, 360, 260),
+        "SN": random.uniform(5, 90, 420).astype("f4"),
+        "RA": random.uniform(0, 360, 420),
     }
     stars["PARALLAX"][number % 25 == 4] = np.nan
     stars["PHOT_G_MEAN_MAG"][number % 60 == 11] = np.nan

@@ -45,10 +45,10 @@ def predict_files(directory: Path, inputs: Sequence[Path], output: Path) -> None
     parts: dict[Path, dict[str, Array]] = {}
     for path in inputs:
         try:
-            _, columns = model.predict_survey(open_file(path))
-            if not np.isfinite(columns["FRACTION_BAD"]).any():
+            found = model.predict_survey(open_file(path))
+            if not found.spectra:
                 raise InputError(path, expected="spectra", found="none that can be read", remedy="See the log.")
-            parts[path] = columns
+            parts[path] = found.columns
         except InputError as error:
             if len(inputs) == 1:
                 raise
