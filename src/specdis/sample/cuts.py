@@ -151,8 +151,9 @@ class CutFlow:
         One line per cut, in order: each begins with what the line before left.
     summary
         `rows` of the survey, `selected`, `predicted_outside` the cuts, `duplicates_outside` (rows outside the cuts
-        that repeat an identifier and are left out), `trainable`, `held_out`, and `folds`: a list of `fold`, `stars`
-        and `trainable`.
+        that repeat an identifier and are left out), `trainable`, `held_out`; `folds`: a list of `fold`, `stars` and
+        `trainable`; and `missing_values`: a list of `place`, `column`, `reason` and `stars`, the values of the survey
+        that count as missing.
     """
 
     lines: tuple[CutLine, ...]

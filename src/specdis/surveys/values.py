@@ -1,7 +1,7 @@
 """What a number in a column means: its unit, what stands for a missing one, and what no star can have.
 
-One table, `LIMITS`, and one rule for every file and for arrays in Python. Nothing is dropped: a value that is missing or
-impossible becomes NaN, or the column's own missing value, and is counted by column and reason.
+One table, `LIMITS`, and one rule for every file and for arrays in Python. Nothing is dropped: a value that is missing
+or impossible becomes NaN, or the column's own missing value, and is counted by column and reason.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from specdis.arrays import Array, Bool, Float32, Float64
+from specdis.arrays import Array, Bool, Float64
 from specdis.errors import InputError
 from specdis.log import logger
-from specdis.surveys.base import STAR_COLUMNS
+from specdis.surveys.base import STAR_COLUMNS, Missing, StarColumn
 
 if TYPE_CHECKING:
     from astropy.units import UnitBase
@@ -63,9 +63,20 @@ LIMITS: Mapping[str, Limits] = {
     "SN_R": Limits(-50, 1e6),
     "SN": Limits(-50, 1e6),
 }
-"""The table of the documentation. A parallax or a proper motion of exactly 0 is missing too where its error is no positive
-number. Right ascensions below 0 are wrapped to 0..360. E(B-V) below 0, by the noise of a map, is 0: no dust makes a star
-brighter."""
+"""The table of the documentation. A parallax or a proper motion of exactly 0 is missing too where its error is no
+positive number. Right ascensions below 0 are wrapped to 0..360. E(B-V) below 0, by the noise of a map, is 0: no dust
+makes a star brighter."""
+
+_MEANS: Mapping[str, str] = {
+    "TARGET_RA": "RA",
+    "TARGET_DEC": "DEC",
+    "GAIA_PHOT_G_MEAN_MAG": "PHOT_G_MEAN_MAG",
+    "GAIA_PHOT_BP_MEAN_MAG": "PHOT_BP_MEAN_MAG",
+    "GAIA_PHOT_RP_MEAN_MAG": "PHOT_RP_MEAN_MAG",
+    "RV_ADOP": "VRAD",
+    "SN_G": "SN",
+}
+"""Other columns that are read, and the one of `STAR_COLUMNS` that has their unit and limits."""
 
 _REFUSED = ("RA", "DEC")
 """Outside of their limits they are no value of a single star gone wrong, but columns that were confused."""
@@ -75,9 +86,6 @@ _WITH_ERROR = ("PARALLAX", "PMRA", "PMDEC")
 NULL_OF_OTHERS = -1
 """What a null integer of a column that is not in `STAR_COLUMNS` becomes."""
 
-FLUX_LIMIT = 1e3
-"""A pixel whose flux or error is larger than this many times the median of the spectrum's absolute flux is bad."""
-
 WAVELENGTHS = (2_000.0, 30_000.0)
 """Angstrom: the middle of a spectrum lies in here, or its wavelengths are in another unit."""
 
@@ -85,16 +93,8 @@ _SHORTEST = 900.0
 """Angstrom: hydrogen between the stars lets nothing of a star's light through below its Lyman limit."""
 
 
-class Missing(NamedTuple):
-    """A kind of value that counts as missing: where it stands and why."""
-
-    place: str
-    column: str
-    reason: str
-
-
 class Cleaned(NamedTuple):
-    """Columns with what is missing or impossible as NaN, or as the column's own missing value, and how many there are."""
+    """Columns with NaN, or their own missing value, for what is missing or impossible, and how many values that is."""
 
     columns: dict[str, Array]
     missing: Counter[Missing]
@@ -106,7 +106,7 @@ def cleaned(columns: Mapping[str, Array], place: str) -> Cleaned:
     Parameters
     ----------
     columns
-        Name to plain array in the units of `STAR_COLUMNS`, shape (star,). Columns that are not in there stay as they are.
+        Name to plain array in the units of `STAR_COLUMNS`, shape (star,). Columns that are not known stay as they are.
     place
         File and HDU, or the name of the function, for messages.
 
@@ -129,7 +129,7 @@ def cleaned(columns: Mapping[str, Array], place: str) -> Cleaned:
             none = (source < 0) | (source == NO_SOURCE)
             found[name] = np.where(none, STAR_COLUMNS[name].missing, source)
             _count(missing, place, name, {"no Gaia source": none})
-        elif name in LIMITS:
+        elif _MEANS.get(name, name) in LIMITS:
             values = np.asarray(columns[name], dtype=np.float64)
             reasons = _reasons(name, values)
             _refuse(name, values, reasons, place)
@@ -145,6 +145,7 @@ def cleaned(columns: Mapping[str, Array], place: str) -> Cleaned:
 
 def _reasons(name: str, values: Float64) -> dict[str, Bool]:
     """Return why values are missing or impossible, each value under one reason at most."""
+    name = _MEANS.get(name, name)
     low, high, zero = LIMITS[name]
     unit = f" {STAR_COLUMNS[name].unit}".rstrip()
     filler, infinite = np.isin(values, FILLERS), np.isinf(values)
@@ -160,7 +161,7 @@ def _refuse(name: str, values: Float64, reasons: Mapping[str, Bool], place: str)
         raise InputError(
             f"{place}, column {name}",
             expected=f"degrees from {low:g} to {high:g}",
-            found=f"{values[outside][0]:g} and {outside.sum() - 1} others beyond",
+            found=f"{outside.sum():,} beyond, the first {values[outside][0]:g}",
             remedy="Check that RA and DEC were not confused and are in degrees; write NaN where there is no position.",
         )
 
@@ -204,10 +205,15 @@ def without_nulls(name: str, values: Array, null: Array | int | None) -> Array:
     rows = np.asarray(null if isinstance(null, np.ndarray) else values == null)
     if not rows.any():
         return values
-    if name in STAR_COLUMNS and np.dtype(STAR_COLUMNS[name].dtype).kind == "f":
+    column = _column(name)
+    if column is not None and np.dtype(column.dtype).kind == "f":
         return np.where(rows, np.nan, values.astype(np.float64))
-    missing = STAR_COLUMNS[name].missing if name in STAR_COLUMNS else NULL_OF_OTHERS
-    return np.where(rows, np.int64(missing), values.astype(np.int64))
+    return np.where(rows, np.int64(NULL_OF_OTHERS if column is None else column.missing), values.astype(np.int64))
+
+
+def _column(name: str) -> StarColumn | None:
+    """Return what is known of a column, under this name or as one that means the same."""
+    return STAR_COLUMNS.get(_MEANS.get(name, name))
 
 
 # Units
@@ -237,8 +243,8 @@ def converted(name: str, values: Array, unit: str | UnitBase | None, place: str)
     Parameters
     ----------
     name
-        A column of `STAR_COLUMNS`, or WAVELENGTH, which is in Angstrom. Columns without a unit there, and other columns,
-        stay as they are.
+        A column of `STAR_COLUMNS`, or WAVELENGTH, which is in Angstrom. Columns that have no unit there, and columns
+        that are not known, stay as they are.
     values
         Numbers, any shape.
     unit
@@ -251,7 +257,8 @@ def converted(name: str, values: Array, unit: str | UnitBase | None, place: str)
     InputError
         When the unit is unknown, or is none of the column's kind.
     """
-    expected = "Angstrom" if name == "WAVELENGTH" else STAR_COLUMNS[name].unit if name in STAR_COLUMNS else ""
+    column = _column(name)
+    expected = "Angstrom" if name == "WAVELENGTH" else "" if column is None else column.unit
     text = "" if unit is None else str(unit).strip()
     if not expected or text.lower() in _NO_UNIT or values.dtype.kind not in "iuf":
         return values
@@ -260,7 +267,7 @@ def converted(name: str, values: Array, unit: str | UnitBase | None, place: str)
     factor = _factor(text, expected)
     if factor is None:
         raise InputError(
-            f"{place}, column {name}" if name in STAR_COLUMNS else place,
+            place if column is None else f"{place}, column {name}",
             expected=f"a unit that can be converted to {expected}",
             found=f"'{text}'",
             remedy=f"Convert the values to {expected}, and write that as their unit.",
@@ -306,7 +313,7 @@ def plain(name: str, values: Any, place: str) -> Array:
     name
         A column of `STAR_COLUMNS`, or WAVELENGTH.
     values
-        A number or several; a Quantity or a column of a table, whose unit is converted; masked where values are missing.
+        A number or several; a Quantity or a column of a table, whose unit is converted; masked where one is missing.
     place
         Name of the function, for messages.
 
@@ -320,8 +327,8 @@ def plain(name: str, values: Any, place: str) -> Array:
         mask = np.ma.nomask
     plainly = getattr(values, "unmasked", values)
     numbers = np.asarray(getattr(plainly, "value", plainly) if unit is not None else np.ma.getdata(plainly))
-    kind = np.dtype(STAR_COLUMNS[name].dtype).kind if name in STAR_COLUMNS else "f"
-    if kind == "f":
+    column = _column(name)
+    if column is None or np.dtype(column.dtype).kind == "f":
         try:
             numbers = numbers.astype(np.float64)
         except (TypeError, ValueError) as error:
@@ -331,7 +338,7 @@ def plain(name: str, values: Any, place: str) -> Array:
     numbers = converted(name, numbers, unit, place)
     if mask is np.ma.nomask or not np.any(mask):
         return numbers
-    return np.where(mask, STAR_COLUMNS[name].missing if name in STAR_COLUMNS else np.nan, numbers)
+    return np.where(mask, np.nan if column is None else column.missing, numbers)
 
 
 def wavelengths(values: Array, unit: str | UnitBase | None, place: str) -> Float64:
@@ -356,9 +363,10 @@ def wavelengths(values: Array, unit: str | UnitBase | None, place: str) -> Float
     if len(usable):
         middle, least = float(np.median(usable)), float(usable.min())
         if not (WAVELENGTHS[0] <= middle <= WAVELENGTHS[1] and least >= _SHORTEST):
+            low, high = WAVELENGTHS
             raise InputError(
                 place,
-                expected=f"wavelengths in Angstrom, in the middle between {WAVELENGTHS[0]:,.0f} and {WAVELENGTHS[1]:,.0f}",
+                expected=f"wavelengths in Angstrom, in the middle between {low:,.0f} and {high:,.0f}",
                 found=f"{usable.min():.6g} to {usable.max():.6g}{_look_like(middle)}",
                 remedy="Convert them to Angstrom.",
             )
@@ -377,35 +385,3 @@ def _look_like(middle: float) -> str:
         if low <= middle <= high:
             return f", which look like {unit}"
     return ""
-
-
-# Pixels
-
-
-def absurd(flux: Float32, ivar: Float32 | None, bad: Bool) -> Bool:
-    """Tell the pixels whose flux or error is absurd beside the rest of their spectrum, shape (star, pixel).
-
-    Such a pixel would be the spectrum: the continuum around it, its mean and its norm. The measure is the median of the
-    absolute flux of the good pixels, which a few pixels do not move. A real line is at most some ten times as bright as the continuum.
-
-    Parameters
-    ----------
-    flux, ivar
-        Flux and inverse variance, shape (star, pixel); no errors where `ivar` is None.
-    bad
-        Pixels that are bad already.
-    """
-    size = np.where(bad, np.float32(0), np.abs(flux))
-    count = np.count_nonzero(size, axis=1)
-    place = np.minimum(size.shape[1] - count + count // 2, size.shape[1] - 1)
-    limit = np.float32(FLUX_LIMIT) * np.take_along_axis(np.sort(size, axis=1), place[:, None], axis=1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        found = (size > limit) | (size > _LARGEST)
-        if ivar is not None:
-            # error > limit, without a division; where there is no flux at all, nothing is known of its size
-            found |= ~bad & (ivar * limit**2 < 1) & (limit > 0)
-    return np.asarray(found & ~bad)
-
-
-_LARGEST = np.float32(1e18)
-"""The square of a larger flux, summed over pixels, is more than single precision holds."""
