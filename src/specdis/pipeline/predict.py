@@ -20,6 +20,7 @@ from specdis.pipeline.pixels import BLOCK
 from specdis.sample import select
 from specdis.storage import Provenance, digest, file_digest
 from specdis.surveys import IDENTIFIER, Fault, Spectra, Stars, Survey, open_file
+from specdis.surveys.values import say
 
 
 def predict_files(directory: Path, inputs: Sequence[Path], output: Path) -> None:
@@ -68,7 +69,9 @@ def _predict_survey(model: Model, survey: Survey) -> dict[str, Array]:
     # The cuts flag what the training did not hold; its split has no meaning here.
     cuts = {"predict_outside": True, "n_folds": None, "fold_column": None, "train_fraction": 0.5}
     settings = model.settings.sample.model_copy(update=cuts)
-    stars = select(survey.stars(), survey.columns, settings, model.settings.photometry, model.seed, True).stars
+    chosen = select(survey.stars(), survey.columns, settings, model.settings.photometry, model.seed, True)
+    say(chosen.cutflow.summary["missing_values"])
+    stars = chosen.stars
     # No star here was trained on as far as the model knows.
     stars = stars.replace(
         TRAINABLE=np.zeros(len(stars), np.bool_), HELD_OUT=np.ones(len(stars), np.bool_), FOLD=np.full(len(stars), -1)

@@ -50,17 +50,14 @@ class Cut:
 
 
 def cuts(settings: SampleSettings) -> tuple[Cut, ...]:
-    """Return the cuts of section 2.3, explicit and implicit, in the order in which they are applied.
-
-    Whether a star has a Gaia match is known only where Gaia's own columns are: elsewhere SOURCE_ID is any identifier.
-    """
+    """Return the cuts of section 2.3, explicit and implicit, in the order in which they are applied."""
     return (
         _unlisted("wrong-survey", "SURVEY", settings.surveys, "surveys"),
         _unlisted("wrong-programme", "PROGRAM", settings.programs, "programs"),
         Cut(
             "no-gaia-match",
             "no Gaia DR3 source",
-            ("SOURCE_ID", "ASTROMETRIC_PARAMS_SOLVED"),
+            ("SOURCE_ID",),
             lambda stars: stars["SOURCE_ID"] <= 0,
         ),
         Cut(

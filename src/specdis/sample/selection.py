@@ -16,7 +16,6 @@ from specdis.sample.cuts import Cut, CutFlow, cuts, first_failed, lines
 from specdis.sample.settings import SampleSettings
 from specdis.sample.split import split, unusable_fold
 from specdis.surveys.base import IDENTIFIER, STAR_COLUMNS, Missing, Stars
-from specdis.surveys.values import say
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,6 @@ def select(
         counts += np.bincount(first, minlength=passed + 1)
         rows = np.flatnonzero(outside | (first == passed))
         parts.append({**_complete(block.take(rows), settings.fold_column, photometry), "CUT": first[rows]})
-    say(missing)
     if not any(len(part["CUT"]) for part in parts):
         raise _nothing_left(flow, counts)
 

@@ -7,7 +7,7 @@ or impossible becomes NaN, or the column's own missing value, and is counted by 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -130,10 +130,7 @@ def cleaned(columns: Mapping[str, Array], place: str) -> Cleaned:
             found[name] = np.where(none, STAR_COLUMNS[name].missing, source)
             _count(missing, place, name, {"no Gaia source": none})
         elif _MEANS.get(name, name) in LIMITS:
-            values = np.asarray(columns[name], dtype=np.float64)
-            reasons = _reasons(name, values)
-            _refuse(name, values, reasons, place)
-            found[name] = _plausible(name, values, reasons)
+            found[name], reasons = measured(name, np.asarray(columns[name], dtype=np.float64), place)
             _count(missing, place, name, reasons)
     for name in _WITH_ERROR:
         if name in found and f"{name}_ERROR" in found:
@@ -143,34 +140,42 @@ def cleaned(columns: Mapping[str, Array], place: str) -> Cleaned:
     return Cleaned(found, missing)
 
 
-def _reasons(name: str, values: Float64) -> dict[str, Bool]:
-    """Return why values are missing or impossible, each value under one reason at most."""
-    name = _MEANS.get(name, name)
-    low, high, zero = LIMITS[name]
-    unit = f" {STAR_COLUMNS[name].unit}".rstrip()
+def measured(
+    name: str, values: Float64, place: str, limits: Mapping[str, Limits] = LIMITS
+) -> tuple[Float64, dict[str, Bool]]:
+    """Return the values of one column that is in `limits`, NaN where they are missing or impossible, and why they are.
+
+    Parameters
+    ----------
+    name, values, place
+        As in `cleaned`.
+    limits
+        What columns can hold.
+
+    Returns
+    -------
+    tuple
+        The values, and for each reason where it holds, one at most for each value; shape (star,).
+    """
+    means = _MEANS.get(name, name)
+    low, high, zero = limits[means]
     filler, infinite = np.isin(values, FILLERS), np.isinf(values)
     outside = ~filler & ~infinite & ((values < low) | (values > high))
-    reasons = {"-999 or -9999": filler, "infinite": infinite, f"outside {low:,g} to {high:,g}{unit}": outside}
-    return reasons if zero else {**reasons, "0": values == 0}
-
-
-def _refuse(name: str, values: Float64, reasons: Mapping[str, Bool], place: str) -> None:
-    outside = next(rows for reason, rows in reasons.items() if reason.startswith("outside"))
-    if name in _REFUSED and outside.any():
-        low, high, _ = LIMITS[name]
+    if means in _REFUSED and outside.any():
         raise InputError(
             f"{place}, column {name}",
             expected=f"degrees from {low:g} to {high:g}",
             found=f"{outside.sum():,} beyond, the first {values[outside][0]:g}",
             remedy="Check that RA and DEC were not confused and are in degrees; write NaN where there is no position.",
         )
-
-
-def _plausible(name: str, values: Float64, reasons: Mapping[str, Bool]) -> Float64:
+    unit = f" {STAR_COLUMNS[means].unit}".rstrip() if means in STAR_COLUMNS else ""
+    reasons = {"-999 or -9999": filler, "infinite": infinite, f"outside {low:,g} to {high:,g}{unit}": outside}
+    if not zero:
+        reasons["0"] = values == 0
     values = np.where(np.any(list(reasons.values()), axis=0), np.nan, values)
-    if name == "RA":
-        return np.where(values < 0, values + 360.0, values)
-    return np.where(values < 0, 0.0, values) if name == "EBV" else values
+    if means == "RA":
+        values = np.where(values < 0, values + 360.0, values)
+    return (np.where(values < 0, 0.0, values) if means == "EBV" else values), reasons
 
 
 def _count(missing: Counter[Missing], place: str, name: str, reasons: Mapping[str, Bool]) -> None:
@@ -179,11 +184,11 @@ def _count(missing: Counter[Missing], place: str, name: str, reasons: Mapping[st
             missing[Missing(place, name, reason)] += count
 
 
-def say(missing: Mapping[Missing, int]) -> None:
-    """Log what was taken as missing, one line for each place."""
+def say(missing: Iterable[Mapping[str, Any]]) -> None:
+    """Log what counts as missing (`missing_values` of the cut flow), one line for each place."""
     places: dict[str, list[str]] = {}
-    for (place, column, reason), count in missing.items():
-        places.setdefault(place, []).append(f"{column} of {count:,} stars ({reason})")
+    for kind in missing:
+        places.setdefault(kind["place"], []).append(f"{kind['column']} of {kind['stars']:,} stars ({kind['reason']})")
     for place, said in places.items():
         logger.warning("%s: taken as missing: %s", place, "; ".join(said))
 
@@ -234,7 +239,7 @@ _SPELLINGS = {
 }
 """Spellings of units, in lower case, that the library does not know or takes for something else."""
 
-_NO_UNIT = ("", "-", "--", "---", "none", "null", "nan", "n/a", "unitless", "dimensionless", "adimensional")
+_NO_UNIT = ("", "1", "-", "--", "---", "none", "null", "nan", "n/a", "unitless", "dimensionless", "adimensional")
 
 
 def converted(name: str, values: Array, unit: str | UnitBase | None, place: str) -> Array:
@@ -260,23 +265,33 @@ def converted(name: str, values: Array, unit: str | UnitBase | None, place: str)
     column = _column(name)
     expected = "Angstrom" if name == "WAVELENGTH" else "" if column is None else column.unit
     text = "" if unit is None else str(unit).strip()
-    if not expected or text.lower() in _NO_UNIT or values.dtype.kind not in "iuf":
+    if not expected or values.dtype.kind not in "iuf":
         return values
     if expected == "dex":
         return _logarithm(name, values, text, place)
-    factor = _factor(text, expected)
-    if factor is None:
+    by = factor(text, expected)
+    if by is None:
         raise InputError(
             place if column is None else f"{place}, column {name}",
             expected=f"a unit that can be converted to {expected}",
             found=f"'{text}'",
             remedy=f"Convert the values to {expected}, and write that as their unit.",
         )
-    return values if factor == 1 else values * factor
+    return values if by == 1 else values * by
 
 
-def _factor(text: str, expected: str) -> float | None:
-    """Return what a number in one unit is multiplied by to be in the other; None where there is no such number."""
+def factor(text: str, expected: str) -> float | None:
+    """Return what a number in one unit is multiplied by to be in another; None where there is no such number.
+
+    Parameters
+    ----------
+    text
+        The unit as a header gives it; 1 is returned where it is empty.
+    expected
+        The unit that is wanted, by its name in astropy.
+    """
+    if text.strip().lower() in _NO_UNIT:
+        return 1.0
     from astropy import units as u
 
     target = u.Unit(expected)
@@ -295,7 +310,7 @@ def _factor(text: str, expected: str) -> float | None:
 
 def _logarithm(name: str, values: Array, text: str, place: str) -> Array:
     """Return logarithms as they are, whatever they are of; refuse what is none, such as an acceleration itself."""
-    if text.lower().startswith(("dex", "log", "[", "lg")) or text == "1":
+    if text.lower() in _NO_UNIT or text.lower().startswith(("dex", "log", "[", "lg")):
         return values
     raise InputError(
         f"{place}, column {name}",
