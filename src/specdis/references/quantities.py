@@ -11,7 +11,8 @@ from specdis.arrays import Array, Bool, Float64, Int64
 from specdis.errors import InputError
 from specdis.log import logger
 from specdis.references.tables import NO_NUMBER, Columns, ReferenceTable
-from specdis.surveys.values import LIMITS, NO_SOURCE, Limits, factor, measured, say
+from specdis.surveys import values
+from specdis.surveys.values import NO_SOURCE, Limits, factor, measured, say
 
 NAMES: Mapping[str, Sequence[str]] = {
     "SOURCE_ID": ("source_id", "gaia_source_id", "gaiadr3", "gaia_dr3", "gaiaedr3", "gaia", "source"),
@@ -56,13 +57,14 @@ for the quantity: a DIST in degrees is the separation from somewhere."""
 _ONLY_WITH_UNIT = ("mg", "mu")
 """Names that are as often those of magnesium and of a proper motion: without the unit mag they are not taken."""
 
-_LIMITS: Mapping[str, Limits] = {
-    **{name: LIMITS[name] for name in ("RA", "DEC", "PMRA", "PMDEC", "PHOT_G_MEAN_MAG", "VRAD", "EBV")},
+LIMITS: Mapping[str, Limits] = {
+    **{name: values.LIMITS[name] for name in ("RA", "DEC", "PMRA", "PMDEC", "PHOT_G_MEAN_MAG", "VRAD", "EBV")},
     **dict.fromkeys(("DIST", "DIST_PC", "DIST_PC_LOW", "DIST_PC_HIGH"), Limits(0, np.inf, zero=False)),
     **dict.fromkeys(("DISTERR", "DIST_PC_ERR", "DISTMOD_ERR", "M_G_ERR"), Limits(0, np.inf)),
     "DISTMOD": Limits(-10, 35, zero=False),
     "M_G": Limits(-15, 30),
 }
+"""What a quantity can be; anything else is missing."""
 
 _KPC_PER_PC = 1e-3
 _FARTHEST = 1000.0  # kpc; a median beyond it is no distance in kpc
@@ -183,9 +185,9 @@ class Quantities:
 
     def _measured(self, quantity: str, numbers: Float64) -> Float64:
         """Return numbers with NaN for what stands for a missing value or cannot be, and say how many there are."""
-        if quantity not in _LIMITS:
+        if quantity not in LIMITS:
             return numbers
-        found, reasons = measured(quantity, numbers, str(self.table.path), _LIMITS)
+        found, reasons = measured(quantity, numbers, str(self.table.path), LIMITS)
         place = {"place": str(self.table.path), "column": self.name(quantity)}
         say({**place, "reason": reason, "stars": int(rows.sum())} for reason, rows in reasons.items() if rows.any())
         return found

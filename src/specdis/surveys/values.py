@@ -81,7 +81,8 @@ _MEANS: Mapping[str, str] = {
 _REFUSED = ("RA", "DEC")
 """Outside of their limits they are no value of a single star gone wrong, but columns that were confused."""
 
-_WITH_ERROR = ("PARALLAX", "PMRA", "PMDEC")
+WITH_ERROR = ("PARALLAX", "PMRA", "PMDEC")
+"""Columns whose 0 is missing without a positive error."""
 
 NULL_OF_OTHERS = -1
 """What a null integer of a column that is not in `STAR_COLUMNS` becomes."""
@@ -132,7 +133,7 @@ def cleaned(columns: Mapping[str, Array], place: str) -> Cleaned:
         elif _MEANS.get(name, name) in LIMITS:
             found[name], reasons = measured(name, np.asarray(columns[name], dtype=np.float64), place)
             _count(missing, place, name, reasons)
-    for name in _WITH_ERROR:
+    for name in WITH_ERROR:
         if name in found and f"{name}_ERROR" in found:
             none = (found[name] == 0) & ~(found[f"{name}_ERROR"] > 0)
             found[name] = np.where(none, np.nan, found[name])
@@ -302,8 +303,8 @@ def factor(text: str, expected: str) -> float | None:
             parsed = u.Unit(spelling)
         except (ValueError, TypeError):
             continue
-        # Logarithms of a length and the like convert, but not by a factor.
-        if isinstance(parsed, u.UnitBase) and parsed.is_equivalent(target):
+        # Logarithms of a length and the like convert, but not by a factor; dex and dB are magnitudes to the library.
+        if isinstance(parsed, u.UnitBase) and parsed.is_equivalent(target) and not {u.dex, u.dB} & {*parsed.bases}:
             return float(parsed.to(target))
     return None
 
