@@ -84,9 +84,9 @@ _VALUES_END = """
 - A pixel is bad where the survey says so, where flux or inverse variance is not finite, where the inverse variance is 0
   or less, and where flux or error is more than {limit:,.0f} times the median of the spectrum's absolute flux.
 
-In lists of members and rival catalogues, distances are larger than 0, distance moduli from {modulus[0]:g} to {modulus[1]:g}
-but not 0, absolute magnitudes from {magnitude[0]:g} to {magnitude[1]:g}. A star whose SOURCE_ID is missing is matched on
-the sky. Empty fields and the words {words} are missing numbers.
+In lists of members and rival catalogues, distances are larger than 0, distance moduli from {modulus[0]:g} to
+{modulus[1]:g} but not 0, absolute magnitudes from {magnitude[0]:g} to {magnitude[1]:g}. A star whose SOURCE_ID is
+missing is matched on the sky. Empty fields and the words {words} are missing numbers.
 
 ## Units
 

@@ -23,6 +23,7 @@ class Flag(IntFlag):
     MANY_BAD_PIXELS = 1024
     OUTSIDE_PARAMETERS = 2048
     BINARY_OUTSIDE_DOMAIN = 4096
+    BEYOND_REACH = 8192
 
 
 DESCRIPTIONS: Mapping[Flag, str] = MappingProxyType(
@@ -40,5 +41,6 @@ DESCRIPTIONS: Mapping[Flag, str] = MappingProxyType(
         Flag.MANY_BAD_PIXELS: "more bad pixels than the model was trained to bear",
         Flag.OUTSIDE_PARAMETERS: "Teff, log g or [Fe/H] outside the range of the training stars",
         Flag.BINARY_OUTSIDE_DOMAIN: "a giant, or brighter than giants: BINARY_FLAG and BINARY_POSSIBILITY mean little",
+        Flag.BEYOND_REACH: "the distance would be farther than a star's spectrum is taken, 10,000 kpc: no distance",
     }
 )

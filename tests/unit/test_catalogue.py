@@ -562,7 +562,7 @@ FAULTS = {
     "ruwe": ("RUWE", 20, 0.0, "RUWE", "RUWE > 0"),
     "probability": ("FRACTION_UNBOUND", UNBOUND, 1.5, "FRACTION_UNBOUND", "FRACTION_UNBOUND from 0 to 1"),
     "binary flag": ("BINARY_FLAG", 20, 2, "BINARY_FLAG", "BINARY_FLAG from 0 to 1"),
-    "unknown flag": ("FLAGS", 20, 1 << 20, "FLAGS", "FLAGS from 0 to 8191"),
+    "unknown flag": ("FLAGS", 20, 1 << 20, "FLAGS", f"FLAGS from 0 to {2 * max(Flag) - 1}"),
     "insane magnitude": ("M_G_NN", 20, 99.0, "M_G_NN", "M_G_NN from -30 to 30"),
     "insane geometric magnitude": ("M_G_GEO", 20, -40.0, "M_G_GEO", "M_G_GEO from -30 to 30"),
     "geometric magnitude": ("M_G_GEO", 20, 1.0, "M_G_GEO", "M_G_GEO = "),

@@ -145,8 +145,10 @@ class DesiSurvey(Survey):
             if "TARGETID" in columns and (other := columns["TARGETID"] != target["TARGETID"]).any():
                 self._misaligned(hdu, f"another TARGETID in row {rows.start + int(np.argmax(other))}")
         if {"TARGET_RA", "TARGET_DEC"} <= set(target) and {"RA", "DEC"} <= set(data["GAIA"]):
-            apart = _separation(target["TARGET_RA"], target["TARGET_DEC"], data["GAIA"]["RA"], data["GAIA"]["DEC"])
-            apart = apart[matched & np.isfinite(apart)]
+            names = (("RVTAB", "TARGET_RA"), ("RVTAB", "TARGET_DEC"), ("GAIA", "RA"), ("GAIA", "DEC"))
+            places = cleaned({name: data[hdu][name][matched] for hdu, name in names}, str(self.catalogue)).columns
+            apart = _separation(*places.values())
+            apart = apart[np.isfinite(apart)]
             if len(apart) and np.median(apart) > _ALIGNED_WITHIN:
                 found = f"Gaia sources {np.median(apart):.1f} degrees (median) from their targets"
                 self._misaligned("GAIA", f"{found} in rows {rows.start} to {rows.stop - 1}")
@@ -296,12 +298,15 @@ _TARGETING = {
 def reddening(fibermap: Mapping[str, Array], gaia: Mapping[str, Array], rows: int) -> Float64:
     """Return E(B-V) of FIBERMAP, of GAIA where that has none, and NaN where neither has.
 
-    Secondary and older targets hold 0, which no star behind dust has: it counts as missing, like a negative value.
+    Secondary and older targets hold 0, which no star behind dust has: it counts as missing. A value below 0 stays where
+    there is no better one, to be counted with all that is impossible.
     """
     ebv = np.full(rows, np.nan)
     for columns in (gaia, fibermap):
         given = columns.get("EBV", ebv)
-        ebv = np.where(np.isfinite(given) & (given > 0), given, ebv)
+        known = np.isfinite(given) & (given > 0)
+        odd = (given < 0) | np.isinf(given)
+        ebv = np.where(known | (odd & np.isnan(ebv)), given, ebv)
     return ebv
 
 
