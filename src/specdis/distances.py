@@ -35,6 +35,9 @@ LEVELS = (0.05, 0.16, 0.50, 0.84, 0.95)
 """Quantiles of the distance that are quoted, as fractions."""
 QUANTILES = tuple(f"DIST_{round(100 * level):02d}" for level in LEVELS)
 """Their columns."""
+FARTHEST = 1e4
+"""kpc: farther than any star whose spectrum a survey takes; the brightest have a magnitude of 20 there."""
+
 GIANT_MAGNITUDE = 3.5
 """Absolute G magnitude that giants are brighter than: log g < 3.8 on the isochrones of old stars."""
 
@@ -390,18 +393,20 @@ def summarise_labels(
     }
     errors = {name: np.where(np.isfinite(label), values, np.nan) for name, values in columns.items()}
     positive = label > 0
-    return {
-        "LABEL": label,
-        "M_G_NN": absolute,
-        "DIST": kpc,
-        **{name: np.where(positive, values, np.nan) for name, values in quantiles.items()},
-        "DISTMOD": magnitude - absolute,
-        **{
-            name: np.where(positive | (name == "FRACTION_UNBOUND"), values, np.nan).astype(np.float32)
-            for name, values in errors.items()
-        },
-        "FLAGS": _flags(label, magnitude, has_draws, unbound),
-    }
+    return _within_reach(
+        {
+            "LABEL": label,
+            "M_G_NN": absolute,
+            "DIST": kpc,
+            **{name: np.where(positive, values, np.nan) for name, values in quantiles.items()},
+            "DISTMOD": magnitude - absolute,
+            **{
+                name: np.where(positive | (name == "FRACTION_UNBOUND"), values, np.nan).astype(np.float32)
+                for name, values in errors.items()
+            },
+            "FLAGS": _flags(label, magnitude, has_draws, unbound),
+        }
+    )
 
 
 def _quantiles(draws: Float64, magnitude: Float64) -> dict[str, Float64]:
@@ -447,14 +452,16 @@ def summarise_mixture(magnitudes: Magnitudes, magnitude: Float64) -> dict[str, A
         "MIX_SHIFT": magnitudes.shift,
         "MIX_STRETCH": magnitudes.stretch,
     }
-    return {
-        "M_G_NN": middle,
-        "DIST": kpc[2],
-        **dict(zip(QUANTILES, kpc, strict=True)),
-        "DISTMOD": magnitude - middle,
-        **{name: values.astype(np.float32) for name, values in single.items()},
-        "FLAGS": _flags(np.where(np.isfinite(middle), 1.0, np.nan), magnitude, has_draws, np.zeros(len(middle))),
-    }
+    return _within_reach(
+        {
+            "M_G_NN": middle,
+            "DIST": kpc[2],
+            **dict(zip(QUANTILES, kpc, strict=True)),
+            "DISTMOD": magnitude - middle,
+            **{name: values.astype(np.float32) for name, values in single.items()},
+            "FLAGS": _flags(np.where(np.isfinite(middle), 1.0, np.nan), magnitude, has_draws, np.zeros(len(middle))),
+        }
+    )
 
 
 def summarise(labels: dict[str, Array], mixture: dict[str, Array], kind: Literal["mlp", "mixture"]) -> dict[str, Array]:
@@ -480,6 +487,16 @@ def summarise(labels: dict[str, Array], mixture: dict[str, Array], kind: Literal
         for name in ("DIST", "DISTERR", "M_G_NN", "M_G_NN_ERR")
     }
     return {**labels, **mixture, **chosen, **by_kind}
+
+
+def _within_reach(columns: dict[str, Array]) -> dict[str, Array]:
+    """Return the columns without distances beyond `FARTHEST`, which are flagged: the magnitude or G must be wrong."""
+    beyond = columns["DIST"] > FARTHEST
+    nulls = {
+        name: np.where(beyond, np.nan, columns[name]).astype(columns[name].dtype)
+        for name in ("DIST", "DISTERR", "DISTMOD", "DISTMOD_ERR", *QUANTILES)
+    }
+    return {**columns, **nulls, "FLAGS": columns["FLAGS"] | np.where(beyond, Flag.BEYOND_REACH, 0).astype(np.int32)}
 
 
 def _flags(label: Float64, magnitude: Float64, has_draws: Array, unbound: Float64) -> Array:

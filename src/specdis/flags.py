@@ -23,7 +23,8 @@ class Flag(IntFlag):
     MANY_BAD_PIXELS = 1024
     OUTSIDE_PARAMETERS = 2048
     BINARY_OUTSIDE_DOMAIN = 4096
-    NOT_TRAINABLE = 8192
+    BEYOND_REACH = 8192
+    NOT_TRAINABLE = 16384
 
 
 DESCRIPTIONS: Mapping[Flag, str] = MappingProxyType(
@@ -41,6 +42,7 @@ DESCRIPTIONS: Mapping[Flag, str] = MappingProxyType(
         Flag.MANY_BAD_PIXELS: "more bad pixels than the model was trained to bear",
         Flag.OUTSIDE_PARAMETERS: "Teff, log g or [Fe/H] outside the range of the training stars",
         Flag.BINARY_OUTSIDE_DOMAIN: "a giant, or brighter than giants: BINARY_FLAG and BINARY_POSSIBILITY mean little",
+        Flag.BEYOND_REACH: "the distance would be farther than a star's spectrum is taken, 10,000 kpc: no distance",
         Flag.NOT_TRAINABLE: "fails a cut that concerns training alone: this is no fault of its prediction",
     }
 )

@@ -47,6 +47,7 @@ from specdis.spectra import ArmPixels, Normalised, PixelGrid, SpectraSettings, T
 from specdis.storage import Provenance, read_arrays, read_json, write_arrays, write_json
 from specdis.surveys.arrays import ArraySurvey
 from specdis.surveys.base import IDENTIFIER, Arm, Fault, Spectra, Stars, Survey
+from specdis.surveys.values import say
 from specdis.training import Ensemble
 
 if TYPE_CHECKING:
@@ -544,7 +545,9 @@ class Model:
         # The cuts flag what the training did not hold; its split has no meaning here.
         cuts = {"predict_outside": True, "n_folds": None, "fold_column": None, "train_fraction": 0.5}
         settings = self.settings.sample.model_copy(update=cuts)
-        stars = select(survey.stars(), survey.columns, settings, self.settings.photometry, self.seed, True).stars
+        sample = select(survey.stars(), survey.columns, settings, self.settings.photometry, self.seed, True)
+        say(sample.cutflow.summary["missing_values"])
+        stars = sample.stars
         known = self.trained() if identified else TrainedStars.unknown()
         stars = stars.replace(TRAINABLE=np.zeros(len(stars), np.bool_), **known.held_out(stars.columns))
         targets = Targets.of(stars.columns, self.seed)

@@ -600,6 +600,16 @@ FAULTS = {
 }
 
 
+def test_a_distance_beyond_reach_is_missing_with_its_flag_alone(tmp_path: Path, columns: dict[str, Array]) -> None:
+    far = {name: values.copy() for name, values in columns.items()}
+    for name in ("DIST", "DISTERR", "DISTMOD", "DISTMOD_ERR", "DIST_16", "DIST_50", "DIST_84"):
+        far[name][20] = np.nan
+    for flag, rules in ((Flag.BEYOND_REACH, []), (0, ["DIST"])):
+        far["FLAGS"][20] = flag
+        write_parquet(tmp_path / "one.parquet", far, cards(PROVENANCE, HEADER))
+        assert [problem.column for problem in verify(tmp_path / "one.parquet").problems] == rules
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_verify_finds_a_planted_value(fault: str, tmp_path: Path, columns: dict[str, Array]) -> None:
     name, row, value, column, rule = FAULTS[fault]

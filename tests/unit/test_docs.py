@@ -141,7 +141,7 @@ def test_the_spectra_table_of_the_page_is_read(tmp_path, monkeypatch):
 
 def test_reference_of_the_configuration_is_that_of_the_code():
     pages = runpy.run_path(str(ROOT / "tools" / "reference_pages.py"))
-    for name in ("configuration", "columns"):
+    for name in ("configuration", "columns", "values"):
         assert (ROOT / "docs" / f"{name}.md").read_text() == pages[name](), "run `make docs`"
 
 

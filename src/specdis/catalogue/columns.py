@@ -79,7 +79,7 @@ _LATITUDE = (-90.0, 90.0)
 
 _NOT_GIVEN = "the survey does not give it"
 _NO_LABEL = "no spectrum, or predicted label <= 0"
-_NO_DISTANCE = "M_G_NN or PHOT_G_MEAN_MAG is missing"
+_NO_DISTANCE = "M_G_NN or PHOT_G_MEAN_MAG is missing, or it would be beyond 10,000 kpc"
 _NO_DRAWS = "no spectrum or no error spectrum"
 _NO_ERROR = "no error spectrum, or a draw has a label <= 0"
 _NO_QUANTILES = "DIST is missing, or no error spectrum"

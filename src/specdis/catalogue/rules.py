@@ -77,7 +77,8 @@ def _g_0(rows: Rows) -> Float64:
 
 
 def _distance_differs(rows: Rows) -> Bool:
-    return _differ(distance_modulus(rows["DIST"]), _g_0(rows) - rows["M_G_NN"])
+    beyond = np.isnan(rows["DIST"]) & _flagged(rows, Flag.BEYOND_REACH)
+    return np.asarray(_differ(distance_modulus(rows["DIST"]), _g_0(rows) - rows["M_G_NN"]) & ~beyond)
 
 
 def _modulus_differs(rows: Rows) -> Bool:
@@ -113,7 +114,7 @@ RULES: tuple[Rule, ...] = (
     Rule(("A_G",), "A_G is never missing", lambda rows: np.isnan(rows["A_G"])),
     Rule(
         ("DIST", "M_G_NN", "PHOT_G_MEAN_MAG", "A_G"),
-        "DIST = 10^((PHOT_G_MEAN_MAG - A_G - M_G_NN) / 5 - 2), missing where one of these is",
+        "DIST = 10^((PHOT_G_MEAN_MAG - A_G - M_G_NN) / 5 - 2), missing where one of these is and with BEYOND_REACH",
         _distance_differs,
     ),
     Rule(("DISTMOD", "DIST"), "DISTMOD = 5 log10(DIST) + 10", _modulus_differs),

@@ -60,8 +60,6 @@ def cuts(settings: SampleSettings) -> tuple[Cut, ...]:
     This is the one place that decides which cut is of which kind. The label needs a good parallax and a magnitude of a
     star that does not vary; a prediction needs none of them. What shapes the spectrum, its rest frame or the extinction
     concerns the prediction.
-
-    Whether a star has a Gaia match is known only where Gaia's own columns are: elsewhere SOURCE_ID is any identifier.
     """
     return (
         _unlisted("wrong-survey", "SURVEY", settings.surveys, "surveys"),
@@ -70,7 +68,7 @@ def cuts(settings: SampleSettings) -> tuple[Cut, ...]:
             "no-gaia-match",
             "no Gaia DR3 source",
             _TRAINING,
-            ("SOURCE_ID", "ASTROMETRIC_PARAMS_SOLVED"),
+            ("SOURCE_ID",),
             lambda stars: stars["SOURCE_ID"] <= 0,
         ),
         Cut(
@@ -180,8 +178,9 @@ class CutFlow:
         One line per cut, in order: each begins with what the line before left.
     summary
         `rows` of the survey, `selected`, `predicted_outside` the cuts, `duplicates_outside` (rows outside the cuts
-        that repeat an identifier and are left out), `trainable`, `held_out`, and `folds`: a list of `fold`, `stars`
-        and `trainable`.
+        that repeat an identifier and are left out), `trainable`, `held_out`; `folds`: a list of `fold`, `stars` and
+        `trainable`; and `missing_values`: a list of `place`, `column`, `reason` and `stars`, the values of the survey
+        that count as missing.
     """
 
     lines: tuple[CutLine, ...]

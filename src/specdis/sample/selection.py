@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from specdis.photometry import PhotometrySettings, corrected
 from specdis.sample.cuts import Cut, CutFlow, cuts, failures, lines
 from specdis.sample.settings import SampleSettings
 from specdis.sample.split import split, unusable_fold
-from specdis.surveys.base import IDENTIFIER, STAR_COLUMNS, Stars
+from specdis.surveys.base import IDENTIFIER, STAR_COLUMNS, Missing, Stars
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,9 @@ def select(
 
     counts = np.zeros(passed + 1, dtype=np.int64)
     parts: list[dict[str, Array]] = []
+    missing: Counter[Missing] = Counter()
     for block in blocks:
+        missing.update(block.missing)
         first, flags = failures(block, flow, columns)
         counts += np.bincount(first, minlength=passed + 1)
         rows = np.flatnonzero(outside | (first == passed))
@@ -103,7 +106,10 @@ def select(
     stars["CUT_FLAGS"] |= np.where(first[order] == passed - 1, flow[-1].flag, 0).astype(np.int32)
     stars["CUT"] = np.array([*(cut.name.encode() for cut in flow), b""])[first[order]]
     stars |= split(stars, settings, seed)
-    return Sample(Stars(stars), CutFlow(lines(flow, counts, columns), _summary(stars, counts, duplicates_outside)))
+    summary = _summary(stars, counts, duplicates_outside) | {
+        "missing_values": [{**kind._asdict(), "stars": count} for kind, count in missing.items()]
+    }
+    return Sample(Stars(stars), CutFlow(lines(flow, counts, columns), summary))
 
 
 def _complete(stars: Stars, fold_column: str | None, photometry: PhotometrySettings) -> dict[str, Array]:

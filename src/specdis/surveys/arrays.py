@@ -100,18 +100,17 @@ class ArraySurvey(Survey):
     def _columns(self, given: Mapping[str, Any]) -> Stars:
         """Return the stars, with every column that a table of them would have."""
         count = len(self.flux)
-        columns = {name: _column(name, value, count) for name, value in given.items()}
-        found = values.cleaned(columns, _PLACE)
-        values.say(found.missing)
-        columns = found.columns
-        identifier = columns.get("TARGETID", columns.get("SOURCE_ID"))
-        if identifier is None:
-            columns["TARGETID"] = np.arange(count)
-        else:
-            columns["TARGETID"] = _unique("identifier" if "TARGETID" in columns else "source_id", identifier)
-        for name, missing in _UNNAMED.items():
-            columns.setdefault(name, np.full(count, missing))
-        return Stars({**canonical(columns), _ROW: np.arange(count)})
+        data = {name: _column(name, value, count) for name, value in given.items()}
+        columns, missing = values.cleaned(data, _PLACE)
+        # As in a spectra table.
+        columns["TARGETID"] = np.arange(count)
+        if name := next((name for name in ("TARGETID", "SOURCE_ID") if name in data), None):
+            columns["TARGETID"] = _unique("identifier" if name == "TARGETID" else "source_id", data[name])
+        for other, constant in _UNNAMED.items():
+            columns.setdefault(other, np.full(count, constant))
+        if "SN" not in columns and {"SN_B", "SN_R"} <= {*columns}:
+            columns["SN"] = (columns["SN_B"] + columns["SN_R"]) / 2
+        return Stars({**canonical(columns), _ROW: np.arange(count)}, missing)
 
     def rows(self, stars: Stars) -> Array:
         """Return which of the arrays' rows some of the stars are, shape (star,)."""

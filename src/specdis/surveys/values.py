@@ -1,21 +1,21 @@
 """What a number in a column means: its unit, what stands for a missing one, and what no star can have.
 
-One table, `LIMITS`, and one rule for every file and for arrays in Python. Nothing is dropped: a value that is missing or
-impossible becomes NaN, or the column's own missing value, and is counted by column and reason.
+One table, `LIMITS`, and one rule for every file and for arrays in Python. Nothing is dropped: a value that is missing
+or impossible becomes NaN, or the column's own missing value, and is counted by column and reason.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from specdis.arrays import Array, Bool, Float32, Float64
+from specdis.arrays import Array, Bool, Float64
 from specdis.errors import InputError
 from specdis.log import logger
-from specdis.surveys.base import STAR_COLUMNS
+from specdis.surveys.base import STAR_COLUMNS, Missing, StarColumn
 
 if TYPE_CHECKING:
     from astropy.units import UnitBase
@@ -63,20 +63,29 @@ LIMITS: Mapping[str, Limits] = {
     "SN_R": Limits(-50, 1e6),
     "SN": Limits(-50, 1e6),
 }
-"""The table of the documentation. A parallax or a proper motion of exactly 0 is missing too where its error is no positive
-number. Right ascensions below 0 are wrapped to 0..360. E(B-V) below 0, by the noise of a map, is 0: no dust makes a star
-brighter."""
+"""The table of the documentation. A parallax or a proper motion of exactly 0 is missing too where its error is no
+positive number. Right ascensions below 0 are wrapped to 0..360. E(B-V) below 0, by the noise of a map, is 0: no dust
+makes a star brighter."""
+
+_MEANS: Mapping[str, str] = {
+    "TARGET_RA": "RA",
+    "TARGET_DEC": "DEC",
+    "GAIA_PHOT_G_MEAN_MAG": "PHOT_G_MEAN_MAG",
+    "GAIA_PHOT_BP_MEAN_MAG": "PHOT_BP_MEAN_MAG",
+    "GAIA_PHOT_RP_MEAN_MAG": "PHOT_RP_MEAN_MAG",
+    "RV_ADOP": "VRAD",
+    "SN_G": "SN",
+}
+"""Other columns that are read, and the one of `STAR_COLUMNS` that has their unit and limits."""
 
 _REFUSED = ("RA", "DEC")
 """Outside of their limits they are no value of a single star gone wrong, but columns that were confused."""
 
-_WITH_ERROR = ("PARALLAX", "PMRA", "PMDEC")
+WITH_ERROR = ("PARALLAX", "PMRA", "PMDEC")
+"""Columns whose 0 is missing without a positive error."""
 
 NULL_OF_OTHERS = -1
 """What a null integer of a column that is not in `STAR_COLUMNS` becomes."""
-
-FLUX_LIMIT = 1e3
-"""A pixel whose flux or error is larger than this many times the median of the spectrum's absolute flux is bad."""
 
 WAVELENGTHS = (2_000.0, 30_000.0)
 """Angstrom: the middle of a spectrum lies in here, or its wavelengths are in another unit."""
@@ -85,16 +94,8 @@ _SHORTEST = 900.0
 """Angstrom: hydrogen between the stars lets nothing of a star's light through below its Lyman limit."""
 
 
-class Missing(NamedTuple):
-    """A kind of value that counts as missing: where it stands and why."""
-
-    place: str
-    column: str
-    reason: str
-
-
 class Cleaned(NamedTuple):
-    """Columns with what is missing or impossible as NaN, or as the column's own missing value, and how many there are."""
+    """Columns with NaN, or their own missing value, for what is missing or impossible, and how many values that is."""
 
     columns: dict[str, Array]
     missing: Counter[Missing]
@@ -106,7 +107,7 @@ def cleaned(columns: Mapping[str, Array], place: str) -> Cleaned:
     Parameters
     ----------
     columns
-        Name to plain array in the units of `STAR_COLUMNS`, shape (star,). Columns that are not in there stay as they are.
+        Name to plain array in the units of `STAR_COLUMNS`, shape (star,). Columns that are not known stay as they are.
     place
         File and HDU, or the name of the function, for messages.
 
@@ -129,13 +130,10 @@ def cleaned(columns: Mapping[str, Array], place: str) -> Cleaned:
             none = (source < 0) | (source == NO_SOURCE)
             found[name] = np.where(none, STAR_COLUMNS[name].missing, source)
             _count(missing, place, name, {"no Gaia source": none})
-        elif name in LIMITS:
-            values = np.asarray(columns[name], dtype=np.float64)
-            reasons = _reasons(name, values)
-            _refuse(name, values, reasons, place)
-            found[name] = _plausible(name, values, reasons)
+        elif _MEANS.get(name, name) in LIMITS:
+            found[name], reasons = measured(name, np.asarray(columns[name], dtype=np.float64), place)
             _count(missing, place, name, reasons)
-    for name in _WITH_ERROR:
+    for name in WITH_ERROR:
         if name in found and f"{name}_ERROR" in found:
             none = (found[name] == 0) & ~(found[f"{name}_ERROR"] > 0)
             found[name] = np.where(none, np.nan, found[name])
@@ -143,33 +141,42 @@ def cleaned(columns: Mapping[str, Array], place: str) -> Cleaned:
     return Cleaned(found, missing)
 
 
-def _reasons(name: str, values: Float64) -> dict[str, Bool]:
-    """Return why values are missing or impossible, each value under one reason at most."""
-    low, high, zero = LIMITS[name]
-    unit = f" {STAR_COLUMNS[name].unit}".rstrip()
+def measured(
+    name: str, values: Float64, place: str, limits: Mapping[str, Limits] = LIMITS
+) -> tuple[Float64, dict[str, Bool]]:
+    """Return the values of one column that is in `limits`, NaN where they are missing or impossible, and why they are.
+
+    Parameters
+    ----------
+    name, values, place
+        As in `cleaned`.
+    limits
+        What columns can hold.
+
+    Returns
+    -------
+    tuple
+        The values, and for each reason where it holds, one at most for each value; shape (star,).
+    """
+    means = _MEANS.get(name, name)
+    low, high, zero = limits[means]
     filler, infinite = np.isin(values, FILLERS), np.isinf(values)
     outside = ~filler & ~infinite & ((values < low) | (values > high))
-    reasons = {"-999 or -9999": filler, "infinite": infinite, f"outside {low:,g} to {high:,g}{unit}": outside}
-    return reasons if zero else {**reasons, "0": values == 0}
-
-
-def _refuse(name: str, values: Float64, reasons: Mapping[str, Bool], place: str) -> None:
-    outside = next(rows for reason, rows in reasons.items() if reason.startswith("outside"))
-    if name in _REFUSED and outside.any():
-        low, high, _ = LIMITS[name]
+    if means in _REFUSED and outside.any():
         raise InputError(
             f"{place}, column {name}",
             expected=f"degrees from {low:g} to {high:g}",
-            found=f"{values[outside][0]:g} and {outside.sum() - 1} others beyond",
+            found=f"{outside.sum():,} beyond, the first {values[outside][0]:g}",
             remedy="Check that RA and DEC were not confused and are in degrees; write NaN where there is no position.",
         )
-
-
-def _plausible(name: str, values: Float64, reasons: Mapping[str, Bool]) -> Float64:
+    unit = f" {STAR_COLUMNS[means].unit}".rstrip() if means in STAR_COLUMNS else ""
+    reasons = {"-999 or -9999": filler, "infinite": infinite, f"outside {low:,g} to {high:,g}{unit}": outside}
+    if not zero:
+        reasons["0"] = values == 0
     values = np.where(np.any(list(reasons.values()), axis=0), np.nan, values)
-    if name == "RA":
-        return np.where(values < 0, values + 360.0, values)
-    return np.where(values < 0, 0.0, values) if name == "EBV" else values
+    if means == "RA":
+        values = np.where(values < 0, values + 360.0, values)
+    return (np.where(values < 0, 0.0, values) if means == "EBV" else values), reasons
 
 
 def _count(missing: Counter[Missing], place: str, name: str, reasons: Mapping[str, Bool]) -> None:
@@ -178,11 +185,11 @@ def _count(missing: Counter[Missing], place: str, name: str, reasons: Mapping[st
             missing[Missing(place, name, reason)] += count
 
 
-def say(missing: Mapping[Missing, int]) -> None:
-    """Log what was taken as missing, one line for each place."""
+def say(missing: Iterable[Mapping[str, Any]]) -> None:
+    """Log what counts as missing (`missing_values` of the cut flow), one line for each place."""
     places: dict[str, list[str]] = {}
-    for (place, column, reason), count in missing.items():
-        places.setdefault(place, []).append(f"{column} of {count:,} stars ({reason})")
+    for kind in missing:
+        places.setdefault(kind["place"], []).append(f"{kind['column']} of {kind['stars']:,} stars ({kind['reason']})")
     for place, said in places.items():
         logger.warning("%s: taken as missing: %s", place, "; ".join(said))
 
@@ -204,10 +211,15 @@ def without_nulls(name: str, values: Array, null: Array | int | None) -> Array:
     rows = np.asarray(null if isinstance(null, np.ndarray) else values == null)
     if not rows.any():
         return values
-    if name in STAR_COLUMNS and np.dtype(STAR_COLUMNS[name].dtype).kind == "f":
+    column = _column(name)
+    if column is not None and np.dtype(column.dtype).kind == "f":
         return np.where(rows, np.nan, values.astype(np.float64))
-    missing = STAR_COLUMNS[name].missing if name in STAR_COLUMNS else NULL_OF_OTHERS
-    return np.where(rows, np.int64(missing), values.astype(np.int64))
+    return np.where(rows, np.int64(NULL_OF_OTHERS if column is None else column.missing), values.astype(np.int64))
+
+
+def _column(name: str) -> StarColumn | None:
+    """Return what is known of a column, under this name or as one that means the same."""
+    return STAR_COLUMNS.get(_MEANS.get(name, name))
 
 
 # Units
@@ -228,7 +240,7 @@ _SPELLINGS = {
 }
 """Spellings of units, in lower case, that the library does not know or takes for something else."""
 
-_NO_UNIT = ("", "-", "--", "---", "none", "null", "nan", "n/a", "unitless", "dimensionless", "adimensional")
+_NO_UNIT = ("", "1", "-", "--", "---", "none", "null", "nan", "n/a", "unitless", "dimensionless", "adimensional")
 
 
 def converted(name: str, values: Array, unit: str | UnitBase | None, place: str) -> Array:
@@ -237,8 +249,8 @@ def converted(name: str, values: Array, unit: str | UnitBase | None, place: str)
     Parameters
     ----------
     name
-        A column of `STAR_COLUMNS`, or WAVELENGTH, which is in Angstrom. Columns without a unit there, and other columns,
-        stay as they are.
+        A column of `STAR_COLUMNS`, or WAVELENGTH, which is in Angstrom. Columns that have no unit there, and columns
+        that are not known, stay as they are.
     values
         Numbers, any shape.
     unit
@@ -251,25 +263,36 @@ def converted(name: str, values: Array, unit: str | UnitBase | None, place: str)
     InputError
         When the unit is unknown, or is none of the column's kind.
     """
-    expected = "Angstrom" if name == "WAVELENGTH" else STAR_COLUMNS[name].unit if name in STAR_COLUMNS else ""
+    column = _column(name)
+    expected = "Angstrom" if name == "WAVELENGTH" else "" if column is None else column.unit
     text = "" if unit is None else str(unit).strip()
-    if not expected or text.lower() in _NO_UNIT or values.dtype.kind not in "iuf":
+    if not expected or values.dtype.kind not in "iuf":
         return values
     if expected == "dex":
         return _logarithm(name, values, text, place)
-    factor = _factor(text, expected)
-    if factor is None:
+    by = factor(text, expected)
+    if by is None:
         raise InputError(
-            f"{place}, column {name}" if name in STAR_COLUMNS else place,
+            place if column is None else f"{place}, column {name}",
             expected=f"a unit that can be converted to {expected}",
             found=f"'{text}'",
             remedy=f"Convert the values to {expected}, and write that as their unit.",
         )
-    return values if factor == 1 else values * factor
+    return values if by == 1 else values * by
 
 
-def _factor(text: str, expected: str) -> float | None:
-    """Return what a number in one unit is multiplied by to be in the other; None where there is no such number."""
+def factor(text: str, expected: str) -> float | None:
+    """Return what a number in one unit is multiplied by to be in another; None where there is no such number.
+
+    Parameters
+    ----------
+    text
+        The unit as a header gives it; 1 is returned where it is empty.
+    expected
+        The unit that is wanted, by its name in astropy.
+    """
+    if text.strip().lower() in _NO_UNIT:
+        return 1.0
     from astropy import units as u
 
     target = u.Unit(expected)
@@ -280,15 +303,15 @@ def _factor(text: str, expected: str) -> float | None:
             parsed = u.Unit(spelling)
         except (ValueError, TypeError):
             continue
-        # Logarithms of a length and the like convert, but not by a factor.
-        if isinstance(parsed, u.UnitBase) and parsed.is_equivalent(target):
+        # Logarithms of a length and the like convert, but not by a factor; dex and dB are magnitudes to the library.
+        if isinstance(parsed, u.UnitBase) and parsed.is_equivalent(target) and not {u.dex, u.dB} & {*parsed.bases}:
             return float(parsed.to(target))
     return None
 
 
 def _logarithm(name: str, values: Array, text: str, place: str) -> Array:
     """Return logarithms as they are, whatever they are of; refuse what is none, such as an acceleration itself."""
-    if text.lower().startswith(("dex", "log", "[", "lg")) or text == "1":
+    if text.lower() in _NO_UNIT or text.lower().startswith(("dex", "log", "[", "lg")):
         return values
     raise InputError(
         f"{place}, column {name}",
@@ -306,7 +329,7 @@ def plain(name: str, values: Any, place: str) -> Array:
     name
         A column of `STAR_COLUMNS`, or WAVELENGTH.
     values
-        A number or several; a Quantity or a column of a table, whose unit is converted; masked where values are missing.
+        A number or several; a Quantity or a column of a table, whose unit is converted; masked where one is missing.
     place
         Name of the function, for messages.
 
@@ -320,8 +343,8 @@ def plain(name: str, values: Any, place: str) -> Array:
         mask = np.ma.nomask
     plainly = getattr(values, "unmasked", values)
     numbers = np.asarray(getattr(plainly, "value", plainly) if unit is not None else np.ma.getdata(plainly))
-    kind = np.dtype(STAR_COLUMNS[name].dtype).kind if name in STAR_COLUMNS else "f"
-    if kind == "f":
+    column = _column(name)
+    if column is None or np.dtype(column.dtype).kind == "f":
         try:
             numbers = numbers.astype(np.float64)
         except (TypeError, ValueError) as error:
@@ -331,7 +354,7 @@ def plain(name: str, values: Any, place: str) -> Array:
     numbers = converted(name, numbers, unit, place)
     if mask is np.ma.nomask or not np.any(mask):
         return numbers
-    return np.where(mask, STAR_COLUMNS[name].missing if name in STAR_COLUMNS else np.nan, numbers)
+    return np.where(mask, np.nan if column is None else column.missing, numbers)
 
 
 def wavelengths(values: Array, unit: str | UnitBase | None, place: str) -> Float64:
@@ -356,9 +379,10 @@ def wavelengths(values: Array, unit: str | UnitBase | None, place: str) -> Float
     if len(usable):
         middle, least = float(np.median(usable)), float(usable.min())
         if not (WAVELENGTHS[0] <= middle <= WAVELENGTHS[1] and least >= _SHORTEST):
+            low, high = WAVELENGTHS
             raise InputError(
                 place,
-                expected=f"wavelengths in Angstrom, in the middle between {WAVELENGTHS[0]:,.0f} and {WAVELENGTHS[1]:,.0f}",
+                expected=f"wavelengths in Angstrom, in the middle between {low:,.0f} and {high:,.0f}",
                 found=f"{usable.min():.6g} to {usable.max():.6g}{_look_like(middle)}",
                 remedy="Convert them to Angstrom.",
             )
@@ -377,35 +401,3 @@ def _look_like(middle: float) -> str:
         if low <= middle <= high:
             return f", which look like {unit}"
     return ""
-
-
-# Pixels
-
-
-def absurd(flux: Float32, ivar: Float32 | None, bad: Bool) -> Bool:
-    """Tell the pixels whose flux or error is absurd beside the rest of their spectrum, shape (star, pixel).
-
-    Such a pixel would be the spectrum: the continuum around it, its mean and its norm. The measure is the median of the
-    absolute flux of the good pixels, which a few pixels do not move. A real line is at most some ten times as bright as the continuum.
-
-    Parameters
-    ----------
-    flux, ivar
-        Flux and inverse variance, shape (star, pixel); no errors where `ivar` is None.
-    bad
-        Pixels that are bad already.
-    """
-    size = np.where(bad, np.float32(0), np.abs(flux))
-    count = np.count_nonzero(size, axis=1)
-    place = np.minimum(size.shape[1] - count + count // 2, size.shape[1] - 1)
-    limit = np.float32(FLUX_LIMIT) * np.take_along_axis(np.sort(size, axis=1), place[:, None], axis=1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        found = (size > limit) | (size > _LARGEST)
-        if ivar is not None:
-            # error > limit, without a division; where there is no flux at all, nothing is known of its size
-            found |= ~bad & (ivar * limit**2 < 1) & (limit > 0)
-    return np.asarray(found & ~bad)
-
-
-_LARGEST = np.float32(1e18)
-"""The square of a larger flux, summed over pixels, is more than single precision holds."""
