@@ -152,6 +152,9 @@ def test_columns_of_stars_are_those_of_the_code():
 
 def test_cuts_are_those_of_the_code():
     assert first_cells("faults.md", "Cuts") == [cut.name for cut in cuts(SampleSettings())]
+    page = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    for cut in cuts(SampleSettings()):
+        assert re.search(rf"^\| `{cut.name}` \|.*\| {cut.flag.name} \|$", page, re.MULTILINE), cut.name
 
 
 def test_faults_are_those_of_the_code():
