@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,13 +42,15 @@ def predict_files(directory: Path, inputs: Sequence[Path], output: Path) -> None
             output, expected="a name that ends in .fits or .parquet", found=output.name, remedy="Rename it."
         )
     model = load_model(directory)
-    parts: dict[Path, dict[str, Array]] = {}
+    read: list[Path] = []
+    parts: list[dict[str, Array]] = []
     for path in inputs:
         try:
             found = model.predict_survey(open_file(path))
             if not found.spectra:
                 raise InputError(path, expected="spectra", found="none that can be read", remedy="See the log.")
-            parts[path] = found.columns
+            read.append(path)
+            parts.append(found.columns)
         except InputError as error:
             if len(inputs) == 1:
                 raise
@@ -57,30 +59,29 @@ def predict_files(directory: Path, inputs: Sequence[Path], output: Path) -> None
         raise InputError(
             ", ".join(map(str, inputs)), expected="spectra", found="no file that can be read", remedy="See the log."
         )
-    columns = _joined(parts)
+    columns = _joined(read, parts)
     _say_what_is_missing(columns["FLAGS"])
     made_of = digest([file_digest(directory / "model.json"), *(path.name for path in inputs)])
     catalogue.write_file(output, columns, Provenance("predictions", made_of, model.seed), model.header)
 
 
-def _joined(parts: Mapping[Path, Mapping[str, Array]]) -> dict[str, Array]:
+def _joined(paths: Sequence[Path], parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
     """Join the catalogues of several files: every spectrum once, and one row at most SELECTED of every star."""
-    names = list(next(iter(parts.values())))
-    columns = {name: np.concatenate([part[name] for part in parts.values()]) for name in names}
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     kept, _, worse = repeats(columns, columns["SELECTED"])
     columns["SELECTED"][worse] = False
     columns["FLAGS"][worse] |= Flag.NOT_TRAINABLE
     left = np.setdiff1d(np.arange(len(columns["TARGETID"])), kept)
-    _require_equal_stars(columns, kept, left, parts)
-    file = np.repeat(np.arange(len(parts)), [len(part["TARGETID"]) for part in parts.values()])
-    for number, path in enumerate(parts):
+    _require_equal_stars(columns, kept, left, paths)
+    file = np.repeat(np.arange(len(parts)), [len(part["TARGETID"]) for part in parts])
+    for number, path in enumerate(paths):
         if count := int((file[left] == number).sum()):
             logger.warning("%s: %d spectra that another input has too are left out", path, count)
     rows = np.sort(kept)
     return {name: values[rows] for name, values in columns.items()}
 
 
-def _require_equal_stars(columns: Mapping[str, Array], kept: Int64, left: Int64, paths: Iterable[Path]) -> None:
+def _require_equal_stars(columns: Mapping[str, Array], kept: Int64, left: Int64, paths: Sequence[Path]) -> None:
     """Raise an `InputError` where rows that are left out may be other stars than those whose identifier they have.
 
     DESI's identifiers are its own; the numbers of two spectra tables mean the same star only if SOURCE_ID says so.
