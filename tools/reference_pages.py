@@ -16,6 +16,10 @@ from pydantic_core import to_jsonable_python
 from specdis.catalogue import COLUMNS, Column
 from specdis.flags import DESCRIPTIONS
 from specdis.pipeline.config import Config
+from specdis.references import quantities
+from specdis.references.tables import NO_NUMBER
+from specdis.surveys.base import FLUX_LIMIT, STAR_COLUMNS
+from specdis.surveys.values import LIMITS, NULL_OF_OTHERS, WAVELENGTHS, WITH_ERROR
 
 _CONFIGURATION = """\
 # The configuration
@@ -57,6 +61,43 @@ _FLAGS = """
 |---|---|---|---|
 """
 
+_VALUES = """\
+# What counts as missing
+
+<!-- Made from the code by `make docs`. -->
+
+One rule for every file, for lists of members and other catalogues, and for arrays in Python. A missing float is NaN.
+Files hold other numbers in its place, and numbers that no star can have. These become missing too. The log counts them
+by column and reason, and the star gets the flag that goes with it. No row is dropped for it.
+
+In every column of floats -999, -9999 and infinities are missing, and so are these:
+
+| column | missing where it is | what follows |
+|---|---|---|
+"""
+_VALUES_END = """
+- In integers the value that the header calls null (TNULL) is missing, whatever the column is: a TEFF stored as integers
+  too. In Python and in tables with masks, what is masked is missing.
+- A right ascension below 0 is one above 180: -10 is 350. A position beyond any sky is refused, because RA and DEC were
+  confused or are not in degrees.
+- A null integer of a column that the software does not know is {null}: a star without a fold trains no network.
+- A pixel is bad where the survey says so, where flux or inverse variance is not finite, where the inverse variance is 0
+  or less, and where flux or error is more than {limit:,.0f} times the median of the spectrum's absolute flux.
+
+In lists of members and rival catalogues, distances are larger than 0, distance moduli from {modulus[0]:g} to
+{modulus[1]:g} but not 0, absolute magnitudes from {magnitude[0]:g} to {magnitude[1]:g}. A star whose SOURCE_ID is
+missing is matched on the sky. Empty fields and the words {words} are missing numbers.
+
+## Units
+
+Units are those of [the columns of stars](formats.md#columns-of-stars). Another one is converted, where the header of a
+table (TUNIT), that of WAVELENGTH (BUNIT, or CUNIT1) or a Quantity in Python names it: arcsec to mas, m/s to km/s, nm or
+micron to Angstrom, pc or Mpc to kpc. A unit that cannot be converted, such as Hz for a wavelength, is refused by name.
+
+Wavelengths are refused, whatever their unit is said to be, unless the middle one is between {low:,.0f} and {high:,.0f}
+Angstrom. The message says what they look like: nm, micron, or the logarithm of Angstrom.
+"""
+
 _LIMITS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
 _TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
 
@@ -73,6 +114,44 @@ def _column(column: Column) -> str:
     missing = column.missing if column.null is None else f"{column.missing} ({column.null})"
     words = column.name, kind, column.unit, column.ucd, column.description, missing if column.missing else ""
     return "| " + " | ".join((*words, column.range)) + " |"
+
+
+_FOLLOWS = {
+    **dict.fromkeys(("RA", "DEC"), "no match on the sky"),
+    **dict.fromkeys(("PARALLAX", "PARALLAX_ERROR"), "no label: the star does not train"),
+    "PHOT_G_MEAN_MAG": "NO_MAGNITUDE: no distance",
+    "RUWE": "cut by `ruwe-missing`",
+    **dict.fromkeys(("NU_EFF_USED_IN_ASTROMETRY", "PSEUDOCOLOUR", "ECL_LAT"), "NO_ZERO_POINT"),
+    "EBV": "NO_EBV: A_G is 0; cut by `ebv-missing`",
+    "VRAD": "no rest frame: the fault `no-velocity`",
+    "TEFF": "A_G_FALLBACK",
+    "FEH": "cut by `feh-missing`",
+    "SN": "no errors without IVAR",
+}
+
+
+def values() -> str:
+    """Return the page of what counts as missing."""
+    rows = ["| SOURCE_ID | not positive, or 999999 | no Gaia match: cut by `no-gaia-match` |"]
+    for name, limits in LIMITS.items():
+        unit = f" {STAR_COLUMNS[name].unit}".rstrip()
+        reasons = [*([] if limits.zero else ["0"]), f"outside {limits.low:,g} to {limits.high:,g}{unit}"]
+        if name in WITH_ERROR:
+            reasons.append(f"0 where {name}_ERROR is missing")
+        if name == "EBV":
+            reasons.append(f"(from {limits.low:g} to 0, by the noise of a map, it is 0)")
+        rows.append(f"| {name} | {', '.join(reasons)} | {_FOLLOWS.get(name, '')} |")
+    modulus, magnitude = (tuple(quantities.LIMITS[name][:2]) for name in ("DISTMOD", "M_G"))
+    low, high = WAVELENGTHS
+    words = ", ".join(f"`{word}`" for word in NO_NUMBER if word)
+    return (
+        _VALUES
+        + "\n".join(rows)
+        + "\n"
+        + _VALUES_END.format(
+            null=NULL_OF_OTHERS, limit=FLUX_LIMIT, modulus=modulus, magnitude=magnitude, words=words, low=low, high=high
+        )
+    )
 
 
 def configuration() -> str:
@@ -147,5 +226,5 @@ def _sentence(text: str) -> str:
 
 
 if __name__ == "__main__":
-    for name, text in (("configuration.md", configuration()), ("columns.md", columns())):
+    for name, text in (("configuration.md", configuration()), ("columns.md", columns()), ("values.md", values())):
         (Path(sys.argv[1]) / name).write_text(text, encoding="utf-8")

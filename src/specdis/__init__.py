@@ -15,9 +15,13 @@ __version__ = version("specdis")
 # Arrow's own pool keeps what it has freed; the system's gives it back. Arrow reads this once, when it is imported.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
-_LAZY = {"load_model": "specdis.model", "read_catalogue": "specdis.catalogue"}
+_LAZY = {"Flag": "specdis.flags", "load_model": "specdis.model", "read_catalogue": "specdis.catalogue"}
 
-__all__ = ["__version__", "load_model", "read_catalogue"]
+__all__ = ["Flag", "__version__", "load_model", "read_catalogue"]  # their types stand in __init__.pyi
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ from specdis.arrays import Array, Bool, Float64
 from specdis.encoding import Completer, Completion
 from specdis.flags import Flag
 from specdis.network.mixture import Mixture, ParallaxInErrors, Points, points, points_with_parallax
-from specdis.noise import Noise, perturber, propagator
+from specdis.noise import NativePixels, Noise, perturber, propagator
 from specdis.photometry import (
     absolute_magnitude,
     distance,
@@ -35,6 +35,9 @@ LEVELS = (0.05, 0.16, 0.50, 0.84, 0.95)
 """Quantiles of the distance that are quoted, as fractions."""
 QUANTILES = tuple(f"DIST_{round(100 * level):02d}" for level in LEVELS)
 """Their columns."""
+FARTHEST = 1e4
+"""kpc: farther than any star whose spectrum a survey takes; the brightest have a magnitude of 20 there."""
+
 GIANT_MAGNITUDE = 3.5
 """Absolute G magnitude that giants are brighter than: log g < 3.8 on the isochrones of old stars."""
 
@@ -205,8 +208,8 @@ class Chain(NamedTuple):
 
 Draw = Callable[..., tuple[jax.Array, jax.Array]]
 """Takes flux, sigma, bad (star, pixel), velocity (star,), keys (star, 2), fold (star,), the coefficients (star,
-component) of the spectra as they are and what completed them; returns labels, shape (seed, draw, star), and mean
-magnitudes of the mixture, (draw, star), of equally likely versions of the spectra."""
+component) of the spectra as they are, what completed them, and their native pixels; returns labels, shape (seed, draw,
+star), and mean magnitudes of the mixture, (draw, star), of equally likely versions of the spectra."""
 
 
 def drawer(chain: Chain, settings: DistancesSettings) -> Draw:
@@ -223,12 +226,13 @@ def drawer(chain: Chain, settings: DistancesSettings) -> Draw:
         fold: jax.Array,
         coefficients: jax.Array,
         completion: Completion | None,
+        native: NativePixels,
     ) -> tuple[jax.Array, jax.Array]:
         del coefficients
 
         def one(star: tuple[Any, ...]) -> jax.Array:
             flux, sigma, bad, velocity, key, completion = star
-            versions = chain.transform.versions(perturb(flux, sigma, bad, velocity, key), bad)
+            versions = chain.transform.versions(perturb(flux, sigma, bad, velocity, key, native), bad)
             found = chain.completer.coefficients(versions.T, bad[chain.transform.kept], completion)
             if completion is None:
                 return found
@@ -265,6 +269,7 @@ def linear(chain: Chain, settings: DistancesSettings) -> Draw:
         fold: jax.Array,
         coefficients: jax.Array,
         completion: Completion | None,
+        native: NativePixels,
     ) -> tuple[jax.Array, jax.Array]:
         del keys
 
@@ -288,7 +293,7 @@ def linear(chain: Chain, settings: DistancesSettings) -> Draw:
             _, pull_back = jax.vjp(steps, flux.astype(jnp.float32))
             (per_pixel,) = jax.vmap(pull_back)(slopes)
             unseen = 0 if completion is None else completion.spread(slopes)
-            return jnp.sqrt(propagate(flux, sigma, bad, velocity, per_pixel) + unseen)
+            return jnp.sqrt(propagate(flux, sigma, bad, velocity, per_pixel, native) + unseen)
 
         slopes = jax.vmap(jax.jacrev(mean_answers))(coefficients, fold)
         of_label, of_magnitude = in_tiles(one)(flux, sigma, bad, velocity, slopes, completion).T
@@ -404,18 +409,20 @@ def summarise_labels(
     }
     errors = {name: np.where(np.isfinite(label), values, np.nan) for name, values in columns.items()}
     positive = label > 0
-    return {
-        "LABEL": label,
-        "M_G_NN": absolute,
-        "DIST": kpc,
-        **{name: np.where(positive, values, np.nan) for name, values in quantiles.items()},
-        "DISTMOD": magnitude - absolute,
-        **{
-            name: np.where(positive | (name == "FRACTION_UNBOUND"), values, np.nan).astype(np.float32)
-            for name, values in errors.items()
-        },
-        "FLAGS": _flags(label, magnitude, has_draws, unbound),
-    }
+    return _within_reach(
+        {
+            "LABEL": label,
+            "M_G_NN": absolute,
+            "DIST": kpc,
+            **{name: np.where(positive, values, np.nan) for name, values in quantiles.items()},
+            "DISTMOD": magnitude - absolute,
+            **{
+                name: np.where(positive | (name == "FRACTION_UNBOUND"), values, np.nan).astype(np.float32)
+                for name, values in errors.items()
+            },
+            "FLAGS": _flags(label, magnitude, has_draws, unbound),
+        }
+    )
 
 
 def _quantiles(draws: Float64, magnitude: Float64) -> dict[str, Float64]:
@@ -461,14 +468,16 @@ def summarise_mixture(magnitudes: Magnitudes, magnitude: Float64) -> dict[str, A
         "MIX_SHIFT": magnitudes.shift,
         "MIX_STRETCH": magnitudes.stretch,
     }
-    return {
-        "M_G_NN": middle,
-        "DIST": kpc[2],
-        **dict(zip(QUANTILES, kpc, strict=True)),
-        "DISTMOD": magnitude - middle,
-        **{name: values.astype(np.float32) for name, values in single.items()},
-        "FLAGS": _flags(np.where(np.isfinite(middle), 1.0, np.nan), magnitude, has_draws, np.zeros(len(middle))),
-    }
+    return _within_reach(
+        {
+            "M_G_NN": middle,
+            "DIST": kpc[2],
+            **dict(zip(QUANTILES, kpc, strict=True)),
+            "DISTMOD": magnitude - middle,
+            **{name: values.astype(np.float32) for name, values in single.items()},
+            "FLAGS": _flags(np.where(np.isfinite(middle), 1.0, np.nan), magnitude, has_draws, np.zeros(len(middle))),
+        }
+    )
 
 
 def summarise(labels: dict[str, Array], mixture: dict[str, Array], kind: Literal["mlp", "mixture"]) -> dict[str, Array]:
@@ -494,6 +503,16 @@ def summarise(labels: dict[str, Array], mixture: dict[str, Array], kind: Literal
         for name in ("DIST", "DISTERR", "M_G_NN", "M_G_NN_ERR")
     }
     return {**labels, **mixture, **chosen, **by_kind}
+
+
+def _within_reach(columns: dict[str, Array]) -> dict[str, Array]:
+    """Return the columns without distances beyond `FARTHEST`, which are flagged: the magnitude or G must be wrong."""
+    beyond = columns["DIST"] > FARTHEST
+    nulls = {
+        name: np.where(beyond, np.nan, columns[name]).astype(columns[name].dtype)
+        for name in ("DIST", "DISTERR", "DISTMOD", "DISTMOD_ERR", *QUANTILES)
+    }
+    return {**columns, **nulls, "FLAGS": columns["FLAGS"] | np.where(beyond, Flag.BEYOND_REACH, 0).astype(np.int32)}
 
 
 def _flags(label: Float64, magnitude: Float64, has_draws: Array, unbound: Float64) -> Array:

@@ -2,8 +2,9 @@
 
 Three measures tell a spectrum that is unlike those of the training: what the components leave of it beyond the noise,
 how much wider or sharper its lines are, and how far its coefficients lie from those of every training star. A fourth
-tells one that shows nothing but noise. Each is free of the S/N: its expectation and its error under noise are taken from the residual of the spectrum itself, so that
-clean training spectra make no narrow limits for noisy ones, and errors that are claimed too large hide nothing.
+tells one that shows nothing but noise. None depends on the S/N: the noise is taken from the residual of the spectrum
+itself. So clean training spectra make no narrow limits for noisy ones, and errors that are claimed too large hide
+nothing.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ def _signal(coefficients: Array, fit: Fit) -> Float64:
     """Return by how many errors the coefficients differ from those of noise alone, shape (star,)."""
     square = (np.asarray(coefficients, np.float64) ** 2).sum(1)
     noise, count = np.asarray(fit.noise, np.float64) / SHARED, coefficients.shape[1]
-    return (square - count * noise) / np.maximum(np.sqrt(2 * count) * noise, 1e-30)
+    return np.asarray((square - count * noise) / np.maximum(np.sqrt(2 * count) * noise, 1e-30))
 
 
 def _direction(coefficients: Array) -> tuple[Float32, Float64]:

@@ -180,7 +180,8 @@ def _sum_of_products(vectors: jax.Array, chosen: jax.Array) -> jax.Array:
         return total + rows.T @ rows
 
     steps = -(-chosen.sum() // _ROWS)
-    return jax.lax.fori_loop(0, steps, add, jnp.zeros((n_component, n_component), vectors.dtype))
+    total: jax.Array = jax.lax.fori_loop(0, steps, add, jnp.zeros((n_component, n_component), vectors.dtype))
+    return total
 
 
 def _inverse_of_triangle(lower: jax.Array) -> jax.Array:

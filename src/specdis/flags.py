@@ -23,22 +23,26 @@ class Flag(IntFlag):
     MANY_BAD_PIXELS = 1024
     OUTSIDE_PARAMETERS = 2048
     BINARY_OUTSIDE_DOMAIN = 4096
+    BEYOND_REACH = 8192
+    NOT_TRAINABLE = 16384
 
 
 DESCRIPTIONS: Mapping[Flag, str] = MappingProxyType(
     {
-        Flag.OUTSIDE_CUTS: "fails a cut of the sample, was predicted all the same",
+        Flag.OUTSIDE_CUTS: "fails a cut that concerns its prediction, was predicted all the same",
         Flag.NO_SPECTRUM: "spectrum missing, unreadable or without a good pixel: no prediction",
         Flag.LABEL_NOT_POSITIVE: "predicted label <= 0: no magnitude, no distance",
         Flag.DRAW_NOT_POSITIVE: "at least one Monte-Carlo draw has a label <= 0: DISTERR is null",
         Flag.NO_MAGNITUDE: "no apparent G magnitude: absolute magnitude only, no distance",
         Flag.NO_ERROR_SPECTRUM: "no error spectrum: no Monte-Carlo error",
         Flag.A_G_FALLBACK: "A_G from the colour or a constant, because Teff is missing",
-        Flag.NO_ZERO_POINT: "parallax zero point not defined for this star: not corrected",
+        Flag.NO_ZERO_POINT: "parallax zero point not defined for this star: parallax not corrected",
         Flag.NO_EBV: "no reddening: A_G taken as 0",
         Flag.OUTSIDE_DOMAIN: "spectrum unlike the training spectra: the components leave too large a residual",
         Flag.MANY_BAD_PIXELS: "more bad pixels than the model was trained to bear",
         Flag.OUTSIDE_PARAMETERS: "Teff, log g or [Fe/H] outside the range of the training stars",
         Flag.BINARY_OUTSIDE_DOMAIN: "a giant, or brighter than giants: BINARY_FLAG and BINARY_POSSIBILITY mean little",
+        Flag.BEYOND_REACH: "the distance would be farther than a star's spectrum is taken, 10,000 kpc: no distance",
+        Flag.NOT_TRAINABLE: "fails a cut that concerns training alone: this is no fault of its prediction",
     }
 )

@@ -5,17 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
+from specdis import catalogue
 from specdis.accelerator import jax, jnp
 from specdis.arrays import Array, Float32, Float64, ranges
-from specdis.binaries import BinariesSettings
+from specdis.binaries import BinariesSettings, classify
 from specdis.calibration import Calibration
 from specdis.components import Basis
 from specdis.distances import (
@@ -30,29 +30,38 @@ from specdis.distances import (
     distribution,
     drawer,
     linear,
-    star_keys,
     summarise,
     summarise_labels,
     summarise_mixture,
 )
 from specdis.domain import MOST_BAD, Domain, Limits
 from specdis.encoding import Completer, Completion, Encoder, encoder
-from specdis.errors import InputError, ProductError
+from specdis.errors import ProductError
 from specdis.flags import Flag
-from specdis.log import logger
+from specdis.log import Progress, logger
 from specdis.network.mixture import ParallaxInErrors, binary_probability
 from specdis.network.mlp import MLP, MixtureNetwork, NetworkSettings, Perceptron
-from specdis.photometry import PhotometrySettings, corrected
-from specdis.sample import SampleSettings
+from specdis.noise import NativePixels, native_pixels
+from specdis.photometry import PhotometrySettings, geometric_magnitude
+from specdis.sample import SampleSettings, TrainedStars, select
 from specdis.settings import Settings
 from specdis.spectra import ArmPixels, Normalised, PixelGrid, SpectraSettings, Transform, normalise
 from specdis.storage import Provenance, read_arrays, read_json, write_arrays, write_json
-from specdis.surveys.base import STAR_COLUMNS, Arm, Spectra, flux_unit
-from specdis.surveys.wavelengths import air_to_vacuum
+from specdis.surveys.arrays import ArraySurvey
+from specdis.surveys.base import IDENTIFIER, Arm, Fault, Spectra, Stars, Survey
+from specdis.surveys.values import say
 from specdis.training import Ensemble
 
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+_TRAINED = "trained_stars.npz"
+_BLOCK = 2048
+"""Stars whose spectra are in memory at once."""
 _TILE = 128
 """Stars computed at once, whatever the size of the blocks: equal arithmetic for equal stars."""
+_FEW = 8
+"""Stars computed at once where there are no more: one star takes no longer than it must."""
 
 
 class ModelSettings(Settings):
@@ -100,6 +109,24 @@ class _Tile(NamedTuple):
     chi2: Array
 
 
+class Predicted(NamedTuple):
+    """What the stars of a survey get.
+
+    Parameters
+    ----------
+    stars
+        The sample.
+    columns
+        The columns of the catalogue, in its order.
+    spectra
+        How many spectra could be read.
+    """
+
+    stars: Stars
+    columns: dict[str, Array]
+    spectra: int
+
+
 @dataclass(frozen=True)
 class Model:
     """A trained model.
@@ -126,6 +153,8 @@ class Model:
         Random seed of the run: a star's draws depend on it and on its identifier alone.
     card
         What the model was trained on, and how well it did, in plain values.
+    trained
+        Gives the stars that it was trained on; they are read when they are needed.
     """
 
     settings: ModelSettings
@@ -139,7 +168,7 @@ class Model:
     domain: Domain
     seed: int
     card: Mapping[str, Any] = field(default_factory=dict)
-    _elsewhere: dict[tuple[bytes, ...], Model] = field(default_factory=dict, init=False, repr=False, compare=False)
+    trained: Callable[[], TrainedStars] = TrainedStars.unknown
 
     @property
     def n_pixel(self) -> int:
@@ -163,6 +192,7 @@ class Model:
         for name, ensemble in self.networks._asdict().items():
             if ensemble is not None:
                 write_arrays(directory / f"{name}.npz", provenance, ensemble_arrays(ensemble))
+        write_arrays(directory / _TRAINED, provenance, self.trained()._asdict())
         write_json(
             directory / "model.json",
             {
@@ -177,7 +207,9 @@ class Model:
             },
         )
 
-    def predict_pixels(self, pixels: Normalised, velocity: Float64, targets: Targets) -> dict[str, Array]:
+    def predict_pixels(
+        self, pixels: Normalised, velocity: Float64, targets: Targets, native: NativePixels | None = None
+    ) -> dict[str, Array]:
         """Predict stars from stored pixels.
 
         Parameters
@@ -188,13 +220,16 @@ class Model:
             Velocity in km/s by which the native pixels were brought to rest, shape (star,).
         targets
             What else is needed of the stars.
+        native
+            The native pixels, to which the noise belongs, where they are not those of the model's grid.
 
         Returns
         -------
         dict
             The columns of `summarise`, PROB_BINARY, CHI2_RECONSTRUCTION and FRACTION_BAD, shape (star,).
         """
-        parts = [self._predict_tile(pixels, velocity, targets, rows) for rows in ranges(len(velocity), _TILE)]
+        native = self._native if native is None else native
+        parts = [self._predict_tile(pixels, velocity, targets, native, rows) for rows in ranges(len(velocity), _TILE)]
         tile = _Tile(*(np.concatenate(piece, axis=-1) for piece in zip(*parts, strict=True)))
         columns = summarise(
             summarise_labels(
@@ -216,7 +251,9 @@ class Model:
             "FRACTION_BAD": bad.astype(np.float32),
         }
 
-    def _predict_tile(self, pixels: Normalised, velocity: Float64, targets: Targets, rows: slice) -> _Tile:
+    def _predict_tile(
+        self, pixels: Normalised, velocity: Float64, targets: Targets, native: NativePixels, rows: slice
+    ) -> _Tile:
         """Predict at most a tile of stars."""
         count = len(velocity[rows])
         flux, bad = _filled(pixels.flux[rows], 0), _filled(pixels.bad[rows], True)
@@ -229,7 +266,7 @@ class Model:
             coefficients / self.scale, fold, target.parallaxes(), target.has_parallax, target.snr, completion
         )
         velocity = _filled(velocity[rows], 0)
-        drawn = self._draw(flux, sigma, bad, velocity, target.keys, fold, coefficients, completion)
+        drawn = self._draw(flux, sigma, bad, velocity, target.keys, fold, coefficients, completion, native)
         no_spectrum = np.asarray(bad[:, self.transform.kept].all(1))
         no_errors = np.asarray(~((sigma > 0) & ~bad).any(1))
 
@@ -343,6 +380,11 @@ class Model:
         return self.settings.spectra.missing == "estimated"
 
     @cached_property
+    def _native(self) -> NativePixels:
+        """The native pixels of the grid."""
+        return native_pixels(self.grid)
+
+    @cached_property
     def _draw(self) -> Any:
         label, mixture, _ = self.networks
         completer = Completer(self.basis, self._estimated, self.transform.unit_norm)
@@ -354,20 +396,8 @@ class Model:
         """Predict a block of native spectra; arguments and result as in `predict_pixels`, row by row of `spectra`."""
         spectra = self._with_the_models_arms(spectra)
         pixels = normalise(spectra, self.grid, self.settings.spectra, self.sky)
-        return self._seeing(spectra).predict_pixels(pixels, spectra.native_velocity, targets)
-
-    def _seeing(self, spectra: Spectra) -> Model:
-        """Return the model with the native pixels of these spectra, to which their noise belongs."""
-        arms = tuple(
-            arm._replace(native=spectra.arms[arm.name].native_wavelength) if arm.name in spectra.arms else arm
-            for arm in self.grid.arms
-        )
-        pixels = tuple(arm.native.tobytes() for arm in arms)
-        if pixels == tuple(arm.native.tobytes() for arm in self.grid.arms):
-            return self
-        if pixels not in self._elsewhere:
-            self._elsewhere[pixels] = replace(self, grid=replace(self.grid, arms=arms))
-        return self._elsewhere[pixels]
+        native = native_pixels(self.grid, {name: arm.native_wavelength for name, arm in spectra.arms.items()})
+        return self.predict_pixels(pixels, spectra.native_velocity, targets, native)
 
     def _with_the_models_arms(self, spectra: Spectra) -> Spectra:
         """Give a single spectrum to every arm of the model: it is cut where the model joins its arms."""
@@ -409,21 +439,27 @@ class Model:
 
     def predict(
         self,
-        wavelength: ArrayLike,
-        flux: ArrayLike,
+        wavelength: Any,
+        flux: Any,
         *,
-        ivar: ArrayLike | None = None,
-        vrad: ArrayLike | None = None,
-        phot_g_mean_mag: ArrayLike | None = None,
-        parallax: ArrayLike | None = None,
-        parallax_error: ArrayLike | None = None,
-        ebv: ArrayLike | None = None,
-        teff: ArrayLike | None = None,
+        ivar: Any = None,
+        mask: Any = None,
+        vrad: Any = None,
+        phot_g_mean_mag: Any = None,
+        parallax: Any = None,
+        parallax_error: Any = None,
+        ebv: Any = None,
+        teff: Any = None,
+        source_id: Any = None,
+        identifier: Any = None,
         medium: Literal["vacuum", "air"] = "vacuum",
         frame: Literal["observed", "rest"] = "observed",
-        identifier: ArrayLike | None = None,
-    ) -> dict[str, Array]:
-        """Predict spectra that are plain arrays, all on one wavelength grid.
+        **columns: Any,
+    ) -> Table:
+        """Predict spectra that are plain arrays, all on one wavelength grid: what `specdis predict` does with a table.
+
+        A Quantity, or a column of a table with a unit, is converted. What is masked is missing. Numbers without a unit
+        are in the unit below. A value that no star has counts as missing, as in a file; the log says so.
 
         Parameters
         ----------
@@ -433,55 +469,144 @@ class Model:
             In any unit, shape (star, pixel) or (pixel,) for one star; NaN is a bad pixel.
         ivar
             Inverse variance in that unit, shape of `flux`; 0 is a bad pixel. Without it there are no errors.
+        mask
+            True, or any number but 0, for a bad pixel; shape of `flux`.
         vrad
-            Radial velocity in km/s, shape (star,); needed for observed-frame spectra. For spectra at rest it tells
-            where the lines of the sky are.
+            Heliocentric radial velocity in km/s, shape (star,); needed for observed-frame spectra. For spectra at rest
+            it tells where the lines of the sky are.
         phot_g_mean_mag
             Gaia G magnitude, shape (star,); without it there are no distances, M_G alone.
         parallax, parallax_error
-            Parallax, its zero point subtracted, and its error in mas, shape (star,); without them there is no
-            probability of a binary.
+            As Gaia publishes them, in mas, shape (star,); without them there is no probability of a binary. The error
+            is inflated as in the model's run. The zero point needs `astrometric_params_solved`, `ecl_lat`,
+            `nu_eff_used_in_astrometry` and `pseudocolour` as well; without them the parallax is used as it is, and
+            NO_ZERO_POINT says so.
         ebv
             E(B-V) on the scale of the survey that the model was trained on, shape (star,); 0 without it, flagged.
         teff
             Effective temperature in K for the extinction law, shape (star,).
+        source_id
+            Gaia DR3 source identifiers, shape (star,). By them the model knows the stars that it was trained on, and
+            predicts each by networks that never saw it.
+        identifier
+            Integers that name the spectra, shape (star,): TARGETID of a spectra table. They decide the random draws.
+            `source_id` where it is given, or else 0, 1, ..., without them.
         medium, frame
             Of the wavelengths.
-        identifier
-            Integers that name the stars, shape (star,): they decide the random draws. 0, 1, ... without them.
+        **columns
+            Any other column of the spectra table, by its name in small letters, shape (star,): `logg`, `ra`, `sn`, ...
 
         Returns
         -------
-        dict
-            The columns of `predict_pixels`, shape (star,).
+        Table
+            One row per spectrum in the order of `flux`: the columns of the catalogue, with units and descriptions,
+            missing values masked. HELD_OUT is false where a network that predicts the star was trained on it, and where
+            that cannot be known, because the star has neither `source_id` nor `identifier`.
 
         Raises
         ------
         InputError
-            When shapes disagree, wavelengths do not increase, or the rest frame cannot be reached.
+            When shapes disagree, a unit cannot be converted, numbers cannot be wavelengths in Angstrom or do not
+            increase, or the rest frame cannot be reached.
         """
-        flux = np.atleast_2d(np.asarray(flux, np.float64))
-        spectra = _plain_spectra(np.asarray(wavelength, np.float64), flux, ivar, vrad, medium, frame)
-        stars = {name: np.full(len(flux), column.missing, column.dtype) for name, column in STAR_COLUMNS.items()}
-        for name, values in (("PHOT_G_MEAN_MAG", phot_g_mean_mag), ("EBV", ebv), ("TEFF", teff)):
-            if values is not None:
-                stars[name] = _per_star(name.lower(), values, len(flux)).astype(stars[name].dtype)
-        for message in self.coverage(spectra):
-            logger.warning("outside the model's domain: %s", message)
-        magnitude = corrected(stars, self.settings.photometry)["G_0"]
-        names = np.arange(len(flux)) if identifier is None else np.atleast_1d(np.asarray(identifier))
-        targets = Targets(
-            magnitude,
-            _per_star("parallax", np.nan if parallax is None else parallax, len(flux)),
-            _per_star("parallax_error", np.nan if parallax_error is None else parallax_error, len(flux)),
-            _median_snr(spectra),
-            np.full(len(flux), -1),
-            star_keys(self.seed, names),
+        named = {
+            "VRAD": vrad,
+            "PHOT_G_MEAN_MAG": phot_g_mean_mag,
+            "PARALLAX": parallax,
+            "PARALLAX_ERROR": parallax_error,
+            "EBV": ebv,
+            "TEFF": teff,
+            "SOURCE_ID": source_id,
+            "TARGETID": identifier,
+        }
+        survey = ArraySurvey(
+            wavelength, flux, ivar=ivar, mask=mask, medium=medium, frame=frame, stars={**columns, **named}
         )
-        columns = self.predict_spectra(spectra, targets)
-        columns["FLAGS"] |= self.outside_parameters(stars)
-        columns["FLAGS"] |= np.where(np.isfinite(stars["EBV"]), 0, Flag.NO_EBV).astype(np.int32)
-        return columns
+        found = self.predict_survey(survey, identified=survey.identified)
+        order = np.argsort(survey.rows(found.stars))
+        return catalogue.as_table({name: values[order] for name, values in found.columns.items()}, self.header)
+
+    @property
+    def header(self) -> catalogue.Cards:
+        """What a catalogue of this model's predictions says of it."""
+        return catalogue.header_cards(self.settings.photometry.ebv_scale, self.settings.network.kind)
+
+    def predict_survey(self, survey: Survey, *, identified: bool = True) -> Predicted:
+        """Predict every star of a survey that the model need not have been trained on.
+
+        A star that was trained on is predicted by the networks that never saw it, as in the model's run.
+
+        Parameters
+        ----------
+        survey
+            The stars and their spectra.
+        identified
+            Whether its identifiers tell one star from another, and are not mere numbers of rows.
+
+        Returns
+        -------
+        Predicted
+            What its stars get; one whose spectrum cannot be read has the flag NO_SPECTRUM.
+        """
+        # The cuts flag what the training did not hold; its split has no meaning here.
+        cuts = {"predict_outside": True, "n_folds": None, "fold_column": None, "train_fraction": 0.5}
+        settings = self.settings.sample.model_copy(update=cuts)
+        sample = select(survey.stars(), survey.columns, settings, self.settings.photometry, self.seed, True)
+        say(sample.cutflow.summary["missing_values"])
+        stars = sample.stars
+        known = self.trained() if identified else TrainedStars.unknown()
+        stars = stars.replace(TRAINABLE=np.zeros(len(stars), np.bool_), **known.held_out(stars.columns))
+        targets = Targets.of(stars.columns, self.seed)
+        predicted: dict[str, Array] = {}
+        unread = np.ones(len(stars), np.bool_)
+        progress = Progress("predict", len(stars))
+        place = str(survey.inputs[0]) if survey.inputs else survey.name
+        said: set[str] = set()
+        for block in ranges(len(stars), _BLOCK):
+            for found in survey.spectra(stars.take(block)):
+                rows = found.row + block.start
+                if isinstance(found, Fault):
+                    logger.warning("%s: %s: %s", found.place, found.name, found.message)
+                    continue
+                for message in self._remarks(found):
+                    if message not in said:
+                        logger.warning("%s: %s", place, message)
+                    said.add(message)
+                target = targets.take(rows)
+                target = target._replace(snr=np.where(np.isfinite(target.snr), target.snr, _median_snr(found)))
+                _put(predicted, rows, self.predict_spectra(found, target), len(stars))
+                unread[rows] = False
+                progress.advance(len(rows))
+        progress.close()
+        lost = np.flatnonzero(unread)
+        for part in ranges(len(lost), _TILE):
+            rows = lost[part]
+            _put(predicted, rows, self._predict_nothing(targets.take(rows)), len(stars))
+        return Predicted(stars, self._catalogue(stars, predicted), len(stars) - len(lost))
+
+    def _predict_nothing(self, targets: Targets) -> dict[str, Array]:
+        """Return what stars without a spectrum get: that of one without a good pixel."""
+        shape = (len(targets.magnitude), self.n_pixel)
+        pixels = Normalised(np.zeros(shape, np.float32), None, np.ones(shape, np.bool_))
+        return self.predict_pixels(pixels, np.zeros(shape[0]), targets)
+
+    def _remarks(self, spectra: Spectra) -> list[str]:
+        """Say what of these spectra the model was not trained for, or cannot use."""
+        remarks = [f"outside the model's domain: {message}" for message in self.coverage(spectra)]
+        if not np.isfinite(spectra.velocity).all():
+            remarks.append("some spectra have no radial velocity to bring them to rest: they get no prediction")
+        return remarks
+
+    def _catalogue(self, stars: Stars, predicted: dict[str, Array]) -> dict[str, Array]:
+        """Return the columns of the catalogue."""
+        predicted["FLAGS"] |= self.outside_parameters(stars.columns)
+        predicted["CALIBRATION"] = stars["CALIBRATION"]
+        identifier = {name: stars[name] for name in IDENTIFIER}
+        geometric, _ = geometric_magnitude(stars["PARALLAX_CORRECTED"], np.nan, stars["G_0"])
+        found = classify(
+            predicted["PROB_BINARY"], predicted["M_G_NN_CHI2"], geometric, stars["LOGG"], self.settings.binaries
+        )
+        return catalogue.build(stars.columns, {**identifier, **predicted}, {**identifier, **found})
 
 
 def load_model(directory: str | Path) -> Model:
@@ -518,11 +643,30 @@ def load_model(directory: str | Path) -> Model:
             Domain(Limits.model_validate(content["domain"]), domain["reference"]),
             provenance.seed,
             dict(content["card"]),
+            cache(lambda: _read_trained(directory / _TRAINED)),
         )
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise ProductError(f"{directory / 'model.json'} is not a model of this version ({error}).") from error
     _require_fitting(directory, model)
     return model
+
+
+def _read_trained(path: Path) -> TrainedStars:
+    """Return the stars that a model was trained on.
+
+    Raises
+    ------
+    ProductError
+        When the file is damaged or of another format.
+    """
+    if not path.exists():
+        logger.warning("%s is missing: HELD_OUT is false for every star, because nobody knows better", path)
+        return TrainedStars.unknown()
+    _, arrays = read_arrays(path, "model")
+    found = TrainedStars(*(arrays.get(name, np.zeros(0)) for name in TrainedStars._fields))
+    if not found.is_sound():
+        raise ProductError(f"{path} is no list of a model's training stars: copy the model again.")
+    return found
 
 
 def _require_fitting(directory: Path, model: Model) -> None:
@@ -597,69 +741,28 @@ def _ensemble_of(
 
 def _filled(values: Array, filling: float) -> Array:
     """Return a tile of full size, its last rows filled."""
-    missing = _TILE - len(values)
+    missing = (_FEW if len(values) <= _FEW else _TILE) - len(values)
     if not missing:
         return values
     return np.concatenate([values, np.full((missing, *values.shape[1:]), filling, values.dtype)])
 
 
-def _plain_spectra(
-    wavelength: Float64,
-    flux: Array,
-    ivar: ArrayLike | None,
-    vrad: ArrayLike | None,
-    medium: Literal["vacuum", "air"],
-    frame: Literal["observed", "rest"],
-) -> Spectra:
-    """Make a block of spectra of plain arrays."""
-    if wavelength.shape != flux.shape[1:] or not (np.diff(wavelength) > 0).all():
-        raise InputError(
-            "wavelength",
-            expected=f"{flux.shape[1]} increasing values, one per pixel of flux",
-            found=f"shape {wavelength.shape}, {int((np.diff(wavelength) <= 0).sum())} steps that do not increase",
-            remedy="Sort wavelength and flux together, and pass flux as (star, pixel).",
-        )
-    if frame == "observed" and vrad is None:
-        raise InputError(
-            "vrad",
-            expected="radial velocities for spectra in the observed frame",
-            found="none",
-            remedy="Pass vrad=, or frame='rest' for spectra at rest.",
-        )
-    weight = None if ivar is None else np.atleast_2d(np.asarray(ivar, np.float64))
-    if weight is not None and weight.shape != flux.shape:
-        raise InputError(
-            "ivar",
-            expected=f"shape {flux.shape}, that of flux",
-            found=f"{weight.shape}",
-            remedy="Pass one per pixel.",
-        )
-    if medium == "air":
-        wavelength = air_to_vacuum(wavelength)
-    unit = flux_unit(flux)
-    arm = Arm.cleaned(
-        wavelength, flux / unit, None if weight is None else weight * unit**2, np.zeros(flux.shape, np.bool_)
-    )
-    seen = np.full(len(flux), np.nan) if vrad is None else _per_star("vrad", vrad, len(flux))
-    return Spectra(np.arange(len(flux)), {"spectrum": arm}, np.zeros(len(flux)) if frame == "rest" else seen, seen)
+def _put(columns: dict[str, Array], rows: Array, found: Mapping[str, Array], stars: int) -> None:
+    """Put what some of the stars get into columns of all of them."""
+    for name, values in found.items():
+        columns.setdefault(name, np.zeros(stars, values.dtype))[rows] = values
 
 
 def _median_snr(spectra: Spectra) -> Float64:
-    """Return the median S/N per Angstrom^(1/2) of each spectrum, as DESI's, NaN without errors."""
-    (arm,) = spectra.arms.values()
+    """Return the S/N of spectra as DESI's: the median per Angstrom^(1/2), the mean of the arms; NaN without errors."""
+    arms = [_median_snr_of(arm) for arm in spectra.arms.values()]
+    return np.asarray(np.mean(arms, axis=0))
+
+
+def _median_snr_of(arm: Arm) -> Float64:
     if arm.ivar is None:
-        return np.full(len(spectra), np.nan)
+        return np.full(len(arm.flux), np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # spectra without a good pixel
         per_pixel = np.nanmedian(np.where(arm.bad, np.nan, arm.flux * np.sqrt(arm.ivar)), axis=1)
     return np.asarray(per_pixel / np.sqrt(np.median(np.diff(arm.wavelength))), np.float64)
-
-
-def _per_star(name: str, values: ArrayLike, stars: int) -> Float64:
-    """Return one number per star."""
-    given = np.asarray(values, np.float64)
-    if given.shape not in ((), (1,), (stars,)):
-        raise InputError(
-            name, expected=f"one number, or {stars}", found=f"shape {given.shape}", remedy="Pass one per star."
-        )
-    return np.broadcast_to(given, stars)

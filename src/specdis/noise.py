@@ -10,20 +10,24 @@ up once, and what is done to all of them are vector operations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from specdis import streams
 from specdis.accelerator import jax, jnp
-from specdis.arrays import Float64
-from specdis.spectra import SPEED_OF_LIGHT, PixelGrid, SpectraSettings, among_native, native_position
+from specdis.arrays import Array, Float32, Float64
+from specdis.spectra import SPEED_OF_LIGHT, PixelGrid, SpectraSettings, among_native, uniform_step, with_ends
 
 Noise = Literal["native", "paper"]
 
 _WINDOWS = 1 << 15
 """Places at which the normals of a star may start in the table of them."""
+_SHORTEST = 1024
+"""Native pixels that there is room for at least; else as many as the next power of two."""
 _STEPS = 16
 """Elements of a prefix sum that are added one after the other; others are added side by side."""
 
@@ -68,22 +72,34 @@ def perturber(grid: PixelGrid, settings: SpectraSettings, n_draws: int, noise: N
     Returns
     -------
     callable
-        Takes flux, sigma, bad (pixel,), the velocity in km/s by which the star was brought to rest, and its random key
-        (uint32, (2,)); returns perturbed flux, shape (pixel, draw). Bad pixels stay as they are.
+        Takes flux, sigma, bad (pixel,), the velocity in km/s by which the star was brought to rest, its random key
+        (uint32, (2,)), and `NativePixels` of other spectra than those of the grid; returns perturbed flux, shape
+        (pixel, draw). Bad pixels stay as they are.
     """
-    n_numbers = len(grid.wavelength) if noise == "paper" else sum(len(arm.native) for arm in grid.arms)
-    table = streams.generator(0, "noise").standard_normal((_WINDOWS + n_numbers, n_draws), np.float32)
 
-    def one(flux: jax.Array, sigma: jax.Array, bad: jax.Array, velocity: jax.Array, key: jax.Array) -> jax.Array:
+    @cache
+    def table(rows: int) -> Float32:  # those of a longer table begin with these
+        return streams.generator(0, "noise").standard_normal((_WINDOWS + rows, n_draws), np.float32)
+
+    def one(
+        flux: jax.Array,
+        sigma: jax.Array,
+        bad: jax.Array,
+        velocity: jax.Array,
+        key: jax.Array,
+        native: NativePixels | None = None,
+    ) -> jax.Array:
+        native = native_pixels(grid) if native is None else native
+        n_numbers = len(grid.wavelength) if noise == "paper" else _room(native)
         start = ((key[0] ^ key[1]) % _WINDOWS).astype(jnp.int32)
         scale = _scale(sigma, bad)
         flux = flux.astype(jnp.float32)
         if noise == "paper":
-            drawn = jax.lax.dynamic_slice_in_dim(jnp.asarray(table), start, n_numbers)
+            drawn = jax.lax.dynamic_slice_in_dim(jnp.asarray(table(n_numbers)), start, n_numbers)
             return flux[:, None] + scale[:, None] * drawn
-        parts = []
-        for arm in _arms(grid, settings, flux, scale, bad, velocity):
-            below, above = (jnp.asarray(table).at[start + arm.lower + k].get(mode="promise_in_bounds") for k in (0, 1))
+        numbers, parts = jnp.asarray(table(n_numbers)), []
+        for arm in _arms(grid, native, settings, flux, scale, bad, velocity):
+            below, above = (numbers.at[start + arm.lower + k].get(mode="promise_in_bounds") for k in (0, 1))
             drawn = arm.share[:, None] * (below + arm.weight[:, None] * (above - below))
             change = _window_sums(drawn, arm.half) / arm.counted[:, None]
             own = (arm.scale > 0).astype(jnp.float32)[:, None] * drawn[arm.inner]
@@ -104,18 +120,25 @@ def propagator(grid: PixelGrid, settings: SpectraSettings, noise: Noise) -> Call
     Returns
     -------
     callable
-        Takes flux, sigma, bad (pixel,), the velocity as above and the derivatives of some answers with the flux of
-        every pixel, (answer, pixel); returns the variances of the answers, shape (answer,).
+        Takes flux, sigma, bad (pixel,), the velocity as above, the derivatives of some answers with the flux of every
+        pixel, (answer, pixel), and `NativePixels` as above; returns the variances of the answers, shape (answer,).
     """
-    n_native = sum(len(arm.native) for arm in grid.arms)
 
-    def one(flux: jax.Array, sigma: jax.Array, bad: jax.Array, velocity: jax.Array, slopes: jax.Array) -> jax.Array:
+    def one(
+        flux: jax.Array,
+        sigma: jax.Array,
+        bad: jax.Array,
+        velocity: jax.Array,
+        slopes: jax.Array,
+        native: NativePixels | None = None,
+    ) -> jax.Array:
+        native = native_pixels(grid) if native is None else native
         scale = _scale(sigma, bad)
         flux = flux.astype(jnp.float32)
         if noise == "paper":
             return ((scale * slopes) ** 2).sum(1)
-        through_native = jnp.zeros((len(slopes), n_native), jnp.float32)
-        for arm in _arms(grid, settings, flux, scale, bad, velocity):
+        through_native = jnp.zeros((len(slopes), _room(native)), jnp.float32)
+        for arm in _arms(grid, native, settings, flux, scale, bad, velocity):
             own, aside = slopes[:, arm.pixels], ((0, 0), (arm.half, arm.half))
             means = jnp.pad(own * (arm.flux / arm.counted), [(0, 0), (2 * arm.half, 2 * arm.half)])
             through_mean = _window_sums(means.T, arm.half).T
@@ -150,6 +173,60 @@ def noisier(grid: PixelGrid, settings: SpectraSettings) -> Callable[..., jax.Arr
         return perturb(flux, added, bad, velocity, key)[:, 0]
 
     return copy
+
+
+class ArmPlaces(NamedTuple):
+    """Where wavelengths lie among the native pixels of one arm: arrays, so that one program serves every grid.
+
+    Parameters
+    ----------
+    wavelength
+        Native wavelengths with one more at either end, Angstrom; increasing values fill it up to one of a few lengths.
+    pixels
+        How many are native pixels.
+    step
+        Width of a native pixel where all are as wide; 0 elsewhere.
+    """
+
+    wavelength: Array | jax.Array
+    pixels: Array | jax.Array
+    step: Array | jax.Array
+
+    @classmethod
+    def of(cls, native: Float64) -> ArmPlaces:
+        """Return the places of native wavelengths."""
+        ends = with_ends(native)
+        length = max(_SHORTEST, 1 << int(np.ceil(np.log2(len(ends)))))
+        beyond = ends[-1] + np.arange(1, length - len(ends) + 1)
+        return cls(
+            np.concatenate([ends, beyond]), np.asarray(len(native), np.int32), np.asarray(uniform_step(native) or 0.0)
+        )
+
+    def position(self, wavelength: jax.Array) -> jax.Array:
+        """Return what `native_position` does."""
+
+        def search(wavelength: jax.Array) -> jax.Array:
+            number = jnp.minimum(jnp.arange(-1.0, len(self.wavelength) - 1), self.pixels)
+            return jnp.interp(wavelength, self.wavelength, number)
+
+        def divide(wavelength: jax.Array) -> jax.Array:
+            return (wavelength - self.wavelength[1]) / self.step
+
+        return jnp.asarray(jax.lax.cond(jnp.asarray(self.step > 0), divide, search, wavelength))
+
+
+NativePixels = tuple[ArmPlaces, ...]
+"""The native pixels of all arms, in the order of the grid's."""
+
+
+def native_pixels(grid: PixelGrid, other: Mapping[str, Float64] = MappingProxyType({})) -> NativePixels:
+    """Return the native pixels of a grid, some of its arms having others, in Angstrom."""
+    return tuple(ArmPlaces.of(other.get(arm.name, arm.native)) for arm in grid.arms)
+
+
+def _room(native: NativePixels) -> int:
+    """Return how many native pixels there is room for."""
+    return sum(len(arm.wavelength) for arm in native)
 
 
 class _Arm(NamedTuple):
@@ -188,6 +265,7 @@ class _Arm(NamedTuple):
 
 def _arms(
     grid: PixelGrid,
+    native: NativePixels,
     settings: SpectraSettings,
     flux: jax.Array,
     scale: jax.Array,
@@ -195,15 +273,15 @@ def _arms(
     velocity: jax.Array,
 ) -> Iterator[_Arm]:
     """Yield the arms of one star."""
-    half, native = settings.continuum_half, 0
+    half, first_pixel = settings.continuum_half, jnp.int32(0)
     to_rest = 1 - jnp.nan_to_num(velocity) / SPEED_OF_LIGHT
-    for part in grid.arms:
+    for part, places in zip(grid.arms, native, strict=True):
         pixels, length = slice(part.start, part.stop), part.stop - part.start
-        inner, end = slice(half, half + length), len(part.native) - 1
-        exact = native_position(part.native, jnp.asarray(grid.widened(part, half)) / to_rest)
+        inner, end = slice(half, half + length), places.pixels - 1
+        exact = places.position(jnp.asarray(grid.widened(part, half)) / to_rest)
         position = jnp.clip(exact, 0, end)
         lower = jnp.minimum(position.astype(jnp.int32), end - 1)
-        weight, inside = (position - lower).astype(jnp.float32), among_native(part.native, exact)
+        weight, inside = (position - lower).astype(jnp.float32), among_native(places.pixels, exact)
         before, after = (~inside[inner] & beyond[inner] for beyond in (exact < 0, exact > end))
         first, last = before.sum(), length - 1 - after.sum()
         share, count = _repeated(scale[pixels], first, last, half), jnp.full(length, 2 * half + 1, jnp.float32)
@@ -217,12 +295,12 @@ def _arms(
             half,
             flux[pixels],
             scale[pixels],
-            native + lower,
+            first_pixel + lower,
             weight,
             share,
             count,
         )
-        native += len(part.native)
+        first_pixel += places.pixels
 
 
 def _repeated(values: jax.Array, first: jax.Array, last: jax.Array, half: int) -> jax.Array:

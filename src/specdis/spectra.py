@@ -268,7 +268,7 @@ class _Places(NamedTuple):
         below = np.minimum(position.astype(np.int64), last - 1)
         weight = position - below
         below += len(native) * np.arange(len(below))[:, None]
-        return cls(below, weight, ~among_native(native, exact))
+        return cls(below, weight, ~among_native(len(native), exact))
 
     def within(self, pixels: slice) -> _Places:
         """Return some of the pixels."""
@@ -290,7 +290,7 @@ class _Places(NamedTuple):
         return np.asarray((lower & (self.weight < 1 - _ROUNDING)) | (upper & (self.weight > _ROUNDING)))
 
 
-def native_position(native: Float64, wavelength: Any) -> Any:
+def native_position(native: Float64, wavelength: Float64) -> Float64:
     """Return where wavelengths lie among native pixels, as a fractional pixel number; below 0 or above n-1 outside.
 
     Parameters
@@ -298,19 +298,28 @@ def native_position(native: Float64, wavelength: Any) -> Any:
     native
         Increasing wavelengths, shape (native pixel,).
     wavelength
-        Wavelengths to place, any shape, of numpy or of JAX.
+        Wavelengths to place, any shape.
     """
+    step = uniform_step(native)
+    if step is not None:
+        return np.asarray((wavelength - native[0]) / step)
+    return np.asarray(np.interp(wavelength, with_ends(native), np.arange(-1.0, len(native) + 1)))
+
+
+def uniform_step(native: Float64) -> float | None:
+    """Return the width of native pixels, None where they differ."""
     steps = np.diff(native)
-    if np.ptp(steps) < 1e-6 * steps[0]:
-        return (wavelength - native[0]) / steps.mean()
-    ends = np.concatenate([[2 * native[0] - native[1]], native, [2 * native[-1] - native[-2]]])
-    interpolate = np.interp if isinstance(wavelength, np.ndarray) else jnp.interp
-    return interpolate(wavelength, ends, np.arange(-1.0, len(native) + 1))
+    return float(steps.mean()) if np.ptp(steps) < 1e-6 * steps[0] else None
 
 
-def among_native(native: Float64, position: Any) -> Any:
-    """Tell which positions, from `native_position`, lie between the first and the last native pixel."""
-    return (position > -_ROUNDING) & (position < len(native) - 1 + _ROUNDING)
+def with_ends(native: Float64) -> Float64:
+    """Return native wavelengths with one more at either end, as far away as the neighbour."""
+    return np.concatenate([[2 * native[0] - native[1]], native, [2 * native[-1] - native[-2]]])
+
+
+def among_native(count: Any, position: Any) -> Any:
+    """Tell which positions, from `native_position`, lie between the first and the last of `count` native pixels."""
+    return (position > -_ROUNDING) & (position < count - 1 + _ROUNDING)
 
 
 def running_mean(values: Float, half: int, weight: Bool | None = None) -> tuple[Float64, Float64]:

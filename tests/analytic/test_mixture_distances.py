@@ -12,12 +12,15 @@ from specdis.accelerator import jnp
 from specdis.calibration import Calibration, CalibrationSettings, calibration_stars, fit
 from specdis.distances import (
     DistancesSettings,
+    Labels,
     Magnitudes,
     between_networks,
     distribution,
     summarise,
+    summarise_labels,
     summarise_mixture,
 )
+from specdis.flags import Flag
 from specdis.network.mixture import Mixture, ParallaxInErrors, points, points_with_parallax
 from specdis.network.mlp import NetworkSettings
 from specdis.training import TrainingSettings, TrainingStars, train_mixture
@@ -184,3 +187,18 @@ def test_calibration_stars_are_a_share_of_the_held_out_and_keep_copies_together(
     assert chosen[fold >= 0].mean() == pytest.approx(0.3, abs=0.05)
     assert (chosen[::2] == chosen[1::2]).all()
     assert not calibration_stars(fold, star, CalibrationSettings(on=False), 1).any()
+
+
+@pytest.mark.parametrize(("apparent", "beyond"), [(19.9, False), (20.1, True), (99.0, True)])
+def test_no_distance_lies_beyond_the_reach_of_spectra(apparent, beyond):
+    # 10,000 kpc is a distance modulus of 30 mag, which G = 20 has for an absolute magnitude of -10.
+    g = np.array([apparent])
+    magnitudes = np.array([[-9.8], [-9.9], [-10.0], [-10.1], [-10.2]])
+    draws, one = np.array([[-10.05], [-9.95]]), np.ones(1)
+    mixed = summarise_mixture(Magnitudes(magnitudes, one, one, draws, 0 * one, one), g)
+    labels = Labels(10 ** (np.full((2, 1), -10.0) / 5), 10 ** (np.broadcast_to(draws[None], (2, 2, 1)) / 5))
+    for found in (mixed, summarise_labels(labels, g, 0.1, DistancesSettings())):
+        assert found["M_G_NN"][0] == pytest.approx(-10.0)
+        for name in ("DIST", "DISTERR", "DISTMOD", "DISTMOD_ERR", "DIST_16", "DIST_95"):
+            assert np.isnan(found[name][0]) == beyond, name
+        assert (found["FLAGS"][0] & Flag.BEYOND_REACH > 0) == beyond

@@ -41,7 +41,7 @@ PROVENANCE = Provenance(kind="catalogue", key="0123456789abcdef", seed=7)
 HEADER = {"EBVSCALE": (0.86, "EBV over the survey's E(B-V)")}
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "columns.md"
 
-UNBOUND, NO_LABEL, NO_G, NO_EBV, NO_ZERO_POINT, NO_SPECTRUM, CUT, NEGATIVE, NO_GAIA, NO_ERRORS = range(10)
+UNBOUND, NO_LABEL, NO_G, NO_EBV, NO_ZERO_POINT, NO_SPECTRUM, CUT, NEGATIVE, NO_GAIA, NO_ERRORS, UNTRAINABLE = range(11)
 """Rows of the made-up stars that lack something; the others lack nothing."""
 
 
@@ -74,7 +74,10 @@ def made_up_sample() -> dict[str, Array]:
         "PARALLAX_CORRECTED": columns["PARALLAX"] - np.nan_to_num(zero_point),
         "PARALLAX_ERROR_USED": 1.1 * columns["PARALLAX_ERROR"].astype("f8"),
         "G_0": columns["PHOT_G_MEAN_MAG"] - a_g,
-        "SELECTED": row != CUT,
+        "SELECTED": ~np.isin(row, (CUT, UNTRAINABLE)),
+        "CUT_FLAGS": np.select(
+            [row == CUT, row == UNTRAINABLE], [Flag.OUTSIDE_CUTS | Flag.NOT_TRAINABLE, Flag.NOT_TRAINABLE], 0
+        ).astype("i4"),
         "HELD_OUT": row % 4 == 0,
     }
 
@@ -248,11 +251,22 @@ def test_build_combines_flags(columns: dict[str, Array]) -> None:
         NO_EBV: Flag.NO_EBV,
         NO_ZERO_POINT: Flag.NO_ZERO_POINT,
         NO_SPECTRUM: Flag.NO_SPECTRUM | Flag.NO_ERROR_SPECTRUM,
-        CUT: Flag.OUTSIDE_CUTS | Flag.A_G_FALLBACK,
+        CUT: Flag.OUTSIDE_CUTS | Flag.NOT_TRAINABLE | Flag.A_G_FALLBACK,
         NO_ERRORS: Flag.NO_ERROR_SPECTRUM,
+        UNTRAINABLE: Flag.NOT_TRAINABLE,
         STARS - 1: Flag.BINARY_OUTSIDE_DOMAIN,
     }
     assert {row: Flag(int(flags)) for row, flags in enumerate(columns["FLAGS"]) if flags} == expected
+
+
+def test_a_star_without_a_parallax_lacks_no_zero_point(sample: dict[str, Array]) -> None:
+    without = sample | {
+        "PARALLAX": np.where(np.arange(STARS) == NO_ZERO_POINT, np.nan, sample["PARALLAX"]),
+        "PARALLAX_CORRECTED": np.where(np.arange(STARS) == NO_ZERO_POINT, np.nan, sample["PARALLAX_CORRECTED"]),
+    }
+    columns = build(without, made_up_distances(without), made_up_binaries(without))
+    assert not (columns["FLAGS"] & Flag.NO_ZERO_POINT).any()
+    assert not any(rule.broken(columns).any() for rule in RULES if "PARALLAX_ZPC" in rule.columns)
 
 
 def test_build_takes_binaries_by_identifier(sample: dict[str, Array], columns: dict[str, Array]) -> None:
@@ -541,7 +555,7 @@ def test_good_catalogue_verifies(run: Path) -> None:
     found = verify(run)
     assert found.problems == ()
     assert found.counts["stars"] == STARS
-    assert found.counts["SELECTED"] == STARS - 1
+    assert found.counts["SELECTED"] == STARS - 2
     assert found.counts["HELD_OUT"] == STARS // 4
     assert found.counts["DIST"] == STARS - 3
     assert found.counts["DISTERR"] == STARS - 5
@@ -562,7 +576,7 @@ FAULTS = {
     "ruwe": ("RUWE", 20, 0.0, "RUWE", "RUWE > 0"),
     "probability": ("FRACTION_UNBOUND", UNBOUND, 1.5, "FRACTION_UNBOUND", "FRACTION_UNBOUND from 0 to 1"),
     "binary flag": ("BINARY_FLAG", 20, 2, "BINARY_FLAG", "BINARY_FLAG from 0 to 1"),
-    "unknown flag": ("FLAGS", 20, 1 << 20, "FLAGS", "FLAGS from 0 to 8191"),
+    "unknown flag": ("FLAGS", 20, 1 << 20, "FLAGS", f"FLAGS from 0 to {2 * max(Flag) - 1}"),
     "insane magnitude": ("M_G_NN", 20, 99.0, "M_G_NN", "M_G_NN from -30 to 30"),
     "insane geometric magnitude": ("M_G_GEO", 20, -40.0, "M_G_GEO", "M_G_GEO from -30 to 30"),
     "geometric magnitude": ("M_G_GEO", 20, 1.0, "M_G_GEO", "M_G_GEO = "),
@@ -580,9 +594,20 @@ FAULTS = {
     "magnitude flag": ("FLAGS", NO_G, 0, "FLAGS", "NO_MAGNITUDE where"),
     "reddening flag": ("FLAGS", 20, Flag.NO_EBV, "FLAGS", "NO_EBV where"),
     "zero-point flag": ("FLAGS", NO_ZERO_POINT, 0, "FLAGS", "NO_ZERO_POINT where"),
-    "cut flag": ("SELECTED", 20, False, "FLAGS", "OUTSIDE_CUTS where"),
+    "cut flag": ("SELECTED", 20, False, "FLAGS", "OUTSIDE_CUTS or NOT_TRAINABLE where"),
+    "training flag lost": ("FLAGS", UNTRAINABLE, 0, "FLAGS", "OUTSIDE_CUTS or NOT_TRAINABLE where"),
     "another pixel": ("HEALPIX", 20, 5, "HEALPIX", "HEALPIX = SOURCE_ID >> 47"),
 }
+
+
+def test_a_distance_beyond_reach_is_missing_with_its_flag_alone(tmp_path: Path, columns: dict[str, Array]) -> None:
+    far = {name: values.copy() for name, values in columns.items()}
+    for name in ("DIST", "DISTERR", "DISTMOD", "DISTMOD_ERR", "DIST_16", "DIST_50", "DIST_84"):
+        far[name][20] = np.nan
+    for flag, rules in ((Flag.BEYOND_REACH, []), (0, ["DIST"])):
+        far["FLAGS"][20] = flag
+        write_parquet(tmp_path / "one.parquet", far, cards(PROVENANCE, HEADER))
+        assert [problem.column for problem in verify(tmp_path / "one.parquet").problems] == rules
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -222,6 +222,30 @@ def test_check_names_what_is_wrong(specdis, config, override, message):
     assert message in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("PARALLAX", np.full(3, np.nan), "3 cut as no-parallax"),
+        ("PARALLAX_ERROR", np.zeros(3, "f4"), "3 cut as invalid-parallax-error"),
+        ("PHOT_G_MEAN_MAG", np.array([0, 99, -999], "f4"), "3 cut as no-g-magnitude"),
+        ("EBV", np.full(3, -1.0), "3 cut as ebv-missing"),
+        ("PARALLAX", None, "no column PARALLAX"),
+    ],
+)
+def test_check_says_when_no_star_can_train(specdis, config, tmp_path, column, values, said):
+    with fitsio.FITS(tmp_path / "spectra.fits") as file:
+        stars = {name: file["STARS"][name].read() for name in file["STARS"].get_colnames()}
+        rest = [(name, file[name].read(), file[name].read_header()) for name in ("WAVELENGTH", "FLUX")]
+    stars = {name: array for name, array in (stars | {column: values}).items() if array is not None}
+    with fitsio.FITS(tmp_path / "spectra.fits", "rw", clobber=True) as file:
+        file.write(stars, extname="STARS")
+        for name, array, header in rest:
+            file.write(array, extname=name, header=header)
+    found = expect(specdis("check", config), 1).stdout
+    assert "expected stars to train on" in found
+    assert said in found
+
+
 def test_check_lists_all_problems(specdis, config):
     overrides = ("--set", "run.directory=spectra.fits/run", "--set", "components.n_components=9")
     result = expect(specdis("check", config, "--json", *overrides), 1)

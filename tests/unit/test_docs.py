@@ -141,7 +141,7 @@ def test_the_spectra_table_of_the_page_is_read(tmp_path, monkeypatch):
 
 def test_reference_of_the_configuration_is_that_of_the_code():
     pages = runpy.run_path(str(ROOT / "tools" / "reference_pages.py"))
-    for name in ("configuration", "columns"):
+    for name in ("configuration", "columns", "values"):
         assert (ROOT / "docs" / f"{name}.md").read_text() == pages[name](), "run `make docs`"
 
 
@@ -152,6 +152,9 @@ def test_columns_of_stars_are_those_of_the_code():
 
 def test_cuts_are_those_of_the_code():
     assert first_cells("faults.md", "Cuts") == [cut.name for cut in cuts(SampleSettings())]
+    page = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    for cut in cuts(SampleSettings()):
+        assert re.search(rf"^\| `{cut.name}` \|.*\| {cut.flag.name} \|$", page, re.MULTILINE), cut.name
 
 
 def test_faults_are_those_of_the_code():

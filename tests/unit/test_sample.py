@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from specdis.errors import InputError
+from specdis.flags import Flag
 from specdis.photometry import PhotometrySettings
 from specdis.sample import SampleSettings, select
 from specdis.surveys.base import IDENTIFIER, STAR_COLUMNS, Stars
@@ -153,6 +154,31 @@ def test_a_row_counts_for_the_first_cut_that_it_fails():
     assert {line.name: line.cut for line in sample.cutflow.lines if line.cut} == {"wrong-programme": 1}
 
 
+TRAINING_ALONE = {
+    *("wrong-survey", "wrong-programme", "no-gaia-match", "two-parameter-solution", "no-parallax"),
+    *("invalid-parallax-error", "no-g-magnitude", "ruwe-missing", "ruwe", "variable"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_cut_says_whether_it_concerns_training_alone(name):
+    stars = run(change(good(20), [3, 11], **FAILURES[name]), every=True).stars
+    expected = Flag.NOT_TRAINABLE if name in TRAINING_ALONE else Flag.OUTSIDE_CUTS
+    assert set(stars["CUT_FLAGS"][~stars["SELECTED"]]) == {int(expected)}
+    assert not stars["CUT_FLAGS"][stars["SELECTED"]].any()
+
+
+def test_a_row_has_the_flags_of_all_cuts_that_it_fails():
+    stars = run(change(good(5), 2, RUWE=9.0, EBV=2.0), every=True).stars
+    (found,) = stars["CUT_FLAGS"][~stars["SELECTED"]]
+    assert found == Flag.OUTSIDE_CUTS | Flag.NOT_TRAINABLE
+
+
+def test_the_worse_spectrum_of_a_star_is_predicted_as_well_as_any():
+    stars = run(change(good(5), 2, SOURCE_ID=good(5)["SOURCE_ID"][1], SN=99.0), every=True).stars
+    assert stars["CUT_FLAGS"][stars["CUT"] == b"duplicate"].tolist() == [Flag.NOT_TRAINABLE]
+
+
 def test_limits_are_strict_as_in_the_paper():
     feh, ebv, ruwe = np.float32([-3.9, 0.5, 1.2])
     stars = change(good(6), [0, 1, 2], FEH=np.nextafter(feh, 0), EBV=np.nextafter(ebv, 0), RUWE=np.nextafter(ruwe, 0))
@@ -207,9 +233,12 @@ def test_cuts_on_columns_that_a_survey_lacks_are_not_applied_and_reported():
     check_identities(sample, 10)
     assert sample.cutflow.summary["trainable"] == 10
     applied = [line.name for line in sample.cutflow.lines if line.applied]
-    assert applied == ["no-parallax", "invalid-parallax-error", "no-g-magnitude", "duplicate-identifier", "duplicate"]
+    assert applied == [
+        *("no-gaia-match", "no-parallax", "invalid-parallax-error", "no-g-magnitude"),
+        *("duplicate-identifier", "duplicate"),
+    ]
     assert line(sample, "feh").reason == "the survey has no FEH"
-    assert line(sample, "no-gaia-match").reason == "the survey has no ASTROMETRIC_PARAMS_SOLVED"
+    assert line(sample, "two-parameter-solution").reason == "the survey has no ASTROMETRIC_PARAMS_SOLVED"
     assert np.isnan(sample.stars["FEH"]).all()
     assert (sample.stars["A_G_SOURCE"] == 3).all()
     assert (sample.stars["G_0"] == 16.0).all()

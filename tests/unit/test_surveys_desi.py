@@ -168,6 +168,8 @@ def test_hdus_and_columns_may_come_in_any_order(open_desi, catalogue) -> None:
 
 @pytest.mark.parametrize("source", [999_999, 0, -1, -(2**63), 4321])
 def test_rows_without_gaia_source_hold_nothing_of_gaia(tmp_path, open_desi, catalogue, source: int) -> None:
+    for name in ("PMRA", "PARALLAX", "PARALLAX_ERROR", "PHOT_G_MEAN_MAG", "RUWE"):
+        catalogue["GAIA"][name] = 1
     catalogue["GAIA"]["SOURCE_ID"][2] = source
     catalogue["GAIA"]["ASTROMETRIC_PARAMS_SOLVED"][2] = 16_959
     catalogue["GAIA"]["PARALLAX"][2], catalogue["GAIA"]["PHOT_G_MEAN_MAG"][2] = 1e20, 1e20

@@ -2,8 +2,8 @@
 
 from specdis.catalogue.build import BINARIES_COLUMNS, DISTANCES_COLUMNS, SAMPLE_COLUMNS, build
 from specdis.catalogue.columns import COLUMNS, Column
-from specdis.catalogue.files import read_catalogue, read_columns, write, write_file
-from specdis.catalogue.header import header_cards
+from specdis.catalogue.files import as_table, read_catalogue, read_columns, write, write_file
+from specdis.catalogue.header import Cards, header_cards
 from specdis.catalogue.verification import Problem, Verification, verify
 
 __all__ = [
@@ -11,9 +11,11 @@ __all__ = [
     "COLUMNS",
     "DISTANCES_COLUMNS",
     "SAMPLE_COLUMNS",
+    "Cards",
     "Column",
     "Problem",
     "Verification",
+    "as_table",
     "build",
     "header_cards",
     "read_catalogue",

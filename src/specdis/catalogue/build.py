@@ -22,7 +22,7 @@ def _taken_from(table: str) -> tuple[str, ...]:
 
 SAMPLE_COLUMNS = (
     *_taken_from("sample"),
-    *("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "A_G_SOURCE"),
+    *("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "A_G_SOURCE", "CUT_FLAGS"),
 )
 """What the catalogue reads of the sample."""
 
@@ -86,16 +86,15 @@ def _geometric_magnitude(sample: Mapping[str, Array]) -> tuple[Array, Array]:
 
 
 def _flags(sample: Mapping[str, Array]) -> Int:
-    """Return the bits that the sample alone decides."""
+    """Return the bits that the sample alone decides: those of the cuts, and of what lacks."""
     source = sample["A_G_SOURCE"]
     reasons = {
-        Flag.OUTSIDE_CUTS: ~sample["SELECTED"],
         Flag.NO_MAGNITUDE: np.isnan(sample["PHOT_G_MEAN_MAG"]),
         Flag.A_G_FALLBACK: (source == ExtinctionSource.COLOUR) | (source == ExtinctionSource.CONSTANT),
-        Flag.NO_ZERO_POINT: np.isnan(sample["PARALLAX_ZPC"]),
+        Flag.NO_ZERO_POINT: np.isnan(sample["PARALLAX_ZPC"]) & ~np.isnan(sample["PARALLAX"]),
         Flag.NO_EBV: source == ExtinctionSource.NO_EBV,
     }
-    flags = np.zeros(len(source), dtype=np.int32)
+    flags = sample["CUT_FLAGS"].astype(np.int32)
     for flag, rows in reasons.items():
         flags[rows] |= flag
     return flags

@@ -79,7 +79,7 @@ _LATITUDE = (-90.0, 90.0)
 
 _NOT_GIVEN = "the survey does not give it"
 _NO_LABEL = "no spectrum, or predicted label <= 0"
-_NO_DISTANCE = "M_G_NN or PHOT_G_MEAN_MAG is missing"
+_NO_DISTANCE = "M_G_NN or PHOT_G_MEAN_MAG is missing, or it would be beyond 10,000 kpc"
 _NO_DRAWS = "no spectrum or no error spectrum"
 _NO_ERROR = "no error spectrum, or a draw has a label <= 0"
 _NO_QUANTILES = "DIST is missing, or no error spectrum"
@@ -238,7 +238,7 @@ _COLUMNS: tuple[Column, ...] = (
            "Factor by which recalibration widened the distribution of the mixture", source="distances.MIX_STRETCH",
            missing=_NO_SPECTRUM, allowed=_POSITIVE),
     Column("HELD_OUT", "?", "", "meta.code",
-           "True where no network that predicted the star was trained on any spectrum of it",
+           "True where it is known that no network that predicted the star was trained on any spectrum of it",
            source="sample.HELD_OUT"),
     Column("CALIBRATION", "?", "", "meta.code",
            "True where the star is of the share that recalibrated the mixture's errors",

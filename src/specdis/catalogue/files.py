@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
+from typing import Final
 
 import numpy as np
 from astropy.table import Column as TableColumn
@@ -13,13 +14,15 @@ from astropy.table import MaskedColumn, Table
 
 from specdis.arrays import Array, Bool
 from specdis.catalogue import fits, parquet
-from specdis.catalogue.columns import Field
+from specdis.catalogue.columns import COLUMNS, Field
 from specdis.catalogue.header import Cards, Header, cards
 from specdis.errors import InputError
 from specdis.flags import Flag
 from specdis.storage import Provenance, RunPaths, atomic, file_digest
 
-FITS_NAME, PARQUET_NAME, SUMS_NAME = "specdis.fits", "specdis.parquet", "SHA256SUMS"
+FITS_NAME: Final = "specdis.fits"
+PARQUET_NAME: Final = "specdis.parquet"
+SUMS_NAME: Final = "SHA256SUMS"
 
 _BLOCK = 1 << 16  # rows read at a time
 
@@ -111,6 +114,20 @@ def read_catalogue(path: str | Path, columns: Sequence[str] | None = None, witho
     ]
     made = [_table_column(header.fields[name], [block.pop(name) for block in blocks]) for name in names]
     return Table(made, names=names, meta=dict(header.cards), copy=False)
+
+
+def as_table(columns: Mapping[str, Array], header: Cards) -> Table:
+    """Return a catalogue that is in memory as `read_catalogue` returns one.
+
+    Parameters
+    ----------
+    columns
+        What `build` returns.
+    header
+        Cards for the table's `meta`: keyword to value and comment.
+    """
+    made = [_table_column(COLUMNS[name], [values]) for name, values in columns.items()]
+    return Table(made, names=list(columns), meta={name: value for name, (value, _) in header.items()}, copy=False)
 
 
 def read_columns(path: str | Path, columns: Sequence[str] | None = None) -> dict[str, Array]:

@@ -77,7 +77,8 @@ def _g_0(rows: Rows) -> Float64:
 
 
 def _distance_differs(rows: Rows) -> Bool:
-    return _differ(distance_modulus(rows["DIST"]), _g_0(rows) - rows["M_G_NN"])
+    beyond = np.isnan(rows["DIST"]) & _flagged(rows, Flag.BEYOND_REACH)
+    return np.asarray(_differ(distance_modulus(rows["DIST"]), _g_0(rows) - rows["M_G_NN"]) & ~beyond)
 
 
 def _modulus_differs(rows: Rows) -> Bool:
@@ -113,7 +114,7 @@ RULES: tuple[Rule, ...] = (
     Rule(("A_G",), "A_G is never missing", lambda rows: np.isnan(rows["A_G"])),
     Rule(
         ("DIST", "M_G_NN", "PHOT_G_MEAN_MAG", "A_G"),
-        "DIST = 10^((PHOT_G_MEAN_MAG - A_G - M_G_NN) / 5 - 2), missing where one of these is",
+        "DIST = 10^((PHOT_G_MEAN_MAG - A_G - M_G_NN) / 5 - 2), missing where one of these is and with BEYOND_REACH",
         _distance_differs,
     ),
     Rule(("DISTMOD", "DIST"), "DISTMOD = 5 log10(DIST) + 10", _modulus_differs),
@@ -133,10 +134,18 @@ RULES: tuple[Rule, ...] = (
         "DISTERR is missing without DIST or with DRAW_NOT_POSITIVE, and else only with NO_ERROR_SPECTRUM",
         _error_unexplained,
     ),
-    _flag_means(Flag.OUTSIDE_CUTS, "SELECTED", "SELECTED is false", np.logical_not),
+    Rule(
+        ("FLAGS", "SELECTED"),
+        "OUTSIDE_CUTS or NOT_TRAINABLE where, and only where, SELECTED is false",
+        lambda rows: _flagged(rows, Flag.OUTSIDE_CUTS | Flag.NOT_TRAINABLE) == rows["SELECTED"],
+    ),
     _flag_means(Flag.NO_MAGNITUDE, "PHOT_G_MEAN_MAG", "PHOT_G_MEAN_MAG is missing", np.isnan),
     _flag_means(Flag.DRAW_NOT_POSITIVE, "FRACTION_UNBOUND", "FRACTION_UNBOUND > 0", lambda share: share > 0),
-    _flag_means(Flag.NO_ZERO_POINT, "PARALLAX_ZPC", "PARALLAX_ZPC is missing", np.isnan),
+    Rule(
+        ("FLAGS", "PARALLAX", "PARALLAX_ZPC"),
+        "NO_ZERO_POINT where, and only where, there is a PARALLAX and no PARALLAX_ZPC",
+        lambda rows: _flagged(rows, Flag.NO_ZERO_POINT) != np.isnan(rows["PARALLAX_ZPC"]) & ~np.isnan(rows["PARALLAX"]),
+    ),
     _flag_means(Flag.NO_EBV, "EBV", "EBV is missing", np.isnan),
     _within("M_G_NN", -30, 30, "from -30 to 30", warning=True),
     _within("M_G_GEO", -30, 30, "from -30 to 30", warning=True),

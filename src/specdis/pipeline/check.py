@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from specdis import accelerator
 from specdis.errors import SpecdisError
 from specdis.pipeline.config import Config
 from specdis.pipeline.runner import MAIN_PROCESS_GB, PROCESS_GB
+from specdis.pipeline.stages.selection import nothing_to_learn_from
 from specdis.pipeline.survey import open_survey, references
+from specdis.sample import CutFlow, select
 from specdis.spectra import PixelGrid
 from specdis.surveys import Fault, Spectra, Stars, Survey
 
@@ -112,12 +114,26 @@ def _survey(config: Config, facts: dict[str, Any], opener: Callable[[Any], Surve
         yield f"sample.fold_column: the survey has no column {column}. It has {', '.join(sorted(stars.columns))}."
     if config.components.kind == "pca" and rows < config.components.n_components:
         yield f"components.n_components is {config.components.n_components}, and there are only {rows} stars."
+    if files is not None:
+        yield from _training(config, survey)
     spectra, faults = _read(survey, stars)
     yield from (f"{fault.place}: {fault.message}" for fault in faults)
     if spectra is not None:
         native = {name: arm.native_wavelength for name, arm in spectra.arms.items()}
         facts["pixels"] = len(PixelGrid.of(native, config.spectra).wavelength)
         yield from _resources(config, facts)
+
+
+def _training(config: Config, survey: Survey) -> Iterator[str]:
+    """Look for a star to train on, block by block until there is one; say what becomes of all where there is none."""
+    split = {"predict_outside": True, "n_folds": None, "fold_column": None, "train_fraction": 0.5}
+    settings = config.sample.model_copy(update=split)  # who can train depends neither on the split nor on the rest
+
+    def flow(blocks: Iterable[Stars]) -> CutFlow:
+        return select(blocks, survey.columns, settings, config.photometry, config.run.seed, True).cutflow
+
+    if not any(flow([block]).summary["trainable"] for block in survey.stars()):
+        yield str(nothing_to_learn_from(config.survey.place, survey, flow(survey.stars()).to_dict()))
 
 
 def _read(survey: Survey, stars: Stars) -> tuple[Spectra | None, list[Fault]]:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from specdis import catalogue
-from specdis.arrays import Array
-from specdis.binaries import classify
-from specdis.distances import Targets
+from specdis.arrays import Array, Int64
 from specdis.errors import InputError
 from specdis.flags import DESCRIPTIONS, Flag
-from specdis.log import Progress, logger
-from specdis.model import Model, load_model
-from specdis.photometry import geometric_magnitude
-from specdis.pipeline.pixels import BLOCK
-from specdis.sample import select
+from specdis.log import logger
+from specdis.model import load_model
+from specdis.sample import repeats
 from specdis.storage import Provenance, digest, file_digest
-from specdis.surveys import IDENTIFIER, Fault, Spectra, Stars, Survey, open_file
+from specdis.streams import hash64
+from specdis.surveys import IDENTIFIER, open_file
 
 
 def predict_files(directory: Path, inputs: Sequence[Path], output: Path) -> None:
@@ -37,17 +34,23 @@ def predict_files(directory: Path, inputs: Sequence[Path], output: Path) -> None
     Raises
     ------
     InputError
-        When no file can be read, or the output is neither FITS nor Parquet.
+        When no file can be read, inputs give one identifier to different stars, or the output is neither FITS nor
+        Parquet.
     """
     if output.suffix not in (".fits", ".parquet"):
         raise InputError(
             output, expected="a name that ends in .fits or .parquet", found=output.name, remedy="Rename it."
         )
     model = load_model(directory)
-    parts = []
+    read: list[Path] = []
+    parts: list[dict[str, Array]] = []
     for path in inputs:
         try:
-            parts.append(_predict_survey(model, open_file(path)))
+            found = model.predict_survey(open_file(path))
+            if not found.spectra:
+                raise InputError(path, expected="spectra", found="none that can be read", remedy="See the log.")
+            read.append(path)
+            parts.append(found.columns)
         except InputError as error:
             if len(inputs) == 1:
                 raise
@@ -56,69 +59,46 @@ def predict_files(directory: Path, inputs: Sequence[Path], output: Path) -> None
         raise InputError(
             ", ".join(map(str, inputs)), expected="spectra", found="no file that can be read", remedy="See the log."
         )
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    columns = _joined(read, parts)
     _say_what_is_missing(columns["FLAGS"])
     made_of = digest([file_digest(directory / "model.json"), *(path.name for path in inputs)])
-    header = catalogue.header_cards(model.settings.photometry.ebv_scale, model.settings.network.kind)
-    catalogue.write_file(output, columns, Provenance("predictions", made_of, model.seed), header)
+    catalogue.write_file(output, columns, Provenance("predictions", made_of, model.seed), model.header)
 
 
-def _predict_survey(model: Model, survey: Survey) -> dict[str, Array]:
-    """Return the catalogue's columns of every star of one file."""
-    # The cuts flag what the training did not hold; its split has no meaning here.
-    cuts = {"predict_outside": True, "n_folds": None, "fold_column": None, "train_fraction": 0.5}
-    settings = model.settings.sample.model_copy(update=cuts)
-    stars = select(survey.stars(), survey.columns, settings, model.settings.photometry, model.seed, True).stars
-    # No star here was trained on as far as the model knows.
-    stars = stars.replace(
-        TRAINABLE=np.zeros(len(stars), np.bool_), HELD_OUT=np.ones(len(stars), np.bool_), FOLD=np.full(len(stars), -1)
-    )
-    targets = Targets.of(stars.columns, model.seed)
-    predicted: dict[str, Array] = {}
-    progress = Progress("predict", len(stars))
-    said: set[str] = set()
-    for start in range(0, len(stars), BLOCK):
-        block = stars.take(slice(start, start + BLOCK))
-        for found in survey.spectra(block):
-            rows = found.row + start
-            if isinstance(found, Fault):
-                logger.warning("%s: %s: %s", found.place, found.name, found.message)
-                continue
-            for message in _remarks(model, found):
-                if message not in said:
-                    logger.warning("%s: %s", survey.name, message)
-                said.add(message)
-            for name, values in model.predict_spectra(found, targets.take(rows)).items():
-                predicted.setdefault(name, _nothing(len(stars), values))[rows] = values
-            progress.advance(len(rows))
-    progress.close()
-    if not predicted:
-        raise InputError(survey.name, expected="spectra", found="none that can be read", remedy="See the log.")
-    return _catalogue(model, stars, predicted)
+def _joined(paths: Sequence[Path], parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Join the catalogues of several files: every spectrum once, and one row at most SELECTED of every star."""
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    kept, _, worse = repeats(columns, columns["SELECTED"])
+    columns["SELECTED"][worse] = False
+    columns["FLAGS"][worse] |= Flag.NOT_TRAINABLE
+    left = np.setdiff1d(np.arange(len(columns["TARGETID"])), kept)
+    _require_equal_stars(columns, kept, left, paths)
+    file = np.repeat(np.arange(len(parts)), [len(part["TARGETID"]) for part in parts])
+    for number, path in enumerate(paths):
+        if count := int((file[left] == number).sum()):
+            logger.warning("%s: %d spectra that another input has too are left out", path, count)
+    rows = np.sort(kept)
+    return {name: values[rows] for name, values in columns.items()}
 
 
-def _remarks(model: Model, spectra: Spectra) -> list[str]:
-    """Say what of these spectra the model was not trained for, or cannot use."""
-    remarks = [f"outside the model's domain: {message}" for message in model.coverage(spectra)]
-    if not np.isfinite(spectra.velocity).all():
-        remarks.append("some spectra have no radial velocity to bring them to rest: they get no prediction")
-    return remarks
+def _require_equal_stars(columns: Mapping[str, Array], kept: Int64, left: Int64, paths: Sequence[Path]) -> None:
+    """Raise an `InputError` where rows that are left out may be other stars than those whose identifier they have.
 
-
-def _nothing(stars: int, like: Array) -> Array:
-    """Return a column of stars without a spectrum."""
-    return np.full(stars, np.nan if like.dtype.kind == "f" else int(Flag.NO_SPECTRUM), like.dtype)
-
-
-def _catalogue(model: Model, stars: Stars, predicted: dict[str, Array]) -> dict[str, Array]:
-    predicted["FLAGS"] = predicted["FLAGS"] | model.outside_parameters(stars.columns)
-    identifier = {name: stars[name] for name in IDENTIFIER}
-    geometric, _ = geometric_magnitude(stars["PARALLAX_CORRECTED"], np.nan, stars["G_0"])
-    found = classify(
-        predicted["PROB_BINARY"], predicted["M_G_NN_CHI2"], geometric, stars["LOGG"], model.settings.binaries
-    )
-    predicted["CALIBRATION"] = np.zeros(len(stars), np.bool_)
-    return catalogue.build(stars.columns, {**identifier, **predicted}, {**identifier, **found})
+    DESI's identifiers are its own; the numbers of two spectra tables mean the same star only if SOURCE_ID says so.
+    """
+    key = hash64(0, *(columns[name] for name in IDENTIFIER))
+    order = kept[np.argsort(key[kept])]
+    twin = order[np.searchsorted(key[order], key[left])]
+    source = columns["SOURCE_ID"]
+    other = (source[left] != source[twin]) | ((source[left] <= 0) & (columns["SURVEY"][left] == b"table"))
+    if other.any():
+        raise InputError(
+            ", ".join(map(str, paths)),
+            expected="identifiers that mean one star in all inputs",
+            found=f"{other.sum()} of one file that another has with a different SOURCE_ID, or none: TARGETID "
+            f"{columns['TARGETID'][left[other][0]]}",
+            remedy="Predict these files one by one, or give them a column SOURCE_ID, or other numbers in TARGETID.",
+        )
 
 
 def _say_what_is_missing(flags: Array) -> None:

@@ -10,7 +10,9 @@ import numpy as np
 from specdis.arrays import Array, Bool, Float64, Int64
 from specdis.errors import InputError
 from specdis.log import logger
-from specdis.references.tables import Columns, ReferenceTable
+from specdis.references.tables import NO_NUMBER, Columns, ReferenceTable
+from specdis.surveys import values
+from specdis.surveys.values import NO_SOURCE, Limits, factor, measured, say
 
 NAMES: Mapping[str, Sequence[str]] = {
     "SOURCE_ID": ("source_id", "gaia_source_id", "gaiadr3", "gaia_dr3", "gaiaedr3", "gaia", "source"),
@@ -39,8 +41,30 @@ NAMES: Mapping[str, Sequence[str]] = {
     "EBV": ("ebv",),
 }
 """Quantity to the names under which it is published, tried in this order, in any case. SOURCE_ID is Gaia DR3's, whose
-numbers are those of EDR3; those of DR2 are others and are not looked for. Units: degrees, mas/yr, mag, km/s; DIST in
-kpc, unless the file's own unit is pc."""
+numbers are those of EDR3; those of DR2 are others and are not looked for."""
+
+UNITS: Mapping[str, str] = {
+    **dict.fromkeys(("RA", "DEC"), "deg"),
+    **dict.fromkeys(("PMRA", "PMDEC"), "mas / yr"),
+    **dict.fromkeys(("DIST", "DISTERR"), "kpc"),
+    **dict.fromkeys(("DIST_PC", "DIST_PC_ERR", "DIST_PC_LOW", "DIST_PC_HIGH"), "pc"),
+    **dict.fromkeys(("PHOT_G_MEAN_MAG", "DISTMOD", "DISTMOD_ERR", "M_G", "M_G_ERR", "EBV"), "mag"),
+    "VRAD": "km / s",
+}
+"""Units of the quantities. A column in another unit is converted, and one whose unit is of another kind is not taken
+for the quantity: a DIST in degrees is the separation from somewhere."""
+
+_ONLY_WITH_UNIT = ("mg", "mu")
+"""Names that are as often those of magnesium and of a proper motion: without the unit mag they are not taken."""
+
+LIMITS: Mapping[str, Limits] = {
+    **{name: values.LIMITS[name] for name in ("RA", "DEC", "PMRA", "PMDEC", "PHOT_G_MEAN_MAG", "VRAD", "EBV")},
+    **dict.fromkeys(("DIST", "DIST_PC", "DIST_PC_LOW", "DIST_PC_HIGH"), Limits(0, np.inf, zero=False)),
+    **dict.fromkeys(("DISTERR", "DIST_PC_ERR", "DISTMOD_ERR", "M_G_ERR"), Limits(0, np.inf)),
+    "DISTMOD": Limits(-10, 35, zero=False),
+    "M_G": Limits(-15, 30),
+}
+"""What a quantity can be; anything else is missing."""
 
 _KPC_PER_PC = 1e-3
 _FARTHEST = 1000.0  # kpc; a median beyond it is no distance in kpc
@@ -62,6 +86,7 @@ class Quantities:
     def __init__(self, table: ReferenceTable, columns: Mapping[str, str] | None = None) -> None:
         self.table = table
         self._given = dict(columns or {})
+        self._found: dict[str, str | None] = {}
         for quantity, name in self._given.items():
             if quantity not in NAMES:
                 raise InputError(
@@ -74,7 +99,23 @@ class Quantities:
         """Return the table's name for a quantity, None where it does not have it."""
         if quantity in self._given:
             return self._given[quantity] or None
-        return next((name for name in NAMES[quantity] if self.table.has(name)), None)
+        if quantity not in self._found:
+            there = (name for name in NAMES[quantity] if self.table.has(name))
+            self._found[quantity] = next((name for name in there if self._may_be(quantity, name)), None)
+        return self._found[quantity]
+
+    def _may_be(self, quantity: str, name: str) -> bool:
+        """Tell by its unit whether a column of a known name is the quantity."""
+        unit = self.table.unit(name)
+        if quantity not in UNITS or (not unit and name not in _ONLY_WITH_UNIT):
+            return True
+        if unit and factor(unit, UNITS[quantity]) is not None:
+            return True
+        logger.warning(
+            "%s: the column %s %s is not taken for %s, which is in %s",
+            *(self.table.path, name, f"in '{unit}'" if unit else "without a unit", quantity, UNITS[quantity]),
+        )
+        return False
 
     def has(self, *quantities: str) -> bool:
         """Return True where the table has all of these."""
@@ -115,19 +156,41 @@ class Quantities:
 
     def _cast(self, quantity: str, values: Array) -> Array:
         if quantity in ("SOURCE_ID", "TARGETID"):
-            return self._identifiers(quantity, values)
+            identifiers = self._identifiers(quantity, np.ma.filled(values, "" if values.dtype.kind in "SU" else 0))
+            none = (identifiers < 0) | (identifiers == NO_SOURCE)
+            return np.where(none, 0, identifiers) if quantity == "SOURCE_ID" else identifiers
         if quantity == "NAME":
-            return np.char.strip(np.char.decode(values) if values.dtype.kind == "S" else values.astype("U"))
+            words = np.ma.filled(values, "")
+            return np.char.strip(np.char.decode(words) if words.dtype.kind == "S" else words.astype("U"))
         if quantity == "PRIMARY":
-            return np.asarray(values, dtype=np.bool_)
+            return np.asarray(np.ma.filled(values, False), dtype=np.bool_)
         try:
             numbers = as_numbers(values)
         except ValueError as error:
             raise self._wrong(quantity, "numbers", values) from error
-        return numbers * _KPC_PER_PC if quantity in ("DIST", "DISTERR") and self._unit(quantity) == "pc" else numbers
+        return self._measured(quantity, self._converted(quantity, numbers))
 
-    def _unit(self, quantity: str) -> str:
-        return self.table.unit(str(self.name(quantity))).lower()
+    def _converted(self, quantity: str, numbers: Float64) -> Float64:
+        """Return numbers in the unit of the quantity."""
+        unit = self.table.unit(str(self.name(quantity)))
+        by = factor(unit, UNITS[quantity]) if quantity in UNITS else 1.0
+        if by is None:
+            raise InputError(
+                f"{self.table.path}, column {self.name(quantity)}",
+                expected=f"{quantity} in a unit that can be converted to {UNITS[quantity]}",
+                found=f"'{unit}'",
+                remedy="Name another column in `columns`, or correct its unit.",
+            )
+        return numbers * by
+
+    def _measured(self, quantity: str, numbers: Float64) -> Float64:
+        """Return numbers with NaN for what stands for a missing value or cannot be, and say how many there are."""
+        if quantity not in LIMITS:
+            return numbers
+        found, reasons = measured(quantity, numbers, str(self.table.path), LIMITS)
+        place = {"place": str(self.table.path), "column": self.name(quantity)}
+        say({**place, "reason": reason, "stars": int(rows.sum())} for reason, rows in reasons.items() if rows.any())
+        return found
 
     def _identifiers(self, quantity: str, values: Array) -> Int64:
         if values.dtype.kind in "iu":
@@ -235,7 +298,7 @@ def were_floats(identifiers: Int64) -> bool:
 
 
 def as_numbers(values: Array) -> Float64:
-    """Return a column as float64; empty words, as some writers leave for missing numbers, are NaN.
+    """Return a column as float64; NaN where it is masked, and for the words that writers leave for missing numbers.
 
     Raises
     ------
@@ -243,9 +306,10 @@ def as_numbers(values: Array) -> Float64:
         When a word is no number.
     """
     if values.dtype.kind not in "SU":
-        return np.asarray(values, dtype=np.float64)
+        return np.asarray(np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan))
+    values = np.ma.filled(values, "")
     words = np.char.strip(np.char.decode(values) if values.dtype.kind == "S" else values)
-    return np.asarray(np.where(words == "", "nan", words), dtype=np.float64)
+    return np.asarray(np.where(np.isin(np.char.lower(words), NO_NUMBER), "nan", words), dtype=np.float64)
 
 
 def horizontal_branch_distance(flux_g: Float64, flux_r: Float64, ebv: Float64) -> Float64:

@@ -23,6 +23,10 @@ SUFFIXES = (".fits", ".fit", ".parquet", ".csv", ".ecsv", ".txt", ".dat", ".tab"
 """Endings of files that are taken for tables, with or without .gz behind."""
 
 
+NO_NUMBER = ("", "nan", "null", "none", "masked", "n/a", "na", "-", "--", "---", "...")
+"""What writers of text leave for a missing number, in lower case."""
+
+
 def is_table(path: Path) -> bool:
     """Return True for a file whose name ends as that of a table does."""
     return path.is_file() and Path(path.name.removesuffix(".gz")).suffix.lower() in SUFFIXES
@@ -81,7 +85,7 @@ class ReferenceTable:
         return self._units[self._name(name)]
 
     def read(self, names: Iterable[str], required: Iterable[str] = ()) -> Columns:
-        """Return columns by the names asked for, masked values filled: NaN for numbers, 0 for integers.
+        """Return columns by the names asked for; floats are NaN where they are missing, others are masked.
 
         Raises
         ------
@@ -119,9 +123,9 @@ def _filled(values: Any) -> Array:
     masked = np.ma.asarray(values)
     if masked.dtype.kind == "O":
         masked = np.ma.asarray(masked.astype(str))
-    if np.ma.getmaskarray(masked).any():
-        return np.asarray(np.ma.filled(masked, {"f": np.nan, "i": 0, "u": 0, "b": False}.get(masked.dtype.kind, "")))
-    return np.asarray(masked)
+    if not np.ma.getmaskarray(masked).any():
+        return np.asarray(masked)
+    return np.asarray(np.ma.filled(masked, np.nan)) if masked.dtype.kind == "f" else masked
 
 
 def _open(path: Path) -> ReferenceTable:
@@ -145,6 +149,7 @@ def _open_fits(path: Path) -> ReferenceTable:
             raise InputError(path, expected="a binary table", found="none", remedy="Give a file with a table.")
         home: dict[str, tuple[int, str]] = {}
         units: dict[str, str] = {}
+        nulls: dict[str, int | None] = {}
         for hdu in tables:
             if hdu.get_nrows() != tables[0].get_nrows():
                 continue
@@ -153,6 +158,7 @@ def _open_fits(path: Path) -> ReferenceTable:
                 if name not in home:
                     home[name] = (hdu.get_extnum(), name)
                     units[name] = str(header.get(f"TUNIT{number}", "")).strip()
+                    nulls[name] = header.get(f"TNULL{number}")
 
     def load(names: Sequence[str]) -> Columns:
         with fits.reading(path) as file:
@@ -163,10 +169,15 @@ def _open_fits(path: Path) -> ReferenceTable:
                     found |= {name: np.empty(0) for name in here}
                     continue
                 record = file[place].read(columns=here)
-                found |= {name: fits.plain(record[name]) for name in here}
+                found |= {name: _with_null(fits.plain(record[name]), nulls[name]) for name in here}
             return found
 
     return ReferenceTable(path, units, load)
+
+
+def _with_null(values: Array, null: int | None) -> Array:
+    """Return integers masked where they are the one that marks missing values."""
+    return values if null is None or values.dtype.kind not in "iu" else np.ma.masked_equal(values, null)
 
 
 def _open_parquet(path: Path) -> ReferenceTable:
@@ -184,7 +195,8 @@ def _open_csv(path: Path) -> ReferenceTable:
 
     def load(wanted: Sequence[str]) -> Columns:
         # An empty field of a number is a missing number; identifiers of nineteen digits stay integers.
-        options = pa.csv.ConvertOptions(include_columns=list(wanted))
+        words = [*pa.csv.ConvertOptions().null_values, *NO_NUMBER]
+        options = pa.csv.ConvertOptions(include_columns=list(wanted), null_values=words)
         return _arrow(pa.csv.read_csv(path, convert_options=options))
 
     return ReferenceTable(path, dict.fromkeys(names, ""), load)
@@ -193,8 +205,11 @@ def _open_csv(path: Path) -> ReferenceTable:
 def _arrow(table: pa.Table) -> Columns:
     def column(name: str) -> Array:
         values = table[name]
+        if pa.types.is_null(values.type):
+            return np.full(len(values), np.nan)
         if pa.types.is_integer(values.type) and values.null_count:
-            values = values.fill_null(0)
+            mask = np.asarray(values.is_null().to_numpy(zero_copy_only=False))
+            return np.ma.array(values.fill_null(0).to_numpy(zero_copy_only=False), mask=mask)
         return np.asarray(values.to_numpy(zero_copy_only=False))
 
     return {name: column(name) for name in table.column_names}

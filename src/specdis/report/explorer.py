@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from specdis.arrays import Array, Float64, Int64
-from specdis.flags import Flag
 from specdis.report.figures.magnitudes import abscissa
 from specdis.report.figures.panels import limits_of
 from specdis.validation import PRECISE, SNR_EDGES, Columns, cell_name, is_giant, relative_error
@@ -51,7 +50,7 @@ def explorer(catalogue: Columns) -> dict[str, Any]:
 def _classes(catalogue: Columns) -> Int64:
     """Return the class of each star: quality, then S/N, then surface gravity as digits of one number."""
     error = relative_error(catalogue)
-    outside = (np.asarray(catalogue["FLAGS"]) & Flag.OUTSIDE_CUTS) != 0
+    outside = ~np.asarray(catalogue["SELECTED"], dtype=np.bool_)
     quality = np.select([outside, ~np.isfinite(error), error >= PRECISE], [3, 2, 1], 0)
     snr = np.asarray(catalogue["SN"], dtype=np.float64)
     signal = np.where(np.isnan(snr), len(SNR_EDGES) - 1, np.digitize(snr, SNR_EDGES[1:-1]))

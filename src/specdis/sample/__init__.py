@@ -5,7 +5,8 @@ Gaia star keeps its best spectrum, and a hash of the star decides its side of th
 """
 
 from specdis.sample.cuts import Cut, CutFlow, CutLine, cuts
-from specdis.sample.selection import Sample, select
+from specdis.sample.selection import Sample, repeats, select
 from specdis.sample.settings import SampleSettings
+from specdis.sample.trained import TrainedStars
 
-__all__ = ["Cut", "CutFlow", "CutLine", "Sample", "SampleSettings", "cuts", "select"]
+__all__ = ["Cut", "CutFlow", "CutLine", "Sample", "SampleSettings", "TrainedStars", "cuts", "repeats", "select"]

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from specdis.arrays import Bool, Int, Int64
+from specdis.flags import Flag
 from specdis.sample.settings import SampleSettings
 from specdis.surveys.base import Stars
 
@@ -24,6 +25,9 @@ class Cut:
         Short name: the value of CUT for the rows that it takes out.
     description
         What is wrong with these rows.
+    flag
+        What it says of the rows that fail it: OUTSIDE_CUTS where their prediction is in doubt, NOT_TRAINABLE where they
+        are only unfit to train on.
     columns
         Columns of the survey that it reads; it is not applied where one is lacking.
     fails
@@ -36,6 +40,7 @@ class Cut:
 
     name: str
     description: str
+    flag: Flag
     columns: tuple[str, ...]
     fails: Callable[[Stars], Bool] | None
     key: str = ""
@@ -52,7 +57,9 @@ class Cut:
 def cuts(settings: SampleSettings) -> tuple[Cut, ...]:
     """Return the cuts of section 2.3, explicit and implicit, in the order in which they are applied.
 
-    Whether a star has a Gaia match is known only where Gaia's own columns are: elsewhere SOURCE_ID is any identifier.
+    This is the one place that decides which cut is of which kind. The label needs a good parallax and a magnitude of a
+    star that does not vary; a prediction needs none of them. What shapes the spectrum, its rest frame or the extinction
+    concerns the prediction.
     """
     return (
         _unlisted("wrong-survey", "SURVEY", settings.surveys, "surveys"),
@@ -60,72 +67,92 @@ def cuts(settings: SampleSettings) -> tuple[Cut, ...]:
         Cut(
             "no-gaia-match",
             "no Gaia DR3 source",
-            ("SOURCE_ID", "ASTROMETRIC_PARAMS_SOLVED"),
+            _TRAINING,
+            ("SOURCE_ID",),
             lambda stars: stars["SOURCE_ID"] <= 0,
         ),
         Cut(
             "two-parameter-solution",
             "ASTROMETRIC_PARAMS_SOLVED is neither 31 nor 95: Gaia gives no parallax",
+            _TRAINING,
             ("ASTROMETRIC_PARAMS_SOLVED",),
             lambda stars: ~np.isin(stars["ASTROMETRIC_PARAMS_SOLVED"], (31, 95)),
         ),
-        _missing("no-parallax", "PARALLAX"),
+        _missing("no-parallax", _TRAINING, "PARALLAX"),
         Cut(
             "invalid-parallax-error",
             "PARALLAX_ERROR is not a positive number",
+            _TRAINING,
             ("PARALLAX_ERROR",),
             lambda stars: ~(np.isfinite(stars["PARALLAX_ERROR"]) & (stars["PARALLAX_ERROR"] > 0)),
         ),
-        _missing("no-g-magnitude", "PHOT_G_MEAN_MAG"),
-        _missing("feh-missing", "FEH", settings.feh_min, "feh_min"),
-        _outside("feh", "FEH", operator.gt, settings.feh_min, "feh_min"),
-        _missing("ebv-missing", "EBV"),
-        _outside("ebv", "EBV", operator.lt, settings.ebv_max, "ebv_max"),
+        _missing("no-g-magnitude", _TRAINING, "PHOT_G_MEAN_MAG"),
+        _missing("feh-missing", _PREDICTION, "FEH", settings.feh_min, "feh_min"),
+        _outside("feh", _PREDICTION, "FEH", operator.gt, settings.feh_min, "feh_min"),
+        _missing("ebv-missing", _PREDICTION, "EBV"),
+        _outside("ebv", _PREDICTION, "EBV", operator.lt, settings.ebv_max, "ebv_max"),
         Cut(
             "rvs-warn",
             f"RVS_WARN has bits outside rvs_warn = {settings.rvs_warn}",
+            _PREDICTION,
             ("RVS_WARN",),
             lambda stars: (stars["RVS_WARN"] & ~np.int64(settings.rvs_warn)) != 0,
             "rvs_warn",
             settings.rvs_warn != "none",
         ),
-        _missing("ruwe-missing", "RUWE", settings.ruwe_max, "ruwe_max"),
-        _outside("ruwe", "RUWE", operator.lt, settings.ruwe_max, "ruwe_max"),
+        _missing("ruwe-missing", _TRAINING, "RUWE", settings.ruwe_max, "ruwe_max"),
+        _outside("ruwe", _TRAINING, "RUWE", operator.lt, settings.ruwe_max, "ruwe_max"),
         Cut(
             "variable",
             "PHOT_VARIABLE_FLAG is VARIABLE",
+            _TRAINING,
             ("PHOT_VARIABLE_FLAG",),
             lambda stars: stars["PHOT_VARIABLE_FLAG"] == b"VARIABLE",
             "exclude_variable",
             settings.exclude_variable,
         ),
-        Cut("duplicate-identifier", "TARGETID, SURVEY, PROGRAM and HEALPIX of an earlier row", (), None),
-        Cut("duplicate", "another spectrum of the same Gaia star has a higher S/N", ("SOURCE_ID",), None),
+        Cut("duplicate-identifier", "TARGETID, SURVEY, PROGRAM and HEALPIX of an earlier row", _TRAINING, (), None),
+        Cut("duplicate", "another spectrum of the same Gaia star has a higher S/N", _TRAINING, ("SOURCE_ID",), None),
     )
+
+
+_PREDICTION, _TRAINING = Flag.OUTSIDE_CUTS, Flag.NOT_TRAINABLE
 
 
 def _unlisted(name: str, column: str, kept: Sequence[str] | Literal["none"], key: str) -> Cut:
     values = np.array([value.encode() for value in kept])
     description = f"{column} is not in {key} = {kept if kept == 'none' else ', '.join(kept)}"
-    return Cut(name, description, (column,), lambda stars: ~np.isin(stars[column], values), key, kept != "none")
+    listed = _TRAINING, (column,), lambda stars: ~np.isin(stars[column], values)
+    return Cut(name, description, *listed, key, kept != "none")
 
 
-def _missing(name: str, column: str, limit: float | str = 0.0, key: str = "") -> Cut:
-    return Cut(name, f"{column} is missing", (column,), lambda s: ~np.isfinite(s[column]), key, limit != "none")
+def _missing(name: str, flag: Flag, column: str, limit: float | str = 0.0, key: str = "") -> Cut:
+    return Cut(name, f"{column} is missing", flag, (column,), lambda s: ~np.isfinite(s[column]), key, limit != "none")
 
 
-def _outside(name: str, column: str, kept: Callable[[Any, Any], Any], limit: float | str, key: str) -> Cut:
+def _outside(name: str, flag: Flag, column: str, kept: Callable[[Any, Any], Any], limit: float | str, key: str) -> Cut:
     description = f"{column} is not {'above' if kept is operator.gt else 'below'} {key} = {limit}"
-    return Cut(name, description, (column,), lambda s: ~kept(s[column], limit), key, limit != "none")
+    return Cut(name, description, flag, (column,), lambda s: ~kept(s[column], limit), key, limit != "none")
 
 
-def first_failed(stars: Stars, flow: Sequence[Cut], columns: frozenset[str]) -> Int:
-    """Return the number of the first cut that each row fails, `len(flow)` where it passes them all."""
+def failures(stars: Stars, flow: Sequence[Cut], columns: frozenset[str]) -> tuple[Int, Int]:
+    """Return what the cuts that see one row at a time say of each row.
+
+    Returns
+    -------
+    first : ndarray of int8, shape (star,)
+        Number of the first cut that each row fails, `len(flow)` where it passes them all.
+    flags : ndarray of int32, shape (star,)
+        The flags of all cuts that it fails.
+    """
     first = np.full(len(stars), len(flow), dtype=np.int8)
+    flags = np.zeros(len(stars), dtype=np.int32)
     for number, cut in reversed(list(enumerate(flow))):
         if cut.fails is not None and not cut.reason(columns):
-            first[cut.fails(stars)] = number
-    return first
+            failed = cut.fails(stars)
+            first[failed] = number
+            flags[failed] |= cut.flag
+    return first, flags
 
 
 @dataclass(frozen=True)
@@ -151,8 +178,9 @@ class CutFlow:
         One line per cut, in order: each begins with what the line before left.
     summary
         `rows` of the survey, `selected`, `predicted_outside` the cuts, `duplicates_outside` (rows outside the cuts
-        that repeat an identifier and are left out), `trainable`, `held_out`, and `folds`: a list of `fold`, `stars`
-        and `trainable`.
+        that repeat an identifier and are left out), `trainable`, `held_out`; `folds`: a list of `fold`, `stars` and
+        `trainable`; and `missing_values`: a list of `place`, `column`, `reason` and `stars`, the values of the survey
+        that count as missing.
     """
 
     lines: tuple[CutLine, ...]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from specdis.arrays import Array, Int, Int64
+from specdis.arrays import Array, Bool, Int64
 from specdis.errors import InputError
 from specdis.photometry import PhotometrySettings, corrected
-from specdis.sample.cuts import Cut, CutFlow, cuts, first_failed, lines
+from specdis.sample.cuts import Cut, CutFlow, cuts, failures, lines
 from specdis.sample.settings import SampleSettings
 from specdis.sample.split import split, unusable_fold
-from specdis.surveys.base import IDENTIFIER, STAR_COLUMNS, Stars
+from specdis.surveys.base import IDENTIFIER, STAR_COLUMNS, Missing, Stars
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Sample:
 
         - SELECTED bool: passes all cuts and is the chosen spectrum of its star;
         - CUT bytes: name of the first cut that it fails, empty where selected;
+        - CUT_FLAGS int32: OUTSIDE_CUTS and NOT_TRAINABLE, 0 where selected;
         - TRAINABLE bool: selected, and has all that the loss needs;
         - STAR_ID int64: the star, the same for repeats and copies of it;
         - FOLD int16: the networks that never saw the star; -1 where the mean over all networks predicts it;
@@ -74,24 +76,40 @@ def select(
 
     counts = np.zeros(passed + 1, dtype=np.int64)
     parts: list[dict[str, Array]] = []
+    missing: Counter[Missing] = Counter()
     for block in blocks:
-        first = first_failed(block, flow, columns)
+        missing.update(block.missing)
+        first, flags = failures(block, flow, columns)
         counts += np.bincount(first, minlength=passed + 1)
         rows = np.flatnonzero(outside | (first == passed))
-        parts.append({**_complete(block.take(rows), settings.fold_column, photometry), "CUT": first[rows]})
+        parts.append(
+            {
+                **_complete(block.take(rows), settings.fold_column, photometry),
+                "CUT": first[rows],
+                "CUT_FLAGS": flags[rows],
+            }
+        )
     if not any(len(part["CUT"]) for part in parts):
         raise _nothing_left(flow, counts)
 
-    order, first = _unique(parts, passed)
+    keys = (*IDENTIFIER, "SOURCE_ID", "SN", "CUT")
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in keys}
+    first = joined["CUT"]
+    order, again, worse = repeats(joined, first == passed)
+    first[again], first[worse] = passed - 2, passed - 1
     counts[-3:] = np.bincount(first, minlength=passed + 1)[-3:]  # both kinds of duplicates, and what passes them too
     duplicates_outside = len(first) - len(order) - int(counts[-3])
     if not outside:
         order = order[first[order] == passed]
     stars = _gather(parts, order)
     stars["SELECTED"] = first[order] == passed
+    stars["CUT_FLAGS"] |= np.where(first[order] == passed - 1, flow[-1].flag, 0).astype(np.int32)
     stars["CUT"] = np.array([*(cut.name.encode() for cut in flow), b""])[first[order]]
     stars |= split(stars, settings, seed)
-    return Sample(Stars(stars), CutFlow(lines(flow, counts, columns), _summary(stars, counts, duplicates_outside)))
+    summary = _summary(stars, counts, duplicates_outside) | {
+        "missing_values": [{**kind._asdict(), "stars": count} for kind, count in missing.items()]
+    }
+    return Sample(Stars(stars), CutFlow(lines(flow, counts, columns), summary))
 
 
 def _complete(stars: Stars, fold_column: str | None, photometry: PhotometrySettings) -> dict[str, Array]:
@@ -103,26 +121,37 @@ def _complete(stars: Stars, fold_column: str | None, photometry: PhotometrySetti
     return {**stars.columns, **known, **corrected(known, photometry)}
 
 
-def _unique(parts: Sequence[Mapping[str, Array]], passed: int) -> tuple[Int64, Int]:
-    """Return the rows sorted by identifier, each identifier once, and each row's first cut with the duplicates marked.
+def repeats(stars: Mapping[str, Array], passes: Bool) -> tuple[Int64, Int64, Int64]:
+    """Find what stands more than once: the same spectrum, and the same star.
 
     Of rows with one identifier the first that passes all cuts stays; of the spectra of one Gaia star the one with
-    the highest S/N, and the lowest identifier where that is equal. These are the last two cuts of the flow.
-    """
-    identifier_cut, star_cut = passed - 2, passed - 1
-    keys = {name: np.concatenate([part[name] for part in parts]) for name in (*IDENTIFIER, "SOURCE_ID", "SN", "CUT")}
-    first, source = keys["CUT"], keys["SOURCE_ID"]
-    order = np.lexsort((first != passed, keys["TARGETID"], keys["HEALPIX"], keys["PROGRAM"], keys["SURVEY"]))
-    repeats = np.zeros(len(order), dtype=np.bool_)
-    repeats[1:] = np.all([keys[name][order[1:]] == keys[name][order[:-1]] for name in IDENTIFIER], axis=0)
-    again, order = order[repeats], order[~repeats]
-    first[again[first[again] == passed]] = identifier_cut
+    the highest S/N, and the lowest identifier where that is equal.
 
-    best = order[(first[order] == passed) & (source[order] > 0)]
-    best = best[np.lexsort((-np.nan_to_num(keys["SN"][best], nan=-np.inf), source[best]))]
-    worse = source[best[1:]] == source[best[:-1]]
-    first[best[1:][worse]] = star_cut
-    return order, first
+    Parameters
+    ----------
+    stars
+        `IDENTIFIER`, SOURCE_ID and SN, shape (star,).
+    passes
+        Which rows pass all cuts, shape (star,).
+
+    Returns
+    -------
+    order
+        The rows sorted by identifier, each identifier once.
+    again
+        Rows that pass all cuts and repeat an identifier: the last cut but one.
+    worse
+        Rows that pass all cuts and are not the best spectrum of their star: the last cut.
+    """
+    order = np.lexsort((~passes, stars["TARGETID"], stars["HEALPIX"], stars["PROGRAM"], stars["SURVEY"]))
+    repeated = np.zeros(len(order), dtype=np.bool_)
+    repeated[1:] = np.all([stars[name][order[1:]] == stars[name][order[:-1]] for name in IDENTIFIER], axis=0)
+    again, order = order[repeated], order[~repeated]
+
+    source = stars["SOURCE_ID"]
+    best = order[passes[order] & (source[order] > 0)]
+    best = best[np.lexsort((-np.nan_to_num(stars["SN"][best], nan=-np.inf), source[best]))]
+    return order, again[passes[again]], best[1:][source[best[1:]] == source[best[:-1]]]
 
 
 def _gather(parts: Sequence[dict[str, Array]], order: Int64) -> dict[str, Array]:

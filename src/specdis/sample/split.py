@@ -18,7 +18,7 @@ def split(stars: Mapping[str, Array], settings: SampleSettings, seed: int) -> di
     With folds every spectrum of a trained star has that star's fold, so that none is predicted by networks that saw
     another; stars that train no network are predicted by all.
     """
-    star = _star_id(stars)
+    star = star_id(stars)
     trainable = _trainable(stars, settings)
     if settings.fold_column is not None:
         trainable &= stars[settings.fold_column] >= 0
@@ -42,7 +42,7 @@ def split(stars: Mapping[str, Array], settings: SampleSettings, seed: int) -> di
     }
 
 
-def _star_id(stars: Mapping[str, Array]) -> Int64:
+def star_id(stars: Mapping[str, Array]) -> Int64:
     """Return what the repeats and copies of one star share: PARENT_ID, else SOURCE_ID, else TARGETID."""
     star = np.where(stars["SOURCE_ID"] > 0, stars["SOURCE_ID"], stars["TARGETID"])
     if "PARENT_ID" in stars:

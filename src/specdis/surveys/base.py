@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -63,6 +64,14 @@ STAR_COLUMNS: Mapping[str, StarColumn] = {
 IDENTIFIER = ("TARGETID", "SURVEY", "PROGRAM", "HEALPIX")
 
 
+class Missing(NamedTuple):
+    """A kind of value that counts as missing: where it stands and why."""
+
+    place: str
+    column: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Stars:
     """Columns of one length, one row per coadded spectrum.
@@ -71,9 +80,13 @@ class Stars:
     ----------
     columns
         Name to array, shape (star,), native byte order. `IDENTIFIER` is always there; what a survey lacks is absent.
+    missing
+        How many values of the file count as missing, by column and reason, of the rows as they were read: a choice of
+        them has none.
     """
 
     columns: Mapping[str, Array]
+    missing: Mapping[Missing, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0
@@ -97,12 +110,46 @@ class Stars:
 
     def replace(self, **columns: Array) -> Stars:
         """Return the stars with columns added or replaced."""
-        return Stars({**self.columns, **columns})
+        return Stars({**self.columns, **columns}, self.missing)
 
     @staticmethod
     def concatenate(parts: Sequence[Stars]) -> Stars:
         """Join blocks that have the same columns, in order."""
-        return Stars({name: np.concatenate([part[name] for part in parts]) for name in parts[0].columns})
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0].columns}
+        return Stars(columns, sum((Counter(part.missing) for part in parts), Counter[Missing]()))
+
+
+FLUX_LIMIT = 1e3
+"""A pixel whose flux or error is larger than this many times the median of the spectrum's absolute flux is bad."""
+
+_FLUX_MAX = 1e18
+"""The sum of squares of larger fluxes is more than single precision holds."""
+
+
+def absurd(flux: Float32, ivar: Float32 | None, bad: Bool) -> Bool:
+    """Tell the pixels whose flux or error is absurd beside the rest of their spectrum, shape (star, pixel).
+
+    Such a pixel would be the spectrum: the continuum around it, its mean and its norm. The measure is the median of the
+    absolute flux of the good pixels, which a few pixels do not move; no line of a star comes near the limit.
+
+    Parameters
+    ----------
+    flux, ivar
+        Flux and inverse variance, shape (star, pixel); no errors where `ivar` is None.
+    bad
+        Pixels that are bad already.
+    """
+    size = np.where(bad, np.float32(0), np.abs(flux))
+    count = np.count_nonzero(size, axis=1)
+    place = np.minimum(size.shape[1] - count + count // 2, size.shape[1] - 1)
+    limit = np.float32(FLUX_LIMIT) * np.take_along_axis(np.sort(size, axis=1), place[:, None], axis=1)
+    found = (size > limit) | (size > np.float32(_FLUX_MAX))
+    if ivar is not None:
+        with np.errstate(over="ignore", under="ignore"):
+            too_uncertain = np.sqrt(ivar, where=~bad, out=np.ones_like(ivar)) * limit < 1
+        # Where there is no flux at all, nothing tells how large an error should be.
+        found |= too_uncertain & (limit > 0)
+    return np.asarray(found & ~bad)
 
 
 @dataclass(frozen=True)
@@ -139,7 +186,7 @@ class Arm:
         """Return an arm from a survey's own arrays, its bad pixels found and set to 0.
 
         Bad is what the survey masks, a flux that is not finite and, where there are errors, an inverse variance that
-        is not finite and positive.
+        is not finite and positive; and a flux or an error that is absurd beside the rest of the spectrum.
         """
         with np.errstate(over="ignore"):
             flux = flux.astype(np.float32)
@@ -147,6 +194,8 @@ class Arm:
         bad = masked | ~np.isfinite(flux)
         if ivar is not None:
             bad |= ~(np.isfinite(ivar) & (ivar > 0))
+        bad |= absurd(flux, ivar, bad)
+        if ivar is not None:
             ivar[bad] = 0
         flux[bad] = 0
         return cls(wavelength, flux, ivar, bad)

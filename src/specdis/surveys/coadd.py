@@ -10,12 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import fitsio
 import numpy as np
 
-from specdis.arrays import Array, Float64, Int64
+from specdis.arrays import Array, Bool, Float64, Int64
 from specdis.surveys.base import Arm, Fault, Spectra, Stars
 from specdis.surveys.fits import (
     FileError,
@@ -41,6 +41,33 @@ SPMOD_ERROR_MAX = 100.0
 """Larger errors of normalised flux mark bad pixels: spmod has no mask, but an error of about 1000 where it had none."""
 
 
+_FATAL = (2, 8, 9, 16, 17, 18, 19, 20, 21)
+"""Bits of COADD_FIBERSTATUS that DESI's pipeline calls fatal: a broken or bad fibre, one whose position is not known or
+more than 100 microns off, a bad trace, flat field or arc, too many bad columns or rejected pixels."""
+
+
+class Fibres(NamedTuple):
+    """What FIBERMAP says of the fibres of a file, shape (row,)."""
+
+    target: Bool
+    """Whether the fibre was on a target (OBJTYPE = TGT), and not on the sky or bad."""
+    fatal: Bool
+    """Whether COADD_FIBERSTATUS has a bit with which no spectrum is that of its target."""
+
+
+def fibres(table: Table) -> Fibres:
+    """Return what a FIBERMAP says of its fibres; all are good where it lacks the columns."""
+    target, fatal = np.ones(len(table), bool), np.zeros(len(table), bool)
+    if "OBJTYPE" in table:
+        table.check_kind("OBJTYPE", "S")
+        target = table.read(["OBJTYPE"])["OBJTYPE"] == b"TGT"
+    if "COADD_FIBERSTATUS" in table:
+        table.check_kind("COADD_FIBERSTATUS", "i")
+        status = table.read(["COADD_FIBERSTATUS"])["COADD_FIBERSTATUS"].astype(np.int64)
+        fatal = (status & sum(1 << bit for bit in _FATAL)) != 0
+    return Fibres(np.asarray(target), np.asarray(fatal))
+
+
 class SpectraFile(ABC):
     """An open file of spectra.
 
@@ -63,6 +90,7 @@ class SpectraFile(ABC):
         table.require(["TARGETID"])
         table.present(["TARGETID"])
         self.targets: Int64 = table.read(["TARGETID"])["TARGETID"].astype(np.int64)
+        self.fibres = fibres(table)
         present = [arm for arm in ARMS if any(f"{arm}_{part}" in file for part in self.parts)]
         if not present:
             require(path, file, f"{ARMS[0]}_{self.parts[0]}")
@@ -166,6 +194,9 @@ def read_spectra(
             place, count = file.locate(stars["TARGETID"][rows])
             yield from _not_once(path, stars, rows, count)
             pending, place = rows[count == 1], place[count == 1]
+            good = file.fibres.target[place] & ~file.fibres.fatal[place]
+            yield from _bad_fibres(path, stars, pending[~good])
+            pending, place = pending[good], place[good]
             while len(pending):
                 block = stars.take(pending[:BLOCK])
                 yield from with_good_pixels(str(path), file.spectra(place[:BLOCK], pending[:BLOCK], block))
@@ -190,6 +221,20 @@ def _not_once(path: Path, stars: Stars, rows: Int64, count: Int64) -> Iterator[F
                 remedy=remedy,
             )
             yield Fault(name, error.place, str(error), rows[wrong])
+
+
+def _bad_fibres(path: Path, stars: Stars, rows: Int64) -> Iterator[Fault]:
+    """Yield the fault of targets whose fibre was on the sky, or bad."""
+    if len(rows):
+        targets = ", ".join(map(str, stars["TARGETID"][rows][:3]))
+        error = FileError(
+            "bad-fibre",
+            f"{path}[FIBERMAP]",
+            expected="OBJTYPE = TGT, and no fatal bit in COADD_FIBERSTATUS",
+            found=f"{len(rows)} fibres otherwise (TARGETID {targets}{', ...' if len(rows) > 3 else ''})",
+            remedy="Leave these stars out: their spectra are not theirs.",
+        )
+        yield Fault(error.fault, error.place, str(error), rows)
 
 
 def with_good_pixels(place: str, spectra: Spectra) -> Iterator[Spectra | Fault]:

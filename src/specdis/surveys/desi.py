@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import fitsio
@@ -17,8 +18,9 @@ from specdis.arrays import Array, Bool, Float64, Int64, ranges
 from specdis.errors import InputError
 from specdis.log import logger
 from specdis.surveys.base import ROWS, STAR_COLUMNS, Fault, Spectra, Stars, Survey
-from specdis.surveys.coadd import SpectraKind, read_spectra
+from specdis.surveys.coadd import SpectraKind, fibres, read_spectra
 from specdis.surveys.fits import FileError, NegativeVariances, Table, canonical, reading
+from specdis.surveys.values import NO_SOURCE, cleaned
 
 _COLUMNS: Mapping[str, Sequence[str]] = {
     "RVTAB": (
@@ -41,9 +43,6 @@ _REQUIRED: Mapping[str, Sequence[str]] = {
     "FIBERMAP": ("TARGETID",),
     "GAIA": ("SOURCE_ID", "PARALLAX", "PARALLAX_ERROR", "PHOT_G_MEAN_MAG"),
 }
-
-_UNMATCHED_SOURCE_ID = 999_999
-"""What the catalogue writes where a target has no Gaia source."""
 
 _ALIGNED_WITHIN = 0.1
 """Degrees: target and Gaia source are one object; even the fastest star moves a hundredth of this in between."""
@@ -123,19 +122,21 @@ class DesiSurvey(Survey):
         with reading(self.catalogue) as file:
             tables = self._tables(file)
             data = {hdu: table.read(columns, rows) for hdu, (table, columns) in tables.items()}
-            return self._canonical(data, tables["GAIA"][0].null("SOURCE_ID"), rows)
+            return self._canonical(data, rows)
 
-    def _canonical(self, data: Mapping[str, Mapping[str, Array]], null: int | None, rows: slice) -> Stars:
+    def _canonical(self, data: Mapping[str, Mapping[str, Array]], rows: slice) -> Stars:
         target, gaia = data["RVTAB"], data["GAIA"]
         source = gaia["SOURCE_ID"]
-        unmatched = (source <= 0) | (source == _UNMATCHED_SOURCE_ID) | (source == null)
+        unmatched = (source <= 0) | (source == NO_SOURCE)
         self._require_aligned(data, ~unmatched, rows)
         columns = {**target, **_without(gaia, unmatched), "EBV": reddening(data["FIBERMAP"], gaia, len(source))}
         columns["SURVEY"], columns["PROGRAM"] = np.strings.lower(target["SURVEY"]), np.strings.lower(target["PROGRAM"])
-        stars = Stars(canonical({name: columns[name] for name in columns if name in self.columns}))
-        if "SN" in self.columns:
-            stars = stars.replace(SN=(stars["SN_B"] + stars["SN_R"]) / 2)
-        return stars.replace(RV_ADOP=data["SPTAB"]["RV_ADOP"]) if "SPTAB" in data else stars
+        if "SPTAB" in data:
+            columns["RV_ADOP"] = data["SPTAB"]["RV_ADOP"]
+        known = {name: columns[name] for name in columns if name in (*self.columns, "RV_ADOP")}
+        plausible, missing = cleaned(known, str(self.catalogue))
+        stars = Stars(canonical(plausible), missing)
+        return stars.replace(SN=(stars["SN_B"] + stars["SN_R"]) / 2) if "SN" in self.columns else stars
 
     def _require_aligned(self, data: Mapping[str, Mapping[str, Array]], matched: Bool, rows: slice) -> None:
         """Compare identifiers between HDUs, and positions with those of GAIA, which has no TARGETID."""
@@ -144,8 +145,10 @@ class DesiSurvey(Survey):
             if "TARGETID" in columns and (other := columns["TARGETID"] != target["TARGETID"]).any():
                 self._misaligned(hdu, f"another TARGETID in row {rows.start + int(np.argmax(other))}")
         if {"TARGET_RA", "TARGET_DEC"} <= set(target) and {"RA", "DEC"} <= set(data["GAIA"]):
-            apart = _separation(target["TARGET_RA"], target["TARGET_DEC"], data["GAIA"]["RA"], data["GAIA"]["DEC"])
-            apart = apart[matched & np.isfinite(apart)]
+            names = (("RVTAB", "TARGET_RA"), ("RVTAB", "TARGET_DEC"), ("GAIA", "RA"), ("GAIA", "DEC"))
+            places = cleaned({name: data[hdu][name][matched] for hdu, name in names}, str(self.catalogue)).columns
+            apart = _separation(*places.values())
+            apart = apart[np.isfinite(apart)]
             if len(apart) and np.median(apart) > _ALIGNED_WITHIN:
                 found = f"Gaia sources {np.median(apart):.1f} degrees (median) from their targets"
                 self._misaligned("GAIA", f"{found} in rows {rows.start} to {rows.stop - 1}")
@@ -179,7 +182,7 @@ class CoaddSurvey(Survey):
 
     Magnitudes are those of targeting, Gaia DR2 and not DR3; the file has no DR3 source and no parallax error, so that
     there is neither SOURCE_ID nor PARALLAX. Velocities and parameters come from the file rvtab_coadd-* in the same
-    folder; without one, spectra in the observed frame have no rest frame. Sky fibres are left out.
+    folder; without one, spectra in the observed frame have no rest frame. Fibres that are not on targets are left out.
 
     Parameters
     ----------
@@ -209,20 +212,19 @@ class CoaddSurvey(Survey):
         fibermap.require(["TARGETID"])
         data = fibermap.read(fibermap.present(("TARGETID", "TARGET_RA", "TARGET_DEC", "EBV", *_TARGETING)))
         columns = {name: data[own] for name, own in (("RA", "TARGET_RA"), ("DEC", "TARGET_DEC")) if own in data}
-        columns |= {name: _positive(data[own]) for own, name in _TARGETING.items() if own in data}
+        columns |= {name: data[own] for own, name in _TARGETING.items() if own in data}
         columns |= {"TARGETID": data["TARGETID"], "EBV": reddening(data, {}, len(data["TARGETID"]))}
         columns |= self._scores(file, data["TARGETID"]) | self._from_velocities(data["TARGETID"])
         columns |= self._group(file, len(data["TARGETID"]))
-        return Stars(canonical(columns)).take(self._not_sky(fibermap))
+        chosen = Stars(columns).take(self._targets(fibermap)).columns
+        plausible, missing = cleaned(chosen, str(self.path))
+        return Stars(canonical(plausible), missing)
 
-    def _not_sky(self, fibermap: Table) -> Bool:
-        if "OBJTYPE" not in fibermap:
-            return np.ones(len(fibermap), bool)
-        fibermap.check_kind("OBJTYPE", "S")
-        sky = np.asarray(fibermap.read(["OBJTYPE"])["OBJTYPE"] == b"SKY")
-        if sky.any():
-            logger.info(f"{self.path.name}: {sky.sum()} sky fibres of {len(sky)} rows are left out")
-        return ~sky
+    def _targets(self, fibermap: Table) -> Bool:
+        target = fibres(fibermap).target
+        if not target.all():
+            logger.info(f"{self.path.name}: {np.sum(~target)} fibres of {len(target)} are not on targets: left out")
+        return target
 
     def _group(self, file: fitsio.FITS, rows: int) -> dict[str, Array]:
         """Return SURVEY, PROGRAM and HEALPIX from the primary header, or else from the name of the file."""
@@ -276,8 +278,8 @@ class CoaddSurvey(Survey):
         yield from ranges(len(self._stars), block)
 
     def part(self, rows: slice) -> Stars:
-        """Return some targets."""
-        return self._stars.take(rows)
+        """Return some targets; the first of them tell what counts as missing in the file."""
+        return replace(self._stars.take(rows), missing={} if rows.start else self._stars.missing)
 
     def spectra(self, stars: Stars) -> Iterator[Spectra | Fault]:
         """Yield the spectra of the given stars; every row appears once, in a block or in a fault."""
@@ -296,18 +298,16 @@ _TARGETING = {
 def reddening(fibermap: Mapping[str, Array], gaia: Mapping[str, Array], rows: int) -> Float64:
     """Return E(B-V) of FIBERMAP, of GAIA where that has none, and NaN where neither has.
 
-    Secondary and older targets hold 0, which no star behind dust has: it counts as missing, like a negative value.
+    Secondary and older targets hold 0, which no star behind dust has: it counts as missing. A value below 0 stays where
+    there is no better one, to be counted with all that is impossible.
     """
     ebv = np.full(rows, np.nan)
     for columns in (gaia, fibermap):
         given = columns.get("EBV", ebv)
-        ebv = np.where(np.isfinite(given) & (given > 0), given, ebv)
+        known = np.isfinite(given) & (given > 0)
+        odd = (given < 0) | np.isinf(given)
+        ebv = np.where(known | (odd & np.isnan(ebv)), given, ebv)
     return ebv
-
-
-def _positive(values: Array) -> Array:
-    """Return magnitudes with NaN for 0, which targets without a Gaia source hold."""
-    return np.where(values > 0, values, np.nan)
 
 
 def _without(gaia: Mapping[str, Array], unmatched: Bool) -> dict[str, Array]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import fitsio
 import numpy as np
@@ -13,6 +15,7 @@ from specdis.arrays import Array, Float64, Int, Int64, native
 from specdis.errors import InputError
 from specdis.log import logger
 from specdis.surveys.base import STAR_COLUMNS
+from specdis.surveys.values import converted, wavelengths, without_nulls
 
 # Rows that are not needed cost less to read than to skip, up to this many.
 _GAP = 8
@@ -172,21 +175,37 @@ class Table:
                 remedy="Write the column again from its source in the right type.",
             )
 
-    def null(self, column: str) -> int | None:
-        """Return the integer that marks a missing value of a column (TNULLn), if the table has one."""
-        number = list(self._names).index(column) + 1
-        null: int | None = self._hdu.read_header().get(f"TNULL{number}")
-        return null
+    @cached_property
+    def _header(self) -> fitsio.FITSHDR:
+        return self._hdu.read_header()
+
+    def _described(self, key: str, column: str) -> Any:
+        """Return what the header says of a column under TNULL or TUNIT, None where it says nothing."""
+        return self._header.get(f"{key}{self._hdu.get_colnames().index(self._names[column]) + 1}")
 
     def read(self, columns: Iterable[str], rows: slice | Int64 | None = None) -> dict[str, Array]:
-        """Return columns in native byte order, strings stripped, for a range of rows or increasing row numbers."""
+        """Return columns for a range of rows or increasing row numbers.
+
+        They are in native byte order, strings stripped; in the units of `STAR_COLUMNS`, by the unit that the file gives
+        (TUNIT); null integers (TNULL) are missing, as in `without_nulls`.
+
+        Raises
+        ------
+        InputError
+            When the unit of a column cannot be converted.
+        """
         names = {name: self._names[name] for name in columns}
         if isinstance(rows, slice):
             rows = np.arange(*rows.indices(len(self)))
         if not names or not len(self):
             return {name: np.empty(0, self._dtypes[name]) for name in names}
         record = self._hdu.read(columns=list(names.values()), rows=rows)
-        return {name: plain(record[column]) for name, column in names.items()}
+        return {name: self._meant(name, plain(record[column])) for name, column in names.items()}
+
+    def _meant(self, name: str, values: Array) -> Array:
+        """Return a column in the unit of `STAR_COLUMNS`, its null integers missing."""
+        values = without_nulls(name, values, self._described("TNULL", name))
+        return converted(name, values, self._described("TUNIT", name), self.place)
 
 
 def plain(values: Array) -> Array:
@@ -260,15 +279,23 @@ def require_shape(place: str, found: Sequence[int], expected: tuple[int, int]) -
 
 
 def read_wavelength(path: Path, file: fitsio.FITS, name: str) -> Float64:
-    """Return the wavelengths of an image HDU, increasing, in Angstrom, shape (pixel,).
+    """Return the wavelengths of an image HDU, increasing, in Angstrom by its BUNIT or CUNIT1, shape (pixel,).
 
     Raises
     ------
     FileError
-        `bad-wavelength` when they are not one finite, positive, strictly increasing row of numbers.
+        `bad-wavelength` when they are not one finite, positive, strictly increasing row of numbers, or not in
+        Angstrom and not in a unit that can be converted.
     """
-    wavelength = native(np.asarray(require(path, file, name).read(), dtype=np.float64))
-    place = f"{path}[{name}]"
+    hdu, place = require(path, file, name), f"{path}[{name}]"
+    header = hdu.read_header()
+    try:
+        unit = header.get("BUNIT") or header.get("CUNIT1")
+        wavelength = wavelengths(native(np.asarray(hdu.read(), dtype=np.float64)), unit, place)
+    except InputError as error:
+        raise FileError(
+            "bad-wavelength", error.place, expected=error.expected, found=error.found, remedy=error.remedy
+        ) from error
     if wavelength.ndim != 1 or len(wavelength) < 2:
         found = f"an array of shape {wavelength.shape}"
     elif not np.all(np.isfinite(wavelength) & (wavelength > 0)):

@@ -24,13 +24,11 @@ from specdis.surveys.fits import (
     require,
     require_shape,
 )
+from specdis.surveys.values import NO_SOURCE, cleaned
 from specdis.surveys.wavelengths import air_to_vacuum
 
 ARM = "A"
 """The one arm that a table's spectra have."""
-
-_FILLERS = (-999.0, -9999.0)
-"""What many surveys write into a column of floats where they have no value."""
 
 # Which columns give S/N, the first pair that the table has.
 _SN = (("SN", "SN"), ("SN_B", "SN_R"), ("SN_G", "SN_R"))
@@ -41,10 +39,11 @@ class TableSurvey(Survey):
 
     STARS has SOURCE_ID or TARGETID, which must be unique, and any other columns: those of `STAR_COLUMNS` under these
     names, the rest carried along as it is. Where TARGETID is missing it is SOURCE_ID; SURVEY is then `table`.
-    In columns of floats, -999 and -9999 are missing, and so are magnitudes below -99.
+    Units are those of `STAR_COLUMNS` unless the header gives others, which are converted. What counts as missing says
+    `values`, as in every survey.
 
-    WAVELENGTH is in Angstrom, strictly increasing, on any grid. Its header says WAVEMED = vacuum or air, and FRAME =
-    rest or observed; observed needs STARS.VRAD (km/s).
+    WAVELENGTH is in Angstrom unless BUNIT says otherwise, strictly increasing, on any grid. Its header says WAVEMED =
+    vacuum or air, and FRAME = rest or observed; observed needs STARS.VRAD (km/s).
 
     Without IVAR the error of a pixel is abs(flux) over S/N: the column SN, else the mean of SN_B and SN_R, else of
     SN_G and SN_R. Without both there are no errors. Every spectrum is divided by a power of two near its mean flux, so
@@ -117,6 +116,13 @@ class TableSurvey(Survey):
         column = "TARGETID" if "TARGETID" in table else "SOURCE_ID"
         identifiers = table.read([column])[column].astype(np.int64)
         values, count = np.unique(identifiers, return_counts=True)
+        if column == "SOURCE_ID" and (none := int(count[(values <= 0) | (values == NO_SOURCE)].sum())) > 1:
+            raise InputError(
+                f"{table.place}, column {column}",
+                expected="an identifier of its own for every row, since there is no TARGETID",
+                found=f"{none:,} rows without one (null, {NO_SOURCE} or not positive)",
+                remedy="Add a column TARGETID with a number of its own for every spectrum.",
+            )
         if not len(values) or (count > 1).any():
             twice = values[count > 1]
             raise InputError(
@@ -140,8 +146,8 @@ class TableSurvey(Survey):
             return self._canonical(Table(self.path, file, "STARS").read(self._names, rows))
 
     def _canonical(self, data: dict[str, Array]) -> Stars:
-        columns = {name: _known(name, values) for name, values in data.items()}
-        identifier = columns["TARGETID"] if "TARGETID" in columns else columns["SOURCE_ID"]
+        columns, missing = cleaned(data, f"{self.path}[STARS]")
+        identifier = data["TARGETID"] if "TARGETID" in data else data["SOURCE_ID"]
         rows = len(identifier)
         columns["TARGETID"] = identifier
         columns.setdefault("SURVEY", np.full(rows, b"table"))
@@ -149,7 +155,7 @@ class TableSurvey(Survey):
         columns.setdefault("HEALPIX", np.full(rows, STAR_COLUMNS["HEALPIX"].missing))
         if self._sn:
             columns["SN"] = (columns[self._sn[0]] + columns[self._sn[1]]) / 2
-        return Stars(canonical(columns))
+        return Stars(canonical(columns), missing)
 
     def spectra(self, stars: Stars) -> Iterator[Spectra | Fault]:
         """Yield the spectra of the given stars in their order; every row appears once, in a block or in a fault."""
@@ -202,14 +208,3 @@ class TableSurvey(Survey):
             if len(rows):
                 ours = None if errors is None else errors[rows]
                 yield rows, Arm.cleaned(self.wavelength, flux[rows], ours, masked[rows])
-
-
-def _known(name: str, values: Array) -> Array:
-    """Return a column with NaN for the fillers of floats, and for magnitudes no star has."""
-    if name not in STAR_COLUMNS or np.dtype(STAR_COLUMNS[name].dtype).kind != "f":
-        return values
-    values = values.astype(np.float64)
-    missing = np.isin(values, _FILLERS)
-    if STAR_COLUMNS[name].unit == "mag":
-        missing |= values < -99
-    return np.where(missing, np.nan, values)

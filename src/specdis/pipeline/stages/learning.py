@@ -31,6 +31,7 @@ from specdis.network.mixture import Mixture, ParallaxInErrors
 from specdis.photometry import sqrt_flux
 from specdis.pipeline.pixels import BLOCK, PixelStore, array, open_group, read_rows, values
 from specdis.pipeline.stage import Context, Outcome
+from specdis.sample import TrainedStars
 from specdis.spectra import PixelGrid
 from specdis.storage import RunPaths, atomic, read_arrays, read_table, write_arrays, write_text
 from specdis.surveys import Stars
@@ -161,12 +162,15 @@ def _read_inputs(inputs: Float32, paths: RunPaths, rows: Int64, name: str, copy:
 def assemble(context: Context) -> Model:
     """Put together what the stages up to `training` have made."""
     config = context.config
-    stars, rows = Stars(read_table(context.paths.sample, ["FOLD", "STAR_ID", *_PARAMETERS])), _trainable(context.paths)
+    names = ["FOLD", *_PARAMETERS, "TRAINABLE", "STAR_ID", "SOURCE_ID", "TARGETID"]
+    stars, rows = Stars(read_table(context.paths.sample, names)), _trainable(context.paths)
     store = PixelStore.open(context.paths.pixels)
     basis = basis_of(read_arrays(context.paths.basis, "basis")[1])
     networks = _networks(context)
     labels = _held_out_labels(networks.label, network_inputs(context.paths, rows), stars["FOLD"][rows])
     card = {"training_stars": len(rows), "explained": basis.explained}
+    calibration = calibration_stars(stars["FOLD"], stars["STAR_ID"], config.calibration, config.run.seed)
+    trained = TrainedStars.of({**stars.columns, "CALIBRATION": calibration})
     return Model(
         ModelSettings(**{name: getattr(config, name) for name in ModelSettings.model_fields}),
         store.grid,
@@ -179,6 +183,7 @@ def assemble(context: Context) -> Model:
         _domain(context, stars.take(rows), rows, store.grid, basis),
         config.run.seed,
         card,
+        lambda: trained,
     )
 
 

@@ -35,7 +35,9 @@ def distances(context: Context) -> Outcome:
     model, store = assemble(context), PixelStore.open(context.paths.pixels)
     with atomic(context.paths.model) as folder:
         model.save(folder, context.provenance("model"))
-    stars = read_table(context.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", "TEFF", "LOGG", "FEH"])
+    stars = read_table(
+        context.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", "TRAINABLE", "TEFF", "LOGG", "FEH"]
+    )
     targets = Targets.of(stars, model.seed)
     velocity, provenance = store.velocity, context.provenance("distances")
     finished = {rows.start: context.scratch / f"{rows.start:010d}.npz" for rows in store.blocks()}
@@ -50,9 +52,11 @@ def distances(context: Context) -> Outcome:
     # A column leaves the parts as it is joined, so that it is not held twice.
     columns = {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
     columns["FLAGS"] |= model.outside_parameters(stars)
-    columns["CALIBRATION"] = calibration_stars(
+    calibration = calibration_stars(
         stars["FOLD"], stars["STAR_ID"], context.config.calibration, context.config.run.seed
     )
+    # A star without a parallax taught the recalibration nothing.
+    columns["CALIBRATION"] = calibration & np.isin(stars["STAR_ID"], stars["STAR_ID"][stars["TRAINABLE"]])
     identifier = {name: stars[name] for name in IDENTIFIER}
     write_table(context.paths.distances, provenance, {**identifier, **columns})
     return Outcome(len(store), resumed=resumed, notes={"without_distance": int(np.isnan(columns["DIST"]).sum())})

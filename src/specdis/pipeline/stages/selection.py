@@ -23,6 +23,7 @@ from specdis.sample import select
 from specdis.spectra import ErrorStack, Normalised, PixelGrid, merge, normalise
 from specdis.storage import read_table, write_json, write_table
 from specdis.surveys import Fault, Spectra, Stars, Survey
+from specdis.surveys.values import say
 
 if TYPE_CHECKING:
     from specdis.pipeline.config import Config
@@ -37,8 +38,9 @@ def sample(context: Context) -> Outcome:
     stars = map(parents(config), catalogue(context))
     chosen = select(stars, survey.columns, config.sample, config.photometry, config.run.seed, survey.predicts_every_row)
     flow = chosen.cutflow.to_dict()
+    say(flow["summary"]["missing_values"])
     if not flow["summary"]["trainable"]:
-        raise _nothing_to_learn_from(context, flow)
+        raise nothing_to_learn_from(config.survey.place, survey, flow)
     write_table(context.paths.sample, context.provenance("sample"), chosen.stars.columns)
     write_json(context.paths.cutflow, flow)
     return Outcome(stars=flow["summary"]["rows"], notes=flow["summary"])
@@ -62,12 +64,13 @@ def catalogue(context: Context) -> Iterator[Stars]:
             following += 1
 
 
-def _nothing_to_learn_from(context: Context, flow: Mapping[str, Any]) -> InputError:
+def nothing_to_learn_from(place: str, survey: Survey, flow: Mapping[str, Any]) -> InputError:
+    """Return the error that says why a cut flow leaves no star to train on."""
     needed = ("PHOT_G_MEAN_MAG", "PARALLAX", "PARALLAX_ERROR")
-    lacking = [f"no column {name}" for name in needed if name not in context.survey().columns]
+    lacking = [f"no column {name}" for name in needed if name not in survey.columns]
     lost = [f"{line['cut']:,} cut as {line['name']}" for line in flow["cuts"] if line["cut"]]
     return InputError(
-        context.config.survey.place,
+        place,
         expected="stars to train on: selected, with a G magnitude, a parallax and a positive parallax error",
         found=f"none among {flow['summary']['rows']:,} rows ({', '.join(lacking + lost) or 'see [sample]'})",
         remedy="Add what is missing, or loosen [sample]; stars without parallaxes are for `specdis predict`.",
