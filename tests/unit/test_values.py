@@ -557,6 +557,13 @@ def test_missing_errors_and_magnitudes_of_lists_are_missing(tmp_path: Path) -> N
     np.testing.assert_array_equal(found["PHOT_G_MEAN_MAG"], [15.0, np.nan, np.nan, np.nan, 14.0])
 
 
+def test_probabilities_in_per_cent_are_probabilities(tmp_path: Path) -> None:
+    share = np.array([0.1, 0.89, 0.91, 1.0, np.nan])
+    for column in (share, 100 * share):
+        found = rival(tmp_path, {"memberprob": column}).read("PROBABILITY")["PROBABILITY"]
+        np.testing.assert_allclose(found, share)
+
+
 @pytest.mark.parametrize("form", ["fits", "parquet", "csv", "ecsv", "vot"])
 def test_stars_without_an_identifier_match_on_the_sky_in_every_format(tmp_path: Path, form: str) -> None:
     n = 30
