@@ -239,6 +239,12 @@ def test_no_source_is_no_source_in_every_reader(tmp_path: Path, value: int) -> N
     ]
 
 
+def test_identifiers_beyond_those_of_gaia_are_no_sources() -> None:
+    found = cleaned({"SOURCE_ID": np.array([2**63 + 5, 2**63 - 1, 2**64 - 1], np.uint64)}, "f")
+    assert found.columns["SOURCE_ID"].tolist() == [0, 2**63 - 1, 0]
+    assert list(found.missing.values()) == [2]
+
+
 def test_a_table_without_identifiers_says_what_it_needs(tmp_path: Path) -> None:
     path = spectra_table(tmp_path / "s.fits", {"SOURCE_ID": np.array([5, 999_999, 6, -1, 7])})
     with pytest.raises(InputError, match=r"column SOURCE_ID: .* found 2 rows without one .* Add a column TARGETID"):

@@ -196,7 +196,7 @@ class Quantities:
 
     def _identifiers(self, quantity: str, values: Array) -> Int64:
         if values.dtype.kind in "iu":
-            return values.astype(np.int64)
+            return values.astype(np.int64)  # what is beyond its range comes out negative
         if values.dtype.kind not in "SU":
             raise self._wrong(quantity, "integers", values)
         words = np.char.decode(values) if values.dtype.kind == "S" else values
