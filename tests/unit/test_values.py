@@ -239,6 +239,12 @@ def test_no_source_is_no_source_in_every_reader(tmp_path: Path, value: int) -> N
     ]
 
 
+def test_identifiers_beyond_those_of_gaia_are_no_sources() -> None:
+    found = cleaned({"SOURCE_ID": np.array([2**63 + 5, 2**63 - 1, 2**64 - 1], np.uint64)}, "f")
+    assert found.columns["SOURCE_ID"].tolist() == [0, 2**63 - 1, 0]
+    assert list(found.missing.values()) == [2]
+
+
 def test_a_table_without_identifiers_says_what_it_needs(tmp_path: Path) -> None:
     path = spectra_table(tmp_path / "s.fits", {"SOURCE_ID": np.array([5, 999_999, 6, -1, 7])})
     with pytest.raises(InputError, match=r"column SOURCE_ID: .* found 2 rows without one .* Add a column TARGETID"):
@@ -555,6 +561,13 @@ def test_missing_errors_and_magnitudes_of_lists_are_missing(tmp_path: Path) -> N
     np.testing.assert_array_equal(error, [1.0, np.nan, np.nan, np.nan, 0.5])
     found = rival(tmp_path, {"g_mag": np.array([15.0, 99.0, 0.0, -999.0, 14.0])}).read("PHOT_G_MEAN_MAG")
     np.testing.assert_array_equal(found["PHOT_G_MEAN_MAG"], [15.0, np.nan, np.nan, np.nan, 14.0])
+
+
+def test_probabilities_in_per_cent_are_probabilities(tmp_path: Path) -> None:
+    share = np.array([0.1, 0.89, 0.91, 1.0, np.nan])
+    for column in (share, 100 * share):
+        found = rival(tmp_path, {"memberprob": column}).read("PROBABILITY")["PROBABILITY"]
+        np.testing.assert_allclose(found, share)
 
 
 @pytest.mark.parametrize("form", ["fits", "parquet", "csv", "ecsv", "vot"])

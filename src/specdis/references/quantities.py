@@ -171,8 +171,10 @@ class Quantities:
         return self._measured(quantity, self._converted(quantity, numbers))
 
     def _converted(self, quantity: str, numbers: Float64) -> Float64:
-        """Return numbers in the unit of the quantity."""
+        """Return numbers in the unit of the quantity, probabilities of more than 1 being per cent."""
         unit = self.table.unit(str(self.name(quantity)))
+        if quantity == "PROBABILITY":
+            return numbers / 100 if np.any((numbers > 1) & (numbers <= 100)) else numbers
         by = factor(unit, UNITS[quantity]) if quantity in UNITS else 1.0
         if by is None:
             raise InputError(
@@ -194,7 +196,7 @@ class Quantities:
 
     def _identifiers(self, quantity: str, values: Array) -> Int64:
         if values.dtype.kind in "iu":
-            return values.astype(np.int64)
+            return values.astype(np.int64)  # what is beyond its range comes out negative
         if values.dtype.kind not in "SU":
             raise self._wrong(quantity, "integers", values)
         words = np.char.decode(values) if values.dtype.kind == "S" else values

@@ -126,7 +126,7 @@ def cleaned(columns: Mapping[str, Array], place: str) -> Cleaned:
     found = dict(columns)
     for name in columns:
         if name == "SOURCE_ID":
-            source = np.asarray(columns[name])
+            source = np.asarray(columns[name]).astype(np.int64)  # what is beyond its range comes out negative
             none = (source < 0) | (source == NO_SOURCE)
             found[name] = np.where(none, STAR_COLUMNS[name].missing, source)
             _count(missing, place, name, {"no Gaia source": none})
