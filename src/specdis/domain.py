@@ -25,7 +25,7 @@ _REFERENCES = 2000
 """Training stars whose coefficients are kept for comparison, at most."""
 _STRANGERS = 0.004
 """Share of the training stars beyond each limit: four limits make at most 1.6 per cent."""
-_SIGMAS = 4.0
+_SIGMAS = 3.0
 """Errors by which a measure must exceed its limit."""
 _LEAST_SIGNAL = 8.0
 """Errors by which the coefficients must differ from those of noise alone."""
