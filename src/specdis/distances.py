@@ -35,6 +35,10 @@ LEVELS = (0.05, 0.16, 0.50, 0.84, 0.95)
 """Quantiles of the distance that are quoted, as fractions."""
 QUANTILES = tuple(f"DIST_{round(100 * level):02d}" for level in LEVELS)
 """Their columns."""
+_POINTS, _GENERATOR = 610, 377
+"""A Fibonacci lattice: every level of the noise is met by a level of the training error, spread evenly over both.
+
+What lies below a quantile of two Gaussians' sum is right to 0.5 per cent of all, whichever is the wider."""
 GIANT_MAGNITUDE = 3.5
 """Absolute G magnitude that giants are brighter than: log g < 3.8 on the isochrones of old stars."""
 
@@ -345,10 +349,10 @@ def summarise_labels(
 ) -> dict[str, Array]:
     """Turn labels into magnitudes, distances, errors and quantiles, as the paper does.
 
-    The label of a star is the mean over seeds. A label <= 0 has no magnitude and no distance: NaN and a flag. A draw
-    <= 0 lies at infinity: quantiles use all draws, of all seeds, but the standard deviations of such a star are null.
-    So is the spread between seeds where one of them gives a label <= 0, or where there is one seed alone; then the
-    total error is that of the noise.
+    The label of a star is the mean over seeds, and so are its draws. A label <= 0 has no magnitude and no distance: NaN
+    and a flag. A draw <= 0 lies at infinity: quantiles use all draws, but the standard deviations of such a star are
+    null. Errors and quantiles hold both the noise and the training error, as section 3.3 adds them. With one seed alone
+    there is no training error: they are those of the noise.
 
     Parameters
     ----------
@@ -375,9 +379,13 @@ def summarise_labels(
     spread, training = np.full(len(label), np.nan), np.zeros(len(label))  # one seed tells nothing of the training
     if len(labels.label) > 1:
         spread = absolute_magnitude(labels.label).std(0, ddof=1)
-        training = spread if settings.training_error == "star" else np.full(len(label), constant_error)
+        training = np.full(len(label), constant_error)
+        if settings.training_error == "star":
+            # Where a seed gives a label <= 0 there are no magnitudes to compare; the labels still say how they scatter.
+            relative = labels.label.std(0, ddof=1) / np.where(label > 0, label, np.nan)
+            training = np.where(np.isfinite(spread), spread, _MAGNITUDES * relative)
     total = np.hypot(noise, training)
-    quantiles = _quantiles(labels.draws, magnitude)
+    quantiles = _quantiles(draws, training, magnitude, settings.method)
     columns = {
         "M_G_NN_ERR": total,
         "M_G_NN_ERR_NOISE": noise,
@@ -402,12 +410,37 @@ def summarise_labels(
     }
 
 
-def _quantiles(draws: Float64, magnitude: Float64) -> dict[str, Float64]:
-    """Return the distances in kpc that `LEVELS` of all draws lie within; infinite where the label is <= 0."""
-    everything = draws.reshape(-1, draws.shape[-1])
-    labels = np.maximum(np.quantile(everything, [1 - level for level in LEVELS], axis=0), 0)
+def _quantiles(
+    draws: Float64, training: Float64, magnitude: Float64, method: Literal["monte-carlo", "linear"]
+) -> dict[str, Float64]:
+    """Return the distances in kpc that `LEVELS` of the distribution lie within; infinite where its label is <= 0.
+
+    The distribution is that of a label with the noise of the draws, times 10^(e/5) for a training error of e mag. A
+    label <= 0 stays so whatever the training error. It is not computed with random numbers: at the points of a lattice
+    the noise takes each of many levels once and the error each level of its Gaussian once, independently.
+
+    Parameters
+    ----------
+    draws
+        Labels, shape (draw, star).
+    training
+        Training error in mag, shape (star,).
+    magnitude
+        Extinction-corrected G magnitude, shape (star,).
+    method
+        Where the draws come from, which says what share lies below the k-th of n: k / (n + 1) of equally likely values
+        in the mean, or (k - 1/2) / n where they stand evenly on a Gaussian.
+    """
+    place = np.arange(_POINTS)
+    noise_level = (place + 0.5) / _POINTS
+    # The offset makes the lattice symmetric about the middle of both.
+    error_level = ((_GENERATOR * place + (_GENERATOR - 1 + _POINTS) // 2) % _POINTS + 0.5) / _POINTS
+    rule = {"monte-carlo": "weibull", "linear": "hazen"}[method]
+    noisy = np.quantile(draws, noise_level, axis=0, method=rule)
+    noisy *= label_of_magnitude(np.multiply.outer(ndtri(error_level), training))
+    labels = np.quantile(noisy, [1 - level for level in LEVELS], axis=0, method="hazen", overwrite_input=True)
     with np.errstate(divide="ignore"):
-        return dict(zip(QUANTILES, 1 / (labels * sqrt_flux(magnitude)), strict=True))
+        return dict(zip(QUANTILES, 1 / (np.maximum(labels, 0) * sqrt_flux(magnitude)), strict=True))
 
 
 def summarise_mixture(magnitudes: Magnitudes, magnitude: Float64) -> dict[str, Array]:

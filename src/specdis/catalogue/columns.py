@@ -189,7 +189,7 @@ _COLUMNS: tuple[Column, ...] = (
     Column("DISTMOD_ERR", "f4", "mag", "stat.error;phot.mag.distMod", "Uncertainty of DISTMOD",
            source="distances.DISTMOD_ERR", missing=f"DIST is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
     Column("DIST_05", "f8", "kpc", "pos.distance;stat.percentile",
-           "5 per cent quantile of the distance, by the mixture, or over all draws, a label <= 0 being infinite",
+           "5 per cent quantile of the distance: the mixture's, or of draws and training, a label <= 0 being infinite",
            source="distances.DIST_05", missing=_NO_QUANTILES, allowed=_POSITIVE),
     Column("DIST_16", "f8", "kpc", "pos.distance;stat.percentile",
            "16 per cent quantile of the distance, as DIST_05", source="distances.DIST_16", missing=_NO_QUANTILES,
