@@ -53,7 +53,8 @@ class DistancesSettings(Settings):
     noise: Noise = "native"
     """Noise drawn at the native pixels, or, as in the paper, independently at the pixels of the grid."""
     training_error: Literal["constant", "star"] = "constant"
-    """Training error in the total: one constant as in the paper, or each star's own spread between seeds."""
+    """Training error in the label's errors and quantiles: one constant as in the paper, or each star's own spread
+    between seeds."""
     use_own_parallax: bool = False
     """Whether the mixture's distances take the star's own parallax in; without it they can be combined with Gaia."""
 
@@ -435,7 +436,7 @@ def _quantiles(
     noise_level = (place + 0.5) / _POINTS
     # The offset makes the lattice symmetric about the middle of both.
     error_level = ((_GENERATOR * place + (_GENERATOR - 1 + _POINTS) // 2) % _POINTS + 0.5) / _POINTS
-    rule = {"monte-carlo": "weibull", "linear": "hazen"}[method]
+    rule: Literal["weibull", "hazen"] = "weibull" if method == "monte-carlo" else "hazen"
     noisy = np.quantile(draws, noise_level, axis=0, method=rule)
     noisy *= label_of_magnitude(np.multiply.outer(ndtri(error_level), training))
     labels = np.quantile(noisy, [1 - level for level in LEVELS], axis=0, method="hazen", overwrite_input=True)
@@ -460,8 +461,8 @@ def summarise_mixture(magnitudes: Magnitudes, magnitude: Float64) -> dict[str, A
     Returns
     -------
     dict
-        The columns of `summarise_labels` but LABEL, and PROB_GIANT, MIX_SHIFT and MIX_STRETCH, shape (star,).
-        FRACTION_UNBOUND is 0: every magnitude has a distance.
+        The columns of `summarise_labels` but LABEL and FRACTION_UNBOUND, since every magnitude has a distance; and
+        PROB_GIANT, MIX_SHIFT and MIX_STRETCH, shape (star,).
     """
     _, faint, middle, bright, _ = magnitudes.quantiles
     kpc = distance_of_modulus(magnitude - magnitudes.quantiles)
@@ -473,7 +474,6 @@ def summarise_mixture(magnitudes: Magnitudes, magnitude: Float64) -> dict[str, A
         "M_G_NN_ERR_TRAINING": magnitudes.spread,
         "DISTERR": 0.5 * (kpc[3] - kpc[1]),
         "DISTMOD_ERR": np.where(np.isfinite(magnitude), error, np.nan),
-        "FRACTION_UNBOUND": np.where(np.isfinite(middle) & has_draws, 0.0, np.nan),
         "PROB_GIANT": magnitudes.giant,
         "MIX_SHIFT": magnitudes.shift,
         "MIX_STRETCH": magnitudes.stretch,
@@ -501,8 +501,9 @@ def summarise(labels: dict[str, Array], mixture: dict[str, Array], kind: Literal
     Returns
     -------
     dict
-        The columns of that one; LABEL, PROB_GIANT, MIX_SHIFT, MIX_STRETCH; and DIST, DISTERR, M_G_NN and M_G_NN_ERR
-        of either, with the suffixes _CHI2 and _MIX.
+        The columns of that one; LABEL, FRACTION_UNBOUND, PROB_GIANT, MIX_SHIFT, MIX_STRETCH; and DIST, DISTERR, M_G_NN
+        and M_G_NN_ERR of either, with the suffixes _CHI2 and _MIX. FLAGS say what concerns either: the columns _CHI2,
+        and with them binaries, depend on the label whichever is chosen.
     """
     chosen = labels if kind == "mlp" else mixture
     by_kind = {
@@ -510,7 +511,7 @@ def summarise(labels: dict[str, Array], mixture: dict[str, Array], kind: Literal
         for suffix, columns in (("CHI2", labels), ("MIX", mixture))
         for name in ("DIST", "DISTERR", "M_G_NN", "M_G_NN_ERR")
     }
-    return {**labels, **mixture, **chosen, **by_kind}
+    return {**labels, **mixture, **chosen, **by_kind, "FLAGS": labels["FLAGS"] | mixture["FLAGS"]}
 
 
 def _flags(label: Float64, magnitude: Float64, has_draws: Array, unbound: Float64) -> Array:

@@ -29,8 +29,8 @@ DESCRIPTIONS: Mapping[Flag, str] = MappingProxyType(
     {
         Flag.OUTSIDE_CUTS: "fails a cut of the sample, was predicted all the same",
         Flag.NO_SPECTRUM: "spectrum missing, unreadable or without a good pixel: no prediction",
-        Flag.LABEL_NOT_POSITIVE: "predicted label <= 0: no magnitude, no distance",
-        Flag.DRAW_NOT_POSITIVE: "at least one Monte-Carlo draw has a label <= 0: DISTERR is null",
+        Flag.LABEL_NOT_POSITIVE: "predicted label <= 0: no M_G_NN_CHI2, DIST_CHI2 or BINARY_FLAG",
+        Flag.DRAW_NOT_POSITIVE: "at least one Monte-Carlo draw has a label <= 0: no DISTERR_CHI2",
         Flag.NO_MAGNITUDE: "no apparent G magnitude: absolute magnitude only, no distance",
         Flag.NO_ERROR_SPECTRUM: "no error spectrum: no Monte-Carlo error",
         Flag.A_G_FALLBACK: "A_G from the colour or a constant, because Teff is missing",

@@ -88,7 +88,7 @@ class Networks(NamedTuple):
     Parameters
     ----------
     label
-        Those of the label, trained on the chi-square (section 3.2).
+        Those of the label (section 3.2); `loss` of the model's card says what they were trained on.
     mixture
         Those of the mixture for the full sample.
     binaries

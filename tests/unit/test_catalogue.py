@@ -548,6 +548,17 @@ def test_good_catalogue_verifies(run: Path) -> None:
     assert found.counts["DRAW_NOT_POSITIVE"] == 2
 
 
+def test_a_catalogue_of_the_mixture_verifies(tmp_path: Path, columns: dict[str, Array]) -> None:
+    """Where the label is not positive the mixture still has a distance, and the flag says why _CHI2 has none."""
+    mixture = {name: columns[f"{name}_MIX"] for name in ("DIST", "DISTERR", "M_G_NN", "M_G_NN_ERR")}
+    mixture["DISTMOD"] = 5 * np.log10(mixture["DIST"]) + 10
+    write_parquet(tmp_path / "one.parquet", columns | mixture, cards(PROVENANCE, HEADER))
+    found = verify(tmp_path / "one.parquet")
+    assert found.problems == ()
+    assert np.isfinite(mixture["DIST"][NO_LABEL])
+    assert found.counts["LABEL_NOT_POSITIVE"] == 1
+
+
 def test_each_file_verifies_alone(file: Path, tmp_path: Path) -> None:
     shutil.copy(file, tmp_path)
     assert verify(tmp_path / file.name).problems == ()
@@ -571,11 +582,13 @@ FAULTS = {
     "missing extinction": ("A_G", 20, np.nan, "A_G", "A_G is never missing"),
     "distance modulus": ("DISTMOD", 20, 1.0, "DISTMOD", "DISTMOD = 5 log10(DIST) + 10"),
     "quantiles": ("DIST_16", 20, 1e3, "DIST_16", "DIST_16 <= DIST_50 <= DIST_84"),
-    "prediction lost without flag": ("M_G_NN", 20, np.nan, "M_G_NN", "M_G_NN is missing where"),
-    "error lost without flag": ("DISTERR", 20, np.nan, "DISTERR", "DISTERR is missing without DIST"),
-    "error in spite of flag": ("DISTERR", UNBOUND, 1.0, "DISTERR", "DISTERR is missing without DIST"),
-    "label flag": ("FLAGS", 20, Flag.LABEL_NOT_POSITIVE, "M_G_NN", "M_G_NN is missing where"),
-    "label flag lost": ("FLAGS", NO_LABEL, Flag.DRAW_NOT_POSITIVE, "M_G_NN", "M_G_NN is missing where"),
+    "prediction lost without flag": ("M_G_NN_CHI2", 20, np.nan, "M_G_NN_CHI2", "M_G_NN_CHI2 is missing where"),
+    "mixture lost without flag": ("M_G_NN_MIX", 20, np.nan, "M_G_NN_MIX", "M_G_NN_MIX is missing where"),
+    "prediction of neither network": ("M_G_NN", 20, np.nan, "M_G_NN", "DIST, DISTERR, M_G_NN and M_G_NN_ERR equal"),
+    "error lost without flag": ("DISTERR_CHI2", 20, np.nan, "DISTERR_CHI2", "DISTERR_CHI2 is missing without DIST"),
+    "error in spite of flag": ("DISTERR_CHI2", UNBOUND, 1.0, "DISTERR_CHI2", "DISTERR_CHI2 is missing without DIST"),
+    "label flag": ("FLAGS", 20, Flag.LABEL_NOT_POSITIVE, "M_G_NN_CHI2", "M_G_NN_CHI2 is missing where"),
+    "label flag lost": ("FLAGS", NO_LABEL, Flag.DRAW_NOT_POSITIVE, "M_G_NN_CHI2", "M_G_NN_CHI2 is missing where"),
     "draw flag": ("FLAGS", 20, Flag.DRAW_NOT_POSITIVE, "FLAGS", "DRAW_NOT_POSITIVE where"),
     "magnitude flag": ("FLAGS", NO_G, 0, "FLAGS", "NO_MAGNITUDE where"),
     "reddening flag": ("FLAGS", 20, Flag.NO_EBV, "FLAGS", "NO_EBV where"),

@@ -59,7 +59,8 @@ def predict_files(directory: Path, inputs: Sequence[Path], output: Path) -> None
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     _say_what_is_missing(columns["FLAGS"])
     made_of = digest([file_digest(directory / "model.json"), *(path.name for path in inputs)])
-    header = catalogue.header_cards(model.settings.photometry.ebv_scale, model.settings.network.kind)
+    settings, loss = model.settings, str(model.card.get("loss", "unknown"))
+    header = catalogue.header_cards(settings.photometry.ebv_scale, settings.network.kind, loss)
     catalogue.write_file(output, columns, Provenance("predictions", made_of, model.seed), header)
 
 
