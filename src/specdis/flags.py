@@ -23,6 +23,7 @@ class Flag(IntFlag):
     MANY_BAD_PIXELS = 1024
     OUTSIDE_PARAMETERS = 2048
     BINARY_OUTSIDE_DOMAIN = 4096
+    INSIDE_DUST = 32768
 
 
 DESCRIPTIONS: Mapping[Flag, str] = MappingProxyType(
@@ -40,5 +41,6 @@ DESCRIPTIONS: Mapping[Flag, str] = MappingProxyType(
         Flag.MANY_BAD_PIXELS: "more bad pixels than the model was trained to bear",
         Flag.OUTSIDE_PARAMETERS: "Teff, log g or [Fe/H] outside the range of the training stars",
         Flag.BINARY_OUTSIDE_DOMAIN: "a giant, or brighter than giants: BINARY_FLAG and BINARY_POSSIBILITY mean little",
+        Flag.INSIDE_DUST: "near enough for 0.05 mag of A_G or more to be dust behind the star",
     }
 )

@@ -42,6 +42,7 @@ HEADER = {"EBVSCALE": (0.86, "EBV over the survey's E(B-V)")}
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "columns.md"
 
 UNBOUND, NO_LABEL, NO_G, NO_EBV, NO_ZERO_POINT, NO_SPECTRUM, CUT, NEGATIVE, NO_GAIA, NO_ERRORS = range(10)
+DUSTY = STARS - 2
 """Rows of the made-up stars that lack something; the others lack nothing."""
 
 
@@ -69,6 +70,7 @@ def made_up_sample() -> dict[str, Array]:
     return columns | {
         "EBV_SCALED": (0.86 * columns["EBV"]).astype("f4"),
         "A_G": a_g.astype("f4"),
+        "INSIDE_DUST_WITHIN": np.where(row == DUSTY, 1e6, 0.0).astype("f4"),
         "A_G_SOURCE": np.where(row == NO_EBV, 3, np.where(row == CUT, 2, 0)).astype("u1"),
         "PARALLAX_ZPC": zero_point,
         "PARALLAX_CORRECTED": columns["PARALLAX"] - np.nan_to_num(zero_point),
@@ -250,6 +252,7 @@ def test_build_combines_flags(columns: dict[str, Array]) -> None:
         NO_SPECTRUM: Flag.NO_SPECTRUM | Flag.NO_ERROR_SPECTRUM,
         CUT: Flag.OUTSIDE_CUTS | Flag.A_G_FALLBACK,
         NO_ERRORS: Flag.NO_ERROR_SPECTRUM,
+        DUSTY: Flag.INSIDE_DUST,
         STARS - 1: Flag.BINARY_OUTSIDE_DOMAIN,
     }
     assert {row: Flag(int(flags)) for row, flags in enumerate(columns["FLAGS"]) if flags} == expected
@@ -573,7 +576,7 @@ FAULTS = {
     "ruwe": ("RUWE", 20, 0.0, "RUWE", "RUWE > 0"),
     "probability": ("FRACTION_UNBOUND", UNBOUND, 1.5, "FRACTION_UNBOUND", "FRACTION_UNBOUND from 0 to 1"),
     "binary flag": ("BINARY_FLAG", 20, 2, "BINARY_FLAG", "BINARY_FLAG from 0 to 1"),
-    "unknown flag": ("FLAGS", 20, 1 << 20, "FLAGS", "FLAGS from 0 to 8191"),
+    "unknown flag": ("FLAGS", 20, 1 << 20, "FLAGS", f"FLAGS from 0 to {2 * max(Flag) - 1}"),
     "insane magnitude": ("M_G_NN", 20, 99.0, "M_G_NN", "M_G_NN from -30 to 30"),
     "insane geometric magnitude": ("M_G_GEO", 20, -40.0, "M_G_GEO", "M_G_GEO from -30 to 30"),
     "geometric magnitude": ("M_G_GEO", 20, 1.0, "M_G_GEO", "M_G_GEO = "),
