@@ -82,7 +82,8 @@ _NO_LABEL = "no spectrum, or the label that predicts it <= 0"
 _NO_DISTANCE = "M_G_NN or PHOT_G_MEAN_MAG is missing"
 _NO_DRAWS = "no spectrum or no error spectrum"
 _NO_ERROR = "no error spectrum, or a draw has a label <= 0"
-_NO_QUANTILES = "DIST is missing, or no error spectrum"
+_NO_ERROR_OF_LABEL = "or, by the label, no error spectrum or a draw with a label <= 0"
+_NO_QUANTILES = "DIST is missing, or, by the label, no error spectrum"
 _NO_BINARIES = "no spectrum, no parallax, or the model knows no binaries"
 _NO_BINARY_FLAG = f"M_G_NN_CHI2 is missing, {_NO_BINARIES.removeprefix('no spectrum, ')}"
 _NO_SPECTRUM = "no spectrum"
@@ -111,7 +112,7 @@ _COLUMNS: tuple[Column, ...] = (
            "Heliocentric distance from M_G_NN, PHOT_G_MEAN_MAG and A_G",
            source="distances.DIST", missing=_NO_DISTANCE, allowed=_POSITIVE),
     Column("DISTERR", "f4", "kpc", "stat.error;pos.distance;pos.heliocentric", "Uncertainty of DIST",
-           source="distances.DISTERR", missing=f"DIST is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
+           source="distances.DISTERR", missing=f"DIST is missing, {_NO_ERROR_OF_LABEL}", allowed=_NOT_NEGATIVE),
     Column("M_G_NN", "f8", "mag", "phys.magAbs;em.opt", "Absolute G magnitude predicted from the spectrum",
            source="distances.M_G_NN", missing=_NO_LABEL),
     Column("M_G_GEO", "f8", "mag", "phys.magAbs;em.opt",
@@ -174,10 +175,11 @@ _COLUMNS: tuple[Column, ...] = (
     # Errors, quantiles, quality.
     Column("M_G_NN_ERR", "f4", "mag", "stat.error;phys.magAbs;em.opt",
            "Uncertainty of M_G_NN: noise and training in quadrature, or, by the mixture, half of 16 to 84 %",
-           source="distances.M_G_NN_ERR", missing=f"M_G_NN is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
+           source="distances.M_G_NN_ERR", missing=f"M_G_NN is missing, {_NO_ERROR_OF_LABEL}", allowed=_NOT_NEGATIVE),
     Column("M_G_NN_ERR_NOISE", "f4", "mag", "stat.error;phys.magAbs;em.opt",
-           "Uncertainty of M_G_NN from the noise of the spectrum: scatter of the Monte-Carlo draws",
-           source="distances.M_G_NN_ERR_NOISE", missing=f"M_G_NN is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
+           "Uncertainty of M_G_NN from the noise of the spectrum: scatter of equally likely spectra",
+           source="distances.M_G_NN_ERR_NOISE", allowed=_NOT_NEGATIVE,
+           missing="M_G_NN is missing, no error spectrum, or, by the label, a draw with a label <= 0"),
     Column("M_G_NN_ERR_TRAINING", "f4", "mag", "stat.error;phys.magAbs;em.opt",
            "Uncertainty of M_G_NN from training: scatter between networks of different seeds",
            source="distances.M_G_NN_ERR_TRAINING", missing="M_G_NN is missing, a single seed, or one's label <= 0",
@@ -188,7 +190,7 @@ _COLUMNS: tuple[Column, ...] = (
     Column("DISTMOD", "f8", "mag", "phot.mag.distMod", "Distance modulus 5 log10(DIST) + 10",
            source="distances.DISTMOD", missing="DIST is missing"),
     Column("DISTMOD_ERR", "f4", "mag", "stat.error;phot.mag.distMod", "Uncertainty of DISTMOD",
-           source="distances.DISTMOD_ERR", missing=f"DIST is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
+           source="distances.DISTMOD_ERR", missing=f"DIST is missing, {_NO_ERROR_OF_LABEL}", allowed=_NOT_NEGATIVE),
     Column("DIST_05", "f8", "kpc", "pos.distance;stat.percentile",
            "5 per cent quantile of the distance: the mixture's, or of draws and training, a label <= 0 being infinite",
            source="distances.DIST_05", missing=_NO_QUANTILES, allowed=_POSITIVE),
