@@ -84,13 +84,13 @@ def classify(
     Returns
     -------
     dict
-        BINARY_FLAG (1 single, 0 binary, -1 where the probability is missing), BINARY_POSSIBILITY and FLAGS.
+        BINARY_FLAG (1 single, 0 binary, -1 where the probability or `m_g_nn` is missing), BINARY_POSSIBILITY and FLAGS.
     """
     binary = is_binary(probability, m_g_nn, m_g_geo, settings.threshold)
     known = np.isfinite(probability)
     outside = known & ~is_in_domain(logg, m_g_nn)
     return {
-        "BINARY_FLAG": np.where(known, 1 - binary.astype(np.int16), -1).astype(np.int16),
+        "BINARY_FLAG": np.where(known & np.isfinite(m_g_nn), 1 - binary.astype(np.int16), -1).astype(np.int16),
         "BINARY_POSSIBILITY": probability.astype(np.float32),
         "FLAGS": np.where(outside, Flag.BINARY_OUTSIDE_DOMAIN, 0).astype(np.int32),
     }

@@ -38,6 +38,10 @@ QUANTILES = tuple(f"DIST_{round(100 * level):02d}" for level in LEVELS)
 FARTHEST = 1e4
 """kpc: farther than any star whose spectrum a survey takes; the brightest have a magnitude of 20 there."""
 
+_POINTS, _GENERATOR = 610, 377
+"""A Fibonacci lattice: every level of the noise is met by a level of the training error, spread evenly over both.
+
+What lies below a quantile of two Gaussians' sum is right to 0.5 per cent of all, whichever is the wider."""
 GIANT_MAGNITUDE = 3.5
 """Absolute G magnitude that giants are brighter than: log g < 3.8 on the isochrones of old stars."""
 
@@ -52,7 +56,8 @@ class DistancesSettings(Settings):
     noise: Noise = "native"
     """Noise drawn at the native pixels, or, as in the paper, independently at the pixels of the grid."""
     training_error: Literal["constant", "star"] = "constant"
-    """Training error in the total: one constant as in the paper, or each star's own spread between seeds."""
+    """Training error in the label's errors and quantiles: one constant as in the paper, or each star's own spread
+    between seeds."""
     use_own_parallax: bool = False
     """Whether the mixture's distances take the star's own parallax in; without it they can be combined with Gaia."""
 
@@ -366,10 +371,10 @@ def summarise_labels(
 ) -> dict[str, Array]:
     """Turn labels into magnitudes, distances, errors and quantiles, as the paper does.
 
-    The label of a star is the mean over seeds. A label <= 0 has no magnitude and no distance: NaN and a flag. A draw
-    <= 0 lies at infinity: quantiles use all draws, of all seeds, but the standard deviations of such a star are null.
-    So is the spread between seeds where one of them gives a label <= 0, or where there is one seed alone; then the
-    total error is that of the noise.
+    The label of a star is the mean over seeds, and so are its draws. A label <= 0 has no magnitude and no distance: NaN
+    and a flag. A draw <= 0 lies at infinity: quantiles use all draws, but the standard deviations of such a star are
+    null. Errors and quantiles hold both the noise and the training error, as section 3.3 adds them. With one seed alone
+    there is no training error: they are those of the noise.
 
     Parameters
     ----------
@@ -396,9 +401,13 @@ def summarise_labels(
     spread, training = np.full(len(label), np.nan), np.zeros(len(label))  # one seed tells nothing of the training
     if len(labels.label) > 1:
         spread = absolute_magnitude(labels.label).std(0, ddof=1)
-        training = spread if settings.training_error == "star" else np.full(len(label), constant_error)
+        training = np.full(len(label), constant_error)
+        if settings.training_error == "star":
+            # Where a seed gives a label <= 0 there are no magnitudes to compare; the labels still say how they scatter.
+            relative = labels.label.std(0, ddof=1) / np.where(label > 0, label, np.nan)
+            training = np.where(np.isfinite(spread), spread, _MAGNITUDES * relative)
     total = np.hypot(noise, training)
-    quantiles = _quantiles(labels.draws, magnitude)
+    quantiles = _quantiles(draws, training, magnitude, settings.method)
     columns = {
         "M_G_NN_ERR": total,
         "M_G_NN_ERR_NOISE": noise,
@@ -425,12 +434,37 @@ def summarise_labels(
     )
 
 
-def _quantiles(draws: Float64, magnitude: Float64) -> dict[str, Float64]:
-    """Return the distances in kpc that `LEVELS` of all draws lie within; infinite where the label is <= 0."""
-    everything = draws.reshape(-1, draws.shape[-1])
-    labels = np.maximum(np.quantile(everything, [1 - level for level in LEVELS], axis=0), 0)
+def _quantiles(
+    draws: Float64, training: Float64, magnitude: Float64, method: Literal["monte-carlo", "linear"]
+) -> dict[str, Float64]:
+    """Return the distances in kpc that `LEVELS` of the distribution lie within; infinite where its label is <= 0.
+
+    The distribution is that of a label with the noise of the draws, times 10^(e/5) for a training error of e mag. A
+    label <= 0 stays so whatever the training error. It is not computed with random numbers: at the points of a lattice
+    the noise takes each of many levels once and the error each level of its Gaussian once, independently.
+
+    Parameters
+    ----------
+    draws
+        Labels, shape (draw, star).
+    training
+        Training error in mag, shape (star,).
+    magnitude
+        Extinction-corrected G magnitude, shape (star,).
+    method
+        Where the draws come from, which says what share lies below the k-th of n: k / (n + 1) of equally likely values
+        in the mean, or (k - 1/2) / n where they stand evenly on a Gaussian.
+    """
+    place = np.arange(_POINTS)
+    noise_level = (place + 0.5) / _POINTS
+    # The offset makes the lattice symmetric about the middle of both.
+    error_level = ((_GENERATOR * place + (_GENERATOR - 1 + _POINTS) // 2) % _POINTS + 0.5) / _POINTS
+    rule: Literal["weibull", "hazen"] = "weibull" if method == "monte-carlo" else "hazen"
+    noisy = np.quantile(draws, noise_level, axis=0, method=rule)
+    noisy *= label_of_magnitude(np.multiply.outer(ndtri(error_level), training))
+    labels = np.quantile(noisy, [1 - level for level in LEVELS], axis=0, method="hazen", overwrite_input=True)
     with np.errstate(divide="ignore"):
-        return dict(zip(QUANTILES, 1 / (labels * sqrt_flux(magnitude)), strict=True))
+        return dict(zip(QUANTILES, 1 / (np.maximum(labels, 0) * sqrt_flux(magnitude)), strict=True))
 
 
 def summarise_mixture(magnitudes: Magnitudes, magnitude: Float64) -> dict[str, Array]:
@@ -450,8 +484,8 @@ def summarise_mixture(magnitudes: Magnitudes, magnitude: Float64) -> dict[str, A
     Returns
     -------
     dict
-        The columns of `summarise_labels` but LABEL, and PROB_GIANT, MIX_SHIFT and MIX_STRETCH, shape (star,).
-        FRACTION_UNBOUND is 0: every magnitude has a distance.
+        The columns of `summarise_labels` but LABEL and FRACTION_UNBOUND, since every magnitude has a distance; and
+        PROB_GIANT, MIX_SHIFT and MIX_STRETCH, shape (star,).
     """
     _, faint, middle, bright, _ = magnitudes.quantiles
     kpc = distance_of_modulus(magnitude - magnitudes.quantiles)
@@ -463,7 +497,6 @@ def summarise_mixture(magnitudes: Magnitudes, magnitude: Float64) -> dict[str, A
         "M_G_NN_ERR_TRAINING": magnitudes.spread,
         "DISTERR": 0.5 * (kpc[3] - kpc[1]),
         "DISTMOD_ERR": np.where(np.isfinite(magnitude), error, np.nan),
-        "FRACTION_UNBOUND": np.where(np.isfinite(middle) & has_draws, 0.0, np.nan),
         "PROB_GIANT": magnitudes.giant,
         "MIX_SHIFT": magnitudes.shift,
         "MIX_STRETCH": magnitudes.stretch,
@@ -493,8 +526,9 @@ def summarise(labels: dict[str, Array], mixture: dict[str, Array], kind: Literal
     Returns
     -------
     dict
-        The columns of that one; LABEL, PROB_GIANT, MIX_SHIFT, MIX_STRETCH; and DIST, DISTERR, M_G_NN and M_G_NN_ERR
-        of either, with the suffixes _CHI2 and _MIX.
+        The columns of that one; LABEL, FRACTION_UNBOUND, PROB_GIANT, MIX_SHIFT, MIX_STRETCH; and DIST, DISTERR, M_G_NN
+        and M_G_NN_ERR of either, with the suffixes _CHI2 and _MIX. FLAGS say what concerns either: the columns _CHI2,
+        and with them binaries, depend on the label whichever is chosen.
     """
     chosen = labels if kind == "mlp" else mixture
     by_kind = {
@@ -502,7 +536,7 @@ def summarise(labels: dict[str, Array], mixture: dict[str, Array], kind: Literal
         for suffix, columns in (("CHI2", labels), ("MIX", mixture))
         for name in ("DIST", "DISTERR", "M_G_NN", "M_G_NN_ERR")
     }
-    return {**labels, **mixture, **chosen, **by_kind}
+    return {**labels, **mixture, **chosen, **by_kind, "FLAGS": labels["FLAGS"] | mixture["FLAGS"]}
 
 
 def _within_reach(columns: dict[str, Array]) -> dict[str, Array]:

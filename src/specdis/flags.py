@@ -25,14 +25,15 @@ class Flag(IntFlag):
     BINARY_OUTSIDE_DOMAIN = 4096
     BEYOND_REACH = 8192
     NOT_TRAINABLE = 16384
+    INSIDE_DUST = 32768
 
 
 DESCRIPTIONS: Mapping[Flag, str] = MappingProxyType(
     {
         Flag.OUTSIDE_CUTS: "fails a cut that concerns its prediction, was predicted all the same",
         Flag.NO_SPECTRUM: "spectrum missing, unreadable or without a good pixel: no prediction",
-        Flag.LABEL_NOT_POSITIVE: "predicted label <= 0: no magnitude, no distance",
-        Flag.DRAW_NOT_POSITIVE: "at least one Monte-Carlo draw has a label <= 0: DISTERR is null",
+        Flag.LABEL_NOT_POSITIVE: "predicted label <= 0: no M_G_NN_CHI2, DIST_CHI2 or BINARY_FLAG",
+        Flag.DRAW_NOT_POSITIVE: "at least one Monte-Carlo draw has a label <= 0: no DISTERR_CHI2",
         Flag.NO_MAGNITUDE: "no apparent G magnitude: absolute magnitude only, no distance",
         Flag.NO_ERROR_SPECTRUM: "no error spectrum: no Monte-Carlo error",
         Flag.A_G_FALLBACK: "A_G from the colour or a constant, because Teff is missing",
@@ -44,5 +45,6 @@ DESCRIPTIONS: Mapping[Flag, str] = MappingProxyType(
         Flag.BINARY_OUTSIDE_DOMAIN: "a giant, or brighter than giants: BINARY_FLAG and BINARY_POSSIBILITY mean little",
         Flag.BEYOND_REACH: "the distance would be farther than a star's spectrum is taken, 10,000 kpc: no distance",
         Flag.NOT_TRAINABLE: "fails a cut that concerns training alone: this is no fault of its prediction",
+        Flag.INSIDE_DUST: "near enough for 0.05 mag of A_G or more to be dust behind the star",
     }
 )

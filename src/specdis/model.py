@@ -81,7 +81,7 @@ class Networks(NamedTuple):
     Parameters
     ----------
     label
-        Those of the label, trained on the chi-square (section 3.2).
+        Those of the label (section 3.2); `loss` of the model's card says what they were trained on.
     mixture
         Those of the mixture for the full sample.
     binaries
@@ -529,7 +529,8 @@ class Model:
     @property
     def header(self) -> catalogue.Cards:
         """What a catalogue of this model's predictions says of it."""
-        return catalogue.header_cards(self.settings.photometry.ebv_scale, self.settings.network.kind)
+        loss = str(self.card.get("loss", "unknown"))
+        return catalogue.header_cards(self.settings.photometry.ebv_scale, self.settings.network.kind, loss)
 
     def predict_survey(self, survey: Survey, *, identified: bool = True) -> Predicted:
         """Predict every star of a survey that the model need not have been trained on.

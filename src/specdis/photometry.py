@@ -28,6 +28,9 @@ class PhotometrySettings(Settings):
     """A_G from the Gaia EDR3 law (from the colour, then from the constant, where Teff is missing), or the constant."""
     extinction_constant: float = Field(2.6, ge=0)
     """A_G / E(B-V) of the constant, scaled as above; the Gaia EDR3 law gives 2.5 to 2.7 for solar-type stars."""
+    dust_height: float = Field(0.1, ge=0)
+    """Scale height of the dust in kpc (0.10 in Li et al. 2018), for the flag INSIDE_DUST: E(B-V) of a map holds the
+    dust behind a star too. 0 where the file's E(B-V) is that in front of each star: none is flagged."""
     zero_point: Literal["lindegren2021", "none"] = "lindegren2021"
     """Parallax zero point: Lindegren et al. (2021), or none for parallaxes that are not Gaia's."""
     error_inflation: Literal["none", "el-badry2021"] = "none"
@@ -77,6 +80,11 @@ _COLOUR_RANGE = (-0.2, 2.5)
 """The same range in intrinsic BP-RP: the fit's cubic turns up again redward of it."""
 _A0_MAX = 20.0
 _ITERATIONS = 5
+
+_POLE = (192.85948, 27.12825)
+"""Right ascension and declination of the north Galactic pole, deg (J2000)."""
+_DUST_MATTERS = 0.05
+"""Excess of A_G in mag that is worth a flag: 2.3 % of the distance."""
 
 _ZERO_POINT_BLOCK = 1 << 18  # the package takes 250 bytes a star
 
@@ -139,6 +147,34 @@ def _ratio(coefficients: tuple[float, ...], x: Float64, a_0: Float64) -> Float64
     c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 = coefficients
     a = np.minimum(a_0, _A0_MAX)
     return c0 + x * (c1 + x * (c2 + x * c3)) + a * (c4 + a * (c5 + a * c6) + x * (c7 + x * c8 + a * c9))
+
+
+def inside_dust_within(a_g: ArrayLike, ra: ArrayLike, dec: ArrayLike, settings: PhotometrySettings) -> Float64:
+    """Return the distance in kpc within which A_G may be 0.05 mag or more too large.
+
+    E(B-V) of a map is that of all dust along the line of sight. In a layer whose density falls exponentially with the
+    distance z from the Galactic plane, the share exp(-|z| / height) lies behind a star; it takes no light from the star
+    and A_G holds it all the same.
+
+    Parameters
+    ----------
+    a_g
+        A_G of all dust along the line of sight, mag.
+    ra, dec
+        Of the star, deg.
+    settings
+        The scale height.
+
+    Returns
+    -------
+    ndarray of float64
+        kpc; 0 where that much dust can be behind no star, NaN without a position.
+    """
+    a, d, a_0, d_0 = (np.radians(_plain(angle)) for angle in (ra, dec, *_POLE))
+    sine_latitude = np.sin(d) * np.sin(d_0) + np.cos(d) * np.cos(d_0) * np.cos(a - a_0)
+    above = settings.dust_height * np.log(np.maximum(_plain(a_g) / _DUST_MATTERS, 1.0))
+    with np.errstate(divide="ignore", invalid="ignore"):  # in the plane itself
+        return np.asarray(above / np.abs(sine_latitude))
 
 
 @cache
@@ -271,16 +307,16 @@ def corrected(stars: Mapping[str, Array], settings: PhotometrySettings) -> dict[
     Parameters
     ----------
     stars
-        EBV, TEFF, the parallax, the magnitudes and what the zero point reads, by name, shape (star,).
+        EBV, TEFF, RA, DEC, the parallax, the magnitudes and what the zero point reads, by name, shape (star,).
     settings
         The section `[photometry]`.
 
     Returns
     -------
     dict
-        EBV_SCALED, A_G, A_G_SOURCE, PARALLAX_ZPC (NaN where not defined; 0 everywhere when none is asked for),
-        PARALLAX_CORRECTED (left as published where the zero point is not defined), PARALLAX_ERROR_USED and G_0, each
-        of shape (star,).
+        EBV_SCALED, A_G, A_G_SOURCE, INSIDE_DUST_WITHIN (kpc), PARALLAX_ZPC (NaN where not defined; 0 everywhere when
+        none is asked for), PARALLAX_CORRECTED (left as published where the zero point is not defined),
+        PARALLAX_ERROR_USED and G_0, each of shape (star,).
     """
     g, published, error = (_plain(stars[name]) for name in ("PHOT_G_MEAN_MAG", "PARALLAX", "PARALLAX_ERROR"))
     ebv = settings.ebv_scale * _plain(stars["EBV"])
@@ -295,6 +331,7 @@ def corrected(stars: Mapping[str, Array], settings: PhotometrySettings) -> dict[
         "EBV_SCALED": ebv.astype(np.float32),
         "A_G": a_g.astype(np.float32),
         "A_G_SOURCE": source,
+        "INSIDE_DUST_WITHIN": inside_dust_within(a_g, stars["RA"], stars["DEC"], settings).astype(np.float32),
         "PARALLAX_ZPC": offset,
         "PARALLAX_CORRECTED": published - np.nan_to_num(offset, nan=0.0),
         "PARALLAX_ERROR_USED": error,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, Self
 
 import equinox as eqx
 import numpy as np
 import optax
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from specdis import streams
 from specdis.accelerator import jax, jnp
@@ -27,17 +27,19 @@ class TrainingSettings(Settings):
     """Section [training]: section 3.2 of the paper, and what the paper leaves open."""
 
     loss: Literal["chi2", "robust"] = "chi2"
-    """Chi-square in parallax (Eq. 4), or its robust version for parallaxes of very high S/N."""
+    """Loss of the label's networks, which fill the columns _CHI2: the chi-square in parallax (Eq. 4), or its robust
+    version for parallaxes of very high S/N. The mixture's is that of Eq. 8, whatever is said here."""
     huber: PositiveFloat = 5.0
-    """Residual, in sigma, beyond which the robust loss grows linearly."""
+    """Residual, in sigma, beyond which the robust loss grows linearly; an error with another loss."""
     intrinsic_scatter: NonNegativeFloat = 0.0
-    """Scatter of the label at given spectrum, as a fraction of it, that the robust loss adds to the parallax error."""
+    """Scatter of the label at given spectrum, as a fraction of it, that the robust loss adds to the parallax error; an
+    error with another loss."""
     learning_rate: PositiveFloat = 1e-3
     """Peak learning rate of Adam; it falls to zero as a cosine over the epochs."""
     weight_decay: NonNegativeFloat = 0.0
     """Decoupled weight decay."""
     batch: PositiveInt = 1024
-    """Stars in a batch."""
+    """Stars in a batch at most; an epoch shows every network all its stars, in batches of equal size to one star."""
     epochs: PositiveInt = 100
     """Epochs at most."""
     patience: PositiveInt = 20
@@ -48,6 +50,17 @@ class TrainingSettings(Settings):
     """Noisier copies of each star's spectrum to train on as well (not in the paper)."""
     n_seeds: PositiveInt = 4
     """Networks trained from different random seeds."""
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> Self:
+        default = {name: type(self).model_fields[name].default for name in ("huber", "intrinsic_scatter")}
+        ignored = {name: value for name, value in default.items() if getattr(self, name) != value}
+        if ignored and self.loss != "robust":
+            back = " and ".join(f"{name} = {value:g}" for name, value in ignored.items())
+            raise ValueError(
+                f'{" and ".join(ignored)} would do nothing with loss = "{self.loss}": set loss = "robust", or {back}'
+            )
+        return self
 
 
 class TrainingStars(NamedTuple):
@@ -298,8 +311,7 @@ def _train(
     typical = objective.typical(_typical_labels(stars, outside))
     units = jnp.repeat(jnp.asarray(typical, jnp.float32), settings.n_seeds)
     data = jnp.asarray(stars.inputs, jnp.float32), objective.data
-    batch = min(settings.batch, int(training.sum(1).min()))
-    steps = int(training.sum(1).min()) // batch
+    steps = -(-int(training.sum(1).max()) // settings.batch)
     schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.epochs * steps)
     optimiser = optax.adamw(schedule, weight_decay=settings.weight_decay)
     run_epoch = _epoch_program(objective, optimiser)
@@ -310,8 +322,8 @@ def _train(
     key = jax.random.key(streams.stream(seed, "batches") >> 1)
     index = _padded_index(inner)
     while state.epoch < settings.epochs and (state.epoch - state.best_epoch < settings.patience).any():
-        rows = _batches(training, jax.random.fold_in(key, int(state.epoch)), steps, batch)
-        networks, moments, loss = run_epoch(state.networks, state.optimiser, units, data, rows)
+        batches = _batches(training, jax.random.fold_in(key, int(state.epoch)), steps)
+        networks, moments, loss = run_epoch(state.networks, state.optimiser, units, data, batches)
         inner_now = np.asarray(inner_loss(networks, units, data, *index))
         state = _after_epoch(state, networks, moments, np.asarray(loss), inner_now, settings.patience)
         if progress is not None:
@@ -377,18 +389,25 @@ def _start(
     )
 
 
-def _batches(training: Bool, key: jax.Array, steps: int, batch: int) -> Int:
-    """Return the rows of an epoch's batches, shape (step, network, batch): each network has an order of its own.
+def _batches(training: Bool, key: jax.Array, steps: int) -> tuple[Int, Bool]:
+    """Return the rows of an epoch's batches, and which of them count, both of shape (step, network, batch).
 
-    They are sorted by numpy, which is three times as fast at it as JAX is on a CPU.
+    Each network has an order of its own, in which each of its stars counts once. Its stars are spread evenly over the
+    steps, so that none is left over; where a network has fewer than another, its batches are filled with rows of its
+    own that do not count. They are sorted by numpy, which is three times as fast at it as JAX is on a CPU.
     """
 
     def chances(key: jax.Array) -> jax.Array:
         return jax.random.uniform(key, training.shape[1:], jnp.float32)
 
     place = np.where(training, np.asarray(jax.vmap(chances)(jax.random.split(key, len(training)))), 2)
-    order = np.argsort(place, axis=1, kind="stable")[:, : steps * batch].astype(np.int32)
-    return order.reshape(-1, steps, batch).swapaxes(0, 1)
+    stars = training.sum(1, keepdims=True)
+    position = np.arange(-(-int(stars.max()) // steps) * steps)
+    order = np.argsort(place, axis=1, kind="stable").astype(np.int32)
+    rows = np.take_along_axis(order, position % stars, axis=1)
+    # The position goes through all steps before a batch gets its next star.
+    shape = len(training), -1, steps
+    return rows.reshape(shape).transpose(2, 0, 1), (position < stars).reshape(shape).transpose(2, 0, 1)
 
 
 def _epoch_program(
@@ -396,15 +415,20 @@ def _epoch_program(
 ) -> Callable[..., tuple[Perceptron, optax.OptState, jax.Array]]:
     """Compile one epoch: every network goes once through its own training stars, batch after batch."""
 
-    def batch_loss(network: Perceptron, unit: jax.Array, inputs: jax.Array, data: Any) -> jax.Array:
-        return objective.loss(network, unit, inputs, data).mean()
+    def batch_loss(network: Perceptron, unit: jax.Array, inputs: jax.Array, data: Any, counts: jax.Array) -> jax.Array:
+        loss = objective.loss(network, unit, inputs, data)
+        return jnp.where(counts, loss, 0).sum() / jnp.maximum(counts.sum(), 1)
 
     def step(
-        carry: tuple[Perceptron, optax.OptState], rows: jax.Array, units: jax.Array, data: tuple[jax.Array, Any]
+        carry: tuple[Perceptron, optax.OptState],
+        batch: tuple[jax.Array, jax.Array],
+        units: jax.Array,
+        data: tuple[jax.Array, Any],
     ) -> tuple[tuple[Perceptron, optax.OptState], jax.Array]:
         networks, moments = carry
+        rows, counts = batch
         stars = jax.tree.map(lambda column: column[rows], data)
-        loss, gradient = jax.vmap(jax.value_and_grad(batch_loss))(networks, units, *stars)
+        loss, gradient = jax.vmap(jax.value_and_grad(batch_loss))(networks, units, *stars, counts)
         updates, moments = optimiser.update(gradient, moments, networks)
         return (optax.apply_updates(networks, updates), moments), loss
 
@@ -414,9 +438,9 @@ def _epoch_program(
         moments: optax.OptState,
         units: jax.Array,
         data: tuple[jax.Array, Any],
-        rows: jax.Array,
+        batches: tuple[jax.Array, jax.Array],
     ) -> tuple[Perceptron, optax.OptState, jax.Array]:
-        (networks, moments), loss = jax.lax.scan(lambda c, r: step(c, r, units, data), (networks, moments), rows)
+        (networks, moments), loss = jax.lax.scan(lambda c, b: step(c, b, units, data), (networks, moments), batches)
         return networks, moments, loss.mean(0)
 
     return epoch

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from scipy.special import ndtri
 
 from specdis.distances import DistancesSettings, Labels, star_keys, summarise_labels, training_error
 from specdis.flags import Flag
@@ -44,8 +45,8 @@ def test_errors_of_gaussian_draws():
     assert found["DISTMOD_ERR"] == found["M_G_NN_ERR"]
     # The distance of a label that scatters has a tail: a thousandth more, within the sampling error.
     assert found["DISTERR"] / found["DIST"] == pytest.approx(np.hypot(0.03, 0.05 * np.log(10) / 5), rel=sampling)
-    # Quantiles of a Gaussian at -1, 0 and 1 sigma; the near side belongs to the large labels.
-    expected = found["DIST"] / (1 + 0.03 * 0.9945 * np.array([1, 0, -1]))
+    # Quantiles at -0.9945, 0 and 0.9945 sigma of noise and training together.
+    expected = found["DIST"] * 10 ** (np.hypot(noise, 0.05) * 0.9945 * np.array([-1, 0, 1]) / 5)
     assert [found[f"DIST_{q}"] for q in (16, 50, 84)] == pytest.approx(expected, rel=2e-3)
 
 
@@ -57,12 +58,49 @@ def test_the_label_is_the_mean_over_seeds_and_so_are_the_draws():
     assert found["M_G_NN_ERR_TRAINING"] == pytest.approx(5 * np.log10([1.0, 3.0]).std(ddof=1), rel=1e-6)
 
 
-def test_quantiles_are_those_of_all_draws_of_all_seeds():
+def test_quantiles_are_those_of_all_draws():
     draws = np.random.default_rng(2).uniform(1, 2, (3, 20))
     found = one_star([1.5, 1.5, 1.5], draws, 10.0)
-    # At G = 10 the parallax in mas is the label.
-    expected = 1 / np.quantile(draws, [0.84, 0.5, 0.16])
-    assert [found[f"DIST_{q}"] for q in (16, 50, 84)] == pytest.approx(expected, rel=1e-12)
+    # At G = 10 the parallax in mas is the label; of 20 equal chances the k-th lies at k / 21.
+    expected = 1 / np.quantile(draws.mean(0), [0.84, 0.5, 0.16], method="weibull")
+    assert [found[f"DIST_{q}"] for q in (16, 50, 84)] == pytest.approx(expected, rel=2e-3)
+
+
+@pytest.mark.parametrize("training", [0.02, 0.15, 0.6])
+def test_quantiles_hold_the_training_error_as_random_numbers_say(training):
+    # Near zero the label's noise is no Gaussian of the magnitude, and a tenth of the draws lies at infinity.
+    random = np.random.default_rng(5)
+    draws = 0.5 + 0.39 * random.standard_normal(2000)
+    found = one_star([0.5, 0.5], [draws, draws], 10.0, training)
+    many = random.choice(draws, 2_000_000) * 10 ** (training * random.standard_normal(2_000_000) / 5)
+    assert np.mean(many <= 0) == pytest.approx(found["FRACTION_UNBOUND"], abs=1e-3)
+    for level in (5, 16, 50, 84):
+        # Shares that lie nearer, infinite ones among the farther: right to 0.5 per cent of all.
+        assert np.mean(many > 1 / found[f"DIST_{level:02d}"]) == pytest.approx(level / 100, abs=0.006)
+    assert found["DIST_95"] == np.inf
+
+
+@pytest.mark.parametrize(("noise", "training"), [(0.2, 0.0), (0.2, 0.05), (0.2, 0.2), (0.05, 0.2), (0.0, 0.2)])
+@pytest.mark.parametrize("method", ["monte-carlo", "linear"])
+def test_intervals_hold_their_share_of_known_truths(noise, training, method):
+    random = np.random.default_rng(6)
+    stars, n_draws = 20_000, 20
+    predicted = 10 ** ((noise * random.standard_normal(stars) + training * random.standard_normal(stars)) / 5)
+    equal = (np.arange(n_draws) + 0.5) / n_draws
+    points = ndtri(equal)[:, None] / ndtri(equal).std(ddof=1)
+    deviate = random.standard_normal((n_draws, stars)) if method == "monte-carlo" else points
+    draws = predicted * 10 ** (noise * deviate / 5)
+    labels = Labels(np.stack([predicted, predicted]), np.stack([draws, draws]))
+    settings = DistancesSettings(method=method)
+    found = summarise_labels(labels, np.full(stars, 10.0), training, settings)
+    true = 1.0
+    # Three binomial errors, and what 20 draws and the lattice leave: 1.5 per cent of all.
+    for low, high, share in (("05", "95", 0.90), ("16", "84", 0.68)):
+        inside = (found[f"DIST_{low}"] < true) & (true < found[f"DIST_{high}"])
+        assert inside.mean() == pytest.approx(share, abs=0.015 + 3 * np.sqrt(share * (1 - share) / stars))
+    # The same share as the quoted error holds.
+    within = np.abs(found["M_G_NN"]) < found["M_G_NN_ERR"]
+    assert within.mean() == pytest.approx(0.683, abs=0.02)
 
 
 @pytest.mark.parametrize("label", [0.0, -0.3])
@@ -83,7 +121,8 @@ def test_a_draw_that_is_not_positive_lies_at_infinity():
     assert found["FLAGS"] == Flag.DRAW_NOT_POSITIVE
     assert np.isnan([found[name] for name in ("M_G_NN_ERR", "M_G_NN_ERR_NOISE", "DISTERR", "DISTMOD_ERR")]).all()
     assert found["DIST"] == pytest.approx(1 / 0.8)
-    assert [found[f"DIST_{q}"] for q in (16, 50)] == pytest.approx(1 / np.quantile(draws, [0.84, 0.5]))
+    expected = 1 / np.quantile(draws, [0.84, 0.5], method="weibull")
+    assert [found[f"DIST_{q}"] for q in (16, 50)] == pytest.approx(expected, rel=3e-3)
     assert np.isfinite(found["DIST_84"])
     # With one more it is not: dropping them would have flattered a distant giant.
     draws[:2] = -1.0
@@ -123,10 +162,13 @@ def test_the_training_error_of_a_star_is_its_own_spread_if_asked():
     settings = DistancesSettings(training_error="star")
     found = one_star([1.8, 2.2], [[1.9, 2.1], [1.9, 2.1]], constant=9.0, settings=settings)
     assert found["M_G_NN_ERR"] == pytest.approx(np.hypot(found["M_G_NN_ERR_NOISE"], found["M_G_NN_ERR_TRAINING"]))
-    # A seed that gives no magnitude leaves no spread: unknown, not small.
+    # A seed that gives no magnitude leaves no spread of magnitudes; that of the labels makes the error large.
     unsure = one_star([-0.1, 2.2], [[1.9, 2.1], [1.9, 2.1]], settings=settings)
     assert unsure["M_G_NN"] == pytest.approx(5 * np.log10(1.05))
-    assert np.isnan([unsure[name] for name in ("M_G_NN_ERR", "M_G_NN_ERR_TRAINING", "DISTERR")]).all()
+    assert np.isnan(unsure["M_G_NN_ERR_TRAINING"])
+    large = 5 / np.log(10) * np.std([-0.1, 2.2], ddof=1) / 1.05
+    assert unsure["M_G_NN_ERR"] == pytest.approx(np.hypot(unsure["M_G_NN_ERR_NOISE"], large))
+    assert unsure["DISTERR"] > unsure["DIST"]
 
 
 def test_training_error_is_the_scatter_between_seeds():

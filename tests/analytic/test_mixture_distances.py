@@ -89,17 +89,36 @@ def test_a_mixture_becomes_distances_by_hand():
     assert found["M_G_NN_ERR_NOISE"][0] == pytest.approx(np.std([5.1, 4.9], ddof=1))
     assert found["M_G_NN_ERR_TRAINING"][0] == pytest.approx(0.1)
     assert found["PROB_GIANT"][0] == pytest.approx(0.25)
-    assert (found["FRACTION_UNBOUND"][0], found["FLAGS"][0]) == (0, 0)
+    assert found["FLAGS"][0] == 0
 
 
 @pytest.mark.parametrize(("kind", "distance"), [("mlp", 2.0), ("mixture", 3.0)])
 def test_the_kind_of_network_says_which_distance_stands_under_the_plain_name(kind, distance):
     names = ("DIST", "DISTERR", "M_G_NN", "M_G_NN_ERR")
-    labels = {name: np.array([2.0]) for name in names} | {"LABEL": np.array([1.0])}
-    mixed = {name: np.array([3.0]) for name in names} | {"PROB_GIANT": np.array([0.5])}
+    labels = {name: np.array([2.0]) for name in names} | {"LABEL": np.array([1.0]), "FLAGS": np.array([0])}
+    mixed = {name: np.array([3.0]) for name in names} | {"PROB_GIANT": np.array([0.5]), "FLAGS": np.array([0])}
     found = summarise(labels, mixed, kind)
     assert [found[f"DIST{ending}"][0] for ending in ("", "_CHI2", "_MIX")] == [distance, 2.0, 3.0]
     assert (found["LABEL"][0], found["PROB_GIANT"][0]) == (1.0, 0.5)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "mixture"])
+def test_flags_tell_of_both_kinds_of_network(kind):
+    """Columns _CHI2 and binaries depend on the label in either mode: what is wrong with it is flagged in either."""
+    label, draws = np.array([[-0.2, 0.3, 0.3]]), np.array([[[-0.3, -0.1, 0.2], [0.1, 0.3, 0.4]]])
+    magnitude = np.full(3, 15.0)
+    labels = summarise_labels(Labels(label, draws), magnitude, np.nan, DistancesSettings())
+    quantiles = np.repeat([[5.4], [5.2], [5.0], [4.7], [4.5]], 3, axis=1)
+    one = np.ones(3)
+    mixed = summarise_mixture(
+        Magnitudes(quantiles, one, one, np.array([5.1 * one, 4.9 * one]), 0 * one, one), magnitude
+    )
+    found = summarise(labels, mixed, kind)
+    both = Flag.LABEL_NOT_POSITIVE | Flag.DRAW_NOT_POSITIVE
+    assert found["FLAGS"].tolist() == [both, Flag.DRAW_NOT_POSITIVE, 0]
+    assert found["FRACTION_UNBOUND"].tolist() == [0.5, 0.5, 0.0]
+    assert np.isfinite(found["DIST_MIX"]).all()
+    assert np.isfinite(found["DIST"]).tolist() == ([False, True, True] if kind == "mlp" else [True] * 3)
 
 
 def test_scatter_between_networks_leaves_out_those_that_saw_the_star():

@@ -36,16 +36,18 @@ def test_eq_10_by_hand():
 def test_columns_of_binaries_say_where_the_model_does_not_apply():
     nan = np.nan
     found = binaries.classify(
-        probability=np.array([0.9, 0.2, 0.9, nan, 0.1, 0.1]),
-        m_g_nn=np.array([5.0, 5.0, 1.0, 5.0, 1.0, 5.0]),
-        m_g_geo=np.array([4.4, 5.0, 0.9, 4.4, 1.0, nan]),
-        logg=np.array([4.5, 4.5, 2.0, 4.5, nan, nan]),
+        probability=np.array([0.9, 0.2, 0.9, nan, 0.1, 0.1, 0.9]),
+        m_g_nn=np.array([5.0, 5.0, 1.0, 5.0, 1.0, 5.0, nan]),
+        m_g_geo=np.array([4.4, 5.0, 0.9, 4.4, 1.0, nan, 4.4]),
+        logg=np.array([4.5, 4.5, 2.0, 4.5, nan, nan, 4.5]),
         settings=binaries.BinariesSettings(),
     )
-    assert found["BINARY_FLAG"].tolist() == [0, 1, 0, -1, 1, 1]
-    np.testing.assert_array_equal(found["BINARY_POSSIBILITY"], np.array([0.9, 0.2, 0.9, nan, 0.1, 0.1], np.float32))
+    # Without a magnitude of the label nothing can be compared with the parallax: neither single nor binary.
+    assert found["BINARY_FLAG"].tolist() == [0, 1, 0, -1, 1, 1, -1]
+    possible = np.array([0.9, 0.2, 0.9, nan, 0.1, 0.1, 0.9], np.float32)
+    np.testing.assert_array_equal(found["BINARY_POSSIBILITY"], possible)
     outside = int(Flag.BINARY_OUTSIDE_DOMAIN)
-    assert found["FLAGS"].tolist() == [0, 0, outside, 0, outside, 0]
+    assert found["FLAGS"].tolist() == [0, 0, outside, 0, outside, 0, 0]
 
 
 # -- measured ----------------------------------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ HEADER = {"EBVSCALE": (0.86, "EBV over the survey's E(B-V)")}
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "columns.md"
 
 UNBOUND, NO_LABEL, NO_G, NO_EBV, NO_ZERO_POINT, NO_SPECTRUM, CUT, NEGATIVE, NO_GAIA, NO_ERRORS, UNTRAINABLE = range(11)
+DUSTY = STARS - 2
 """Rows of the made-up stars that lack something; the others lack nothing."""
 
 
@@ -69,6 +70,7 @@ def made_up_sample() -> dict[str, Array]:
     return columns | {
         "EBV_SCALED": (0.86 * columns["EBV"]).astype("f4"),
         "A_G": a_g.astype("f4"),
+        "INSIDE_DUST_WITHIN": np.where(row == DUSTY, 1e6, 0.0).astype("f4"),
         "A_G_SOURCE": np.where(row == NO_EBV, 3, np.where(row == CUT, 2, 0)).astype("u1"),
         "PARALLAX_ZPC": zero_point,
         "PARALLAX_CORRECTED": columns["PARALLAX"] - np.nan_to_num(zero_point),
@@ -254,6 +256,7 @@ def test_build_combines_flags(columns: dict[str, Array]) -> None:
         CUT: Flag.OUTSIDE_CUTS | Flag.NOT_TRAINABLE | Flag.A_G_FALLBACK,
         NO_ERRORS: Flag.NO_ERROR_SPECTRUM,
         UNTRAINABLE: Flag.NOT_TRAINABLE,
+        DUSTY: Flag.INSIDE_DUST,
         STARS - 1: Flag.BINARY_OUTSIDE_DOMAIN,
     }
     assert {row: Flag(int(flags)) for row, flags in enumerate(columns["FLAGS"]) if flags} == expected
@@ -562,6 +565,17 @@ def test_good_catalogue_verifies(run: Path) -> None:
     assert found.counts["DRAW_NOT_POSITIVE"] == 2
 
 
+def test_a_catalogue_of_the_mixture_verifies(tmp_path: Path, columns: dict[str, Array]) -> None:
+    """Where the label is not positive the mixture still has a distance, and the flag says why _CHI2 has none."""
+    mixture = {name: columns[f"{name}_MIX"] for name in ("DIST", "DISTERR", "M_G_NN", "M_G_NN_ERR")}
+    mixture["DISTMOD"] = 5 * np.log10(mixture["DIST"]) + 10
+    write_parquet(tmp_path / "one.parquet", columns | mixture, cards(PROVENANCE, HEADER))
+    found = verify(tmp_path / "one.parquet")
+    assert found.problems == ()
+    assert np.isfinite(mixture["DIST"][NO_LABEL])
+    assert found.counts["LABEL_NOT_POSITIVE"] == 1
+
+
 def test_each_file_verifies_alone(file: Path, tmp_path: Path) -> None:
     shutil.copy(file, tmp_path)
     assert verify(tmp_path / file.name).problems == ()
@@ -585,11 +599,13 @@ FAULTS = {
     "missing extinction": ("A_G", 20, np.nan, "A_G", "A_G is never missing"),
     "distance modulus": ("DISTMOD", 20, 1.0, "DISTMOD", "DISTMOD = 5 log10(DIST) + 10"),
     "quantiles": ("DIST_16", 20, 1e3, "DIST_16", "DIST_16 <= DIST_50 <= DIST_84"),
-    "prediction lost without flag": ("M_G_NN", 20, np.nan, "M_G_NN", "M_G_NN is missing where"),
-    "error lost without flag": ("DISTERR", 20, np.nan, "DISTERR", "DISTERR is missing without DIST"),
-    "error in spite of flag": ("DISTERR", UNBOUND, 1.0, "DISTERR", "DISTERR is missing without DIST"),
-    "label flag": ("FLAGS", 20, Flag.LABEL_NOT_POSITIVE, "M_G_NN", "M_G_NN is missing where"),
-    "label flag lost": ("FLAGS", NO_LABEL, Flag.DRAW_NOT_POSITIVE, "M_G_NN", "M_G_NN is missing where"),
+    "prediction lost without flag": ("M_G_NN_CHI2", 20, np.nan, "M_G_NN_CHI2", "M_G_NN_CHI2 is missing where"),
+    "mixture lost without flag": ("M_G_NN_MIX", 20, np.nan, "M_G_NN_MIX", "M_G_NN_MIX is missing where"),
+    "prediction of neither network": ("M_G_NN", 20, np.nan, "M_G_NN", "DIST, DISTERR, M_G_NN and M_G_NN_ERR equal"),
+    "error lost without flag": ("DISTERR_CHI2", 20, np.nan, "DISTERR_CHI2", "DISTERR_CHI2 is missing without DIST"),
+    "error in spite of flag": ("DISTERR_CHI2", UNBOUND, 1.0, "DISTERR_CHI2", "DISTERR_CHI2 is missing without DIST"),
+    "label flag": ("FLAGS", 20, Flag.LABEL_NOT_POSITIVE, "M_G_NN_CHI2", "M_G_NN_CHI2 is missing where"),
+    "label flag lost": ("FLAGS", NO_LABEL, Flag.DRAW_NOT_POSITIVE, "M_G_NN_CHI2", "M_G_NN_CHI2 is missing where"),
     "draw flag": ("FLAGS", 20, Flag.DRAW_NOT_POSITIVE, "FLAGS", "DRAW_NOT_POSITIVE where"),
     "magnitude flag": ("FLAGS", NO_G, 0, "FLAGS", "NO_MAGNITUDE where"),
     "reddening flag": ("FLAGS", 20, Flag.NO_EBV, "FLAGS", "NO_EBV where"),

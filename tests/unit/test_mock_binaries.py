@@ -76,7 +76,7 @@ def pairs() -> tuple[Table, Table]:
     dwarfs = universe(MockSettings(stars=3000, binary_fraction=0.0))
     chosen = np.flatnonzero((dwarfs["LOGG"] > 4.4) & (dwarfs["TEFF"] < 6000) & (dwarfs["TEFF"] > 4800))[:50]
     settings = MockSettings(binary_fraction=1.0, twin_fraction=0.0)
-    single = {name: values[chosen] for name, values in dwarfs.items()} | {"EBV": np.zeros(50)}
+    single = {name: values[chosen] for name, values in dwarfs.items()} | {"EBV_IN_FRONT": np.zeros(50)}
     both = with_companions({**single, "M_G": single["M_G_PRIMARY"]}, settings)
     for table in (single, both):
         table["PHOT_G_MEAN_MAG"] = np.full(50, 15.0)

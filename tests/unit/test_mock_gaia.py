@@ -55,7 +55,7 @@ def test_parallax_errors_are_those_of_the_release() -> None:
 
 def test_apparent_magnitude_is_absolute_magnitude_distance_and_extinction(observed: tuple[Table, Table]) -> None:
     stars, catalogue = observed
-    extinction = gaia.extinction(stars["TEFF"], stars["EBV"], "G")
+    extinction = gaia.extinction(stars["TEFF"], stars["EBV_IN_FRONT"], "G")
     expected = stars["M_G"] + 5 * np.log10(stars["DIST"] / 0.01) + extinction
     np.testing.assert_allclose(catalogue["PHOT_G_MEAN_MAG"], expected, atol=1e-9)
 

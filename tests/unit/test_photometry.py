@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -18,6 +19,8 @@ def stars(**changes):
     columns = {
         "EBV": np.array([0.03, 0.5, 0.1], "f4"),
         "TEFF": np.array([6000.0, np.nan, np.nan], "f4"),
+        "RA": np.array([10.0, 10.0, np.nan]),
+        "DEC": np.array([-30.0, -30.0, np.nan]),
         "PHOT_G_MEAN_MAG": np.array([15.0, 15.0, 19.0], "f4"),
         "PHOT_BP_MEAN_MAG": np.array([15.4, 15.5, np.nan], "f4"),
         "PHOT_RP_MEAN_MAG": np.array([14.6, 14.4, 18.0], "f4"),
@@ -206,11 +209,35 @@ def test_corrected_gives_the_columns_of_the_sample():
         "EBV_SCALED": "float32",
         "A_G": "float32",
         "A_G_SOURCE": "uint8",
+        "INSIDE_DUST_WITHIN": "float32",
         "PARALLAX_ZPC": "float64",
         "PARALLAX_CORRECTED": "float64",
         "PARALLAX_ERROR_USED": "float64",
         "G_0": "float64",
     }
+
+
+def test_dust_behind_a_star_as_astropy_and_an_integral_say():
+    """Where the integral of the layer's density beyond the star is worth 0.05 mag, found by trying distances."""
+    random = np.random.default_rng(7)
+    ra, dec, a_g = random.uniform(0, 360, 200), np.degrees(np.arcsin(random.uniform(-1, 1, 200))), np.full(200, 0.5)
+    found = photometry.inside_dust_within(a_g, ra, dec, PhotometrySettings(dust_height=0.12))
+    latitude = SkyCoord(ra, dec, unit="deg").galactic.b.rad
+    distance = np.geomspace(1e-3, 1e3, 20_001)
+    density = np.exp(-distance * np.abs(np.sin(latitude[:, None])) / 0.12)
+    steps = 0.5 * (density[:, 1:] + density[:, :-1]) * np.diff(distance)
+    behind = 0.5 * np.cumsum(steps[:, ::-1], axis=1)[:, ::-1] / steps.sum(1, keepdims=True)
+    near = np.abs(np.sin(latitude)) > 0.05
+    expected = distance[np.argmax(behind < 0.05, axis=1)]
+    np.testing.assert_allclose(found[near], expected[near], rtol=0.02)
+
+
+def test_where_no_star_can_be_inside_the_dust():
+    little = photometry.inside_dust_within([0.05, 0.0, -0.1], 10.0, 20.0, SETTINGS)
+    assert little.tolist() == [0, 0, 0]
+    # A file that gives E(B-V) in front of each star, and a star without a position.
+    assert photometry.inside_dust_within(1.0, 10.0, 20.0, PhotometrySettings(dust_height=0)) == 0
+    assert np.isnan(photometry.inside_dust_within(1.0, np.nan, 20.0, SETTINGS))
 
 
 def test_corrected_without_zero_point_keeps_the_parallax():

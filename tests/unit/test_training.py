@@ -7,7 +7,16 @@ from specdis import streams
 from specdis.accelerator import jnp
 from specdis.errors import InputError
 from specdis.network.mlp import MLP, NetworkSettings
-from specdis.training import Ensemble, TrainingSettings, TrainingStars, TrainingState, _split, train, train_mixture
+from specdis.training import (
+    Ensemble,
+    TrainingSettings,
+    TrainingStars,
+    TrainingState,
+    _batches,
+    _split,
+    train,
+    train_mixture,
+)
 from synthetic_spectra import ensemble
 
 NETWORK = NetworkSettings(hidden=(8,))
@@ -77,6 +86,45 @@ def test_a_network_never_sees_the_stars_of_its_fold(trained):
     for fold in (0, 2):
         assert not np.allclose(labels[fold], spoilt_labels[fold], rtol=0.1)
     np.testing.assert_array_equal(labels[1], spoilt_labels[1])
+
+
+@pytest.mark.parametrize("batch", [7, 32, 1000])
+def test_an_epoch_shows_every_network_all_its_stars_once(batch):
+    """Folds of any size: a network of fewer stars takes as many steps as the others, with smaller batches."""
+    training = np.random.default_rng(5).random((3, 300)) < np.array([[0.9], [0.5], [0.1]])
+    steps = -(-int(training.sum(1).max()) // batch)
+    rows, counts = _batches(training, jax.random.key(1), steps)
+    assert rows.shape == counts.shape
+    assert rows.shape[:2] == (steps, 3)
+    assert rows.shape[2] <= batch
+    for network in range(3):
+        seen = np.bincount(rows[:, network][counts[:, network]], minlength=300)
+        np.testing.assert_array_equal(seen, training[network])
+        # What fills a batch is a star of the network's own, never one that it is to be tested on.
+        assert training[network][rows[:, network]].all()
+        sizes = counts[:, network].sum(1)
+        assert sizes.max() - sizes.min() <= 1
+    other, _ = _batches(training, jax.random.key(2), steps)
+    assert (other != rows).any()
+
+
+def test_what_fills_a_batch_does_not_train():
+    """A network of few stars beside one of many learns the same whichever comes first."""
+    stars = population(fold=np.where(np.arange(300) < 100, 0, 1))
+    alone = train(stars, NETWORK, SETTINGS.model_copy(update={"batch": 300}), 1)[0].labels(stars.inputs)
+    # Fold 0 trains on 200 stars and fold 1 on 100. One batch holds all of either, so that its order is of no matter.
+    swapped = stars._replace(fold=1 - stars.fold)
+    both = train(swapped, NETWORK, SETTINGS.model_copy(update={"batch": 300}), 1)[0].labels(stars.inputs)
+    np.testing.assert_allclose(np.asarray(alone)[::-1], np.asarray(both), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "ignored", [{"huber": 3.0}, {"intrinsic_scatter": 0.1}, {"huber": 3.0, "intrinsic_scatter": 0.1}]
+)
+def test_a_setting_of_another_loss_is_an_error(ignored):
+    with pytest.raises(ValidationError, match=f'{" and ".join(ignored)} would do nothing with loss = "chi2"'):
+        TrainingSettings(**ignored)
+    assert TrainingSettings(loss="robust", **ignored).loss == "robust"
 
 
 def test_seeds_differ(trained):

@@ -22,7 +22,7 @@ def _taken_from(table: str) -> tuple[str, ...]:
 
 SAMPLE_COLUMNS = (
     *_taken_from("sample"),
-    *("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "A_G_SOURCE", "CUT_FLAGS"),
+    *("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "A_G_SOURCE", "CUT_FLAGS", "INSIDE_DUST_WITHIN"),
 )
 """What the catalogue reads of the sample."""
 
@@ -65,10 +65,14 @@ def build(
     tables = {"distances": distances, "binaries": binaries}
     rows = {name: _matching_rows(sample, table) for name, table in tables.items()}
     magnitude, error = _geometric_magnitude(sample)
+    inside_dust = distances["DIST"][rows["distances"]] < sample["INSIDE_DUST_WITHIN"]
     values = {
         "M_G_GEO": magnitude,
         "M_G_GEO_ERR": error,
-        "FLAGS": _flags(sample) | distances["FLAGS"][rows["distances"]] | binaries["FLAGS"][rows["binaries"]],
+        "FLAGS": _flags(sample)
+        | np.where(inside_dust, np.int32(Flag.INSIDE_DUST), np.int32(0))
+        | distances["FLAGS"][rows["distances"]]
+        | binaries["FLAGS"][rows["binaries"]],
     }
     for name, column in COLUMNS.items():
         table, _, source = column.source.partition(".")

@@ -78,12 +78,14 @@ _FRACTION = (0.0, 1.0)
 _LATITUDE = (-90.0, 90.0)
 
 _NOT_GIVEN = "the survey does not give it"
-_NO_LABEL = "no spectrum, or predicted label <= 0"
+_NO_LABEL = "no spectrum, or the label that predicts it <= 0"
 _NO_DISTANCE = "M_G_NN or PHOT_G_MEAN_MAG is missing, or it would be beyond 10,000 kpc"
 _NO_DRAWS = "no spectrum or no error spectrum"
 _NO_ERROR = "no error spectrum, or a draw has a label <= 0"
-_NO_QUANTILES = "DIST is missing, or no error spectrum"
+_NO_ERROR_OF_LABEL = "or, by the label, no error spectrum or a draw with a label <= 0"
+_NO_QUANTILES = "DIST is missing, or, by the label, no error spectrum"
 _NO_BINARIES = "no spectrum, no parallax, or the model knows no binaries"
+_NO_BINARY_FLAG = f"M_G_NN_CHI2 is missing, {_NO_BINARIES.removeprefix('no spectrum, ')}"
 _NO_SPECTRUM = "no spectrum"
 
 # fmt: off
@@ -110,7 +112,7 @@ _COLUMNS: tuple[Column, ...] = (
            "Heliocentric distance from M_G_NN, PHOT_G_MEAN_MAG and A_G",
            source="distances.DIST", missing=_NO_DISTANCE, allowed=_POSITIVE),
     Column("DISTERR", "f4", "kpc", "stat.error;pos.distance;pos.heliocentric", "Uncertainty of DIST",
-           source="distances.DISTERR", missing=f"DIST is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
+           source="distances.DISTERR", missing=f"DIST is missing, {_NO_ERROR_OF_LABEL}", allowed=_NOT_NEGATIVE),
     Column("M_G_NN", "f8", "mag", "phys.magAbs;em.opt", "Absolute G magnitude predicted from the spectrum",
            source="distances.M_G_NN", missing=_NO_LABEL),
     Column("M_G_GEO", "f8", "mag", "phys.magAbs;em.opt",
@@ -140,7 +142,7 @@ _COLUMNS: tuple[Column, ...] = (
            source="sample.ECL_LAT", missing=_NOT_GIVEN, allowed=_LATITUDE),
     Column("BINARY_FLAG", "i2", "", "meta.code.multip",
            "0 binary: BINARY_POSSIBILITY above the run's threshold and M_G_NN_CHI2 > M_G_GEO; 1 single star", -1,
-           source="binaries.BINARY_FLAG", missing=_NO_BINARIES, allowed=(0, 1)),
+           source="binaries.BINARY_FLAG", missing=_NO_BINARY_FLAG, allowed=(0, 1)),
     Column("BINARY_POSSIBILITY", "f4", "", "stat.probability",
            "Probability that the star is a binary, from spectrum, magnitude and parallax",
            source="binaries.BINARY_POSSIBILITY", missing=_NO_BINARIES, allowed=_FRACTION),
@@ -173,10 +175,11 @@ _COLUMNS: tuple[Column, ...] = (
     # Errors, quantiles, quality.
     Column("M_G_NN_ERR", "f4", "mag", "stat.error;phys.magAbs;em.opt",
            "Uncertainty of M_G_NN: noise and training in quadrature, or, by the mixture, half of 16 to 84 %",
-           source="distances.M_G_NN_ERR", missing=f"M_G_NN is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
+           source="distances.M_G_NN_ERR", missing=f"M_G_NN is missing, {_NO_ERROR_OF_LABEL}", allowed=_NOT_NEGATIVE),
     Column("M_G_NN_ERR_NOISE", "f4", "mag", "stat.error;phys.magAbs;em.opt",
-           "Uncertainty of M_G_NN from the noise of the spectrum: scatter of the Monte-Carlo draws",
-           source="distances.M_G_NN_ERR_NOISE", missing=f"M_G_NN is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
+           "Uncertainty of M_G_NN from the noise of the spectrum: scatter of equally likely spectra",
+           source="distances.M_G_NN_ERR_NOISE", allowed=_NOT_NEGATIVE,
+           missing="M_G_NN is missing, no error spectrum, or, by the label, a draw with a label <= 0"),
     Column("M_G_NN_ERR_TRAINING", "f4", "mag", "stat.error;phys.magAbs;em.opt",
            "Uncertainty of M_G_NN from training: scatter between networks of different seeds",
            source="distances.M_G_NN_ERR_TRAINING", missing="M_G_NN is missing, a single seed, or one's label <= 0",
@@ -187,9 +190,9 @@ _COLUMNS: tuple[Column, ...] = (
     Column("DISTMOD", "f8", "mag", "phot.mag.distMod", "Distance modulus 5 log10(DIST) + 10",
            source="distances.DISTMOD", missing="DIST is missing"),
     Column("DISTMOD_ERR", "f4", "mag", "stat.error;phot.mag.distMod", "Uncertainty of DISTMOD",
-           source="distances.DISTMOD_ERR", missing=f"DIST is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
+           source="distances.DISTMOD_ERR", missing=f"DIST is missing, {_NO_ERROR_OF_LABEL}", allowed=_NOT_NEGATIVE),
     Column("DIST_05", "f8", "kpc", "pos.distance;stat.percentile",
-           "5 per cent quantile of the distance, by the mixture, or over all draws, a label <= 0 being infinite",
+           "5 per cent quantile of the distance: the mixture's, or of draws and training, a label <= 0 being infinite",
            source="distances.DIST_05", missing=_NO_QUANTILES, allowed=_POSITIVE),
     Column("DIST_16", "f8", "kpc", "pos.distance;stat.percentile",
            "16 per cent quantile of the distance, as DIST_05", source="distances.DIST_16", missing=_NO_QUANTILES,
@@ -210,16 +213,16 @@ _COLUMNS: tuple[Column, ...] = (
            source="distances.PROB_GIANT", missing=_NO_SPECTRUM, allowed=_FRACTION),
     # What either kind of network says; one of them stands under the plain names as well.
     Column("DIST_CHI2", "f8", "kpc", "pos.distance;pos.heliocentric",
-           "Distance by the chi-square network, the paper's", source="distances.DIST_CHI2",
-           missing="no spectrum, label <= 0, or PHOT_G_MEAN_MAG is missing", allowed=_POSITIVE),
+           "Distance by the network of the label, trained by LOSS of the header; chi2 is the paper's",
+           source="distances.DIST_CHI2", missing="M_G_NN_CHI2 or PHOT_G_MEAN_MAG is missing", allowed=_POSITIVE),
     Column("DISTERR_CHI2", "f4", "kpc", "stat.error;pos.distance;pos.heliocentric",
-           "Uncertainty of DIST_CHI2 by the paper's recipe", source="distances.DISTERR_CHI2",
-           missing=f"DIST_CHI2 is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
-    Column("M_G_NN_CHI2", "f8", "mag", "phys.magAbs;em.opt", "Absolute G magnitude by the chi-square network",
+           "Uncertainty of DIST_CHI2 as in the paper: noise and training in quadrature",
+           source="distances.DISTERR_CHI2", missing=f"DIST_CHI2 is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
+    Column("M_G_NN_CHI2", "f8", "mag", "phys.magAbs;em.opt", "Absolute G magnitude by the network of the label",
            source="distances.M_G_NN_CHI2", missing=_NO_LABEL),
     Column("M_G_NN_ERR_CHI2", "f4", "mag", "stat.error;phys.magAbs;em.opt",
-           "Uncertainty of M_G_NN_CHI2 by the paper's recipe", source="distances.M_G_NN_ERR_CHI2",
-           missing=f"M_G_NN_CHI2 is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
+           "Uncertainty of M_G_NN_CHI2 as in the paper: noise and training in quadrature",
+           source="distances.M_G_NN_ERR_CHI2", missing=f"M_G_NN_CHI2 is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
     Column("DIST_MIX", "f8", "kpc", "pos.distance;pos.heliocentric",
            "Median distance by the mixture network", source="distances.DIST_MIX",
            missing="no spectrum, or PHOT_G_MEAN_MAG is missing", allowed=_POSITIVE),

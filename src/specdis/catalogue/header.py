@@ -57,7 +57,7 @@ def cards(provenance: Provenance, extra: Cards) -> Cards:
     }
 
 
-def header_cards(ebv_scale: float, kind: str) -> Cards:
+def header_cards(ebv_scale: float, kind: str, loss: str) -> Cards:
     """Return what a catalogue says of the run that made it.
 
     Parameters
@@ -66,8 +66,11 @@ def header_cards(ebv_scale: float, kind: str) -> Cards:
         Factor that E(B-V) of the survey was multiplied by.
     kind
         Network whose distances stand under the plain names, `mlp` or `mixture`.
+    loss
+        Loss that trained the network of the label, `chi2` or `robust`.
     """
     return {
         "EBVSCALE": (ebv_scale, "EBV over E(B-V) of the survey file"),
         "NETWORK": (kind, "fills DIST: mlp _CHI2, mixture _MIX"),
+        "LOSS": (loss, "trained _CHI2; chi2 is the paper's"),
     }

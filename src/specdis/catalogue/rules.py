@@ -96,12 +96,27 @@ def _quantiles_disordered(rows: Rows) -> Bool:
 
 def _prediction_unexplained(rows: Rows) -> Bool:
     explained = _flagged(rows, Flag.LABEL_NOT_POSITIVE | Flag.NO_SPECTRUM)
-    return np.asarray(np.isnan(rows["M_G_NN"]) != explained)
+    return np.asarray(np.isnan(rows["M_G_NN_CHI2"]) != explained)
+
+
+def _mixture_unexplained(rows: Rows) -> Bool:
+    return np.asarray(np.isnan(rows["M_G_NN_MIX"]) != _flagged(rows, Flag.NO_SPECTRUM))
 
 
 def _error_unexplained(rows: Rows) -> Bool:
-    missing, impossible = np.isnan(rows["DISTERR"]), np.isnan(rows["DIST"]) | _flagged(rows, Flag.DRAW_NOT_POSITIVE)
+    missing = np.isnan(rows["DISTERR_CHI2"])
+    impossible = np.isnan(rows["DIST_CHI2"]) | _flagged(rows, Flag.DRAW_NOT_POSITIVE)
     return np.asarray((impossible & ~missing) | (missing & ~impossible & ~_flagged(rows, Flag.NO_ERROR_SPECTRUM)))
+
+
+def _of_neither_network(rows: Rows) -> Bool:
+    """Tell where the plain columns hold neither what the label's network says nor what the mixture says."""
+
+    def equal(suffix: str) -> Bool:
+        pairs = [(rows[name], rows[f"{name}_{suffix}"]) for name in ("DIST", "DISTERR", "M_G_NN", "M_G_NN_ERR")]
+        return np.asarray(np.all([(a == b) | (np.isnan(a) & np.isnan(b)) for a, b in pairs], axis=0))
+
+    return ~equal("CHI2") & ~equal("MIX")
 
 
 def _another_pixel(rows: Rows) -> Bool:
@@ -125,19 +140,25 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(("DIST_16", "DIST_50", "DIST_84"), "DIST_16 <= DIST_50 <= DIST_84", _quantiles_disordered),
     Rule(
-        ("M_G_NN", "FLAGS"),
-        "M_G_NN is missing where, and only where, LABEL_NOT_POSITIVE or NO_SPECTRUM",
+        ("M_G_NN_CHI2", "FLAGS"),
+        "M_G_NN_CHI2 is missing where, and only where, LABEL_NOT_POSITIVE or NO_SPECTRUM",
         _prediction_unexplained,
     ),
+    Rule(("M_G_NN_MIX", "FLAGS"), "M_G_NN_MIX is missing where, and only where, NO_SPECTRUM", _mixture_unexplained),
     Rule(
-        ("DISTERR", "DIST", "FLAGS"),
-        "DISTERR is missing without DIST or with DRAW_NOT_POSITIVE, and else only with NO_ERROR_SPECTRUM",
+        ("DISTERR_CHI2", "DIST_CHI2", "FLAGS"),
+        "DISTERR_CHI2 is missing without DIST_CHI2 or with DRAW_NOT_POSITIVE, and else only with NO_ERROR_SPECTRUM",
         _error_unexplained,
     ),
     Rule(
         ("FLAGS", "SELECTED"),
         "OUTSIDE_CUTS or NOT_TRAINABLE where, and only where, SELECTED is false",
         lambda rows: _flagged(rows, Flag.OUTSIDE_CUTS | Flag.NOT_TRAINABLE) == rows["SELECTED"],
+    ),
+    Rule(
+        ("M_G_NN", *(f"{name}{end}" for end in ("", "_CHI2", "_MIX") for name in ("DIST", "DISTERR", "M_G_NN_ERR"))),
+        "DIST, DISTERR, M_G_NN and M_G_NN_ERR equal those of one network, _CHI2 or _MIX",
+        _of_neither_network,
     ),
     _flag_means(Flag.NO_MAGNITUDE, "PHOT_G_MEAN_MAG", "PHOT_G_MEAN_MAG is missing", np.isnan),
     _flag_means(Flag.DRAW_NOT_POSITIVE, "FRACTION_UNBOUND", "FRACTION_UNBOUND > 0", lambda share: share > 0),

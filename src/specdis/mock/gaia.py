@@ -233,7 +233,7 @@ def _ruwe(stars: Mapping[str, Array], spurious: Bool, draws: Draws) -> Float64:
 
 def _photometry(stars: Mapping[str, Array], draws: Draws) -> dict[str, Array]:
     """Return apparent magnitudes; G, whose errors are a few mmag, is exact."""
-    teff, ebv = stars["TEFF"], stars["EBV"]
+    teff, ebv = stars["TEFF"], stars["EBV_IN_FRONT"]
     modulus = 5.0 * np.log10(stars["DIST"]) + 10.0
     noise = 0.003 * 10.0 ** (0.2 * np.maximum(stars["M_G"] + modulus - 13.0, 0.0))
     star = _absolute(stars["M_G_PRIMARY"], teff)

@@ -199,8 +199,8 @@ def draw_stars(settings: MockSettings, branch: Int64, pixel: Int64, number: Int6
     dict of ndarray, shape (star,)
         PROGRAM, HEALPIX, NUMBER (within the programme's pixel), SOURCE_ID; RA, DEC (deg), DIST (kpc), COMPONENT;
         TEFF (K), LOGG, FEH, ALPHAFE (dex), MASS (solar), AGE (Gyr), M_G (mag), PARENT (row of the library's star, or
-        -1); EBV (mag, on the scale of SFD98); VRAD (km/s), PMRA, PMDEC (mas/yr); what `binaries.with_companions` adds;
-        all true values.
+        -1); EBV, all along the line of sight, and EBV_IN_FRONT of the star (mag, on the scale of SFD98); VRAD (km/s),
+        PMRA, PMDEC (mas/yr); what `binaries.with_companions` adds; all true values.
     """
     members = populations(settings.seed, settings.library)
     rows = [np.flatnonzero(branch == place) for place in range(len(PROGRAMMES))]
@@ -225,7 +225,8 @@ def _draw(
     towards, east, north = _directions(ra, dec)
     ebv = reddening(settings.seed, pixel, towards[2])
 
-    modulus = 5.0 * np.log10(distance) + 10.0 + _TYPICAL_A_G * ebv
+    in_front = ebv * dust_in_front(settings.dust_height, distance, towards[2])
+    modulus = 5.0 * np.log10(distance) + 10.0 + _TYPICAL_A_G * in_front
     columns = {
         "PROGRAM": np.full(len(pixel), programme.name),
         "HEALPIX": pixel,
@@ -237,6 +238,7 @@ def _draw(
         "DIST": distance,
         "COMPONENT": np.array([c.name for c in COMPONENTS])[component],
         "EBV": ebv,
+        "EBV_IN_FRONT": in_front,
     }
     columns |= _members(programme, members, component, modulus, draws.uniform("member"))
     position = SUN[:, None] + distance * towards
@@ -314,6 +316,24 @@ def reddening(seed: int, pixel: Int64, sine_latitude: Array) -> Float64:
     return np.asarray(0.025 / np.abs(sine_latitude) * np.exp(patch))
 
 
+def dust_in_front(height: float, distance: Float64, sine_latitude: Array) -> Float64:
+    """Return the share of the dust along the line of sight that lies in front of a star, any shape.
+
+    Its density falls exponentially with the distance from a plane through the Sun.
+
+    Parameters
+    ----------
+    height
+        Scale height, kpc; 0 for dust that is all in front.
+    distance
+        kpc.
+    sine_latitude
+        Sine of the Galactic latitude.
+    """
+    above = distance * np.abs(sine_latitude)
+    return -np.expm1(-above / height) if height > 0.0 else np.ones_like(above)
+
+
 def _components_and_distances(
     settings: MockSettings,
     programme: Programme,
@@ -328,8 +348,9 @@ def _components_and_distances(
     ra, dec = _sky(pixels, NSIDE)
     towards = _directions(ra, dec)[0]
     position = SUN[:, None, None] + towards[:, :, None] * middle
-    dust = _TYPICAL_A_G * reddening(settings.seed, pixels, towards[2])
-    seen = [_seen(programme, population_, 5.0 * np.log10(middle) + 10.0 + dust[:, None]) for population_ in members]
+    in_front = dust_in_front(settings.dust_height, middle, towards[2][:, None])
+    dust = _TYPICAL_A_G * reddening(settings.seed, pixels, towards[2])[:, None] * in_front
+    seen = [_seen(programme, population_, 5.0 * np.log10(middle) + 10.0 + dust) for population_ in members]
 
     thin, thick, halo = density(np.hypot(position[0], position[1]), position[2]) * middle**3
     distant = np.broadcast_to(middle > DISTANT_FROM, halo.shape)

@@ -92,8 +92,8 @@ def model_flux(stars: Mapping[str, Array], parents: Path | None = None) -> dict[
     Parameters
     ----------
     stars
-        TEFF, LOGG, FEH, ALPHAFE, VRAD, EBV, PHOT_G_MEAN_MAG, and what `binaries.with_companions` adds. The Z arm is
-        flat: the pipeline leaves it out. Copies of real stars need PARENT, and are NaN where the library ends.
+        TEFF, LOGG, FEH, ALPHAFE, VRAD, EBV_IN_FRONT, PHOT_G_MEAN_MAG, and what `binaries.with_companions` adds. The Z
+        arm is flat: the pipeline leaves it out. Copies of real stars need PARENT, and are NaN where the library ends.
     parents
         The spectra table of the real stars of which these are copies.
     """
@@ -117,7 +117,7 @@ def _star_flux(
             intrinsic = atmospheres.spectra(teff, logg, stars["FEH"], stars["ALPHAFE"], wavelength, stars["VRAD"])
         else:
             intrinsic = library.load(parents).spectra(stars["PARENT"], wavelength, stars["VRAD"])
-        a0 = (3.1 * 0.86 * stars["EBV"]).astype(np.float32)[:, None]
+        a0 = (3.1 * 0.86 * stars["EBV_IN_FRONT"]).astype(np.float32)[:, None]
         # near the optical, extinction falls as this power of wavelength; the continuum's slope is all that it moves
         flux[arm] = intrinsic * np.exp(-0.921 * a0 * (wavelength / 5500.0).astype(np.float32) ** -1.3)
     pivot = slice(*np.searchsorted(NATIVE_GRID["R"].wavelength(), [6000.0, 6500.0]))

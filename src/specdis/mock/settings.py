@@ -36,6 +36,9 @@ class MockSettings(Settings):
     """Share of the stars that are unresolved binaries."""
     twin_fraction: float = Field(0.1, ge=0.0, le=1.0)
     """Share of twins, of mass ratios 0.95 to 1, among the binaries; the others' are spread evenly from 0.1 to 1."""
+    dust_height: float = Field(0.0, ge=0.0)
+    """Scale height of the dust in kpc (0.1 is the Galaxy's): stars inside the layer have part of it behind them. 0 puts
+    all dust in front of every star, as the pipeline takes it to be."""
     stars_per_file: int = Field(100, ge=100)
     """Stars in one coadd file, that is in one HEALPix pixel and programme, at least."""
     repeat_fraction: float = Field(0.02, ge=0.0, le=1.0)

@@ -94,7 +94,7 @@ def observed(settings: MockSettings, targets: Columns) -> tuple[dict[str, Array]
     stars = galaxy.draw_stars(settings, branch, targets["HEALPIX"], target_id & ((1 << _DARK) - 1))
     catalogue = gaia.catalogue(stars, settings)
     rows = stars | {name: catalogue[name] for name in ("PARALLAX", *_MAGNITUDES)}
-    rows |= {"A_G": gaia.extinction(stars["TEFF"], stars["EBV"], "G")}
+    rows |= {"A_G": gaia.extinction(stars["TEFF"], stars["EBV_IN_FRONT"], "G")}
     rows |= {"PROGRAM": targets["PROGRAM"], "TARGETID": target_id}
     rows["EXPTIME"] = _EXPOSURE * observation.exposure(rows, settings)
     return rows, catalogue

@@ -63,10 +63,11 @@ def is_giant(catalogue: Columns) -> Bool:
 def relative_error(catalogue: Columns) -> Float64:
     """Return DISTERR / DIST, shape (star,).
 
-    Infinite where the predicted label, or that of a draw, is not positive: such a distance has no upper bound, and
-    leaving it out of a median would flatter the distant giants. NaN where no error was measured.
+    Infinite where DISTERR is null because the label, or that of a draw, is not positive: such a distance has no upper
+    bound, and leaving it out of a median would flatter the distant giants. NaN where no error was measured.
     """
-    unbounded = (catalogue["FLAGS"] & (Flag.LABEL_NOT_POSITIVE | Flag.DRAW_NOT_POSITIVE)) != 0
+    not_positive = (catalogue["FLAGS"] & (Flag.LABEL_NOT_POSITIVE | Flag.DRAW_NOT_POSITIVE)) != 0
+    unbounded = not_positive & np.isnan(catalogue["DISTERR"])
     return np.where(unbounded, np.inf, catalogue["DISTERR"] / np.asarray(catalogue["DIST"], dtype=np.float64))
 
 

@@ -66,6 +66,10 @@ def training(context: Context) -> Outcome:
             len(precise),
             config.binaries.parallax_snr_min,
         )
+    logger.info(
+        'training: loss = "%s" trains the label (columns _CHI2); the mixture is trained by Eq. 8 whatever the loss',
+        config.training.loss,
+    )
     done = {name: _trained(context, name, partial(one, learned)) for name, one in trainings.items()}
     with atomic(context.paths.networks) as folder:
         folder.mkdir()
@@ -168,7 +172,7 @@ def assemble(context: Context) -> Model:
     basis = basis_of(read_arrays(context.paths.basis, "basis")[1])
     networks = _networks(context)
     labels = _held_out_labels(networks.label, network_inputs(context.paths, rows), stars["FOLD"][rows])
-    card = {"training_stars": len(rows), "explained": basis.explained}
+    card = {"training_stars": len(rows), "explained": basis.explained, "loss": config.training.loss}
     calibration = calibration_stars(stars["FOLD"], stars["STAR_ID"], config.calibration, config.run.seed)
     trained = TrainedStars.of({**stars.columns, "CALIBRATION": calibration})
     return Model(

@@ -154,6 +154,7 @@ def make_catalogue(context: Context) -> Outcome:
         read_table(context.paths.distances, DISTANCES_COLUMNS),
         read_table(context.paths.binaries, BINARIES_COLUMNS),
     )
-    header = catalogue.header_cards(context.config.photometry.ebv_scale, context.config.network.kind)
+    config = context.config
+    header = catalogue.header_cards(config.photometry.ebv_scale, config.network.kind, config.training.loss)
     catalogue.write(context.paths.catalogue, columns, context.provenance("catalogue"), header)
     return Outcome(len(columns["TARGETID"]))
