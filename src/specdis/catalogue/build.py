@@ -22,7 +22,7 @@ def _taken_from(table: str) -> tuple[str, ...]:
 
 SAMPLE_COLUMNS = (
     *_taken_from("sample"),
-    *("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "A_G_SOURCE"),
+    *("G_0", "PARALLAX_CORRECTED", "A_G_SOURCE"),
 )
 """What the catalogue reads of the sample."""
 
