@@ -103,8 +103,10 @@ def test_giants_have_a_curve_of_their_own(columns: Columns) -> None:
 def test_calibration_draws_the_transform_of_the_metrics(columns: Columns) -> None:
     metrics = validation.metrics(columns)
     data = distances.calibration(metrics).data
-    found = metrics["internal"]["parallax_z"]
-    np.testing.assert_allclose(data["density"], 10 * np.array(found["pit"]) / found["z_n"])
+    for kind, panel in (("informing", "parallaxes that inform"), ("others", "other parallaxes")):
+        found = metrics["internal"]["parallax_z"][kind]
+        density = data[data["panel"] == panel]["density"]
+        np.testing.assert_allclose(density, 10 * np.array(found["pit"]) / found["z_n"])
 
 
 def test_groups_are_drawn_even_outside_the_cuts(columns: Columns) -> None:
