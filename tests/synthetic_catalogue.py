@@ -53,6 +53,7 @@ def catalogue(stars: int = 600, seed: int = 1) -> tuple[Columns, Columns]:
         "LOGG": np.where(giant, 2.0 + 0.3 * magnitude, 4.4).astype(np.float32),
         "PARALLAX": parallax,
         "PARALLAX_ERR": parallax_error.astype(np.float32),
+        "PARALLAX_ERR_USED": parallax_error.astype(np.float32),
         "PARALLAX_ZPC": np.full(stars, -0.03),
         "M_G_NN": predicted,
         "M_G_GEO": apparent + 5 * np.log10(np.where(corrected > 0, corrected, np.nan)) - 10,
@@ -74,6 +75,7 @@ def catalogue(stars: int = 600, seed: int = 1) -> tuple[Columns, Columns]:
         "DIST_CHI2": dist,
         "DISTERR_CHI2": np.where(unbounded, np.nan, quoted).astype(np.float32),
         "M_G_NN_MIX": predicted + 0.05,
+        "M_G_NN_PAIR": predicted + 0.03,
         "M_G_NN_ERR_MIX": sigma.astype(np.float32),
         "DIST_MIX": dist * 10**-0.01,
         "DISTERR_MIX": (0.9 * quoted).astype(np.float32),
@@ -95,6 +97,7 @@ def injected(columns: Columns) -> Columns:
     found = np.arange(len(rows)) % 5 > 0
     return identifier | {
         "MASS_RATIO": np.full(len(rows), 0.9),
+        "POWER": np.where(np.arange(len(rows)) % 10 < 5, 3.0, 6.0),
         "FOUND": found,
         "FALSE_ALARM": np.zeros(len(rows), bool),
     }

@@ -16,22 +16,48 @@ GIANT_LOGG = 3.8
 """Giants have log g below this (section 4.4)."""
 TWIN_RATIO = 0.8
 """Mass ratio from which a binary counts as one of near twins."""
+EQUAL_RATIO = 0.95
+"""Mass ratio from which a binary is one of twins, whose share among injected companions is a setting."""
 LEAST_RATIO = 0.5
 """Least mass ratio of injected companions: those of less can hardly be told from single stars."""
+POWERS = (3.0, 6.0)
+"""Powers of mass that luminosity may go as. The paper takes the third (Eq. 6). In the G band it is nearer the sixth on
+the lower main sequence: solar-type dwarfs of 1 and 0.7 solar masses differ by 2.4 mag on isochrones. But a companion of
+large mass ratio reddens the spectrum, so that the star seems even brighter for it, as much as by the third power."""
+MAIN_SEQUENCE_LOGG = 4.2
+"""Stars with log g below this may have left the main sequence: they are brighter than others of like spectra even
+without a companion, so that what a single star would be is not known, and neither is the fraction of binaries."""
 
 
 class BinariesSettings(Settings):
     """Section [binaries]: section 5 of the paper."""
 
     parallax_snr_min: NonNegativeFloat = 10.0
-    """Parallax S/N above which a star trains the mixture of single stars and binaries; it is applied to all."""
+    """Parallax S/N, with the error that the run uses, above which a star trains the mixture of single stars and
+    binaries, has its share in fractions, and gets an injected companion; probabilities are given for all stars."""
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.7
     """Probability above which a star counts as a binary."""
+    twin_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of twins, of mass ratios 0.95 to 1, among injected companions; the others' are spread evenly from 0.5."""
 
 
-def magnitude_excess(mass_ratio: Array) -> Float64:
-    """Return by how many mag a binary is brighter than its primary where luminosity goes as mass cubed (Eq. 6)."""
-    return np.asarray(2.5 * np.log10(1 + np.asarray(mass_ratio, np.float64) ** 3))
+def magnitude_excess(mass_ratio: Array, power: float = POWERS[0]) -> Float64:
+    """Return by how many mag a binary is brighter than its primary where luminosity is a power of mass (Eq. 6)."""
+    return np.asarray(2.5 * np.log10(1 + np.asarray(mass_ratio, np.float64) ** power))
+
+
+def mass_ratios(twin: Array, place: Array, twin_fraction: float) -> Float64:
+    """Return mass ratios of companions, spread evenly from `LEAST_RATIO` to 1 with an excess of twins, shape (star,).
+
+    Parameters
+    ----------
+    twin, place
+        Numbers between 0 and 1 that decide whether a companion is a twin, and which ratio it has; shape (star,).
+    twin_fraction
+        Share of companions that are twins, of `EQUAL_RATIO` and above, beyond those of the even spread.
+    """
+    least = np.where(np.asarray(twin) < twin_fraction, EQUAL_RATIO, LEAST_RATIO)
+    return np.asarray(least + (1.0 - least) * place)
 
 
 def is_binary(probability: Array, m_g_nn: Array, m_g_geo: Array, threshold: float) -> Bool:
@@ -63,6 +89,34 @@ def is_in_domain(logg: Array, m_g_nn: Array) -> Bool:
         Absolute magnitude by the network of the label, mag, shape (star,).
     """
     return np.asarray(np.where(np.isfinite(logg), logg >= GIANT_LOGG, m_g_nn >= GIANT_MAGNITUDE))
+
+
+def is_on_main_sequence(logg: Array) -> Bool:
+    """Return which stars have surely not evolved, shape (star,); False where log g is not known."""
+    return np.asarray(np.asarray(logg) >= MAIN_SEQUENCE_LOGG)
+
+
+def draw_singles(deviation: Array, expected: Array, error: Array, place: Array, side: Array) -> Float64:
+    """Draw magnitudes of single stars that scatter as observed ones do, outliers and all, shape (drawn,).
+
+    No companion makes a star fainter than it would be alone. So the stars that are fainter than expected show how
+    single stars scatter: by errors of their parallaxes, some of which are far larger than they say, and of the
+    network. The same scatter is taken on both sides.
+
+    Parameters
+    ----------
+    deviation
+        Magnitude less that which is expected of a single star, in errors, of observed stars; shape (star,).
+    expected, error
+        What is expected of the single stars to draw, and the error of that and of the parallax together; mag, shape
+        (drawn,).
+    place, side
+        Numbers between 0 and 1 that choose the size and the sign of each deviation, shape (drawn,).
+    """
+    fainter = deviation[deviation > 0]
+    if not len(fainter):
+        return np.full(len(expected), np.nan)
+    return np.asarray(expected + np.where(side < 0.5, -1, 1) * np.quantile(fainter, place) * error)
 
 
 def classify(

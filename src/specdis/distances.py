@@ -105,19 +105,9 @@ class Targets(NamedTuple):
         """Return the stars as they would be so many mag brighter at the same distance."""
         return self._replace(magnitude=self.magnitude - excess)
 
-    def with_parallax_of(self, magnitude: Float64, chance: Float64) -> Targets:
-        """Return the stars with parallaxes that other absolute magnitudes would give them, errors and all.
-
-        Parameters
-        ----------
-        magnitude
-            Absolute magnitude, shape (star,).
-        chance
-            Place of the error in its distribution, between 0 and 1, shape (star,).
-        """
-        return self._replace(
-            parallax=parallax(label_of_magnitude(magnitude), self.magnitude) + self.error * ndtri(chance)
-        )
+    def with_parallax_of(self, magnitude: Float64) -> Targets:
+        """Return the stars with the parallaxes that other absolute magnitudes, of shape (star,), would give them."""
+        return self._replace(parallax=parallax(label_of_magnitude(magnitude), self.magnitude))
 
     @property
     def has_parallax(self) -> Bool:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.special import ndtri
 
 from specdis import catalogue
 from specdis.accelerator import jax, jnp
@@ -39,7 +38,7 @@ from specdis.encoding import Completer, Completion, Encoder, encoder
 from specdis.errors import ProductError
 from specdis.flags import Flag
 from specdis.log import Progress, logger
-from specdis.network.mixture import ParallaxInErrors, binary_probability
+from specdis.network.mixture import ParallaxInErrors, binary_probability, points
 from specdis.network.mlp import MLP, MixtureNetwork, NetworkSettings, Perceptron
 from specdis.noise import NativePixels, native_pixels
 from specdis.photometry import PhotometrySettings, geometric_magnitude
@@ -91,6 +90,22 @@ class Networks(NamedTuple):
     label: Ensemble
     mixture: Ensemble
     binaries: Ensemble | None
+
+
+class PairMagnitudes(NamedTuple):
+    """What the two Gaussians of section 5 say of the absolute magnitudes of stars, over all networks.
+
+    Parameters
+    ----------
+    median
+        Median of both Gaussians together, the magnitude that section 5 compares, mag, shape (star,).
+    single, sigma
+        Mean and standard deviation of the fainter one, that of single stars, mag, shape (star,).
+    """
+
+    median: Float64
+    single: Float64
+    sigma: Float64
 
 
 class _Tile(NamedTuple):
@@ -312,11 +327,11 @@ class Model:
                 slopes = jax.vmap(jax.grad(mean))(inputs, fold) / self.scale
                 unseen = jax.vmap(Completion.spread)(completion, slopes)
                 mixture = mixture._replace(sigma=jnp.sqrt(mixture.sigma**2 + unseen[:, None, None]))
-            points = distribution(mixture.pooled(), data, has_parallax, settings.distances)
+            whole = distribution(mixture.pooled(), data, has_parallax, settings.distances)
             return {
                 "label": self.networks.label.held_out_labels(inputs, fold),
-                "quantiles": points.quantiles(1 - jnp.asarray(LEVELS, jnp.float32)),
-                "giant": points.below(jnp.full(len(inputs), GIANT_MAGNITUDE, jnp.float32)),
+                "quantiles": whole.quantiles(1 - jnp.asarray(LEVELS, jnp.float32)),
+                "giant": whole.below(jnp.full(len(inputs), GIANT_MAGNITUDE, jnp.float32)),
                 "spread": between_networks(mixture),
                 "shift": shift,
                 "stretch": stretch,
@@ -351,23 +366,29 @@ class Model:
         probability = self._pairs(inputs, targets.fold.astype(np.int32), targets.parallaxes())
         return np.where(targets.has_parallax, np.asarray(probability, np.float64), np.nan)
 
-    def single_magnitude(self, inputs: Float32, targets: Targets, network: Float64, chance: Float64) -> Float64:
-        """Draw the absolute magnitude that each star would have as a single one, by the mixture for binaries.
+    @cached_property
+    def _pair_magnitudes(self) -> Any:
+        """Median of the pair, and mean and standard deviation of the single star, compiled."""
 
-        Parameters
-        ----------
-        inputs, targets
-            As in `binary_probability`.
-        network, chance
-            Places between 0 and 1 in what chooses the network and in the Gaussian, shape (star,).
+        @jax.jit
+        def magnitudes(inputs: jax.Array, fold: jax.Array) -> jax.Array:
+            assert self.networks.binaries is not None
+            mixture = self.networks.binaries.held_out_mixture(inputs, fold)
+            median = points(mixture.pooled()).quantiles(jnp.asarray([0.5], jnp.float32))[0]
+            weight = jax.nn.softmax(mixture.log_weight[..., 0], axis=1)
+            mean = (weight * mixture.mean[..., 0]).sum(1)
+            around = mixture.sigma[..., 0] ** 2 + (mixture.mean[..., 0] - mean[:, None]) ** 2
+            return jnp.stack([median, mean, jnp.sqrt((weight * around).sum(1))])
+
+        return magnitudes
+
+    def pair_magnitudes(self, inputs: Float32, targets: Targets) -> PairMagnitudes:
+        """Return what the mixture for binaries says of the magnitudes of stars; arguments as in `binary_probability`.
+
+        The model must have such a mixture.
         """
-        assert self.networks.binaries is not None
-        pairs = self.networks.binaries.held_out_mixture(jnp.asarray(inputs), jnp.asarray(targets.fold.astype(np.int32)))
-        weight, mean, sigma = (np.asarray(values[..., 0], np.float64) for values in pairs)
-        below = np.cumsum(np.exp(weight), axis=1)
-        which = (below < network[:, None] * below[:, -1:]).sum(1)[:, None]
-        mean, sigma = (np.take_along_axis(values, which, axis=1)[:, 0] for values in (mean, sigma))
-        return np.asarray(mean + sigma * ndtri(chance))
+        found = self._pair_magnitudes(inputs, targets.fold.astype(np.int32))
+        return PairMagnitudes(*np.asarray(found, np.float64))
 
     @cached_property
     def encode(self) -> Encoder:

@@ -103,8 +103,10 @@ def test_giants_have_a_curve_of_their_own(columns: Columns) -> None:
 def test_calibration_draws_the_transform_of_the_metrics(columns: Columns) -> None:
     metrics = validation.metrics(columns)
     data = distances.calibration(metrics).data
-    found = metrics["internal"]["parallax_z"]
-    np.testing.assert_allclose(data["density"], 10 * np.array(found["pit"]) / found["z_n"])
+    for kind, panel in (("informing", "parallaxes that inform"), ("others", "other parallaxes")):
+        found = metrics["internal"]["parallax_z"][kind]
+        density = data[data["panel"] == panel]["density"]
+        np.testing.assert_allclose(density, 10 * np.array(found["pit"]) / found["z_n"])
 
 
 def test_groups_are_drawn_even_outside_the_cuts(columns: Columns) -> None:
@@ -132,9 +134,11 @@ def measured() -> dict:
     return validation.metrics(columns, truth, injected=injected(columns))
 
 
-def test_binaries_and_single_stars_have_panels_of_their_own(columns: Columns) -> None:
+def test_binaries_and_single_stars_have_panels_of_their_own(columns: Columns, measured: dict) -> None:
     chosen = columns["SELECTED"] & validation.has_reference_magnitude(columns) & (columns["BINARY_FLAG"] >= 0)
-    for plot, magnitude in ((binaries.hr_diagrams(columns), "M_G_GEO"), (binaries.magnitudes(columns), "M_G_GEO")):
+    for draw, magnitude in ((binaries.hr_diagrams, "M_G_GEO"), (binaries.magnitudes, "M_G_GEO")):
+        plot = draw(columns, measured["binaries"])
+        assert "above 10 times its error" in plot.caption
         for flag, panel in ((0, "binary"), (1, "single")):
             drawn = plot.data[plot.data["panel"] == panel]
             expected = columns[magnitude][chosen & (columns["BINARY_FLAG"] == flag)]
@@ -145,10 +149,10 @@ def test_binaries_and_single_stars_have_panels_of_their_own(columns: Columns) ->
 
 def test_models_and_fractions_are_those_of_the_metrics(measured: dict) -> None:
     data = binaries.models(measured["binaries"]).data
-    drawn = data[data["panel"] == "mixture (Eq. 7)"]
-    cells = [cell["mix"] for cell in measured["binaries"]["models_by_magnitude"] if cell["mix"]["n_finite"] >= 20]
-    np.testing.assert_allclose(drawn["DELTA_M_G"], [cell["median_mag"] for cell in cells])
-    np.testing.assert_allclose(drawn["scatter"], [cell["scatter_mag"] for cell in cells])
+    drawn = data[data["panel"] == "pair of Gaussians (Eq. 7)"]
+    cells = [cell["pair"] for cell in measured["binaries"]["models_by_magnitude"] if cell["pair"]["n_finite"] >= 20]
+    np.testing.assert_allclose(drawn["DELTA_M_G"], [cell["mean_mag"] for cell in cells])
+    np.testing.assert_allclose(drawn["spread"], [cell["std_mag"] for cell in cells])
     data = binaries.fractions(measured["binaries"]).data
     drawn = data[data["panel"] == "FEH, found"]
     cells = [cell for cell in measured["binaries"]["by_parameter"]["FEH"] if cell["n"] >= 30]
@@ -163,5 +167,6 @@ def test_estimators_and_recalibration_are_those_of_the_metrics(measured: dict) -
     cells = [cell for cell in measured["truth"]["estimators"]["mix"]["by_distance"] if cell["n_finite"] >= 20]
     np.testing.assert_allclose(drawn["BIAS"], [100 * cell["median"] for cell in cells])
     data = binaries.recalibration(measured["calibration"]).data
-    cells = [cell for cell in measured["calibration"] if cell["n"] >= 20]
+    cells = [cell for _, cell in validation.coverage_cells(measured["calibration"]) if cell["n"] >= 20]
+    assert len(cells) > 8
     np.testing.assert_allclose(data[data["panel"] == "before"]["COVERAGE"], [c["coverage68_before"] for c in cells])

@@ -222,7 +222,8 @@ def test_truth_in_the_page_equals_the_metrics(page: Page, inputs: report.ReportI
         for block in (truth, truth["precise"])
         for by in ("by_distance", "by_predicted_distance")
     ]
-    wanted = [cell for block in blocks for cell in block] + truth["by_snr_and_logg"]
+    by_kind = (cell for key in ("by_snr_and_logg", "by_magnitude", "by_feh") for cell in truth[key])
+    wanted = [cell for block in blocks for cell in block] + list(by_kind)
     rows = [row for row in page.rows["against-truth"] if row[1] != "stars"]
     for row, cell in zip(rows, wanted, strict=True):
         assert row[1:3] == [f"{cell['n']:,}", f"{cell['n_finite']:,}"]
@@ -231,7 +232,8 @@ def test_truth_in_the_page_equals_the_metrics(page: Page, inputs: report.ReportI
         for text, key, sign in ((bias, "median_bias", "+"), (row[4], "scatter", ""), (row[5], "coverage68", "")):
             assert text == ("–" if np.isnan(cell[key]) else f"{shown(100 * cell[key], 1, sign)} %")
     assert rows[1][0] == "1–2"
-    assert rows[-1][0] == "S/N ≥ 100, log g ≥ 3.8"
+    assert "S/N ≥ 100, log g ≥ 3.8" in [row[0] for row in rows]
+    assert rows[-1][0] == "[Fe/H] ≥ 0"
 
 
 def test_the_comparison_with_the_paper_equals_the_metrics(page: Page, inputs: report.ReportInputs) -> None:
@@ -243,6 +245,8 @@ def test_the_comparison_with_the_paper_equals_the_metrics(page: Page, inputs: re
         assert row[3] == written.format(factor * line["paper"])
         here = "–" if not np.isfinite(line["here"]) else written.format(factor * line["here"]).replace("-", "−")
         assert re.sub(r" ± [\d.]+", "", row[2]) == here
+        spreads = [line["robust"], line["half_width"]]
+        assert row[4:] == ["" if not np.isfinite(x) else written.format(factor * x) for x in spreads]
 
 
 def test_the_table_of_numbers_equals_the_metrics(page: Page, inputs: report.ReportInputs) -> None:

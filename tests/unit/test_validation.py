@@ -36,6 +36,7 @@ def stars(count: int, **columns: object) -> Columns:
         "LOGG": 4.5,
         "PARALLAX": 1.0,
         "PARALLAX_ERR": 0.01,
+        "PARALLAX_ERR_USED": 0.01,
         "PARALLAX_ZPC": 0.0,
         "M_G_NN": 5.0,
         "M_G_GEO": 5.0,
@@ -84,9 +85,7 @@ def test_snr_bins_include_their_lower_edge_and_are_open_at_both_ends() -> None:
     assert internal["all"]["n"] == 9
 
 
-def test_reference_stars_are_selected_held_out_and_have_corrected_parallax_above_ten_times_the_published_error() -> (
-    None
-):
+def test_reference_stars_are_selected_held_out_and_have_corrected_parallax_above_ten_times_the_error_in_use() -> None:
     columns = stars(
         6,
         PARALLAX=[1.0, 0.1, 0.09, 0.1001, 1.0, 1.0],
@@ -100,6 +99,7 @@ def test_reference_stars_are_selected_held_out_and_have_corrected_parallax_above
         ],  # the third passes thanks to its zero point, NaN corrects nothing
         HELD_OUT=[True, True, True, True, False, True],
         SELECTED=[True, True, True, True, True, False],
+        PARALLAX_ERR=0.001,  # as published: not what the run takes for the error
     )
     assert validation.has_reference_magnitude(columns).tolist() == [True, False, True, True, False, True]
     assert validation.metrics(columns)["internal"]["all"]["n"] == 3  # the last fails a cut
@@ -185,7 +185,7 @@ def test_parallaxes_of_held_out_stars_against_predicted_ones_in_quoted_errors() 
         DIST=[1.0, 2.0, 1.0, 1.0],
         DISTERR=[0.0, 0.2, np.nan, 0.1],  # the third has no upper bound, the last is not held out
         PARALLAX=[1.02, 0.47, 1.0, 5.0],
-        PARALLAX_ERR=[0.01, 0.12, 0.01, 0.01],
+        PARALLAX_ERR_USED=[0.01, 0.12, 0.01, 0.01],
         PARALLAX_ZPC=[0.01, -0.04, 0.0, 0.0],
         HELD_OUT=[True, True, True, False],
     )
@@ -195,10 +195,40 @@ def test_parallaxes_of_held_out_stars_against_predicted_ones_in_quoted_errors() 
     assert sum(found["pit"]) == 2
 
 
-def test_the_spread_between_seeds_is_that_of_the_median_star() -> None:
-    columns = stars(3, M_G_NN_ERR_TRAINING=[0.02, 0.05, np.nan])
-    found = validation.metrics(columns)["internal"]["training_error_mag"]
-    assert (found["n_finite"], found["median_mag"]) == (2, pytest.approx(0.035))
+def test_the_training_error_is_the_standard_deviation_of_the_difference_of_two_networks() -> None:
+    random = np.random.default_rng(6)
+    n, sigma = 40_000, 0.05
+    networks = random.normal(0.0, sigma, (4, n))
+    columns = stars(n + 1, M_G_NN_ERR_TRAINING=np.append(networks.std(0, ddof=1), 9.9), HELD_OUT=np.arange(n + 1) < n)
+    measured = validation.metrics(columns)
+    found = measured["internal"]["training_error_mag"]
+    assert found["n_finite"] == n  # the last trained
+    difference = float(np.std(networks[0] - networks[1]))
+    assert difference == pytest.approx(np.sqrt(2) * sigma, rel=0.02)
+    assert found["difference_mag"] == pytest.approx(difference, rel=0.02)
+    assert found["rms_mag"] == pytest.approx(sigma, rel=0.02)
+    (row,) = [row for row in measured["paper"] if row["section"] == "3.3.2"]
+    assert (row["here"], row["paper"]) == (found["difference_mag"], 0.05)
+
+
+def test_parallax_z_uses_the_error_of_the_run_and_tells_apart_what_informs() -> None:
+    random = np.random.default_rng(7)
+    n, inflated = 20_000, 0.02
+    far = np.arange(n) % 2 == 0  # at 1 kpc with 10 % the width is 0.1 mas, at 10 kpc 0.01 mas
+    dist = np.where(far, 10.0, 1.0)
+    true = 1.0 / dist + np.where(far, 0.01, 0.1) * random.normal(size=n)
+    columns = stars(
+        n,
+        DIST=dist,
+        DISTERR=0.1 * dist,
+        PARALLAX=true + inflated * random.normal(size=n),
+        PARALLAX_ERR=0.5 * inflated,
+        PARALLAX_ERR_USED=inflated,
+    )
+    found = validation.metrics(columns)["internal"]["parallax_z"]
+    for block in (found, found["informing"], found["others"]):
+        assert block["z_scatter"] == pytest.approx(1.0, abs=0.05)
+    assert (found["informing"]["z_n"], found["others"]["z_n"]) == (n // 2, n // 2)
 
 
 def test_magnitudes_by_distance_and_parameters() -> None:
@@ -214,11 +244,14 @@ def test_magnitudes_by_distance_and_parameters() -> None:
 def test_the_paper_stands_beside_our_numbers() -> None:
     measured = validation.metrics(catalogue()[0])
     rows = {row["quantity"]: row for row in measured["paper"]}
-    assert [row["paper"] for row in measured["paper"] if row["section"] == "4.1"] == [0.48, 0.26, 0.24, 0.22]
+    assert [row["paper"] for row in measured["paper"] if row["section"] == "4.1"] == [0.48, 0.26, 0.24, 0.22, 0.9]
     table = [row["paper"] for row in measured["paper"] if row["section"] == "A1"]
     assert table == [5.50, 8.99, 8.28, 9.69, 11.4, 13.4, 12.6, 15.2, 17.5, 17.9, 21.5, 25.0, 69.2, 70.1, 59.0]
     row = rows["scatter of M_G_NN − M_G_GEO, S/N < 20"]
-    assert row["here"] == measured["internal"]["by_snr"][0]["scatter_mag"]
+    cell = measured["internal"]["by_snr"][0]
+    # The paper's scatter is a standard deviation; what bears outliers stands beside it.
+    assert (row["here"], row["robust"]) == (cell["std_mag"], cell["scatter_mag"])
+    assert row["half_width"] == pytest.approx(0.5 * (cell["q84_mag"] - cell["q16_mag"]))
     row = rows["median distance error, 20 ≤ S/N < 60"]
     assert (row["paper"], row["here"]) == (0.19, measured["catalogue"]["by_snr"][1]["median_relative_error"])
     assert rows["distance error below 25 %"]["paper"] == 0.60

@@ -36,6 +36,8 @@ def known(count: int, **columns: Any) -> Columns:
         "LOGG": 2.0,
         "PARALLAX": 0.1,
         "PARALLAX_ERR": 0.05,
+        "PARALLAX_ERR_USED": 0.05,
+        "HELD_OUT": True,
         "PARALLAX_ZPC": 0.0,
         "FLAGS": 0,
     }
@@ -233,15 +235,16 @@ def test_every_number_of_the_paper_has_its_own_here() -> None:
     rows = {row["quantity"]: row for row in measured["paper"]}
     assert len(rows) > 50
     assert rows["members of globular clusters"]["here"] == measured["external"]["by_kind"]["cluster"]["n"]
-    assert rows["scatter of the modulus of BHB stars"]["here"] == measured["external"]["bhb"]["all"]["scatter_mag"]
+    assert rows["scatter of the modulus of BHB stars"]["here"] == measured["external"]["bhb"]["all"]["std_mag"]
+    assert rows["scatter of the modulus of BHB stars"]["robust"] == measured["external"]["bhb"]["all"]["scatter_mag"]
     assert rows["scatter of the modulus of BHB stars"]["paper"] == 0.36
     row = rows["median distance of NGC 6205 (7.4 kpc)"]
     systems = {system["system"]: system for system in measured["external"]["systems"]}
     assert (row["here"], row["paper"]) == (systems["NGC 6205"]["median_distance_kpc"], 8.99)
     row = rows["scatter on members, Xue et al."]
     theirs = measured["rivals"]["xue2014"]["members"]["rival"]
-    assert row["here"] == pytest.approx(theirs["scatter_mag"] * np.log(10) / 5)
-    assert row["here_err"] == pytest.approx(theirs["scatter_mag_err"] * np.log(10) / 5)
+    assert row["here"] == pytest.approx(theirs["std_mag"] * np.log(10) / 5)
+    assert row["here_err"] == pytest.approx(theirs["std_mag_err"] * np.log(10) / 5)
     assert np.isnan(rows["median distance of Pal 5 (21.9 kpc)"]["here"])
 
 
@@ -253,22 +256,43 @@ def test_without_members_or_rivals_the_paper_stands_alone() -> None:
     assert rows["scatter of the modulus of members"].paper == 1.0
 
 
+def test_the_verdict_on_members_and_distances_is_of_stars_that_trained_no_network() -> None:
+    columns, truth = catalogue(12_000)
+    stars = members(columns, truth)
+    # What trained is right by heart, what did not is off by a magnitude.
+    wrong = {}
+    for table, true in ((columns, validation.true_distance(columns, truth)), (stars, stars["DIST_REF"])):
+        off = np.where(table["HELD_OUT"], 10**0.2, 1.0)
+        quoted = {"DISTMOD_ERR": np.full(len(true), 0.1, np.float32), "DISTERR": 0.05 * true}
+        wrong[len(true)] = table | quoted | {"DIST": true * off, "FLAGS": np.zeros(len(true), np.int32)}
+    stars, columns = wrong[len(stars["DIST"])], wrong[12_000]
+    found = validation.metrics(columns, truth, stars)
+    for finding in found["verdict"][:4]:
+        assert finding["met"] is False, finding
+    learned = columns | {"HELD_OUT": np.zeros(12_000, bool)}, stars | {"HELD_OUT": np.zeros(len(stars["DIST"]), bool)}
+    found = validation.metrics(learned[0], truth, learned[1])
+    assert [finding["met"] for finding in found["verdict"][:5]] == [None] * 5
+
+
 def test_goals_are_met_missed_or_cannot_be_told() -> None:
     cell = {"modulus_min": 15.0, "modulus_max": 16.0, "n_finite": 50, "median_mag": 0.1, "median_mag_err": 0.02}
     share = {"all": {"share_precise": 0.7}, "share_precise_giants_above_snr_20": np.nan}
     far = {"distance_min_kpc": 40.0, "distance_max_kpc": 70.0, "n_finite": 50, "median_bias": 0.08}
     near = far | {"distance_min_kpc": 20.0, "distance_max_kpc": 40.0, "median_bias": -0.06}
     cells = [c | {"median_bias_err": 0.01} for c in (far, near)]
-    covered = {"n": 5000, "coverage68": 0.68}
+    covered = {"n": 5000, "coverage68": 0.68, "coverage68_err": 0.007}
+    bright = covered | {"magnitude_min": -np.inf, "magnitude_max": -1.0}
+    poor = covered | {"feh_min": -2.0, "feh_max": -1.5}
     measured = {
         "external": {
-            "members": {"precise_by_modulus": [cell, cell | {"n_finite": 3, "median_mag": 5.0}]},
-            "bhb": {"precise_by_modulus": [cell | {"median_mag": -0.25}]},
+            "members": {"precise_held_out_by_modulus": [cell, cell | {"n_finite": 3, "median_mag": 5.0}]},
+            "bhb": {"precise_held_out_by_modulus": [cell | {"median_mag": -0.25}]},
         },
         "catalogue": share,
         "truth": {
             "precise": {"by_distance": cells, "by_predicted_distance": cells[:1]},
-            "by_snr_and_logg": [covered, covered | {"n": 10, "coverage68": 0.1}],
+            "by_magnitude": [bright, bright | {"n": 10, "coverage68": 0.1}],
+            "by_feh": [poor],
         },
     }
     found = verdict.reach_verdict(measured)
@@ -276,5 +300,11 @@ def test_goals_are_met_missed_or_cannot_be_told() -> None:
     assert [finding["met"] for finding in found] == [True, False, False, True, True, True, None]
     assert "−0.25 ± 0.02 mag at worst (15 ≤ m − M < 16)" in found[1]["measured"]
     assert "−6.0 ± 1.0 % at worst (20 ≤ kpc < 40)" in found[2]["measured"]
+    for cell in (bright, poor):
+        cell["coverage68"] = 0.75  # one cell alone, of whatever quantity
+        (wrong,) = [finding for finding in verdict.reach_verdict(measured) if "interval" in finding["goal"]]
+        assert not wrong["met"]
+        cell["coverage68"] = 0.68
+    assert wrong["measured"] == "75.0 ± 0.7 % at worst (-2 ≤ [Fe/H] < -1.5), of 2 cells"
     unknown = verdict.reach_verdict({"catalogue": share})
     assert [finding["met"] for finding in unknown] == [None] * 5 + [True, None]

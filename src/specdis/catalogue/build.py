@@ -22,7 +22,7 @@ def _taken_from(table: str) -> tuple[str, ...]:
 
 SAMPLE_COLUMNS = (
     *_taken_from("sample"),
-    *("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "A_G_SOURCE", "CUT_FLAGS", "INSIDE_DUST_WITHIN"),
+    *("G_0", "PARALLAX_CORRECTED", "A_G_SOURCE", "CUT_FLAGS", "INSIDE_DUST_WITHIN"),
 )
 """What the catalogue reads of the sample."""
 

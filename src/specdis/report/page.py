@@ -16,7 +16,7 @@ from specdis.report.explorer import explorer
 from specdis.report.inputs import ReportInputs
 from specdis.report.style import Plot
 from specdis.storage import Provenance, plain
-from specdis.validation import cell_name, has_reference_magnitude, residual_magnitude
+from specdis.validation import cell_name, coverage_cells, has_reference_magnitude, residual_magnitude
 from specdis.validation.external import ENOUGH
 
 _NOTHING = "–"
@@ -62,6 +62,8 @@ def render(inputs: ReportInputs, pictures: Mapping[str, Picture], provenance: Pr
             metrics=metrics,
             numbers=list(numbers(metrics)),
             plots=pictures,
+            coverage_cells=list(coverage_cells(metrics.get("calibration", {}))),
+            truth_cells_by_kind=list(coverage_cells(metrics.get("truth", {}))),
             explorer=json.dumps(explorer(inputs.catalogue), separators=(",", ":")),
             faults=_faults(inputs.stages),
             unread=_unread(inputs.stages),

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from specdis.binaries import GIANT_LOGG
+from specdis.binaries import GIANT_LOGG, BinariesSettings
 from specdis.surveys.base import IDENTIFIER
 from specdis.validation.binaries import excess, measure_binaries
-from specdis.validation.calibration import measure_calibration
+from specdis.validation.calibration import coverage_cells, measure_calibration
 from specdis.validation.external import TABLE_A1_COLUMNS, measure_external, table_a1, with_stars
 from specdis.validation.internal import measure_internal
 from specdis.validation.measures import DISTANCE_EDGES, PARAMETER_EDGES, SNR_EDGES, cell_name, cells, percentiles
@@ -46,6 +46,7 @@ __all__ = [
     "cell_name",
     "cells",
     "compare_rivals",
+    "coverage_cells",
     "excess",
     "has_reference_magnitude",
     "is_giant",
@@ -65,6 +66,7 @@ COLUMNS = (
     *(
         "PARALLAX",
         "PARALLAX_ERR",
+        "PARALLAX_ERR_USED",
         "PARALLAX_ZPC",
         "M_G_NN",
         "M_G_GEO",
@@ -91,7 +93,7 @@ def metrics(
     counts: Sequence[Mapping[str, Any]] = (),
     rivals: Mapping[str, Columns] | None = None,
     injected: Columns | None = None,
-    threshold: float = 0.7,
+    settings: BinariesSettings | None = None,
 ) -> dict[str, Any]:
     """Measure a catalogue against its own parallaxes, stars of known distance, rivals and, where it is known, truth.
 
@@ -109,9 +111,9 @@ def metrics(
         Name of each rival catalogue to `external.with_stars` of its distances.
     injected
         What became of injected binaries, as in `measure_binaries`; with it binaries and the mixture are measured, which
-        takes `MIXTURE_COLUMNS` too.
-    threshold
-        Probability above which a star counts as a binary.
+        takes `MIXTURE_COLUMNS` and M_G_NN_PAIR too: the median of the two Gaussians of section 5, mag.
+    settings
+        Section [binaries]; None for its defaults.
 
     Returns
     -------
@@ -128,7 +130,7 @@ def metrics(
         When two rows of the truth have one identifier.
     """
     selected = np.asarray(catalogue["SELECTED"])
-    names = COLUMNS if injected is None else (*COLUMNS, *MIXTURE_COLUMNS)
+    names = COLUMNS if injected is None else (*COLUMNS, *MIXTURE_COLUMNS, "M_G_NN_PAIR")
     stars = {name: np.asarray(catalogue[name])[selected] for name in names}
     measured: dict[str, Any] = {"internal": measure_internal(stars), "catalogue": measure_population(stars)}
     if members is not None:
@@ -139,6 +141,6 @@ def metrics(
     if true is not None:
         measured["truth"] = against_truth(stars, true)
     if injected is not None:
-        measured["binaries"] = measure_binaries(stars, injected, truth, threshold)
+        measured["binaries"] = measure_binaries(stars, injected, truth, settings or BinariesSettings())
         measured["calibration"] = measure_calibration(stars, true)
     return {"verdict": reach_verdict(measured), "paper": beside_the_paper(measured), **measured}

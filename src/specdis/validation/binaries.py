@@ -2,62 +2,97 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import logsumexp
 
 from specdis.arrays import Array, Bool
-from specdis.binaries import LEAST_RATIO, TWIN_RATIO, is_in_domain, is_significant
-from specdis.statistics import robust_scatter
+from specdis.binaries import (
+    EQUAL_RATIO,
+    LEAST_RATIO,
+    POWERS,
+    TWIN_RATIO,
+    BinariesSettings,
+    is_in_domain,
+    is_on_main_sequence,
+    is_significant,
+)
+from specdis.statistics import fraction, robust_scatter
 from specdis.streams import generator
-from specdis.validation.measures import by_cells, by_parameters, measure, share, take
-from specdis.validation.stars import Columns, corrected_parallax, join
+from specdis.validation.measures import PARAMETER_EDGES, by_cells, by_parameters, cells, mean, measure, share, take
+from specdis.validation.stars import Columns, join, parallax_snr
 
-PARALLAX_SNR = 10.0
-"""Corrected parallax over its published error above which binaries are counted (section 5)."""
 SNR_EDGES = (-np.inf, 20.0, np.inf)
 """Edges of S/N of the scatters that section 5 quotes."""
 MAGNITUDE_EDGES = tuple(float(magnitude) for magnitude in range(2, 13))
 """Edges of M_G_GEO in mag in which the two models are compared (Fig. 15)."""
+RATIO_EDGES = (LEAST_RATIO, 0.6, 0.7, TWIN_RATIO, 0.9, EQUAL_RATIO, np.nextafter(1.0, 2.0))
+"""Edges of the mass ratios for which completeness is quoted."""
 CONTAMINANT_RATIO = 0.6
 """Mass ratio above which a star that is called a binary is no mistake."""
-_BOOTSTRAPS = 50
 _BLUE, _FAINT = 0.8, 9.0  # G_BP - G_RP and M_G_GEO of white dwarfs, mag
 _LOW_SNR = 10.0
+_SIGNIFICANT = 3.0
+"""Errors by which completeness must exceed the share of false alarms for a fraction to be measured."""
+_DRAWS, _GRID, _REACH = 400, 2001, 8.0  # of the likelihood of a fraction; the last in its errors
 
 
-def measure_binaries(stars: Columns, injected: Columns, truth: Columns | None, threshold: float) -> dict[str, Any]:
+def measure_binaries(
+    stars: Columns, injected: Columns, truth: Columns | None, settings: BinariesSettings
+) -> dict[str, Any]:
     """Return counts, fractions, completeness and, where binaries are known, purity (section 5, Figs 13 to 16).
 
-    Fractions are of stars with a precise parallax that are no giants. The corrected fraction is that of mass ratios
-    above 0.5, were they spread evenly: (found - false alarms) / (completeness - false alarms), both of injected stars.
+    Counts are of all stars. All else is of held-out stars with a precise parallax, and but for what lies below the
+    diagonal, of those that are no giants: stars that trained a network say too little of its errors.
 
     Parameters
     ----------
     stars
         Columns of the selected stars.
     injected
-        `IDENTIFIER`, MASS_RATIO and FOUND of injected binaries, and FALSE_ALARM, true where an injected single star was
-        called one; shape (injected,).
+        `IDENTIFIER`, MASS_RATIO, POWER of mass that luminosity goes as, and FOUND of injected binaries, and
+        FALSE_ALARM, true where the same star without its companion was called one; shape (injected,).
     truth
         `IDENTIFIER`, BINARY_TRUE and MASS_RATIO, in any order; None where they are not known.
-    threshold
-        Probability from which a star is called a binary.
+    settings
+        Section [binaries].
     """
-    known = stars["BINARY_FLAG"] >= 0
-    precise = known & (corrected_parallax(stars) > PARALLAX_SNR * stars["PARALLAX_ERR"])
-    in_domain = precise & is_in_domain(stars["LOGG"], stars["M_G_NN_CHI2"])
+    known, binary = stars["BINARY_FLAG"] >= 0, stars["BINARY_FLAG"] == 0
+    precise = known & (parallax_snr(stars) > settings.parallax_snr_min)
+    unseen = precise & stars["HELD_OUT"]
+    probable = stars["BINARY_POSSIBILITY"] > settings.threshold
     found = {
+        "parallax_snr_min": settings.parallax_snr_min,
+        "threshold": settings.threshold,
+        "twin_fraction": settings.twin_fraction,
         "n_known": int(known.sum()),
-        "n_binaries": int((stars["BINARY_FLAG"] == 0).sum()),
-        "n_binaries_precise": int((precise & (stars["BINARY_FLAG"] == 0)).sum()),
-        **share("share_binaries_precise", stars["BINARY_FLAG"] == 0, precise),
-        **_contaminants(stars, precise, threshold),
+        "n_binaries": int(binary.sum()),
+        "n_binaries_precise": int((precise & binary).sum()),
+        "n_probable_held_out": int((unseen & probable).sum()),
+        **share("share_binaries_precise", binary, precise),
+        **_contaminants(stars, unseen, probable),
     }
-    sample = _with_injected(take(stars, in_domain), injected)
+    sample = take(stars, unseen & is_in_domain(stars["LOGG"], stars["M_G_NN_CHI2"]))
+    added = _injected_stars(stars, injected)
     found |= {
-        "all": _fractions(sample, np.ones(len(sample["SN"]), bool)),
-        "by_parameter": by_parameters(sample, lambda rows: _fractions(sample, rows)),
+        "all": _fractions(sample, added),
+        "by_parameter": {
+            name: [
+                {f"{name}_min": low, f"{name}_max": high} | _fractions(take(sample, rows), take(added, more))
+                for (low, high, rows), (_, _, more) in zip(
+                    cells(sample[name], edges), cells(added[name], edges), strict=True
+                )
+            ]
+            for name, edges in PARAMETER_EDGES.items()
+        },
+        "by_mass_ratio": by_cells(
+            "ratio",
+            added["MASS_RATIO"],
+            RATIO_EDGES,
+            lambda rows: {"n": int(rows.sum()), **share("completeness", added["FOUND"], rows)},
+        ),
         "scatter_by_snr": by_cells("snr", sample["SN"], SNR_EDGES, lambda rows: _scatters(sample, rows)),
         "models_by_magnitude": by_cells(
             "m_g_geo", sample["M_G_GEO"], MAGNITUDE_EDGES, lambda rows: _models(sample, rows)
@@ -73,9 +108,9 @@ def excess(stars: Columns) -> Array:
     return np.asarray(stars["M_G_NN_CHI2"] - stars["M_G_GEO"], dtype=np.float64)
 
 
-def _contaminants(stars: Columns, precise: Bool, threshold: float) -> dict[str, Any]:
-    """Return what becomes of stars called binaries that are fainter than their spectra say (section 5)."""
-    called = precise & (stars["BINARY_POSSIBILITY"] > threshold)
+def _contaminants(stars: Columns, precise: Bool, probable: Bool) -> dict[str, Any]:
+    """Return what becomes of probable binaries that are fainter than their spectra say (section 5)."""
+    called = precise & probable
     below = called & ~(excess(stars) > 0)
     colour = np.asarray(stars["PHOT_BP_MEAN_MAG"] - stars["PHOT_RP_MEAN_MAG"], dtype=np.float64)
     return {
@@ -90,40 +125,73 @@ def _contaminants(stars: Columns, precise: Bool, threshold: float) -> dict[str, 
     }
 
 
-def _with_injected(stars: Columns, injected: Columns) -> dict[str, Array]:
-    """Add MASS_RATIO, FOUND and FALSE_ALARM of each star's injected binary, NaN where there was none."""
-    row = join(stars, injected)
-    names = ("MASS_RATIO", "FOUND", "FALSE_ALARM")
-    return {**stars, **{name: np.append(np.asarray(injected[name], dtype=np.float64), np.nan)[row] for name in names}}
+def _injected_stars(stars: Columns, injected: Columns) -> dict[str, Array]:
+    """Return the main-sequence stars on which binaries were injected, with MASS_RATIO, FOUND and FALSE_ALARM."""
+    row = join(injected, stars)
+    names = ("MASS_RATIO", "POWER", "FOUND", "FALSE_ALARM")
+    mine = {**take(stars, row), **{name: np.asarray(injected[name]) for name in names}}
+    return take(mine, (row >= 0) & is_on_main_sequence(mine["LOGG"]))
 
 
-def _fractions(stars: Columns, rows: Bool) -> dict[str, Any]:
-    """Return the observed fraction, what becomes of injected stars, and the corrected fraction, with errors."""
-    numbers = np.stack([stars["BINARY_FLAG"] == 0, stars["FOUND"], stars["FALSE_ALARM"]])[:, rows]
-    values = _corrected(numbers)
-    errors = [np.nan] * len(values)
-    if numbers.shape[1] > 1:
-        random = generator(0, "binary fractions")
-        drawn = [
-            _corrected(numbers[:, random.integers(numbers.shape[1], size=numbers.shape[1])]) for _ in range(_BOOTSTRAPS)
-        ]
-        errors = [float(np.std([one[place] for one in drawn], ddof=1)) for place in range(len(values))]
-    names = ("fraction", "completeness", "false_alarms", "fraction_corrected")
-    measured: dict[str, Any] = {"n": numbers.shape[1]}
-    for name, value, error in zip(names, values, errors, strict=True):
-        measured |= {name: value, f"{name}_err": error}
-    twins = rows & (stars["MASS_RATIO"] > TWIN_RATIO)
-    return measured | share("completeness_twins", stars["FOUND"] > 0, twins)
+def _fractions(sample: Columns, added: Columns) -> dict[str, Any]:
+    """Return the fraction found, and by likelihood that of companions of `LEAST_RATIO` and above.
+
+    The latter is of stars on the main sequence. A share f of them has companions with the mass ratios of the injected
+    ones: each star is called a binary with probability f times completeness plus (1 - f) times the share of false
+    alarms. It is the f that makes the number called so most probable, averaged over what completeness and false alarms
+    may be: between those of the two powers of mass, and within the errors of their own numbers. Its error is the
+    larger part of the interval in which the logarithm of the likelihood lies within 1/2 of its largest value. NaN
+    where completeness exceeds false alarms by less than three errors, and where log g is not known.
+
+    Parameters
+    ----------
+    sample
+        Observed stars.
+    added
+        From `_injected_stars`.
+    """
+    binary = sample["BINARY_FLAG"] == 0
+    sequence = is_on_main_sequence(sample["LOGG"])
+    powers = [np.asarray(added["FOUND"])[added["POWER"] == power] for power in POWERS]
+    ends = [fraction(found) for found in powers]
+    completeness = float(np.mean([end.value for end in ends]))
+    between = abs(ends[0].value - ends[1].value) / np.sqrt(12)  # standard deviation of an even spread
+    error = float(np.sqrt(between**2 + sum(end.error**2 for end in ends) / 4))
+    value, value_error = _most_likely(int((binary & sequence).sum()), int(sequence.sum()), powers, added["FALSE_ALARM"])
+    return {
+        "n": len(binary),
+        **share("fraction", binary),
+        "n_main_sequence": int(sequence.sum()),
+        "n_injected": len(added["FOUND"]),
+        "completeness": completeness,
+        "completeness_err": error,
+        **share("false_alarms", added["FALSE_ALARM"]),
+        "fraction_corrected": value,
+        "fraction_corrected_err": value_error,
+    }
 
 
-def _corrected(numbers: Array) -> tuple[float, float, float, float]:
-    """Return the observed fraction, completeness, false alarms and the corrected fraction."""
-    binary, found, false = (values[np.isfinite(values)] for values in numbers)
-    if not len(binary) or not len(found):
-        return np.nan, np.nan, np.nan, np.nan
-    observed, complete, chance = float(binary.mean()), float(found.mean()), float(false.mean())
-    corrected = (observed - chance) / (complete - chance) if complete > chance else np.nan
-    return observed, complete, chance, corrected
+def _most_likely(called: int, stars: int, powers: Sequence[Bool], false: Bool) -> tuple[float, float]:
+    """Return the most likely fraction of binaries and its error, as `_fractions` says."""
+    if not stars or not min(len(found) for found in powers):
+        return np.nan, np.nan
+    random = generator(0, "binary fractions")
+    *ends, alarm = (random.beta(np.sum(x) + 0.5, np.sum(~x) + 0.5, _DRAWS) for x in (*powers, false))
+    contrast = ends[0] + (np.arange(_DRAWS) + 0.5) / _DRAWS * (ends[1] - ends[0]) - alarm
+    if contrast.mean() < _SIGNIFICANT * contrast.std():
+        return np.nan, np.nan
+    observed = (called + 0.5) / (stars + 1)
+    middle = (observed - alarm.mean()) / contrast.mean()
+    relative = contrast.std() / contrast.mean()
+    width = np.hypot(np.sqrt(observed * (1 - observed) / stars) / contrast.mean(), abs(middle) * relative)
+    low, high = np.clip((middle - _REACH * width, middle + _REACH * width), 0, 1)
+    shares = np.linspace(low, high, _GRID)
+    probability = np.clip(alarm + np.outer(shares, contrast), 1e-12, 1 - 1e-12)
+    likelihood = called * np.log(probability) + (stars - called) * np.log1p(-probability)
+    whole = logsumexp(likelihood, axis=1)
+    best = float(shares[np.argmax(whole)])
+    inside = shares[whole > whole.max() - 0.5]
+    return best, float(max(best - inside[0], inside[-1] - best))
 
 
 def _scatters(stars: Columns, rows: Bool) -> dict[str, Any]:
@@ -134,30 +202,28 @@ def _scatters(stars: Columns, rows: Bool) -> dict[str, Any]:
 
 
 def _models(stars: Columns, rows: Bool) -> dict[str, Any]:
-    """Return the residuals of the label's and of the mixture's magnitudes (Fig. 15)."""
-    return {
-        name.lower(): measure(stars[f"M_G_NN_{name}"][rows] - stars["M_G_GEO"][rows], "mag") for name in ("CHI2", "MIX")
-    }
+    """Return the residuals of the label's magnitudes and of the pair's, with the means that Fig. 15 shows."""
+    residuals = {name.lower(): (stars[f"M_G_NN_{name}"] - stars["M_G_GEO"])[rows] for name in ("CHI2", "PAIR")}
+    return {name: measure(residual, "mag") | mean("mean_mag", residual) for name, residual in residuals.items()}
 
 
 def _against_truth(stars: Columns, truth: Columns) -> dict[str, Any]:
-    """Return purity, completeness and scatter of held-out stars, and the true fraction of all."""
+    """Return purity, completeness and scatter, and the true fraction of stars on the main sequence."""
     row = join(stars, truth)
-    known = row >= 0
+    known, sequence = row >= 0, is_on_main_sequence(stars["LOGG"])
     true = {name: np.asarray(truth[name])[row] for name in ("BINARY_TRUE", "MASS_RATIO")}
     ratio = np.where(true["BINARY_TRUE"], true["MASS_RATIO"], 0.0)
     binary = stars["BINARY_FLAG"] == 0
 
     def cell(rows: Bool) -> dict[str, Any]:
-        everyone, rows = rows & known, rows & known & stars["HELD_OUT"]
+        rows = rows & known
         return {
             "n": int(rows.sum()),
             "n_found": int((rows & binary).sum()),
             **share("purity", ratio > CONTAMINANT_RATIO, rows & binary),
             **share("completeness", binary, rows & (ratio > TWIN_RATIO)),
             **share("false_alarms", binary, rows & (ratio == 0)),
-            # Of the stars of which the fraction found is, whether they trained a network or not.
-            **share("fraction_true", ratio > LEAST_RATIO, everyone),
+            **share("fraction_true", ratio >= LEAST_RATIO, rows & sequence),
             "scatter_all_mag": float(robust_scatter(_finite(excess(stars)[rows]))),
             "scatter_without_found_mag": float(robust_scatter(_finite(excess(stars)[rows & ~binary]))),
             # The same cut on stars that have no companion: what it takes from their scatter is no binary's.
@@ -171,6 +237,15 @@ def _against_truth(stars: Columns, truth: Columns) -> dict[str, Any]:
         "all": cell(np.ones(len(ratio), bool)),
         "by_snr": by_cells("snr", stars["SN"], SNR_EDGES, cell),
         "by_parameter": by_parameters(stars, cell),
+        "by_mass_ratio": by_cells(
+            "ratio",
+            ratio,
+            RATIO_EDGES,
+            lambda rows: {
+                "n": int((rows & known & sequence).sum()),
+                **share("completeness", binary, rows & known & sequence),
+            },
+        ),
     }
 
 

@@ -28,6 +28,9 @@ PARAMETER_EDGES = {
 SNR_EDGES = (-np.inf, 20.0, 60.0, 100.0, np.inf)
 DISTANCE_EDGES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)
 LOGG_EDGES = (-np.inf, GIANT_LOGG, np.inf)
+PREDICTED_EDGES = (-np.inf, -1.0, 0.0, 1.0, 2.0, 3.5, 5.0, 7.0, np.inf)
+"""Edges of the predicted absolute magnitude in mag: 0 to 1 is the red clump and the horizontal branch."""
+FEH_EDGES = (-np.inf, *PARAMETER_EDGES["FEH"][2:-1], np.inf)
 
 _LOCATION: Mapping[str, Statistic] = {
     "median": lambda values: np.median(values, axis=-1),
@@ -101,6 +104,15 @@ def median(name: str, values: Array) -> dict[str, float]:
     known = known[~np.isnan(known)]
     value = float(np.median(known)) if len(known) else np.nan
     return {name: value, f"{name}_err": bootstrap_errors({"": _LOCATION["median"]}, known)[""]}
+
+
+def mean(name: str, values: Array) -> dict[str, float]:
+    """Return the mean of what is finite with its error; NaN of nothing."""
+    finite = np.asarray(values, dtype=np.float64)
+    finite = finite[np.isfinite(finite)]
+    if not len(finite):
+        return {name: np.nan, f"{name}_err": np.nan}
+    return {name: float(np.mean(finite)), f"{name}_err": float(np.std(finite) / np.sqrt(len(finite)))}
 
 
 def share(name: str, true: Bool, among: Bool | None = None) -> dict[str, float]:

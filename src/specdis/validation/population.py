@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from specdis.arrays import Array, Bool
-from specdis.validation.measures import SNR_EDGES, by_cells, median, share
+from specdis.validation.measures import SNR_EDGES, by_cells, mean, median, share
 from specdis.validation.stars import (
     FAR,
     PRECISE,
@@ -59,6 +59,8 @@ def measure_population(stars: Columns) -> dict[str, Any]:
         **share("share_beyond_50_kpc", distance > 50.0, np.isfinite(distance)),
         **share("share_negative_parallax_beyond_15_kpc", parallax < 0.0, far & np.isfinite(parallax)),
         **median("median_relative_error_within_2_kpc", error[distance < 2.0]),
+        **mean("mean_relative_error_beyond_15_kpc", error[far]),
+        **median("median_relative_error_giants_near_snr_20", error[giant & (snr > 15.0) & (snr < 25.0)]),
         **median("median_relative_error_snr_150_250", error[(snr > 150.0) & (snr < 250.0)]),
         **median("median_relative_error_snr_5_10", error[(snr > 5.0) & (snr < 10.0)]),
         **median("median_relative_error_above_snr_50", error[snr > 50.0]),

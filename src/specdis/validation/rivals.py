@@ -45,18 +45,21 @@ def with_reference(rival: Columns, members: Columns) -> dict[str, Any]:
 
 
 def _compare(rival: Columns, members: Columns | None) -> dict[str, Any]:
-    apart = difference(rival)
+    apart, snr = difference(rival), np.asarray(rival["SN"])
     quoted = np.asarray(rival["DISTERR_RIVAL"], dtype=np.float64) / rival["DIST_RIVAL"]
     found: dict[str, Any] = {
         "difference": measure(apart, "mag"),
         "by_modulus": by_cells(
             "modulus", modulus(rival["DIST"]), COMPARISON_EDGES, lambda rows: measure(apart[rows], "mag")
         ),
-        "by_snr": by_cells("snr", np.asarray(rival["SN"]), SNR_EDGES, lambda rows: measure(apart[rows], "mag")),
+        "by_snr": by_cells("snr", snr, SNR_EDGES, lambda rows: measure(apart[rows], "mag")),
         "by_parameter": by_parameters(rival, lambda rows: measure(apart[rows], "mag")),
         **median("median_relative_error_ours", relative_error(rival)),
         **median("median_relative_error_quoted", quoted),
-        **median("median_snr", np.asarray(rival["SN"])),
+        **median("median_relative_error_quoted_snr_5_10", quoted[(snr > 5.0) & (snr < 10.0)]),
+        **median("median_relative_error_quoted_above_snr_20", quoted[snr > 20.0]),
+        **median("median_relative_error_quoted_above_snr_50", quoted[snr > 50.0]),
+        **median("median_snr", snr),
     }
     if members is not None:
         known = with_reference(rival, members)

@@ -15,7 +15,7 @@ from specdis.surveys.base import IDENTIFIER
 Columns = Mapping[str, Array]
 
 PARALLAX_SNR = 10.0
-"""Corrected parallax over its published error from which M_G_GEO serves as reference (section 4.1)."""
+"""Corrected parallax over its error, as the run uses it, above which M_G_GEO is a reference (section 4.1)."""
 PRECISE = 0.25
 """Relative error of the distances that the paper recommends for use (sections 4.2 and 4.3)."""
 PRECISE_MAG = 0.5
@@ -41,13 +41,26 @@ def corrected_parallax(catalogue: Columns) -> Float64:
     return np.asarray(catalogue["PARALLAX"] - np.nan_to_num(catalogue["PARALLAX_ZPC"]), dtype=np.float64)
 
 
-def has_reference_magnitude(catalogue: Columns) -> Bool:
-    """Return True for held-out stars whose parallax is precise enough for M_G_GEO to be a reference, shape (star,).
+def parallax_snr(catalogue: Columns) -> Float64:
+    """Return the corrected parallax over its error as the run uses it, NaN where there is none, shape (star,)."""
+    error = np.asarray(catalogue["PARALLAX_ERR_USED"], dtype=np.float64)
+    return np.asarray(corrected_parallax(catalogue) / np.where(error > 0, error, np.nan))
 
-    That is a corrected parallax above `PARALLAX_SNR` times its published error (section 4.1).
+
+def has_reference_magnitude(catalogue: Columns, snr_min: float = PARALLAX_SNR) -> Bool:
+    """Return True for held-out stars whose parallax is precise enough for M_G_GEO to be a reference, shape (star,)."""
+    return np.asarray(catalogue["HELD_OUT"] & (parallax_snr(catalogue) > snr_min))
+
+
+def informs(width: Array, error: Array) -> Bool:
+    """Return which parallaxes tell something of predicted ones, shape (star,): those that are known better.
+
+    Parameters
+    ----------
+    width, error
+        Quoted error of the predicted parallax, and that of the measured one, mas, shape (star,).
     """
-    error = np.asarray(catalogue["PARALLAX_ERR"], dtype=np.float64)
-    return catalogue["HELD_OUT"] & (corrected_parallax(catalogue) > PARALLAX_SNR * error)
+    return np.asarray(np.asarray(width) > error)
 
 
 def residual_magnitude(catalogue: Columns) -> Float64:

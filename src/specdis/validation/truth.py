@@ -9,8 +9,11 @@ import numpy as np
 from specdis.arrays import Array, Bool, Float64
 from specdis.validation.measures import (
     DISTANCE_EDGES,
+    FEH_EDGES,
     LOGG_EDGES,
+    PREDICTED_EDGES,
     SNR_EDGES,
+    by_cells,
     calibration,
     cells,
     coverage_share,
@@ -22,6 +25,9 @@ from specdis.validation.stars import PRECISE, Columns, modulus, relative_error
 
 def against_truth(stars: Columns, true: Float64) -> dict[str, Any]:
     """Return bias, scatter and coverage by distance, S/N and log g.
+
+    `all` and what stands beside it is of all stars; `precise`, `held_out`, `estimators` and the cells of S/N and log g
+    are of those that no network saw which predicted them.
 
     Parameters
     ----------
@@ -91,7 +97,7 @@ def against_truth(stars: Columns, true: Float64) -> dict[str, Any]:
     unseen = known & stars["HELD_OUT"] & ~stars.get("CALIBRATION", np.zeros(len(true), np.bool_))
     return block(known) | {
         "estimators": estimators,
-        "precise": block(known & (relative_error(stars) < PRECISE)),
+        "precise": block(known & stars["HELD_OUT"] & (relative_error(stars) < PRECISE)),
         "held_out": block(known & stars["HELD_OUT"]),
         "by_snr_and_logg": [
             {"snr_min": snr[0], "snr_max": snr[1], "logg_min": logg[0], "logg_max": logg[1]}
@@ -99,6 +105,8 @@ def against_truth(stars: Columns, true: Float64) -> dict[str, Any]:
             for snr in cells(stars["SN"], SNR_EDGES)
             for logg in cells(stars["LOGG"], LOGG_EDGES)
         ],
-        "calibration": calibration(z[known]),
+        "by_magnitude": by_cells("magnitude", stars["M_G_NN"], PREDICTED_EDGES, lambda rows: cell(unseen & rows)),
+        "by_feh": by_cells("feh", stars["FEH"], FEH_EDGES, lambda rows: cell(unseen & rows)),
+        "calibration": calibration(z[known & stars["HELD_OUT"]]),
         "n_without_truth": int(np.count_nonzero(~known)),
     }

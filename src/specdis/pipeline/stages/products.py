@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from specdis import accelerator, binaries, catalogue, streams
-from specdis.arrays import Array, Float64, Int64, ranges
+from specdis.arrays import Array, Float32, Float64, Int64, ranges
 from specdis.calibration import calibration_stars
 from specdis.catalogue import BINARIES_COLUMNS, DISTANCES_COLUMNS, SAMPLE_COLUMNS
 from specdis.distances import TARGET_COLUMNS, Targets
 from specdis.log import Progress
-from specdis.model import Model, load_model
+from specdis.model import Model, PairMagnitudes, load_model
 from specdis.photometry import geometric_magnitude
 from specdis.pipeline.pixels import PixelStore
 from specdis.pipeline.stage import Context, Outcome
@@ -99,52 +99,97 @@ def find_binaries(context: Context) -> Outcome:
     """Say which stars are binaries, and inject some to see how many would be found (section 5)."""
     accelerator.use(context.config.run.device)
     config = context.config
-    stars = read_table(context.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", "LOGG", "SELECTED"])
+    names = [*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", "LOGG", "SELECTED", "HELD_OUT"]
+    stars = read_table(context.paths.sample, names)
     found = read_table(context.paths.distances, ["PROB_BINARY", "M_G_NN_CHI2"])
-    geometric, _ = geometric_magnitude(stars["PARALLAX_CORRECTED"], np.nan, stars["G_0"])
+    m_g_nn = found["M_G_NN_CHI2"]
+    geometric, error = geometric_magnitude(stars["PARALLAX_CORRECTED"], stars["PARALLAX_ERROR_USED"], stars["G_0"])
     identifier = {name: stars[name] for name in IDENTIFIER}
-    columns = binaries.classify(found["PROB_BINARY"], found["M_G_NN_CHI2"], geometric, stars["LOGG"], config.binaries)
-    write_table(context.paths.binaries, context.provenance("binaries"), {**identifier, **columns})
-    precise = stars["PARALLAX_CORRECTED"] > config.binaries.parallax_snr_min * stars["PARALLAX_ERROR_USED"]
-    eligible = stars["SELECTED"] & precise & np.isfinite(found["PROB_BINARY"])
-    rows = np.flatnonzero(eligible & binaries.is_in_domain(stars["LOGG"], found["M_G_NN_CHI2"]))
-    injected = _injected(context, rows, stars, found["M_G_NN_CHI2"], geometric)
-    mine = {name: values[rows] for name, values in identifier.items()}
-    write_table(context.paths.injected, context.provenance("injected"), {**mine, **injected})
-    return Outcome(len(geometric), notes={"binaries": int((columns["BINARY_FLAG"] == 0).sum()), "injected": len(rows)})
+    called = binaries.classify(found["PROB_BINARY"], m_g_nn, geometric, stars["LOGG"], config.binaries)
+    precision = stars["PARALLAX_CORRECTED"] / stars["PARALLAX_ERROR_USED"]
+    # Simulated parallaxes scatter into the sample as well as out of it.
+    eligible = stars["SELECTED"] & stars["HELD_OUT"] & (precision > _MARGIN * config.binaries.parallax_snr_min)
+    eligible &= np.isfinite(found["PROB_BINARY"]) & binaries.is_in_domain(stars["LOGG"], m_g_nn)
+    rows = np.flatnonzero(eligible)
+    trial = _Trial(context, rows, Targets.of(stars, config.run.seed).take(rows))
+    pairs = trial.pairs()
+    expected = np.hypot(pairs.sigma, error[rows])
+    precise = precision[rows] > config.binaries.parallax_snr_min
+    deviation = ((geometric[rows] - pairs.single) / expected)[precise]
+    parts = []
+    for number, power in enumerate(_INJECTIONS * binaries.POWERS):
+        chance = {
+            name: streams.uniform(streams.stream(config.run.seed, f"injected {name} {number}"), stars["STAR_ID"][rows])
+            for name in ("twin", "mass ratio", "deviation", "side")
+        }
+        alone = binaries.draw_singles(deviation, pairs.single, expected, chance["deviation"], chance["side"])
+        ratio = binaries.mass_ratios(chance["twin"], chance["mass ratio"], config.binaries.twin_fraction)
+        tried = trial.called(alone, binaries.magnitude_excess(ratio, power), m_g_nn[rows])
+        kept = tried.pop("PARALLAX_SNR") > config.binaries.parallax_snr_min
+        mine = {name: values[rows] for name, values in identifier.items()}
+        part = {**mine, "MASS_RATIO": ratio, "POWER": np.full(len(rows), power), **tried}
+        parts.append({name: values[kept] for name, values in part.items()})
+    injected = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    write_table(context.paths.injected, context.provenance("injected"), injected)
+    median = np.full(len(geometric), np.nan)
+    median[rows] = np.where(precise, pairs.median, np.nan)
+    columns = {**identifier, **called, "M_G_NN_PAIR": median}
+    write_table(context.paths.binaries, context.provenance("binaries"), columns)
+    counts = {"binaries": int((called["BINARY_FLAG"] == 0).sum()), "injected": len(injected["FOUND"])}
+    return Outcome(len(geometric), notes=counts)
 
 
-def _injected(
-    context: Context, rows: Int64, stars: Mapping[str, Array], m_g_nn: Array, m_g_geo: Array
-) -> dict[str, Array]:
-    """Give some stars a companion, and some a parallax as single stars have it, and see which are called binaries.
+_MARGIN = 0.5
+"""Parallax S/N over the least one from which single stars and binaries are simulated."""
+_INJECTIONS = 2
+"""Simulated single stars per star and power of mass: enough for the errors of fractions to be those of the sample."""
+
+
+class _Trial:
+    """Simulated single stars, and the same with a companion, on which the model of binaries is tried.
 
     A companion of like kind leaves the continuum-normalised spectrum as it is, and makes the star brighter by Eq. 6.
+    What it is put on is no observed star, which may have a companion already, but the single star that the model
+    takes it for.
     """
-    seed, threshold = context.config.run.seed, context.config.binaries.threshold
-    chances = {
-        name: streams.uniform(streams.stream(seed, f"injected {name}"), stars["STAR_ID"][rows])
-        for name in ("mass ratio", "network", "magnitude", "parallax")
-    }
-    ratio = binaries.LEAST_RATIO + (1 - binaries.LEAST_RATIO) * chances["mass ratio"]
-    excess = binaries.magnitude_excess(ratio)
-    columns = {"MASS_RATIO": ratio, "EXCESS": excess}
-    if not len(rows):
-        return {**columns, "FOUND": np.zeros(0, np.bool_), "FALSE_ALARM": np.zeros(0, np.bool_)}
-    model = load_model(context.paths.model)
-    everyone = Targets.of(stars, model.seed).take(rows)
-    paired, single, single_geometric = [], [], []
-    for block in ranges(len(rows), 1 << 14):
-        inputs, targets = network_inputs(context.paths, rows[block]), everyone.take(block)
-        chance = [values[block] for values in chances.values()]
-        alone = targets.with_parallax_of(model.single_magnitude(inputs, targets, *chance[1:3]), chance[3])
-        paired.append(model.binary_probability(inputs, targets.brighter(excess[block])))
-        single.append(model.binary_probability(inputs, alone))
-        single_geometric.append(geometric_magnitude(alone.parallax, np.nan, alone.magnitude)[0])
-    mine = m_g_nn[rows]
-    found = binaries.is_binary(np.concatenate(paired), mine, m_g_geo[rows] - excess, threshold)
-    false = binaries.is_binary(np.concatenate(single), mine, np.concatenate(single_geometric), threshold)
-    return {**columns, "FOUND": found, "FALSE_ALARM": false}
+
+    def __init__(self, context: Context, rows: Int64, targets: Targets) -> None:
+        self._paths, self._rows, self._targets = context.paths, rows, targets
+        self._threshold = context.config.binaries.threshold
+        self._model = load_model(context.paths.model) if len(rows) else None
+
+    def _blocks(self) -> Iterator[tuple[slice, Model, Float32, Targets]]:
+        for block in ranges(len(self._rows), 1 << 14):
+            assert self._model is not None
+            yield block, self._model, network_inputs(self._paths, self._rows[block]), self._targets.take(block)
+
+    def pairs(self) -> PairMagnitudes:
+        """Return what the two Gaussians say of the magnitudes of the stars."""
+        parts = [model.pair_magnitudes(inputs, targets) for _, model, inputs, targets in self._blocks()]
+        if not parts:
+            return PairMagnitudes(*np.empty((3, 0)))
+        return PairMagnitudes(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+    def called(self, alone: Float64, excess: Float64, m_g_nn: Array) -> dict[str, Array]:
+        """Return which of the simulated stars are called binaries, with the companion and without, and their S/N.
+
+        Parameters
+        ----------
+        alone
+            Magnitude by the parallax of the single star, mag, shape (star,).
+        excess
+            What the companion adds, mag, shape (star,).
+        m_g_nn
+            Magnitude by the network of the label, mag, shape (star,).
+        """
+        found, false = np.zeros((2, len(alone)), np.bool_)
+        single = self._targets.with_parallax_of(alone)
+        for block, model, inputs, _ in self._blocks():
+            mine = single.take(block)
+            for flags, added in ((found, excess[block]), (false, np.zeros(len(alone[block])))):
+                probability = model.binary_probability(inputs, mine.brighter(added))
+                flags[block] = binaries.is_binary(probability, m_g_nn[block], alone[block] - added, self._threshold)
+        return {"EXCESS": excess, "FOUND": found, "FALSE_ALARM": false, "PARALLAX_SNR": single.parallax / single.error}
 
 
 def make_catalogue(context: Context) -> Outcome:

@@ -40,13 +40,13 @@ def validate(context: Context) -> Outcome:
     members = _rows_in_catalogue(found.columns, selected)
     rivals = {name: _rows_in_catalogue(rival, selected) for name, rival in files.rivals(stars).items()}
     measured = validation.metrics(
-        columns,
+        {**columns, "M_G_NN_PAIR": _pair_magnitude(context, columns)},
         _truth(context),
         validation.with_stars(members, columns) if lists else None,
         [count._asdict() for count in found.counts],
         {name: validation.with_stars(rival, columns) for name, rival in rivals.items()},
-        read_table(context.paths.injected, [*IDENTIFIER, "MASS_RATIO", "FOUND", "FALSE_ALARM"]),
-        context.config.binaries.threshold,
+        read_table(context.paths.injected, [*IDENTIFIER, "MASS_RATIO", "POWER", "FOUND", "FALSE_ALARM"]),
+        context.config.binaries,
     )
     write_json(context.paths.metrics, measured)
     _write_table_a1(context, measured.get("external", {}).get("systems", []))
@@ -60,6 +60,12 @@ def validate(context: Context) -> Outcome:
         logger.warning("%s: %s: %s", fault.place, fault.name, fault.message)
     notes = {"members": len(members["ROW"]), "rivals": {name: len(rival["ROW"]) for name, rival in rivals.items()}}
     return Outcome(len(columns["TARGETID"]), faults, notes)
+
+
+def _pair_magnitude(context: Context, columns: Mapping[str, Array]) -> Array:
+    """Return the median of the two Gaussians of section 5 of the catalogue's stars, mag; NaN where it has none."""
+    table = read_table(context.paths.binaries, [*IDENTIFIER, "M_G_NN_PAIR"])
+    return np.asarray(table["M_G_NN_PAIR"][validation.join(columns, table)])
 
 
 def _rows_in_catalogue(reference: Mapping[str, Array], selected: Int64) -> dict[str, Array]:

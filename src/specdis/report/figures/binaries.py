@@ -35,16 +35,33 @@ _NO_BINARIES = "no star with a precise parallax has a probability of being a bin
 _FEW = 30  # stars of a cell of Fig. 16
 
 
-def _precise(catalogue: Columns) -> Bool:
-    """Return which selected stars have a precise parallax and are known to be single or binary."""
-    chosen = catalogue["SELECTED"] & validation.has_reference_magnitude(catalogue) & (catalogue["BINARY_FLAG"] >= 0)
+def _precise(catalogue: Columns, measured: Mapping[str, Any] | None) -> Bool:
+    """Return which selected held-out stars have a precise parallax and are known to be single or binary."""
+    if measured is None:
+        return np.zeros(len(catalogue["SELECTED"]), np.bool_)
+    precise = validation.has_reference_magnitude(catalogue, measured["parallax_snr_min"])
+    chosen = catalogue["SELECTED"] & precise & (catalogue["BINARY_FLAG"] >= 0)
     return np.asarray(chosen & np.isfinite(validation.excess(catalogue)))
 
 
-def hr_diagrams(catalogue: Columns) -> Plot:
-    """Draw single stars and binaries in the Hertzsprung-Russell diagram (section 5, Fig. 13)."""
+def _which(measured: Mapping[str, Any] | None) -> str:
+    """Return in words which stars the figures of section 5 show."""
+    least = "" if measured is None else f"{measured['parallax_snr_min']:g} times "
+    return f"Held-out stars with a parallax above {least}its error"
+
+
+def hr_diagrams(catalogue: Columns, measured: Mapping[str, Any] | None) -> Plot:
+    """Draw single stars and binaries in the Hertzsprung-Russell diagram (section 5, Fig. 13).
+
+    Parameters
+    ----------
+    catalogue
+        Columns of the catalogue.
+    measured
+        `binaries` of the metrics.
+    """
     name, title = "fig13", "Single stars and binaries"
-    against, chosen = abscissa(catalogue), _precise(catalogue)
+    against, chosen = abscissa(catalogue), _precise(catalogue, measured)
     chosen &= np.isfinite(against.values)
     if not np.any(chosen):
         return missing(name, title, _NO_BINARIES)
@@ -67,7 +84,7 @@ def hr_diagrams(catalogue: Columns) -> Plot:
             tables.append(drawn_in(drawn, kind, against.name, "M_G_GEO"))
         axes[0].set_ylabel("$M_{G,\\mathrm{geo}}$ [mag]")
     caption = (
-        "Held-out stars with a parallax above 10 times its error. The line is the median of the single stars, drawn in "
+        f"{_which(measured)}. The line is the median of the single stars, drawn in "
         "both panels: binaries of near twins lie up to 0.75 mag above it."
     )
     return Plot(name, title, caption + SHADE + OUTSIDE, figure, vstack(tables))
@@ -81,10 +98,10 @@ def _draw_ridge(axis: Axes, x: Any, y: Any) -> None:
         axis.plot(*np.array(middle).T, color=VERMILION)
 
 
-def magnitudes(catalogue: Columns) -> Plot:
-    """Draw M_G_NN against M_G_GEO of single stars and of binaries (section 5, Fig. 14)."""
+def magnitudes(catalogue: Columns, measured: Mapping[str, Any] | None) -> Plot:
+    """Draw M_G_NN against M_G_GEO of single stars and of binaries (section 5, Fig. 14); arguments as Fig. 13."""
     name, title = "fig14", "Magnitudes of single stars and of binaries"
-    chosen = _precise(catalogue)
+    chosen = _precise(catalogue, measured)
     if not np.any(chosen):
         return missing(name, title, _NO_BINARIES)
     geometric, predicted = catalogue["M_G_GEO"][chosen], catalogue["M_G_NN_CHI2"][chosen]
@@ -99,28 +116,28 @@ def magnitudes(catalogue: Columns) -> Plot:
             for offset, line in ((0.0, "-"), (EQUAL_MASSES, "--")):
                 axis.axline((0.0, offset), slope=1.0, color=VERMILION, linestyle=line)
             residual = predicted[rows] - geometric[rows]
-            scatter = f"\nσ = {robust_scatter(residual):.2f} mag" if rows.any() else ""
+            scatter = f"\nσ = {np.std(residual):.2f}, {robust_scatter(residual):.2f} mag" if rows.any() else ""
             label(axis, f"{kind}, {np.count_nonzero(rows):,} stars{scatter}")
             axis.set_xlabel("$M_{G,\\mathrm{geo}}$ [mag]")
             tables.append(drawn_in(drawn, kind, "M_G_GEO", "M_G_NN"))
     caption = (
-        "Held-out stars with a parallax above 10 times its error; M_G,NN is of the network of the label. Lines: "
-        "equality, and the 0.75 mag by which twins outshine one of them. σ is 1.4826 times the median absolute "
-        "deviation."
+        f"{_which(measured)}; M_G,NN is of the network of the label. Lines: "
+        "equality, and the 0.75 mag by which twins outshine one of them. σ is the standard deviation, and 1.4826 times "
+        "the median absolute deviation."
     )
     return Plot(name, title, caption + SHADE + OUTSIDE, figure, vstack(tables))
 
 
 def models(measured: Mapping[str, Any] | None) -> Plot:
-    """Draw bias and scatter of the label's and the mixture's magnitudes against M_G_GEO (section 5, Fig. 15).
+    """Draw mean and scatter of the label's magnitudes and of the pair's against M_G_GEO (section 5, Fig. 15).
 
     Parameters
     ----------
     measured
         `binaries` of the metrics.
     """
-    name, title = "fig15", "The label's network and the mixture"
-    cells = [] if measured is None else [c for c in measured["models_by_magnitude"] if c["mix"]["n_finite"] >= LEAST]
+    name, title = "fig15", "The label's network and the pair of Gaussians"
+    cells = [] if measured is None else [c for c in measured["models_by_magnitude"] if c["pair"]["n_finite"] >= LEAST]
     if not cells:
         return missing(name, title, _NO_BINARIES)
     place = np.array([0.5 * (cell["m_g_geo_min"] + cell["m_g_geo_max"]) for cell in cells])
@@ -131,22 +148,22 @@ def models(measured: Mapping[str, Any] | None) -> Plot:
         axis.axhline(0.0, color=GREY)
         for key, color, marker, word in (
             ("chi2", BLUE, "o", "label (Eq. 4)"),
-            ("mix", VERMILION, "s", "mixture (Eq. 7)"),
+            ("pair", VERMILION, "s", "pair of Gaussians (Eq. 7)"),
         ):
-            middle = np.array([cell[key]["median_mag"] for cell in cells])
-            scatter = np.array([cell[key]["scatter_mag"] for cell in cells])
-            error = np.array([cell[key]["median_mag_err"] for cell in cells])
+            middle = np.array([cell[key]["mean_mag"] for cell in cells])
+            spread = np.array([cell[key]["std_mag"] for cell in cells])
+            error = np.array([cell[key]["mean_mag_err"] for cell in cells])
             axis.errorbar(place, middle, error, color=color, marker=marker, markersize=4, label=word)
             for side in (-1, 1):
-                axis.plot(place, middle + side * scatter, color=color, linestyle="--")
-            table = Table({"x": place, "y": middle, "error": error, "scatter": scatter})
+                axis.plot(place, middle + side * spread, color=color, linestyle="--")
+            table = Table({"x": place, "y": middle, "error": error, "spread": spread})
             tables.append(drawn_in(table, word, "M_G_GEO", "DELTA_M_G"))
         axis.set(xlabel="$M_{G,\\mathrm{geo}}$ [mag]", ylabel="$M_{G,\\mathrm{NN}} - M_{G,\\mathrm{geo}}$ [mag]")
         axis.legend(loc="best")
     caption = (
-        "Medians (solid, with errors) and the medians plus and minus the robust scatter (dashed) of stars with a "
-        "parallax above 10 times its error that are no giants. Cells of M_G,geo hold binaries, which bend both lines "
-        "alike."
+        "Means (solid, with errors) and means plus and minus the standard deviation (dashed) of the network of section "
+        "4 and of the median of the two Gaussians of section 5. "
+        f"{_which(measured)} that are no giants. Cells of M_G,geo hold binaries, which bend both lines alike."
     )
     return Plot(name, title, caption, figure, vstack(tables))
 
@@ -185,10 +202,11 @@ def fractions(measured: Mapping[str, Any] | None) -> Plot:
         for axis in axes[:, 0]:
             axis.set_ylabel("fraction of stars")
     caption = (
-        "Stars with a parallax above 10 times its error that are no giants. Found: probability above the threshold and "
-        "brighter than the spectrum says. Corrected: for the share of injected binaries of mass ratio above 0.5 that "
-        "are found, and of injected single stars that are called binaries. Error bars are the scatter of 50 bootstrap "
-        "samples."
+        f"{_which(measured)} that are no giants. Found: probability above {measured['threshold']:g} and brighter than "
+        "the spectrum says. Corrected, of stars on the main sequence (log g from 4.2): the most likely fraction of "
+        "companions with a mass ratio above 0.5, spread evenly but for "
+        f"{100 * measured['twin_fraction']:g} % of twins, given how many simulated binaries and single stars are "
+        "called binaries; none where the two can hardly be told apart. Error bars are of the number of stars."
     )
     return Plot(name, title, caption, figure, vstack(tables))
 
@@ -251,38 +269,42 @@ def estimators(truth: Mapping[str, Any] | None) -> Plot:
     return Plot(name, title, caption, figure, vstack(tables))
 
 
-def recalibration(cells: Sequence[Mapping[str, Any]] | None) -> Plot:
+def recalibration(measured: Mapping[str, Sequence[Mapping[str, Any]]] | None) -> Plot:
     """Draw how many stars lie within the mixture's 16 to 84 per cent, before and after recalibration.
 
     Parameters
     ----------
-    cells
+    measured
         `calibration` of the metrics.
     """
     name, title = "recalibration", "Recalibration of the mixture"
-    kind = "" if cells and "coverage68_after" in cells[0] else "_gaia"
-    chosen = [c for c in cells or () if c["n"] >= LEAST and c[f"coverage68{kind}_after"] is not None]
-    if not chosen:
-        return missing(name, title, "no cell of S/N and log g has held-out stars to measure it with")
-    words = [
-        f"{validation.cell_name('S/N', c['snr_min'], c['snr_max'])}\n"
-        f"{validation.cell_name('log g', c['logg_min'], c['logg_max'])}\n{c['n']:,}"
-        for c in chosen
+    cells = list(validation.coverage_cells(measured or {}))
+    kind = "" if cells and "coverage68_after" in cells[0][1] else "_gaia_informing"
+    chosen = [
+        (words, cell)
+        for words, cell in cells
+        if cell["n"] >= LEAST and cell[f"coverage68{kind}_after"] is not None
+        if np.isfinite(cell[f"coverage68{kind}_after"])
     ]
-    place, tables = np.arange(len(chosen), dtype=float), []
+    if not chosen:
+        return missing(name, title, "no cell has held-out stars to measure it with")
+    place, tables = -np.arange(len(chosen), dtype=float), []
     with styled():
-        figure = Figure(figsize=(PAGE_WIDTH, 3.2), layout="constrained")
+        figure = Figure(figsize=(PAGE_WIDTH, 1.2 + 0.22 * len(chosen)), layout="constrained")
         axis = figure.subplots()
-        axis.axhspan(0.64, 0.72, color="#e8e8e8", zorder=0)
-        for when, color, marker, shift in (("before", BLUE, "o", -0.1), ("after", VERMILION, "s", 0.1)):
-            share = np.array([c[f"coverage68{kind}_{when}"] for c in chosen], dtype=float)
-            error = np.array([c[f"coverage68{kind}_{when}_err"] for c in chosen], dtype=float)
-            axis.errorbar(place + shift, share, error, fmt=marker, color=color, markersize=5, label=when)
-            tables.append(drawn_in(Table({"x": place, "y": share, "error": error}), when, "CELL", "COVERAGE"))
-        axis.set_xticks(place, words, fontsize=7)
-        axis.tick_params(axis="x", which="minor", bottom=False, top=False)
-        axis.set(ylabel="share within 16 to 84 %", ylim=(0.2, 1.0))
-        axis.legend(loc="upper right")
-    against = "their true distances" if not kind else "parallaxes, of stars whose parallax error is the smaller one"
-    caption = f"Held-out stars that the recalibration never saw, against {against}. The band is 64 to 72 %."
+        axis.axvspan(0.64, 0.72, color="#e8e8e8", zorder=0)
+        for when, color, marker, shift in (("before", BLUE, "o", 0.12), ("after", VERMILION, "s", -0.12)):
+            share = np.array([cell[f"coverage68{kind}_{when}"] for _, cell in chosen], dtype=float)
+            error = np.array([cell[f"coverage68{kind}_{when}_err"] for _, cell in chosen], dtype=float)
+            axis.errorbar(share, place + shift, xerr=error, fmt=marker, color=color, markersize=5, label=when)
+            tables.append(drawn_in(Table({"x": -place, "y": share, "error": error}), when, "CELL", "COVERAGE"))
+        axis.set_yticks(place, [f"{words} ({cell['n']:,})" for words, cell in chosen], fontsize=7)
+        axis.tick_params(axis="y", which="minor", left=False, right=False)
+        axis.set(xlabel="share within 16 to 84 %", xlim=(0.2, 1.0))
+        axis.legend(loc="upper left")
+    against = "their true distances" if not kind else "parallaxes that are known better than predicted ones"
+    caption = (
+        f"Held-out stars that the recalibration never saw, against {against}, by S/N and log g, by predicted M_G and "
+        "by [Fe/H]. The band is 64 to 72 %."
+    )
     return Plot(name, title, caption, figure, vstack(tables))
