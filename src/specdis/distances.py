@@ -24,7 +24,7 @@ from specdis.photometry import (
     parallax,
     sqrt_flux,
 )
-from specdis.settings import Settings
+from specdis.settings import Settings, departs
 from specdis.spectra import PixelGrid, SpectraSettings, Transform
 from specdis.surveys.base import IDENTIFIER
 from specdis.training import Ensemble
@@ -53,7 +53,7 @@ class DistancesSettings(Settings):
     """How the error of a spectrum becomes an error of the distance: by perturbed versions, or by derivatives."""
     n_draws: Annotated[int, Field(ge=2)] = 20
     """Perturbed versions of each spectrum, or points of the Gaussian that stands for them; at least two."""
-    noise: Noise = "native"
+    noise: Noise = departs("native", paper="paper")
     """Noise drawn at the native pixels, or, as in the paper, independently at the pixels of the grid."""
     training_error: Literal["constant", "star"] = "constant"
     """Training error in the label's errors and quantiles: one constant as in the paper, or each star's own spread

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+_PAPER = "paper"
 
 
 class Settings(BaseModel):
     """One section of the configuration: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def departs(default: Any, *, paper: Any) -> Any:
+    """Return the field of a key whose default is not the choice of the paper."""
+    return Field(default, json_schema_extra={_PAPER: paper})
+
+
+def papers_choice(field: FieldInfo) -> Any:
+    """Return what the paper chooses for a key that has a default: the default, unless the field says otherwise."""
+    default = field.get_default(call_default_factory=True)
+    extra = field.json_schema_extra
+    return extra.get(_PAPER, default) if isinstance(extra, dict) else default

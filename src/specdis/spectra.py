@@ -18,7 +18,7 @@ from scipy.ndimage import percentile_filter
 from specdis.accelerator import ArrayLike, in_tiles, jax, jnp
 from specdis.arrays import Array, Bool, Float, Float32, Float64, Int64, ranges
 from specdis.errors import InputError
-from specdis.settings import Settings
+from specdis.settings import Settings, departs
 from specdis.surveys.base import Arm, Spectra
 
 SPEED_OF_LIGHT = 299_792.458
@@ -46,10 +46,10 @@ class SpectraSettings(Settings):
     """The common rest-frame grid."""
     continuum_width: PositiveFloat = 250.5
     """Width of the running mean, Angstrom."""
-    missing: Literal["estimated", "zeros"] = "estimated"
+    missing: Literal["estimated", "zeros"] = departs("estimated", paper="zeros")
     """Pixels without data: estimated from those that have data, or zeros in the running mean and in the components, as
     in the paper and in the survey's own recipe."""
-    weights: Literal["noise", "none"] = "noise"
+    weights: Literal["noise", "none"] = departs("noise", paper="none")
     """Divide every pixel by its typical noise before the norm, or treat all pixels alike, as the paper does."""
     sky_windows: Literal["auto", "none"] | tuple[tuple[float, float], ...] = "auto"
     """Observed-frame windows of sky lines, vacuum Angstrom: found from the stacked errors, none, or a list."""

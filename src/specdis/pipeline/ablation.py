@@ -54,6 +54,8 @@ VARIANTS = (
     Variant("300 components", {"components.n_components": 300}),
     Variant("1000 components", {"components.n_components": 1000}),
     Variant("raw pixels instead of components", {"components.kind": "pixels"}),
+    Variant("missing pixels as zeros", {"spectra.missing": "zeros"}),
+    Variant("all pixels alike", {"spectra.weights": "none"}),
     Variant("without the logarithm of Eq. 1", {"spectra.signed_log": False}),
     Variant("labels that stay positive", {"network.output": "exp"}),
     Variant("robust loss", {"training.loss": "robust", "training.intrinsic_scatter": 0.1}),

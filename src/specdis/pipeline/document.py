@@ -15,7 +15,7 @@ import tomli_w
 from pydantic import BaseModel, PrivateAttr, ValidationError
 
 from specdis.errors import ConfigError
-from specdis.settings import Settings
+from specdis.settings import Settings, papers_choice
 
 Keys = tuple[str, ...]
 
@@ -94,8 +94,11 @@ class Document(Settings):
         return {key: value for part in chosen.values() for key, value in part.items()}
 
     def differences(self) -> dict[str, tuple[Any, Any]]:
-        """Return value and default of each key that differs from its default, in sections that have defaults."""
-        defaults = _flatten(_defaults(type(self)))
+        """Return value and the paper's choice of each key that differs from it, in sections that have defaults.
+
+        The paper's choice is the default, unless `settings.departs` says otherwise.
+        """
+        defaults = _flatten(_papers_choices(type(self)))
         sections = {key.split(".")[0] for key in defaults}
         return {
             key: (value, defaults.get(key))
@@ -178,10 +181,13 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _defaults(model: type[BaseModel]) -> dict[str, Any]:
+def _papers_choices(model: type[BaseModel]) -> dict[str, Any]:
     fields = {name: field for name, field in model.model_fields.items() if not field.is_required()}
-    values = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
-    return {name: value.model_dump() if isinstance(value, BaseModel) else value for name, value in values.items()}
+    values = {name: papers_choice(field) for name, field in fields.items()}
+    return {
+        name: {**value.model_dump(), **_papers_choices(type(value))} if isinstance(value, BaseModel) else value
+        for name, value in values.items()
+    }
 
 
 # Paths

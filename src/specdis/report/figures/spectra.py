@@ -140,12 +140,26 @@ def components(found: Components | None) -> Plot:
         axes[0].set_xlim(found.wavelength[0], found.wavelength[-1])
         axes[-1].set_xlabel("rest-frame vacuum wavelength [Å]")
         figure.supylabel("component", fontsize=9)
+    densest = [_densest(found.wavelength, component) for component in found.basis]
+    places = "; ".join(
+        f"{row + 1}: {low:.0f}–{high:.0f} Å {share:.0%}" for row, (low, high, share) in enumerate(densest)
+    )
     caption = (
         f"The first {number} components, with their share of the variance of all spectra. Each has a scale of its own; "
-        "gaps are sky windows and bad pixels."
+        "gaps are sky windows and bad pixels. The 5 % of neighbouring pixels that hold most of the squared loading of "
+        f"each, and the share that they hold: {places}. A component of noise would hold most of it at an end of an arm."
     )
     data = {"wavelength": found.wavelength} | {f"component_{k + 1}": row for k, row in enumerate(found.basis)}
     return Plot(name, title, caption, figure, Table(data, units={"wavelength": "Angstrom"}))
+
+
+def _densest(wavelength: Array, component: Array) -> tuple[float, float, float]:
+    """Return the ends of the 5 per cent of neighbouring pixels with most of the squared loading, and their share."""
+    width = max(1, round(0.05 * len(component)))
+    sums = np.concatenate([[0.0], np.cumsum(np.asarray(component, np.float64) ** 2)])
+    within = sums[width:] - sums[:-width]
+    first = int(np.argmax(within))
+    return float(wavelength[first]), float(wavelength[first + width - 1]), float(within[first] / sums[-1])
 
 
 def coefficients(catalogue: Columns, found: Components | None) -> Plot:
