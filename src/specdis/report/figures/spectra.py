@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from specdis.arrays import Array
 from specdis.report.figures.panels import OUTSIDE, SHADE, drawn_in, limits_of
 from specdis.report.inputs import Components, ErrorStack, History, Reconstruction
 from specdis.report.style import (
