@@ -2,8 +2,9 @@
 
 Three measures tell a spectrum that is unlike those of the training: what the components leave of it beyond the noise,
 how much wider or sharper its lines are, and how far its coefficients lie from those of every training star. A fourth
-tells one that shows nothing but noise. Each is free of the S/N: its expectation and its error under noise are taken from the residual of the spectrum itself, so that
-clean training spectra make no narrow limits for noisy ones, and errors that are claimed too large hide nothing.
+tells one that shows nothing but noise. Each is free of the S/N: its expectation and its error under noise are taken
+from the residual of the spectrum itself, so that clean training spectra make no narrow limits for noisy ones, and
+errors that are claimed too large hide nothing.
 """
 
 from __future__ import annotations

@@ -466,7 +466,7 @@ class Transform(NamedTuple):
         flux
             Flux over continuum, shape (star, pixel).
         bad
-            Bad pixels, shape (star, pixel); they are 0 throughout, and `components.Completion` says what is there.
+            Bad pixels, shape (star, pixel); they are 0 throughout, and `encoding.Completion` says what is there.
 
         Returns
         -------

@@ -8,7 +8,6 @@ import pytest
 from specdis.accelerator import jax
 from specdis.benchmark import plain
 from specdis.benchmark.limits import Limits, Work
-from specdis.components import encoder
 from specdis.distances import star_keys
 from specdis.noise import perturber
 from specdis.spectra import PixelGrid, SpectraSettings, normalise
@@ -44,11 +43,11 @@ def test_normalising(block, pixels):
 def test_coefficients(pixels):
     made = model(SETTINGS, desi=True)
     kept = made.transform.kept
-    ours = encoder(made.transform, made.basis)(*pixels)
+    ours = made.encode(*pixels)
     coefficients, chi2 = plain.encode(*(values[:, kept] for values in pixels), made.basis.vectors)
     # Sums of 7,686 single-precision numbers in another order: 6e-8 of their size times the square root of their number.
     np.testing.assert_allclose(ours.coefficients, coefficients, rtol=0, atol=5e-6)
-    np.testing.assert_allclose(ours.chi2, chi2, rtol=1e-3)
+    np.testing.assert_allclose(ours.fit.chi2, chi2, rtol=1e-3)
 
 
 def test_draws(pixels):
