@@ -38,6 +38,8 @@ class Completion(NamedTuple):
         s^2.
     mean, mean_square
         E_b times the missing pixels of the subtracted mean spectrum, (component,), and their sum of squares.
+    shrink
+        What the norm multiplies the completed spectrum by.
     """
 
     hidden: jax.Array
@@ -45,6 +47,7 @@ class Completion(NamedTuple):
     noise: jax.Array
     mean: jax.Array
     mean_square: jax.Array
+    shrink: jax.Array
 
     def solve(self, seen: jax.Array) -> jax.Array:
         """Return z of the good pixels' part of the coefficients, both of shape (..., component)."""
@@ -63,18 +66,36 @@ class Completion(NamedTuple):
         return seen + hidden, (hidden * z).sum(-1) + 2 * z @ self.mean + self.mean_square
 
     def spread(self, slopes: jax.Array) -> jax.Array:
-        """Return the variance of answers that is due to what is not seen, shape (...).
+        """Return the variance of answers that is due to what is not known of the missing pixels, shape (...).
+
+        Their own noise is not part of it, and the norm is held fixed.
 
         Parameters
         ----------
         slopes
             Derivatives of the answers with the coefficients, shape (..., component).
         """
-        return self.noise * (((slopes @ self.hidden) @ self.root.T) ** 2).sum(-1)
+        return self.shrink**2 * self.noise * (((slopes @ self.hidden) @ self.root.T) ** 2).sum(-1)
+
+    def widening(self, slopes: jax.Array) -> jax.Array:
+        """Return what an answer for whole spectra gains in variance where pixels are missing, shape (...).
+
+        The answer for a spectrum that lacks pixels is the mean of those for all spectra that it can be part of. These
+        differ by what is not known of the missing pixels and by the noise that the pixels would have had.
+
+        Parameters
+        ----------
+        slopes
+            As in `spread`.
+        """
+        return self.spread(slopes) + self.shrink**2 * self.noise * ((slopes @ self.hidden) * slopes).sum(-1)
 
     def versions(self, normal: jax.Array) -> jax.Array:
-        """Turn normal numbers into equally likely deviations of the coefficients, both of shape (..., component)."""
-        return jnp.sqrt(self.noise) * ((normal @ self.root) @ self.hidden)
+        """Turn normal numbers into equally likely deviations of the coefficients, both of shape (..., component).
+
+        Their covariance is that of `spread`.
+        """
+        return self.shrink * jnp.sqrt(self.noise) * ((normal @ self.root) @ self.hidden)
 
 
 class Completer(NamedTuple):
@@ -121,7 +142,8 @@ class Completer(NamedTuple):
         residual = square - 2 * z @ seen + z @ z - z @ (hidden @ z)
         noise = jnp.clip(residual / freedom, 1e-3 * typical, 1e3 * typical)
         missing = jnp.where(bad, mean, 0)
-        return Completion(hidden, root(noise), noise, missing @ vectors, (missing**2).sum())
+        found = Completion(hidden, root(noise), noise, missing @ vectors, (missing**2).sum(), jnp.ones(()))
+        return found._replace(shrink=self._shrink(found.complete(seen)[1]))
 
     def seen(self, spectra: jax.Array, bad: jax.Array) -> jax.Array:
         """Return E_g times the good pixels less their mean, (..., component), of spectra, (..., pixel)."""
@@ -156,9 +178,12 @@ class Completer(NamedTuple):
         found, added = completion.complete(self.seen(spectra, bad))
         if not self.unit_norm:
             return found
-        shrink = jax.lax.rsqrt(1 + jnp.maximum(added, 0))[..., None]
         offset = self._of_mean(jnp.zeros_like(bad))
-        return shrink * (found + offset) - offset
+        return self._shrink(added)[..., None] * (found + offset) - offset
+
+    def _shrink(self, added: jax.Array) -> jax.Array:
+        """Return what makes unit vectors of completed spectra, of the sum of squares that completes them."""
+        return jax.lax.rsqrt(1 + jnp.maximum(added, 0)) if self.unit_norm else jnp.ones_like(added)
 
 
 _LEAST_EIGENVALUE = 1e-7

@@ -307,10 +307,10 @@ class Model:
         """What the networks say of scaled coefficients, compiled."""
         settings = self.settings
 
-        @jax.jit
         def mean(inputs: jax.Array, fold: jax.Array) -> jax.Array:
             return self.networks.mixture.held_out_mixture(inputs[None], fold[None]).pooled().average[0]
 
+        @jax.jit
         def answer(
             inputs: jax.Array,
             fold: jax.Array,
@@ -325,7 +325,7 @@ class Model:
             if completion is not None:
                 # What is not seen of a spectrum makes its magnitude less certain than that of whole ones.
                 slopes = jax.vmap(jax.grad(mean))(inputs, fold) / self.scale
-                unseen = jax.vmap(Completion.spread)(completion, slopes)
+                unseen = jax.vmap(Completion.widening)(completion, slopes)
                 mixture = mixture._replace(sigma=jnp.sqrt(mixture.sigma**2 + unseen[:, None, None]))
             whole = distribution(mixture.pooled(), data, has_parallax, settings.distances)
             return {

@@ -160,8 +160,10 @@ class Normalised(NamedTuple):
 
 
 _TILE = 32  # of which all intermediate arrays stay in the processor's cache
-_LEAST_WINDOW = 0.75
-"""Share of the window of a running mean, as far as the arm has data there, of which the pixels must be good."""
+_LEAST_WINDOW = 0.5
+"""Share of the window of a running mean, between the first and the last good pixel, of which the pixels must be good."""
+_MOST_LEAN = 0.03
+"""How far their mean position may lie from that of the whole window, in units of its width: 7.5 A."""
 _ROUNDING = 1e-6
 """Fraction of a native pixel within which two wavelengths are the same."""
 
@@ -190,8 +192,8 @@ def normalise(
     -------
     Normalised
         A grid pixel is bad where a bad native pixel enters it, where it lies outside the data, where the
-        continuum is not positive or, if missing pixels are estimated, rests on less than three quarters of its window,
-        and everywhere when the velocity is not finite.
+        continuum is not positive or, if missing pixels are estimated, rests on one side of its window, and everywhere
+        when the velocity is not finite.
     """
     shape = (len(spectra), len(grid.wavelength))
     with_errors = all(arm.ivar is not None for arm in spectra.arms.values())
@@ -232,7 +234,7 @@ def _normalise_arm(
         continuum, _ = running_mean(flux, half)
     elif not spectra.normalised:
         continuum, count = running_mean(flux, half, ~bad)
-        bad[:, inside] |= count < _LEAST_WINDOW * _window_sums(~places.outside, half)
+        bad[:, inside] |= _one_sided(~bad, count, half)
     bad = bad[:, inside] | ~(continuum > 0) | ~np.isfinite(velocity)[:, None]
     inverse = np.where(bad, 0, 1 / np.where(bad, 1, continuum))
     sigma = None
@@ -343,6 +345,29 @@ def running_mean(values: Float, half: int, weight: Bool | None = None) -> tuple[
         return sums / (2 * half + 1), np.full(sums.shape, 2.0 * half + 1)
     count = _window_sums(weight, half)
     return _window_sums(np.where(weight, values, 0), half) / np.maximum(count, 1), count
+
+
+def _one_sided(good: Bool, count: Float64, half: int) -> Bool:
+    """Tell where the good pixels in the window of a running mean lean to one side, or are too few, (star, pixel).
+
+    Beside a long gap a mean over one side is not that of the middle. What lies before the first good pixel and after
+    the last is no gap but the end of the data, where the window is that of every star.
+
+    Parameters
+    ----------
+    good
+        Good pixels, shape (star, pixel + 2 half).
+    count
+        How many are in each window, shape (star, pixel).
+    """
+    length = good.shape[1]
+    place = np.arange(length, dtype=np.float64)
+    first, last = good.argmax(1)[:, None], length - 1 - good[:, ::-1].argmax(1)[:, None]
+    start = np.maximum(np.arange(length - 2 * half), first)
+    stop = np.minimum(np.arange(2 * half, length), last)
+    lean = _window_sums(np.where(good, place, 0), half) / np.maximum(count, 1) - (start + stop) / 2
+    few = count < _LEAST_WINDOW * (stop - start + 1)
+    return np.asarray(few | (np.abs(lean) > _MOST_LEAN * (2 * half + 1)))
 
 
 def _window_sums(values: Array, half: int) -> Float64:
@@ -475,7 +500,7 @@ class Transform(NamedTuple):
         flux
             Flux over continuum, shape (star, pixel).
         bad
-            Bad pixels, shape (star, pixel); they are 0 throughout, and `components.Completion` says what is there.
+            Bad pixels, shape (star, pixel); they are 0 throughout, and `encoding.Completion` says what is there.
 
         Returns
         -------

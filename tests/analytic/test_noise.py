@@ -8,7 +8,7 @@ from scipy.ndimage import uniform_filter1d
 
 from specdis.accelerator import jax, jnp
 from specdis.distances import DistancesSettings, star_keys
-from specdis.noise import NOISIER, noisier, perturber, propagator
+from specdis.noise import NOISIER, noise_factor, noisier, perturber, propagator
 from specdis.spectra import PixelGrid, SpectraSettings, normalise
 from specdis.surveys.base import Arm, Spectra
 from synthetic_spectra import DESI, SMALL, SMALL_SETTINGS, model, spectra, targets
@@ -276,3 +276,15 @@ def test_propagated_variances_are_those_of_small_draws(noise, masked):
     by_draws = ((np.asarray(drawn, float) - flux[:, None]).T @ slopes.T).var(0, ddof=1)
     # 2,000 draws know a variance to 3.2 %: four of them; single precision of a flux of 1 adds half a percent.
     np.testing.assert_allclose(variance, by_draws, rtol=0.14)
+
+
+def test_copies_of_clean_spectra_reach_down_to_a_low_signal_to_noise():
+    snr = np.array([3.0, 20.0, 100.0, 400.0, np.nan])
+    most = noise_factor(snr, np.ones(5))
+    # Four times as noisy at most, or as many times as lead to 5; what is not known counts as noisy.
+    np.testing.assert_allclose(most, [4, 4, 20, 80, 4], rtol=1e-12)
+    np.testing.assert_allclose(snr[2:4] / most[2:4], 5, rtol=1e-12)
+    np.testing.assert_allclose(noise_factor(snr, np.zeros(5)), NOISIER[0], rtol=1e-12)
+    # Half way in the logarithm.
+    assert noise_factor(np.array([100.0]), np.array([0.5]))[0] == pytest.approx(np.sqrt(1.3 * 20), rel=1e-12)
+    assert np.isfinite(noise_factor(np.array([-3.0, 0.0]), np.array([0.5, 0.5]))).all()

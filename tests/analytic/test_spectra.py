@@ -52,7 +52,7 @@ def observed():
 
 @pytest.mark.parametrize("name", ["B", "R"])
 def test_continuum_equals_an_independent_implementation(observed, name):
-    settings = SpectraSettings(join="none")
+    settings = SpectraSettings(join="none", missing="zeros")
     arm = observed.arms[name]
     grid = PixelGrid.of({name: arm.wavelength}, settings)
     found = normalise(observed, grid, settings)
@@ -73,7 +73,7 @@ def test_continuum_equals_an_independent_implementation(observed, name):
 
 
 def test_joined_arms_are_those_of_the_recipe(observed):
-    settings = SpectraSettings()
+    settings = SpectraSettings(missing="zeros")
     grid = PixelGrid.of(DESI, settings)
     found = normalise(observed, grid, settings)
     for name, part in (("B", grid.wavelength < 5780), ("R", grid.wavelength > 5780)):
@@ -123,6 +123,87 @@ def test_running_mean(masked):
             expected[star, pixel] = chosen.mean() if len(chosen) else 0
             assert count[star, pixel] == len(chosen)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13)
+
+
+def mean_of_good_pixels(wavelength, flux, bad, velocity, grid, half=250):
+    """Return flux over the mean of the good pixels in the window, and the bad pixels: a loop over stars and pixels.
+
+    Beyond the data there is no pixel; less than three quarters of the good pixels that the window could have is bad.
+    """
+    beyond = 0.5 * np.arange(1, half + 1)
+    wide = np.concatenate([grid[0] - beyond[::-1], grid, grid[-1] + beyond])
+    normalised, spoilt = np.zeros((2, len(flux), len(grid)))
+    for star in range(len(flux)):
+        rest = wavelength * (1 - velocity[star] / C)
+        inside = (wide > rest[0] - 1e-6) & (wide < rest[-1] + 1e-6)
+        values = np.interp(wide, rest, flux[star].astype(float))
+        good = inside & (np.interp(wide, rest, bad[star].astype(float)) < 1e-6)
+        for pixel in range(len(grid)):
+            window = slice(pixel, pixel + 2 * half + 1)
+            rests = good[window].sum() >= 0.75 * inside[window].sum()
+            spoilt[star, pixel] = not (good[pixel + half] and rests)
+            if not spoilt[star, pixel]:
+                normalised[star, pixel] = values[pixel + half] / values[window][good[window]].mean()
+    return normalised, spoilt.astype(bool)
+
+
+@pytest.mark.parametrize("name", ["B", "R"])
+def test_the_continuum_of_good_pixels_equals_an_independent_implementation(observed, name):
+    settings = SpectraSettings(join="none")
+    arm = observed.arms[name]
+    for block in (observed.arms[name].bad, observed.arms[name].bad | (np.arange(len(arm.wavelength)) // 150 == 6)):
+        spectra = Spectra(
+            observed.row, {name: Arm.cleaned(arm.wavelength, arm.flux, arm.ivar, block)}, VELOCITY, VELOCITY
+        )
+        grid = PixelGrid.of({name: arm.wavelength}, settings)
+        found = normalise(spectra, grid, settings)
+        cleaned = spectra.arms[name]
+        flux, bad = mean_of_good_pixels(arm.wavelength, cleaned.flux, cleaned.bad, VELOCITY, grid.wavelength)
+        np.testing.assert_array_equal(found.bad, bad)
+        np.testing.assert_allclose(found.flux, flux, rtol=0, atol=1e-6)
+    assert bad[0].mean() > 0.05
+
+
+def flat(gap=0, stars=1, snr=None):
+    """Return stars of flux 1 with as many bad native pixels in the middle of an arm, with noise if asked."""
+    wavelength = DESI["B"]
+    flux, bad = np.ones((stars, len(wavelength))), np.zeros((stars, len(wavelength)), bool)
+    bad[:, 1400 : 1400 + gap] = True
+    if snr is not None:
+        flux += np.random.default_rng(5).standard_normal(flux.shape) / snr
+    rest = np.zeros(stars)
+    return Spectra(np.arange(stars), {"B": Arm.cleaned(wavelength, flux, np.ones_like(flux), bad)}, rest, rest)
+
+
+@pytest.mark.parametrize(("gap", "margin"), [(1, 0.0), (60, 0.0), (75, 0.0), (125, 62.6), (250, 62.6)])
+def test_pixels_beside_a_long_gap_are_bad(gap, margin):
+    # A quarter of 250.5 A may be missing: beside a longer gap, pixels whose window reaches 62.6 A into it are bad, and
+    # that is as far from its edge as the rest of half the window.
+    settings = SpectraSettings(join="none")
+    grid = PixelGrid.of({"B": DESI["B"]}, settings)
+    found = normalise(flat(gap), grid, settings)
+    low, high = DESI["B"][1399], DESI["B"][1400 + gap]
+    inside = grid.wavelength[found.bad[0]]
+    # A grid pixel at either edge, and one where the share is met.
+    assert inside[0] == pytest.approx(low - margin, abs=1.01)
+    assert inside[-1] == pytest.approx(high + margin, abs=1.01)
+    assert len(inside) == pytest.approx((high - low + 2 * margin) / 0.5, abs=4)
+    np.testing.assert_allclose(found.flux[~found.bad], 1, rtol=0, atol=1e-6)
+
+
+def test_the_ends_of_an_arm_keep_their_pixels_and_are_little_noisier():
+    settings = SpectraSettings(join="none")
+    grid = PixelGrid.of({"B": DESI["B"]}, settings)
+    block = flat(stars=600, snr=20.0)
+    for missing in ("estimated", "zeros"):
+        found = normalise(block, grid, settings.model_copy(update={"missing": missing}))
+        assert not found.bad.any()
+        # Means over 50 A, a fifth of the window: what the noise of the continuum moves as one.
+        whole = 100 * (found.flux.shape[1] // 100)
+        broad = found.flux[:, :whole].reshape(600, -1, 100).mean(2).std(0)
+        ratio = np.array([broad[0], broad[-1]]) / broad[5:-5].mean()
+        # The recipe repeats one pixel over half the window.
+        assert (ratio < 1.6).all() if missing == "estimated" else (ratio > 3).all()
 
 
 def test_masked_pixels_stay_out_of_the_continuum_if_asked():

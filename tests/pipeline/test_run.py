@@ -174,12 +174,16 @@ def test_noisy_copies_are_of_stars_that_may_be_trained_on_and_are_trained_on(cop
     plain, copies = values(store, "coefficients"), values(store, "copies")
     np.testing.assert_array_equal(plain, before)
     stars = read_table(paths.sample, ["TRAINABLE", "SN"])
-    made = np.isfinite(copies).all(1)
+    assert copies.shape == (len(plain), 2, plain.shape[1])
+    made = np.isfinite(copies).all((1, 2))
+    np.testing.assert_array_equal(made, np.isfinite(copies).any((1, 2)))
     np.testing.assert_array_equal(made, stars["TRAINABLE"] & (stars["SN"] >= 8) & (values(store, "bad") < 1))
-    assert Manifest.read(paths.manifest).stages["training"].notes["copies"] == made.sum() > 500
+    assert Manifest.read(paths.manifest).stages["training"].notes["copies"] == 2 * made.sum() > 1000
     # Noise 1.3 to 4 times that of the star moves a coefficient by some of it, and leaves the star what it is.
-    moved = (copies - plain)[made]
-    assert 0.02 < moved.std() / plain[made].std() < 0.5
+    one, other = np.moveaxis(copies[made] - plain[made, None], 1, 0)
+    assert 0.02 < one.std() / plain[made].std() < 0.5
+    # The copies of a star have noise of their own each.
+    assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.1
 
 
 def test_a_second_run_does_nothing(copied, config):

@@ -102,7 +102,7 @@ def test_a_few_stars_alone_get_the_same_to_rounding(made, stored, block, everyth
 
 def test_a_star_is_predicted_by_the_networks_of_its_fold(made, stored, block, everything):
     assert np.isfinite(np.delete(everything["LABEL"], 5)).all()
-    inputs = made._encode(stored.flux, stored.sigma, stored.bad).coefficients / made.scale
+    inputs = made.encode(stored.flux, stored.sigma, stored.bad).coefficients / made.scale
     labels = np.asarray(made.networks.label.labels(inputs)).mean(1)
     own = np.where(FOLD < 0, labels.mean(0), labels[np.maximum(FOLD, 0), np.arange(STARS)])
     own[5] = np.nan
@@ -141,7 +141,8 @@ def test_a_saved_model_predicts_the_same(made, stored, block, everything, tmp_pa
     loaded = load_model(tmp_path / "model")
     assert_equal(predict(loaded, stored, block, np.arange(STARS)), everything)
     assert loaded.settings == made.settings
-    assert loaded.domain == made.domain
+    assert loaded.domain.limits == made.domain.limits
+    np.testing.assert_array_equal(loaded.domain.reference, made.domain.reference)
     assert loaded.card == made.card
     made.save(tmp_path / "again", PROVENANCE)
     for path in (tmp_path / "model").iterdir():

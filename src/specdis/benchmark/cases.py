@@ -88,6 +88,12 @@ class _Bench:
         flux, sigma, bad = self.store.read(slice(0, _PLAIN_STARS))
         return flux.astype(np.float32), sigma.astype(np.float32), bad
 
+    @cached_property
+    def weight(self) -> Array:
+        """What the pixels are multiplied by."""
+        weight = self.model.transform.weight
+        return np.ones(len(self.model.transform.kept)) if weight is None else np.asarray(weight)
+
     def passes(self, task: Callable[[Any], Any], blocks: Sequence[Any]) -> tuple[float, float]:
         """Return the rate of a pass over blocks, after another that compiles, and its peak memory."""
         for _ in range(2):
@@ -211,7 +217,7 @@ def _moments(made: _Bench, limits: Limits) -> Row:
     flux, _, bad = (values[:, made.model.transform.kept] for values in made.pixels)
 
     def straightforward() -> int:
-        spectra = plain.unit_vectors(np.tile(flux, (4, 1)), np.tile(bad, (4, 1)))
+        spectra = plain.unit_vectors(np.tile(flux, (4, 1)), np.tile(bad, (4, 1)), made.weight)
         total = np.zeros((kept, kept))
         total += spectra.T @ spectra
         return len(spectra)
@@ -231,14 +237,16 @@ def _coefficients(made: _Bench, limits: Limits) -> Row:
     kept, n_components = len(model.transform.kept), model.basis.n_components
     velocity = made.store.velocity
     none = np.zeros(len(velocity), bool)
-    blocks = [EncodeBlock(rows, velocity[rows], none[rows], none[rows], velocity[rows]) for rows in made.blocks]
+    copies = np.empty((0, len(velocity), 2)), np.empty((0, len(velocity)))
+    blocks = [
+        EncodeBlock(rows, velocity[rows], none[rows], *(values[:, rows] for values in copies)) for rows in made.blocks
+    ]
     rate, memory = made.passes(Encode(made.config, made.paths.coefficients, made.paths.basis), blocks)
     work = Work(flops=kept * (4.0 * n_components + 20), memory=5.0 * len(made.store.grid.wavelength))
     flux, sigma, bad = (values[:, model.transform.kept] for values in (flux, sigma, bad))
-    vectors = np.asarray(model.basis.vectors)
 
     def straightforward() -> int:
-        plain.encode(flux, sigma, bad, vectors)
+        plain.encode(flux, sigma, bad, model.basis, made.weight)
         return len(flux)
 
     return Row("components (coefficients)", rate, *limits.rate(work), _timed(straightforward), memory)
@@ -287,7 +295,7 @@ def _distances(made: _Bench, limits: Limits) -> Iterator[Row]:
         few = slice(0, 64)
         chosen = flux[few], sigma[few], bad[few]
         vectors = np.asarray(model.basis.vectors)
-        plain.draws(chosen, velocity[few], grid, half, kept, vectors, networks, _DRAWS)
+        plain.draws(chosen, velocity[few], grid, half, kept, vectors, made.weight, networks, _DRAWS)
         return 64
 
     known = _timed(straightforward)

@@ -15,6 +15,7 @@ from astropy.io import fits
 from scipy.ndimage import uniform_filter1d
 
 from specdis.arrays import Array, Bool, Float, Float32, Float64
+from specdis.components import Basis
 from specdis.spectra import SPEED_OF_LIGHT, PixelGrid
 
 
@@ -42,36 +43,48 @@ def normalise(images: dict[str, Array], velocity: Float64, grid: PixelGrid, half
             error = np.where(spoilt, 0, 1 / np.sqrt(np.where(spoilt, 1, ivar)))
             rest, inside = grid.widened(part, half), slice(half, -half)
             here = np.interp(rest, native, np.where(spoilt, 0, value))
-            continuum = uniform_filter1d(here, 2 * half + 1)[inside]
             pixels = slice(part.start, part.stop)
-            outside = (rest < native[0]) | (rest > native[-1])
-            wrong = (np.interp(rest, native, spoilt.astype(float)) > 1e-6) | outside
-            bad[star, pixels] = wrong[inside] | (continuum <= 0)
+            outside = (rest < native[0] - 1e-6) | (rest > native[-1] + 1e-6)
+            good = ~outside & (np.interp(rest, native, spoilt.astype(float)) < 1e-6)
+            share, whole = (uniform_filter1d(some.astype(float), 2 * half + 1)[inside] for some in (good, ~outside))
+            continuum = uniform_filter1d(np.where(good, here, 0), 2 * half + 1)[inside] / np.maximum(share, 1e-9)
+            bad[star, pixels] = ~good[inside] | (share < 0.75 * whole - 1e-9) | (continuum <= 0)
             safe = np.where(bad[star, pixels], 1, continuum)
             flux[star, pixels] = np.where(bad[star, pixels], 0, here[inside] / safe)
             sigma[star, pixels] = np.where(bad[star, pixels], 0, np.interp(rest, native, error)[inside] / safe)
     return flux, sigma, bad
 
 
-def unit_vectors(flux: Float, bad: Bool) -> Float32:
-    """Subtract the mean, apply Eq. 1 and divide by the norm, (..., pixel)."""
+def unit_vectors(flux: Float, bad: Bool, weight: Float) -> Float32:
+    """Subtract the mean, apply Eq. 1 and the weights and divide by the norm, (..., pixel)."""
     good = ~bad
     mean = np.where(good, flux, 0).sum(-1, keepdims=True) / np.maximum(good.sum(-1, keepdims=True), 1)
     values = np.where(good, flux - mean, 0)
-    values = np.sign(values) * np.log1p(np.abs(values))
+    values = np.sign(values) * np.log1p(np.abs(values)) * weight
     norm = np.sqrt((values**2).sum(-1, keepdims=True))
     return np.asarray(values / np.where(norm > 0, norm, 1), np.float32)
 
 
-def encode(flux: Float, sigma: Float, bad: Bool, vectors: Float32) -> tuple[Array, Array]:
-    """Return coefficients and the reduced chi-square of the reconstruction."""
-    spectra = unit_vectors(flux, bad)
-    coefficients = spectra @ vectors.T
-    residual = np.where(bad, 0, spectra - coefficients @ vectors)
+def encode(flux: Float, sigma: Float, bad: Bool, basis: Basis, weight: Float) -> tuple[Array, Array]:
+    """Return coefficients, missing pixels estimated, and the reduced chi-square of the reconstruction."""
+    spectra, vectors = unit_vectors(flux, bad, weight), np.asarray(basis.vectors)
+    projected = spectra @ vectors.T
+    fitted, coefficients = np.array(projected), np.array(projected)
+    typical = (basis.total - basis.eigenvalues.sum()) / len(basis.mean)
+    for star in np.flatnonzero(bad.any(1)):
+        missing = vectors[:, bad[star]]
+        hidden, seen, noise = missing @ missing.T, projected[star], typical
+        for _ in range(2):
+            z = np.linalg.solve(np.eye(len(hidden)) - hidden + np.diag(noise / basis.eigenvalues), seen)
+            left = np.where(bad[star], 0, spectra[star] - z @ vectors)
+            noise = np.clip((left**2).sum() / ((~bad[star]).sum() - len(z)), 1e-3 * typical, 1e3 * typical)
+        fitted[star] = seen + hidden @ z
+        coefficients[star] = fitted[star] / np.sqrt(1 + z @ hidden @ z)
+    residual = np.where(bad, 0, spectra - fitted @ vectors)
     good = ~bad
     contrast = np.where(good, flux - np.where(good, flux, 0).sum(1, keepdims=True) / good.sum(1, keepdims=True), 0)
-    norm = np.sqrt((np.log1p(np.abs(contrast)) ** 2).sum(1, keepdims=True))
-    error = np.where(bad, 0, sigma / (1 + np.abs(contrast)) / norm)
+    norm = np.sqrt(((np.log1p(np.abs(contrast)) * weight) ** 2).sum(1, keepdims=True))
+    error = np.where(bad, 0, sigma * weight / (1 + np.abs(contrast)) / norm)
     known = error > 0
     chi2 = np.where(known, (residual / np.where(known, error, 1)) ** 2, 0).sum(1)
     return coefficients, chi2 / (known.sum(1) - len(vectors))
@@ -91,6 +104,7 @@ def draws(
     half: int,
     kept: Array,
     vectors: Float32,
+    weight: Float,
     networks: list[list[tuple[Array, Array]]],
     n_draws: int,
 ) -> Float64:
@@ -106,10 +120,13 @@ def draws(
             below, share = place.astype(int), place % 1
             noise = random.standard_normal((n_draws, len(native)), np.float32)
             drawn = noise[:, below] * (1 - share) + noise[:, below + 1] * share
-            wide = np.pad(sigma[star, here], half, mode="edge") * drawn
-            change = uniform_filter1d(wide, 2 * half + 1, axis=1)[:, half:-half]
+            spoilt, scale = (np.pad(values[star, here], half, mode="edge") for values in (bad, sigma))
+            counted = ~spoilt & (rest >= native[0]) & (rest <= native[-1])
+            wide = np.where(counted, scale * drawn, 0)
+            share = uniform_filter1d(counted.astype(float), 2 * half + 1)
+            change = (uniform_filter1d(wide, 2 * half + 1, axis=1) / np.maximum(share, 1e-9))[:, half:-half]
             perturbed[:, here] = (flux[star, here] + wide[:, half:-half]) / (1 + change)
-        inputs = unit_vectors(perturbed[:, kept], bad[star, kept]) @ vectors.T
+        inputs = unit_vectors(perturbed[:, kept], bad[star, kept], weight) @ vectors.T
         answers = np.mean([perceptron(inputs, layers)[:, 0] for layers in networks], axis=0)
         scatter[star] = answers.std(ddof=1)
     return scatter

@@ -80,7 +80,7 @@ def training(context: Context) -> Outcome:
     )
     notes = {
         "precise_parallaxes": len(precise),
-        "copies": len(copied),
+        "copies": len(learned.inputs) - len(rows),
         **{f"epochs_{name}": len(history) for name, (_, history) in done.items()},
     }
     return Outcome(len(rows), notes=notes)

@@ -1,0 +1,297 @@
+"""Coefficients of spectra that lack pixels, against the expectation of a Gaussian model in dense matrices."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from specdis.accelerator import jax, jnp
+from specdis.components import Basis
+from specdis.distances import LEVELS, DistancesSettings, star_keys
+from specdis.encoding import Completer, Completion, _inverse_of_triangle, _sum_of_products, encoder
+from specdis.spectra import PixelGrid, Transform, normalise
+from synthetic_spectra import model, spectra, targets
+
+PIXELS, COMPONENTS = 90, 6
+EIGENVALUES = 0.5 * 0.4 ** np.arange(COMPONENTS)
+NOISE = 0.01
+"""Noise per pixel of unit vectors."""
+
+
+@cache
+def basis(centre=False, pixels=PIXELS, noise=NOISE):
+    random = np.random.default_rng(1)
+    vectors = np.linalg.qr(random.standard_normal((pixels, COMPONENTS)))[0].T.astype(np.float32)
+    mean = 0.3 * np.sin(np.arange(pixels) / 9) / np.sqrt(pixels) if centre else np.zeros(pixels)
+    return Basis(vectors, EIGENVALUES, mean.astype(np.float32), EIGENVALUES.sum() + pixels * noise**2)
+
+
+def draw(basis, stars, noise=NOISE, seed=2):
+    """Return spectra of the Gaussian model of which the basis is made, shape (star, pixel)."""
+    random = np.random.default_rng(seed)
+    z = np.sqrt(basis.eigenvalues) * random.standard_normal((stars, COMPONENTS))
+    return z @ basis.vectors + basis.mean + noise * random.standard_normal((stars, len(basis.mean)))
+
+
+def gap(kind):
+    bad = np.zeros(PIXELS, bool)
+    bad[{"block": np.r_[20:45], "one": [3], "half": np.r_[: PIXELS // 2], "scattered": np.r_[1:PIXELS:4]}[kind]] = True
+    return bad
+
+
+@cache
+def completed(centre, unit_norm):
+    """Compile what returns the completion of a spectrum and its coefficients."""
+    completer = Completer(basis(centre), True, unit_norm)
+
+    @jax.jit
+    def complete(spectrum, bad):
+        completion = completer.completion(spectrum, bad)
+        return completion, completer.coefficients(spectrum, bad, completion)
+
+    return complete
+
+
+def expected(basis, spectrum, bad, variance):
+    """Return the expectation of the missing pixels given the others, and their covariance, from the joint Gaussian."""
+    vectors = basis.vectors.astype(float)
+    joint = (vectors.T * basis.eigenvalues) @ vectors + variance * np.eye(len(bad))
+    gain = joint[np.ix_(bad, ~bad)] @ np.linalg.inv(joint[np.ix_(~bad, ~bad)])
+    missing = basis.mean[bad] + gain @ (spectrum - basis.mean)[~bad]
+    return missing, joint[np.ix_(bad, bad)] - gain @ joint[np.ix_(~bad, bad)]
+
+
+@pytest.mark.parametrize("unit_norm", [True, False])
+@pytest.mark.parametrize("centre", [True, False])
+@pytest.mark.parametrize("kind", ["block", "one", "half", "scattered"])
+def test_coefficients_are_those_of_the_expected_spectrum(kind, centre, unit_norm):
+    found, bad = basis(centre), gap(kind)
+    vectors = found.vectors.astype(float)
+    for spectrum in draw(found, 3):
+        spectrum = np.where(bad, 0, spectrum)
+        if unit_norm:
+            spectrum = spectrum / np.linalg.norm(spectrum)
+        given = spectrum.astype(np.float32)
+        completion, complete = completed(centre, unit_norm)(given, bad)
+        whole, variance = spectrum.copy(), float(completion.noise)
+        whole[bad], covariance = expected(found, spectrum, bad, variance)
+        shrink = 1 / np.linalg.norm(whole) if unit_norm else 1.0
+        coefficients = vectors @ (shrink * whole - found.mean)
+        # Single precision: sums of 90 numbers, and the inverse of a matrix of which the condition is 100 at most.
+        np.testing.assert_allclose(complete, coefficients, rtol=0, atol=3e-5)
+        part = shrink * vectors[:, bad]
+        signal = part @ (covariance - variance * np.eye(bad.sum())) @ part.T
+        both = part @ covariance @ part.T
+        slopes = np.random.default_rng(4).standard_normal((5, COMPONENTS)).astype(np.float32)
+        np.testing.assert_allclose(completion.spread(slopes), np.diag(slopes @ signal @ slopes.T), rtol=2e-3)
+        np.testing.assert_allclose(completion.widening(slopes), np.diag(slopes @ both @ slopes.T), rtol=2e-3)
+        # Deviations are linear in independent normal numbers, so that those of unit vectors say all of it.
+        factor = np.asarray(completion.versions(np.eye(COMPONENTS, dtype=np.float32)), float)
+        np.testing.assert_allclose(factor.T @ factor, signal, rtol=0, atol=2e-3 * np.abs(signal).max())
+
+
+@pytest.mark.parametrize("unit_norm", [True, False])
+@pytest.mark.parametrize("centre", [True, False])
+def test_without_missing_pixels_it_is_eq_2(centre, unit_norm):
+    found, bad = basis(centre), np.zeros(PIXELS, bool)
+    spectrum = draw(found, 1)[0]
+    spectrum = (spectrum / np.linalg.norm(spectrum)).astype(np.float32)
+    completion, coefficients = completed(centre, unit_norm)(spectrum, bad)
+    # The subtracted mean is taken off after the sum instead of before it: rounding of numbers below 1.
+    np.testing.assert_allclose(coefficients, found.project(spectrum), rtol=0, atol=3e-7)
+    assert not np.asarray(completion.spread(np.ones((1, COMPONENTS), np.float32))).any()
+    assert not np.asarray(completion.widening(np.ones((1, COMPONENTS), np.float32))).any()
+    assert not np.asarray(completion.versions(np.ones((4, COMPONENTS), np.float32))).any()
+
+
+def test_zeros_stay_zeros_where_missing_pixels_are_not_estimated():
+    found, bad = basis(), gap("block")
+    spectrum = np.where(bad, 0, draw(found, 1)[0]).astype(np.float32)
+    completer = Completer(found, False, True)
+    assert completer.completion(spectrum, bad) is None
+    np.testing.assert_array_equal(completer.coefficients(spectrum, bad, None), found.project(spectrum))
+
+
+@pytest.mark.parametrize("noise", [NOISE / 5, NOISE, 5 * NOISE])
+def test_the_noise_is_that_of_the_pixels(noise):
+    stars, pixels = 200, 400
+    found = basis(pixels=pixels)
+    bad = np.arange(pixels) < 60
+    given = np.where(bad, 0, draw(found, stars, noise)).astype(np.float32)
+    estimate = jax.jit(jax.vmap(lambda spectrum: Completer(found, True, False).completion(spectrum, bad).noise))
+    # A variance of 334 degrees of freedom in 200 stars, known to 0.55 %; the prior leaves 0.5 % of the signal at most.
+    assert np.mean(estimate(given)) / noise**2 == pytest.approx(1, abs=0.02)
+
+
+def test_shifts_are_what_is_said_of_them():
+    # In pixels with independent noise, so that the model of the noise holds: (whole - completed) has that covariance.
+    stars = 600
+    found, bad = basis(), gap("scattered")
+    completer = Completer(found, True, False)
+
+    @jax.jit
+    @jax.vmap
+    def both(spectrum):
+        missing = jnp.where(bad, 0, spectrum)
+        completion = completer.completion(missing, bad)
+        width = jnp.sqrt(completion.widening(jnp.eye(COMPONENTS, dtype=np.float32)))
+        return completer.coefficients(missing, bad, completion), found.project(missing), width
+
+    whole = draw(found, stars).astype(np.float32)
+    complete, zeros, width = (np.asarray(values, float) for values in both(whole))
+    shift = complete - np.asarray(found.project(whole), float)
+    # 600 stars know a standard deviation to 2.9 %; 70 degrees of freedom know the noise of each to 8 %.
+    np.testing.assert_allclose((shift / width).std(0), 1, rtol=0, atol=4 * 0.029 + 0.02)
+    assert (np.sqrt((shift**2).mean(0)) < 0.5 * np.sqrt(((zeros - found.project(whole)) ** 2).mean(0))).all()
+
+
+@pytest.mark.parametrize("noise", [1e-7, 1e-2])
+def test_huge_gaps_stay_finite(noise):
+    eigenvalues = 10.0 ** -np.arange(COMPONENTS) * 0.5
+    eigenvalues[-1] = 0
+    found = basis()._replace(eigenvalues=eigenvalues, total=float(eigenvalues.sum()))
+    spectrum, completer = draw(found, 1, noise)[0], Completer(found, True, True)
+    complete = jax.jit(completer.completion)
+    for good in (0, 1, 3, COMPONENTS, 12):
+        bad = np.arange(PIXELS) >= good
+        given = np.where(bad, 0, spectrum)
+        given = (given / max(np.linalg.norm(given), 1e-30)).astype(np.float32)
+        completion = complete(given, bad)
+        assert all(np.isfinite(part).all() for part in completion), good
+        coefficients = np.asarray(completer.coefficients(given, bad, completion))
+        # A unit vector has coefficients of unit length at most.
+        assert np.linalg.norm(coefficients) <= 1 + 1e-3, good
+        assert np.isfinite(completion.widening(np.eye(COMPONENTS, dtype=np.float32))).all()
+
+
+def test_without_a_good_pixel_all_is_zero():
+    found = basis()
+    grid = PixelGrid(4000 + 0.5 * np.arange(PIXELS), (), 0.5)
+    zero = np.zeros((1, PIXELS), np.float32)
+    encoded = encoder(Transform(np.arange(PIXELS)), found, grid, True)(zero, zero, np.ones(zero.shape, bool))
+    np.testing.assert_array_equal(encoded.coefficients, 0)
+    assert np.isfinite(encoded.completion.noise).all()
+    assert np.isfinite(np.concatenate([np.ravel(part) for part in encoded.fit[:-1]])).all()
+
+
+@pytest.mark.parametrize("factor", [0.1, 10.0])
+def test_claimed_errors_change_nothing_but_the_chi_square(factor):
+    made = model()
+    flux, sigma, bad = normalise(spectra(8, seed=3, snr=20.0), made.grid, made.settings.spectra)
+    bad[:, 300:420] = True
+    claimed, other = made.encode(flux, sigma, bad), made.encode(flux, (factor * sigma).astype(np.float32), bad)
+    for one, two in zip(jax.tree.leaves(claimed._replace(fit=claimed.fit[:-1])), jax.tree.leaves(other), strict=False):
+        np.testing.assert_array_equal(one, two)
+    np.testing.assert_allclose(other.fit.chi2, np.asarray(claimed.fit.chi2) / factor**2, rtol=1e-4)
+
+
+def test_the_inverse_of_a_triangle():
+    for size in (1, 2, 3, 5, 8, 17, 32, 33, 63, 64, 65, 70):
+        random = np.random.default_rng(size)
+        square = random.standard_normal((size, 2 * size))
+        lower = np.linalg.cholesky(square @ square.T / size)
+        found = np.asarray(jax.jit(_inverse_of_triangle)(lower.astype(np.float32)), float)
+        np.testing.assert_allclose(found, np.linalg.inv(lower), rtol=0, atol=2e-5 * np.abs(found).max())
+        assert not np.triu(found, 1).any()
+
+
+def test_the_sum_of_products_is_that_of_the_chosen_rows():
+    vectors = np.random.default_rng(1).standard_normal((301, 7)).astype(np.float32)
+    total = jax.jit(_sum_of_products)
+    for chosen in (np.zeros(301, bool), np.ones(301, bool), np.arange(301) == 300, np.arange(301) % 3 == 1):
+        rows = vectors[chosen].astype(float)
+        np.testing.assert_allclose(total(vectors, chosen), rows.T @ rows, rtol=0, atol=1e-4)
+
+
+# Spectra and networks
+
+
+@pytest.fixture(scope="module")
+def gappy():
+    """Return stored pixels of stars that lack a fifth of them, and their velocity."""
+    block = spectra(24, seed=3, snr=1000.0, noise=False)
+    pixels = normalise(block, model().grid, model().settings.spectra)
+    pixels.bad[:, 200:330] = pixels.bad[:, 900:1020] = True
+    return pixels, block.native_velocity
+
+
+def test_draws_and_derivatives_agree_on_missing_pixels(gappy):
+    (flux, sigma, bad), velocity = gappy
+    found = []
+    for method in ("monte-carlo", "linear"):
+        made = model(distances=DistancesSettings(n_draws=200, method=method), n_folds=1)
+        encoded = made.encode(flux, sigma, bad)
+        fold = np.full(len(flux), -1, np.int32)
+        for completion in (encoded.completion, encoded.completion._replace(noise=0 * encoded.completion.noise)):
+            labels, magnitudes = made._draw(
+                flux, sigma, bad, velocity, star_keys(7, np.arange(24)), fold, encoded.coefficients, completion
+            )
+            found.append((np.asarray(labels).mean(0).std(0, ddof=1), np.asarray(magnitudes).std(0, ddof=1)))
+    for drawn, propagated, without in zip(found[0], found[2], found[3], strict=True):
+        # 200 draws know a standard deviation to 5 %: four of them for a star, three for the mean of 24.
+        np.testing.assert_allclose(drawn / propagated, 1, rtol=0, atol=0.2)
+        assert np.mean(drawn / propagated) == pytest.approx(1, abs=3 * 0.05 / np.sqrt(24))
+        # The noise of the pixels that are there is the lesser part of it.
+        assert (propagated > 1.3 * without).all()
+
+
+def test_the_mixture_is_wider_by_what_is_missing(gappy):
+    (flux, sigma, bad), _ = gappy
+    made = model(n_folds=1)
+    encoded = made.encode(flux, sigma, bad)
+    # So much that it shows beside the width of the networks.
+    completion = encoded.completion._replace(noise=np.full(24, 0.3, np.float32))
+    given, fold = targets(24), np.full(24, -1, np.int32)
+    inputs = np.asarray(encoded.coefficients / made.scale, float)
+    others = given.parallaxes(), given.has_parallax, given.snr
+    quantiles = np.asarray(made._answer(inputs.astype(np.float32), fold, *others, completion)["quantiles"], float)
+    whole = np.asarray(made._answer(inputs.astype(np.float32), fold, *others, None)["quantiles"], float)
+
+    def mixture(inputs):
+        found = made.networks.mixture.held_out_mixture(inputs.astype(np.float32), fold)
+        return (
+            np.asarray(part, float).reshape(len(inputs), -1) for part in (found.log_weight, found.mean, found.sigma)
+        )
+
+    def mean(inputs):
+        weight, middle, _ = mixture(inputs)
+        return (np.exp(weight) * middle).sum(1)
+
+    step = 1e-2
+    slopes = np.stack([(mean(inputs + d) - mean(inputs - d)) / (2 * step) for d in step * np.eye(10)], 1) / made.scale
+    hidden = np.stack([made.basis.vectors[:, row] @ made.basis.vectors[:, row].T for row in bad]).astype(float)
+    for star in range(24):
+        root = np.asarray(completion.root[star], float)
+        known = hidden[star] @ root.T @ root @ hidden[star] + hidden[star]
+        unseen = 0.3 * float(completion.shrink[star]) ** 2 * slopes[star] @ known @ slopes[star]
+        weight, middle, width = (part[star] for part in mixture(inputs))
+        width = np.sqrt(width**2 + unseen)
+
+        def share(magnitude, weight=weight, middle=middle, width=width):
+            """Return the share of the distribution below a magnitude."""
+            return (np.exp(weight) * norm.cdf((magnitude - middle) / width)).sum()
+
+        # What is the quantile of the distance is that of the magnitude from the other end.
+        np.testing.assert_allclose([share(value) for value in quantiles[:, star]], 1 - np.array(LEVELS), atol=5e-3)
+    assert (np.ptp(quantiles, axis=0) > np.ptp(whole, axis=0)).all()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4])
+@pytest.mark.parametrize("snr", [10.0, 50.0])
+def test_masked_blocks_move_coefficients_little(share, snr):
+    made = model()
+    stars = 100
+    flux, sigma, bad = normalise(spectra(stars, seed=3, snr=snr), made.grid, made.settings.spectra)
+    masked = bad.copy()
+    masked[:, 100 : 100 + int(share * bad.shape[1])] = True
+    whole = np.asarray(made.encode(flux, sigma, bad).coefficients)
+    encoded = made.encode(np.where(masked, 0, flux), sigma, masked)
+    shift = np.asarray(encoded.coefficients) - whole
+    zeros = np.asarray(made.basis.project(made.transform(flux, masked))) - whole
+    assert np.sqrt((shift**2).sum(1).mean()) < 0.5 * np.sqrt((zeros**2).sum(1).mean())
+    eye = np.eye(whole.shape[1], dtype=np.float32)
+    width = np.sqrt(np.asarray(jax.vmap(lambda one: Completion.widening(one, eye))(encoded.completion)))
+    z = np.sqrt(((shift / width) ** 2).mean())
+    # Neighbours share the noise of native pixels: up to 1.6 times the variance on broad features.
+    assert 0.7 < z < 1.5
