@@ -43,8 +43,11 @@ lint: venv
 bench: venv
 	$(BIN)/specdis bench --stars 3000
 
+# What the pages say of the demonstration is measured anew where `make demo` has made it.
 docs: venv
 	$(BIN)/python tools/reference_pages.py docs
+	$(BIN)/python tools/demo_numbers.py $(if $(wildcard demo/run/report/index.html),demo)
+	$(if $(wildcard demo/run/report/index.html),$(BIN)/python tools/readme_picture.py demo/run docs/images/demo.png)
 	$(BIN)/pytest tests/unit/test_docs.py
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs site
 	@echo "Open site/index.html in a browser."

@@ -153,7 +153,7 @@ def inside_dust_within(a_g: ArrayLike, ra: ArrayLike, dec: ArrayLike, settings: 
     """Return the distance in kpc within which A_G may be 0.05 mag or more too large.
 
     E(B-V) of a map is that of all dust along the line of sight. In a layer whose density falls exponentially with the
-    distance z from the Galactic plane, the share exp(-|z| / height) lies behind a star; it takes no light from the star
+    distance z from the Galactic plane, the share exp(-z / height) lies behind a star; it takes no light from the star
     and A_G holds it all the same.
 
     Parameters

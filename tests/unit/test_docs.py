@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import json
 import re
 import runpy
 import shlex
@@ -143,6 +144,47 @@ def test_reference_of_the_configuration_is_that_of_the_code():
     pages = runpy.run_path(str(ROOT / "tools" / "reference_pages.py"))
     for name in ("configuration", "columns", "values"):
         assert (ROOT / "docs" / f"{name}.md").read_text() == pages[name](), "run `make docs`"
+
+
+FACTS = {
+    "25 %",  # the error that counts as good
+    "40 kpc",  # edges of a cell
+    "70 kpc",
+    "100 kpc",  # where the mock and its rivals end
+    "10 kpc",  # from where a rival is wrong
+    "0.45 mag",  # the scatter of a rival
+    "10,000",  # stars of the demonstration
+}
+"""Numbers of the pages that do not depend on how a run comes out."""
+
+
+def test_numbers_of_the_demonstration_are_those_measured():
+    tool = runpy.run_path(str(ROOT / "tools" / "demo_numbers.py"))
+    content = json.loads(tool["NUMBERS"].read_text())
+    assert all(content["measured on"].values())
+    named = set()
+    for page in tool["PAGES"]:
+        text = page.read_text()
+        assert tool["written"](text, content["numbers"]) == text, f"{page}: run `make docs`"
+        named |= {name for _, name in tool["MARKED"].findall(text)}
+        assert text.count("<!--demo:") == len(tool["MARKED"].findall(text)), "a mark stands right behind its number"
+    assert named == set(content["numbers"])
+
+
+def test_marked_numbers_are_replaced_with_their_error_and_unit():
+    tool = runpy.run_path(str(ROOT / "tools" / "demo_numbers.py"))
+    page = "A -0.13 ± 0.01 mag<!--demo:a-->, 8,636<!--demo:b--> stars of 25 %, at 3 kpc<!--demo:c-->."
+    found = tool["written"](page, {"a": "0.2 ± 0.1 mag", "b": "12", "c": "4 kpc"})
+    assert found == "A 0.2 ± 0.1 mag<!--demo:a-->, 12<!--demo:b--> stars of 25 %, at 4 kpc<!--demo:c-->."
+
+
+def test_no_number_of_the_demonstration_is_left_unmarked():
+    """Numbers of stars, and shares, magnitudes and distances, outside of code."""
+    tool = runpy.run_path(str(ROOT / "tools" / "demo_numbers.py"))
+    for page in tool["PAGES"]:
+        prose = re.sub(r"^```.*?^```|`[^`]*`", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        bare = re.findall(r"\d{1,3}(?:,\d{3})+|\d[\d.]* (?:%|mag|kpc)", tool["MARKED"].sub("", prose))
+        assert set(bare) <= FACTS, page
 
 
 def test_columns_of_stars_are_those_of_the_code():
