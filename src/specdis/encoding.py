@@ -137,12 +137,17 @@ class Completer(NamedTuple):
             return _inverse_of_triangle(jnp.linalg.cholesky(precision))
 
         typical = jnp.float32(max(basis.total - basis.eigenvalues.sum(), basis.total * 1e-6) / len(basis.mean))
-        first = root(typical)
-        z = (seen @ first.T) @ first
-        residual = square - 2 * z @ seen + z @ z - z @ (hidden @ z)
-        noise = jnp.clip(residual / freedom, 1e-3 * typical, 1e3 * typical)
+
+        def refine(noise: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+            with_noise = root(noise)
+            z = (seen @ with_noise.T) @ with_noise
+            residual = square - 2 * z @ seen + z @ z - z @ (hidden @ z)
+            return jnp.clip(residual / freedom, 1e-3 * typical, 1e3 * typical), (noise, with_noise)
+
+        # Once with typical noise, once with the noise that is found so: a loop, so that it is compiled once.
+        _, (noises, roots) = jax.lax.scan(refine, typical, None, length=2)
         missing = jnp.where(bad, mean, 0)
-        found = Completion(hidden, root(noise), noise, missing @ vectors, (missing**2).sum(), jnp.ones(()))
+        found = Completion(hidden, roots[-1], noises[-1], missing @ vectors, (missing**2).sum(), jnp.float32(1))
         return found._replace(shrink=self._shrink(found.complete(seen)[1]))
 
     def seen(self, spectra: jax.Array, bad: jax.Array) -> jax.Array:
@@ -154,7 +159,7 @@ class Completer(NamedTuple):
     def _of_mean(self, bad: jax.Array) -> jax.Array:
         """Return the part of the coefficients, (component,), that is due to the good pixels of the mean spectrum."""
         if self.basis.vectors is None or not self.basis.mean.any():
-            return jnp.zeros(())
+            return jnp.zeros((), jnp.float32)
         return jnp.asarray(jnp.where(bad, 0, self.basis.mean) @ self.basis.vectors.T)
 
     def coefficients(self, spectra: jax.Array, bad: jax.Array, completion: Completion | None) -> jax.Array:

@@ -307,9 +307,6 @@ class Model:
         """What the networks say of scaled coefficients, compiled."""
         settings = self.settings
 
-        def mean(inputs: jax.Array, fold: jax.Array) -> jax.Array:
-            return self.networks.mixture.held_out_mixture(inputs[None], fold[None]).pooled().average[0]
-
         @jax.jit
         def answer(
             inputs: jax.Array,
@@ -324,7 +321,10 @@ class Model:
             mixture = self.calibration.apply(predicted, snr)
             if completion is not None:
                 # What is not seen of a spectrum makes its magnitude less certain than that of whole ones.
-                slopes = jax.vmap(jax.grad(mean))(inputs, fold) / self.scale
+                def total(inputs: jax.Array) -> jax.Array:
+                    return self.networks.mixture.held_out_mixture(inputs, fold).pooled().average.sum()
+
+                slopes = jax.grad(total)(inputs) / self.scale  # a star's answer depends on its own inputs alone
                 unseen = jax.vmap(Completion.widening)(completion, slopes)
                 mixture = mixture._replace(sigma=jnp.sqrt(mixture.sigma**2 + unseen[:, None, None]))
             whole = distribution(mixture.pooled(), data, has_parallax, settings.distances)

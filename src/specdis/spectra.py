@@ -161,7 +161,7 @@ class Normalised(NamedTuple):
 
 _TILE = 32  # of which all intermediate arrays stay in the processor's cache
 _LEAST_WINDOW = 0.5
-"""Share of the window of a running mean, between the first and the last good pixel, of which the pixels must be good."""
+"""Share of the window of a running mean, from the first to the last good pixel, of which the pixels must be good."""
 _MOST_LEAN = 0.03
 """How far their mean position may lie from that of the whole window, in units of its width: 7.5 A."""
 _ROUNDING = 1e-6
