@@ -139,7 +139,7 @@ def _signal(coefficients: Array, fit: Fit) -> Float64:
     """Return by how many errors the coefficients differ from those of noise alone, shape (star,)."""
     square = (np.asarray(coefficients, np.float64) ** 2).sum(1)
     noise, count = np.asarray(fit.noise, np.float64) / SHARED, coefficients.shape[1]
-    return (square - count * noise) / np.maximum(np.sqrt(2 * count) * noise, 1e-30)
+    return np.asarray((square - count * noise) / np.maximum(np.sqrt(2 * count) * noise, 1e-30))
 
 
 def _direction(coefficients: Array) -> tuple[Float32, Float64]:

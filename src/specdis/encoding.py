@@ -148,7 +148,7 @@ class Completer(NamedTuple):
     def seen(self, spectra: jax.Array, bad: jax.Array) -> jax.Array:
         """Return E_g times the good pixels less their mean, (..., component), of spectra, (..., pixel)."""
         if self.basis.vectors is None:
-            return jnp.where(bad, 0, spectra - self.basis.mean)
+            return jnp.asarray(jnp.where(bad, 0, spectra - self.basis.mean))
         return jnp.asarray(spectra @ self.basis.vectors.T - self._of_mean(bad))
 
     def _of_mean(self, bad: jax.Array) -> jax.Array:
@@ -205,7 +205,7 @@ def _sum_of_products(vectors: jax.Array, chosen: jax.Array) -> jax.Array:
         return total + rows.T @ rows
 
     steps = -(-chosen.sum() // _ROWS)
-    return jax.lax.fori_loop(0, steps, add, jnp.zeros((n_component, n_component), vectors.dtype))
+    return jnp.asarray(jax.lax.fori_loop(0, steps, add, jnp.zeros((n_component, n_component), vectors.dtype)))
 
 
 def _inverse_of_triangle(lower: jax.Array) -> jax.Array:
