@@ -16,7 +16,7 @@ import numpy as np
 
 from specdis.accelerator import jax, jnp
 from specdis.arrays import Array, Bool, Float32, Float64
-from specdis.encoding import SHARED, Fit
+from specdis.encoding import Fit
 from specdis.settings import Settings
 
 MOST_BAD = 0.25
@@ -138,7 +138,7 @@ def _excesses(coefficients: Array, fit: Fit, reference: Float32) -> tuple[Float6
 def _signal(coefficients: Array, fit: Fit) -> Float64:
     """Return by how many errors the coefficients differ from those of noise alone, shape (star,)."""
     square = (np.asarray(coefficients, np.float64) ** 2).sum(1)
-    noise, count = np.asarray(fit.noise, np.float64) / SHARED, coefficients.shape[1]
+    noise, count = np.asarray(fit.noise, np.float64), coefficients.shape[1]
     return np.asarray((square - count * noise) / np.maximum(np.sqrt(2 * count) * noise, 1e-30))
 
 

@@ -153,7 +153,7 @@ class Completer(NamedTuple):
     def seen(self, spectra: jax.Array, bad: jax.Array) -> jax.Array:
         """Return E_g times the good pixels less their mean, (..., component), of spectra, (..., pixel)."""
         if self.basis.vectors is None:
-            return jnp.where(bad, 0, spectra - self.basis.mean)
+            return jnp.asarray(jnp.where(bad, 0, spectra - self.basis.mean))
         return jnp.asarray(spectra @ self.basis.vectors.T - self._of_mean(bad))
 
     def _of_mean(self, bad: jax.Array) -> jax.Array:
@@ -250,7 +250,7 @@ class Fit(NamedTuple):
         which the components were made, and its error: the residual is compared with the second derivative of the
         reconstruction, as far as the components do not hold that. Negative for sharper lines.
     noise
-        Variance of the residual per good pixel, in units of the unit vector.
+        Variance that the noise of the pixels gives a coefficient, in the mean over these, in units of the unit vector.
     chi2
         Reduced chi-square of the reconstruction over good pixels; NaN without errors. Pixels of the grid are
         interpolated, so that neighbours share their noise: about 0.7 where noise alone is left.
@@ -301,7 +301,11 @@ def encoder(transform: Transform, basis: Basis, grid: PixelGrid, estimated: bool
         Whether missing pixels are estimated.
     """
     completer = Completer(basis, estimated, transform.unit_norm)
-    pairs = _pairs(transform, grid.pixels(LAG))
+    lag = grid.pixels(LAG)
+    pairs = _pairs(transform, lag)
+    # How much of the noise of each pixel goes into a coefficient, in the mean over these.
+    leverage = jnp.asarray(1 / basis.n_components if basis.vectors is None else (basis.vectors**2).mean(0), jnp.float32)
+    leverage = jnp.broadcast_to(leverage, basis.mean.shape)
 
     def encode(flux: jax.Array, sigma: jax.Array, bad: jax.Array) -> Encoded:
         spectrum, missing = transform.one(flux, bad), bad[transform.kept]
@@ -311,23 +315,23 @@ def encoder(transform: Transform, basis: Basis, grid: PixelGrid, estimated: bool
         rebuilt = basis.reconstruct(full)
         residual = jnp.where(missing, 0, spectrum - rebuilt)
         good = jnp.maximum((~missing).sum(), 1)
-        square, power = jnp.maximum((spectrum**2).sum(), 1e-30), (residual**2).sum()
-        both = (~missing[pairs] & ~missing[pairs + grid.pixels(LAG)]).sum()
-        products = (residual[pairs] * residual[pairs + grid.pixels(LAG)]).sum() / jnp.maximum(both, 1)
-        noise = power / jnp.maximum(good - basis.n_components, 1)
-        broadening, slope = _broadening(transform, basis, grid, residual, rebuilt, missing)
+        square, power = jnp.maximum((spectrum**2).sum(), 1e-30), residual**2
+        products = residual[pairs] * residual[pairs + lag]
+        both = jnp.maximum((~missing[pairs] & ~missing[pairs + lag]).sum(), 1)
+        curve = _curve(transform, basis, grid, rebuilt, missing)
+        steep = jnp.maximum((curve**2).sum(), 1e-30)
         error = sigma[transform.kept].astype(jnp.float32) * transform.slope(flux, bad)
         known = error > 0
         chi2 = jnp.where(known, (residual / jnp.where(known, error, 1)) ** 2, 0).sum()
         freedom = known.sum() - basis.n_components
         fit = Fit(
-            power / square,
-            products * good / square,
-            power / square / jnp.sqrt(SHARED * good),
-            broadening,
-            jnp.sqrt(noise / (SHARED * jnp.maximum(slope, 1e-30))),
-            noise / square,
-            jnp.where(freedom > 0, chi2 / jnp.maximum(freedom, 1), jnp.nan),
+            residual=power.sum() / square,
+            structure=products.sum() * (good / both) / square,
+            structure_error=jnp.sqrt((products**2).sum() / SHARED) * (good / both) / square,
+            broadening=(residual @ curve) / steep,
+            broadening_error=jnp.sqrt((power @ curve**2) / SHARED) / steep,
+            noise=(power @ leverage) / (SHARED * square),
+            chi2=jnp.where(freedom > 0, chi2 / jnp.maximum(freedom, 1), jnp.nan),
         )
         return Encoded(completer.coefficients(spectrum, missing, completion), fit, completion)
 
@@ -340,12 +344,11 @@ def _pairs(transform: Transform, lag: int) -> Int64:
     return np.flatnonzero(kept[lag:] - kept[:-lag] == lag)
 
 
-def _broadening(
-    transform: Transform, basis: Basis, grid: PixelGrid, residual: jax.Array, rebuilt: jax.Array, missing: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Return the broadening of `Fit` and the sum of squares of what it is compared with, per square Angstrom.
+def _curve(transform: Transform, basis: Basis, grid: PixelGrid, rebuilt: jax.Array, missing: jax.Array) -> jax.Array:
+    """Return how a spectrum changes with the square of the width of its lines, per square Angstrom, (pixel,).
 
-    A Gaussian of sigma s convolved with a spectrum x changes it by s^2/2 times its second derivative.
+    A Gaussian of sigma s convolved with a spectrum x changes it by s^2/2 times its second derivative. What the
+    components hold of that is taken out, as it is out of the residual.
     """
     step = grid.pixels(_BEND)
     middle = np.intersect1d(_pairs(transform, step), _pairs(transform, step) + step)
@@ -353,7 +356,6 @@ def _broadening(
     plain = rebuilt / weight
     bend = (plain[middle - step] - 2 * plain[middle] + plain[middle + step]) / (step * grid.step) ** 2
     curve = jnp.where(missing, 0, jnp.zeros_like(rebuilt).at[middle].set(bend / 2) * weight)
-    if basis.vectors is not None:
-        curve = jnp.where(missing, 0, curve - (curve @ basis.vectors.T) @ basis.vectors)
-    square = (curve**2).sum()
-    return (residual @ curve) / jnp.maximum(square, 1e-30), square
+    if basis.vectors is None:
+        return curve
+    return jnp.where(missing, 0, curve - (curve @ basis.vectors.T) @ basis.vectors)

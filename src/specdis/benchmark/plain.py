@@ -120,7 +120,7 @@ def draws(
             below, share = place.astype(int), place % 1
             noise = random.standard_normal((n_draws, len(native)), np.float32)
             drawn = noise[:, below] * (1 - share) + noise[:, below + 1] * share
-            spoilt, scale = (np.pad(values[star, here], half, mode="edge") for values in (bad, sigma))
+            spoilt, scale = np.pad(bad[star, here], half, mode="edge"), np.pad(sigma[star, here], half, mode="edge")
             counted = ~spoilt & (rest >= native[0]) & (rest <= native[-1])
             wide = np.where(counted, scale * drawn, 0)
             share = uniform_filter1d(counted.astype(float), 2 * half + 1)
