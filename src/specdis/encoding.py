@@ -133,8 +133,9 @@ class Completer(NamedTuple):
         freedom = jnp.maximum(good - basis.n_components, 1).astype(jnp.float32)
 
         def root(noise: jax.Array) -> jax.Array:
-            precision = jnp.eye(len(prior), dtype=jnp.float32) - hidden + jnp.diag(noise * prior)
-            return _inverse_of_triangle(jnp.linalg.cholesky(precision))
+            # In double precision: components that are not seen at all have next to none, what their prior gives them.
+            precision = (1 + _ROUNDING) * jnp.eye(len(prior)) - hidden + jnp.diag(noise * prior)
+            return _inverse_of_triangle(jnp.linalg.cholesky(precision)).astype(jnp.float32)
 
         typical = jnp.float32(max(basis.total - basis.eigenvalues.sum(), basis.total * 1e-6) / len(basis.mean))
 
@@ -193,6 +194,8 @@ class Completer(NamedTuple):
 
 _LEAST_EIGENVALUE = 1e-7
 """Of the largest one: less is rounding."""
+_ROUNDING = 2e-6
+"""What single precision leaves of one in the sum of products over all pixels."""
 _ROWS = 64
 """Pixels whose products are summed at once."""
 
