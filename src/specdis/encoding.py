@@ -143,7 +143,7 @@ class Completer(NamedTuple):
             with_noise = root(noise)
             z = (seen @ with_noise.T) @ with_noise
             residual = square - 2 * z @ seen + z @ z - z @ (hidden @ z)
-            return jnp.clip(residual / freedom, 1e-3 * typical, 1e3 * typical), (noise, with_noise)
+            return jnp.maximum(residual / freedom, 1e-3 * typical), (noise, with_noise)
 
         # Once with typical noise, once with the noise that is found so: a loop, so that it is compiled once.
         _, (noises, roots) = jax.lax.scan(refine, typical, None, length=2)

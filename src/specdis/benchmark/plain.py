@@ -77,7 +77,7 @@ def encode(flux: Float, sigma: Float, bad: Bool, basis: Basis, weight: Float) ->
         for _ in range(2):
             z = np.linalg.solve(np.eye(len(hidden)) - hidden + np.diag(noise / basis.eigenvalues), seen)
             left = np.where(bad[star], 0, spectra[star] - z @ vectors)
-            noise = np.clip((left**2).sum() / ((~bad[star]).sum() - len(z)), 1e-3 * typical, 1e3 * typical)
+            noise = max((left**2).sum() / ((~bad[star]).sum() - len(z)), 1e-3 * typical)
         fitted[star] = seen + hidden @ z
         coefficients[star] = fitted[star] / np.sqrt(1 + z @ hidden @ z)
     residual = np.where(bad, 0, spectra - fitted @ vectors)
