@@ -43,8 +43,8 @@ def encoded(block):
 def test_noise_alone_has_no_structure(snr, claimed):
     fit = encoded(observed(lambda wavelength: np.ones((300, len(wavelength))), snr, claimed=claimed))[1]
     z = fit.structure / fit.structure_error
-    # Ten components take broad noise with them: 2.4 times the variance of a pixel each, of 1,240 pixels, 0.4 errors; the
-    # running mean takes 0.1. 300 stars know a mean to 0.06.
+    # Ten components take broad noise with them: 2.4 times the variance of a pixel each, of 1,240 pixels, 0.4 errors.
+    # The running mean takes 0.1. 300 stars know a mean to 0.06.
     assert -0.7 < z.mean() < 0.2
     assert z.std() == pytest.approx(1, abs=0.25)
     # Interpolation leaves two thirds of a native pixel's variance; at S/N 5 the logarithm of Eq. 1 bends what it is.

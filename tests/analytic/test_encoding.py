@@ -307,6 +307,6 @@ def test_masked_blocks_move_coefficients_little(share, snr):
     eye = np.eye(whole.shape[1], dtype=np.float32)
     width = np.sqrt(np.asarray(jax.vmap(lambda one: Completion.widening(one, eye))(encoded.completion)))
     z = np.sqrt(((shift / width) ** 2).mean())
-    # Neighbours share the noise of native pixels: on broad features it has 2.4 times the variance that pixels say. At S/N
-    # 10 the noise moves the norm as well, which is taken to be fixed.
+    # Neighbours share the noise of native pixels: on broad features it has 2.4 times the variance that pixels say.
+    # At S/N 10 the noise moves the norm as well, which is taken to be fixed.
     assert 0.8 < z < (1.1 if snr == 50.0 else 1.4) * np.sqrt(2.4)
