@@ -33,7 +33,8 @@ class Completion(NamedTuple):
     hidden
         H = E_b E_b^T of the missing pixels, shape (component, component): the share of each component that is not seen.
     root
-        W, lower triangular, shape (component, component): s^2 W^T W is the covariance of z, s^2 the noise per pixel.
+        W, lower triangular, shape (component, component): s^2 W^T W is the covariance of z, s^2 the noise per pixel. In
+        double precision: what is hardly seen of a component is a difference of large numbers.
     noise
         s^2.
     mean, mean_square
@@ -63,7 +64,8 @@ class Completion(NamedTuple):
         """
         z = self.solve(seen)
         hidden = z @ self.hidden
-        return seen + hidden, (hidden * z).sum(-1) + 2 * z @ self.mean + self.mean_square
+        added = (hidden * z).sum(-1) + 2 * z @ self.mean + self.mean_square
+        return (seen + hidden).astype(jnp.float32), added.astype(jnp.float32)
 
     def spread(self, slopes: jax.Array) -> jax.Array:
         """Return the variance of answers that is due to what is not known of the missing pixels, shape (...).
@@ -75,7 +77,8 @@ class Completion(NamedTuple):
         slopes
             Derivatives of the answers with the coefficients, shape (..., component).
         """
-        return self.shrink**2 * self.noise * (((slopes @ self.hidden) @ self.root.T) ** 2).sum(-1)
+        unknown = (((slopes @ self.hidden) @ self.root.T) ** 2).sum(-1)
+        return (self.shrink**2 * self.noise * unknown).astype(jnp.float32)
 
     def widening(self, slopes: jax.Array) -> jax.Array:
         """Return what an answer for whole spectra gains in variance where pixels are missing, shape (...).
@@ -88,14 +91,15 @@ class Completion(NamedTuple):
         slopes
             As in `spread`.
         """
-        return self.spread(slopes) + self.shrink**2 * self.noise * ((slopes @ self.hidden) * slopes).sum(-1)
+        own = self.shrink**2 * self.noise * ((slopes @ self.hidden) * slopes).sum(-1)
+        return self.spread(slopes) + own.astype(jnp.float32)
 
     def versions(self, normal: jax.Array) -> jax.Array:
         """Turn normal numbers into equally likely deviations of the coefficients, both of shape (..., component).
 
         Their covariance is that of `spread`.
         """
-        return self.shrink * jnp.sqrt(self.noise) * ((normal @ self.root) @ self.hidden)
+        return (self.shrink * jnp.sqrt(self.noise) * ((normal @ self.root) @ self.hidden)).astype(jnp.float32)
 
 
 class Completer(NamedTuple):
@@ -135,9 +139,9 @@ class Completer(NamedTuple):
         def root(noise: jax.Array) -> jax.Array:
             # In double precision: components that are not seen at all have next to none, what their prior gives them.
             precision = (1 + _ROUNDING) * jnp.eye(len(prior)) - hidden + jnp.diag(noise * prior)
-            return _inverse_of_triangle(jnp.linalg.cholesky(precision)).astype(jnp.float32)
+            return _inverse_of_triangle(jnp.linalg.cholesky(precision))
 
-        typical = jnp.float32(max(basis.total - basis.eigenvalues.sum(), basis.total * 1e-6) / len(basis.mean))
+        typical = jnp.float64(max(basis.total - basis.eigenvalues.sum(), basis.total * 1e-6) / len(basis.mean))
 
         def refine(noise: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
             with_noise = root(noise)
@@ -148,7 +152,7 @@ class Completer(NamedTuple):
         # Once with typical noise, once with the noise that is found so: a loop, so that it is compiled once.
         _, (noises, roots) = jax.lax.scan(refine, typical, None, length=2)
         missing = jnp.where(bad, mean, 0)
-        found = Completion(hidden, roots[-1], noises[-1], missing @ vectors, (missing**2).sum(), jnp.float32(1))
+        found = Completion(hidden, roots[-1], noises[-1], missing @ vectors, (missing**2).sum(), jnp.ones(()))
         return found._replace(shrink=self._shrink(found.complete(seen)[1]))
 
     def seen(self, spectra: jax.Array, bad: jax.Array) -> jax.Array:
