@@ -36,8 +36,10 @@ class Completion(NamedTuple):
         W, lower triangular, shape (component, component): s^2 W^T W is the covariance of z, s^2 the noise per pixel.
     noise
         s^2.
-    mean, mean_square
-        E_b times the missing pixels of the subtracted mean spectrum, (component,), and their sum of squares.
+    mean
+        E_b times the missing pixels of the subtracted mean spectrum, (component,).
+    square
+        Their sum of squares, and that of the noise and of what is not known of the missing pixels.
     shrink
         What the norm multiplies the completed spectrum by.
     """
@@ -46,7 +48,7 @@ class Completion(NamedTuple):
     root: jax.Array
     noise: jax.Array
     mean: jax.Array
-    mean_square: jax.Array
+    square: jax.Array
     shrink: jax.Array
 
     def solve(self, seen: jax.Array) -> jax.Array:
@@ -54,7 +56,7 @@ class Completion(NamedTuple):
         return (seen @ self.root.T) @ self.root
 
     def complete(self, seen: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return the coefficients of completed spectra and the sum of squares of what completes them.
+        """Return the coefficients of completed spectra and the expected sum of squares of the missing pixels.
 
         Parameters
         ----------
@@ -63,7 +65,7 @@ class Completion(NamedTuple):
         """
         z = self.solve(seen)
         hidden = z @ self.hidden
-        return seen + hidden, (hidden * z).sum(-1) + 2 * z @ self.mean + self.mean_square
+        return seen + hidden, (hidden * z).sum(-1) + 2 * z @ self.mean + self.square
 
     def spread(self, slopes: jax.Array) -> jax.Array:
         """Return the variance of answers that is due to what is not known of the missing pixels, shape (...).
@@ -133,16 +135,19 @@ class Completer(NamedTuple):
         freedom = jnp.maximum(good - basis.n_components, 1).astype(jnp.float32)
 
         def root(noise: jax.Array) -> jax.Array:
-            precision = jnp.eye(len(prior), dtype=jnp.float32) - hidden + jnp.diag(noise * prior)
+            weight = jnp.maximum(noise * prior, _LEAST_SEEN)
+            precision = jnp.eye(len(prior), dtype=jnp.float32) - hidden + jnp.diag(weight)
             return _inverse_of_triangle(jnp.linalg.cholesky(precision))
 
         typical = jnp.float32(max(basis.total - basis.eigenvalues.sum(), basis.total * 1e-6) / len(basis.mean))
         first = root(typical)
         z = (seen @ first.T) @ first
         residual = square - 2 * z @ seen + z @ z - z @ (hidden @ z)
-        noise = jnp.clip(residual / freedom, 1e-3 * typical, 1e3 * typical)
+        noise = jnp.maximum(residual / freedom, 1e-3 * typical)
         missing = jnp.where(bad, mean, 0)
-        found = Completion(hidden, root(noise), noise, missing @ vectors, (missing**2).sum(), jnp.ones(()))
+        last = root(noise)
+        unknown = noise * (bad.sum() + ((last @ hidden) * last).sum())
+        found = Completion(hidden, last, noise, missing @ vectors, (missing**2).sum() + unknown, jnp.ones(()))
         return found._replace(shrink=self._shrink(found.complete(seen)[1]))
 
     def seen(self, spectra: jax.Array, bad: jax.Array) -> jax.Array:
@@ -188,6 +193,8 @@ class Completer(NamedTuple):
 
 _LEAST_EIGENVALUE = 1e-7
 """Of the largest one: less is rounding."""
+_LEAST_SEEN = 1e-5
+"""Share of a component below which what is seen of it is rounding."""
 _ROWS = 64
 """Pixels whose products are summed at once."""
 

