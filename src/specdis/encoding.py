@@ -37,8 +37,10 @@ class Completion(NamedTuple):
         double precision: what is hardly seen of a component is a difference of large numbers.
     noise
         s^2.
-    mean, mean_square
-        E_b times the missing pixels of the subtracted mean spectrum, (component,), and their sum of squares.
+    mean
+        E_b times the missing pixels of the subtracted mean spectrum, (component,).
+    square
+        Their sum of squares, and that of the noise and of what is not known of the missing pixels.
     shrink
         What the norm multiplies the completed spectrum by.
     """
@@ -47,7 +49,7 @@ class Completion(NamedTuple):
     root: jax.Array
     noise: jax.Array
     mean: jax.Array
-    mean_square: jax.Array
+    square: jax.Array
     shrink: jax.Array
 
     def solve(self, seen: jax.Array) -> jax.Array:
@@ -55,7 +57,7 @@ class Completion(NamedTuple):
         return (seen @ self.root.T) @ self.root
 
     def complete(self, seen: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return the coefficients of completed spectra and the sum of squares of what completes them.
+        """Return the coefficients of completed spectra and the expected sum of squares of the missing pixels.
 
         Parameters
         ----------
@@ -64,7 +66,7 @@ class Completion(NamedTuple):
         """
         z = self.solve(seen)
         hidden = z @ self.hidden
-        added = (hidden * z).sum(-1) + 2 * z @ self.mean + self.mean_square
+        added = (hidden * z).sum(-1) + 2 * z @ self.mean + self.square
         return (seen + hidden).astype(jnp.float32), added.astype(jnp.float32)
 
     def spread(self, slopes: jax.Array) -> jax.Array:
@@ -152,7 +154,9 @@ class Completer(NamedTuple):
         # Once with typical noise, once with the noise that is found so: a loop, so that it is compiled once.
         _, (noises, roots) = jax.lax.scan(refine, typical, None, length=2)
         missing = jnp.where(bad, mean, 0)
-        found = Completion(hidden, roots[-1], noises[-1], missing @ vectors, (missing**2).sum(), jnp.ones(()))
+        unknown = noises[-1] * (bad.sum() + ((roots[-1] @ hidden) * roots[-1]).sum())
+        square = (missing**2).sum() + unknown
+        found = Completion(hidden, roots[-1], noises[-1], missing @ vectors, square, jnp.ones(()))
         return found._replace(shrink=self._shrink(found.complete(seen)[1]))
 
     def seen(self, spectra: jax.Array, bad: jax.Array) -> jax.Array:

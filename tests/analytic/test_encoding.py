@@ -76,7 +76,8 @@ def test_coefficients_are_those_of_the_expected_spectrum(kind, centre, unit_norm
         completion, complete = completed(centre, unit_norm)(given, bad)
         whole, variance = spectrum.copy(), float(completion.noise)
         whole[bad], covariance = expected(found, spectrum, bad, variance)
-        shrink = 1 / np.linalg.norm(whole) if unit_norm else 1.0
+        # The norm is that of a whole spectrum, of which the missing pixels have noise like the others.
+        shrink = 1 / np.sqrt((whole**2).sum() + np.trace(covariance)) if unit_norm else 1.0
         coefficients = vectors @ (shrink * whole - found.mean)
         # Single precision: sums of 90 numbers, and the inverse of a matrix of which the condition is 100 at most.
         np.testing.assert_allclose(complete, coefficients, rtol=0, atol=3e-5)
@@ -238,8 +239,8 @@ def test_draws_and_derivatives_agree_on_missing_pixels(gappy):
             )
             found.append((np.asarray(labels).mean(0).std(0, ddof=1), np.asarray(magnitudes).std(0, ddof=1)))
     for drawn, propagated, without in zip(found[0], found[2], found[3], strict=True):
-        # 200 draws know a standard deviation to 5 %: three of them for the mean of 24. A star near a corner of the
-        # networks, where derivatives change, may be off by more.
+        # 200 draws know a standard deviation to 5 %: three of them for the mean of 24. For a star four, and as much as
+        # the corners of ReLUs bend noise as wide as that.
         np.testing.assert_allclose(drawn / propagated, 1, rtol=0, atol=0.35)
         assert np.mean(drawn / propagated) == pytest.approx(1, abs=3 * 0.05 / np.sqrt(24))
         # The noise of the pixels that are there is the lesser part of it.
@@ -251,7 +252,7 @@ def test_the_mixture_is_wider_by_what_is_missing(gappy):
     made = model(n_folds=1)
     encoded = made.encode(flux, sigma, bad)
     # So much that it shows beside the width of the networks.
-    completion = encoded.completion._replace(noise=np.full(24, 0.3, np.float32))
+    completion = encoded.completion._replace(noise=np.full(24, 10, np.float32))
     given, fold = targets(24), np.full(24, -1, np.int32)
     inputs = np.asarray(encoded.coefficients / made.scale, float)
     others = given.parallaxes(), given.has_parallax, given.snr
@@ -274,7 +275,7 @@ def test_the_mixture_is_wider_by_what_is_missing(gappy):
     for star in range(24):
         root = np.asarray(completion.root[star], float)
         known = hidden[star] @ root.T @ root @ hidden[star] + hidden[star]
-        unseen = 0.3 * float(completion.shrink[star]) ** 2 * slopes[star] @ known @ slopes[star]
+        unseen = 10 * float(completion.shrink[star]) ** 2 * slopes[star] @ known @ slopes[star]
         weight, middle, width = (part[star] for part in mixture(inputs))
         width = np.sqrt(width**2 + unseen)
 
@@ -282,12 +283,11 @@ def test_the_mixture_is_wider_by_what_is_missing(gappy):
             """Return the share of the distribution below a magnitude."""
             return (np.exp(weight) * norm.cdf((magnitude - middle) / width)).sum()
 
-        # What is the quantile of the distance is that of the magnitude from the other end. A Gaussian is represented
-        # by points, between which a quantile is known to 2 per cent of all.
+        # A quantile of the distance is one of the magnitude from the other end; its nodes know it to 0.016.
         np.testing.assert_allclose(
             [share(value) for value in quantiles[:, star]], 1 - np.array(LEVELS), rtol=0, atol=0.02
         )
-    assert (np.ptp(quantiles, axis=0) > np.ptp(whole, axis=0)).all()
+    assert (np.ptp(quantiles, axis=0) > 1.1 * np.ptp(whole, axis=0)).all()
 
 
 @pytest.mark.parametrize("share", [0.1, 0.4])
@@ -308,5 +308,4 @@ def test_masked_blocks_move_coefficients_little(share, snr):
     width = np.sqrt(np.asarray(jax.vmap(lambda one: Completion.widening(one, eye))(encoded.completion)))
     z = np.sqrt(((shift / width) ** 2).mean())
     # Neighbours share the noise of native pixels: on broad features it has 2.4 times the variance that pixels say.
-    # At S/N 10 the noise moves the norm as well, which is taken to be fixed.
-    assert 0.8 < z < (1.1 if snr == 50.0 else 1.4) * np.sqrt(2.4)
+    assert 0.8 < z < 1.1 * np.sqrt(2.4)

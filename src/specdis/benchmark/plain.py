@@ -73,13 +73,16 @@ def encode(flux: Float, sigma: Float, bad: Bool, basis: Basis, weight: Float) ->
     typical = (basis.total - basis.eigenvalues.sum()) / len(basis.mean)
     for star in np.flatnonzero(bad.any(1)):
         missing = vectors[:, bad[star]]
-        hidden, seen, noise = missing @ missing.T, projected[star], typical
-        for _ in range(2):
-            z = np.linalg.solve(np.eye(len(hidden)) - hidden + np.diag(noise / basis.eigenvalues), seen)
-            left = np.where(bad[star], 0, spectra[star] - z @ vectors)
-            noise = max((left**2).sum() / ((~bad[star]).sum() - len(z)), 1e-3 * typical)
+        hidden, seen = missing @ missing.T, projected[star]
+        seen_share = np.eye(len(hidden)) - hidden
+        z = np.linalg.solve(seen_share + np.diag(typical / basis.eigenvalues), seen)
+        left = np.where(bad[star], 0, spectra[star] - z @ vectors)
+        noise = max((left**2).sum() / ((~bad[star]).sum() - len(z)), 1e-3 * typical)
+        inverse = np.linalg.inv(seen_share + np.diag(noise / basis.eigenvalues))
+        z = inverse @ seen
         fitted[star] = seen + hidden @ z
-        coefficients[star] = fitted[star] / np.sqrt(1 + z @ hidden @ z)
+        unknown = noise * (bad[star].sum() + np.trace(inverse @ hidden))
+        coefficients[star] = fitted[star] / np.sqrt(1 + z @ hidden @ z + unknown)
     residual = np.where(bad, 0, spectra - fitted @ vectors)
     good = ~bad
     contrast = np.where(good, flux - np.where(good, flux, 0).sum(1, keepdims=True) / good.sum(1, keepdims=True), 0)
