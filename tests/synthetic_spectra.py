@@ -123,7 +123,7 @@ def model(
         "binaries": BinariesSettings(),
     }
     limits = Limits(
-        structure=0.3,
+        structure=0.1,
         sharper=-2.0,
         broader=2.0,
         distance=1.5,

@@ -21,8 +21,13 @@ def departs(default: Any, *, paper: Any) -> Any:
     return Field(default, json_schema_extra={_PAPER: paper})
 
 
+def departs_from(field: FieldInfo) -> bool:
+    """Tell whether the default of a key is not the choice of the paper."""
+    return isinstance(field.json_schema_extra, dict) and _PAPER in field.json_schema_extra
+
+
 def papers_choice(field: FieldInfo) -> Any:
     """Return what the paper chooses for a key that has a default: the default, unless the field says otherwise."""
-    default = field.get_default(call_default_factory=True)
-    extra = field.json_schema_extra
-    return extra.get(_PAPER, default) if isinstance(extra, dict) else default
+    if isinstance(field.json_schema_extra, dict) and departs_from(field):
+        return field.json_schema_extra[_PAPER]
+    return field.get_default(call_default_factory=True)

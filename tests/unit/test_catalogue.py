@@ -618,7 +618,8 @@ FAULTS = {
 
 def test_a_distance_beyond_reach_is_missing_with_its_flag_alone(tmp_path: Path, columns: dict[str, Array]) -> None:
     far = {name: values.copy() for name, values in columns.items()}
-    for name in ("DIST", "DISTERR", "DISTMOD", "DISTMOD_ERR", "DIST_16", "DIST_50", "DIST_84"):
+    both = [f"{name}_{kind}" for name in ("DIST", "DISTERR") for kind in ("CHI2", "MIX")]
+    for name in ("DIST", "DISTERR", "DISTMOD", "DISTMOD_ERR", "DIST_16", "DIST_50", "DIST_84", *both):
         far[name][20] = np.nan
     for flag, rules in ((Flag.BEYOND_REACH, []), (0, ["DIST"])):
         far["FLAGS"][20] = flag

@@ -193,7 +193,7 @@ def test_what_is_read_back_is_the_truth_within_its_errors(mock: tuple[Path, dict
 
 def test_normalised_spectra_on_request_are_those_that_the_pipeline_makes_of_the_coadds(tmp_path: Path) -> None:
     write_mock(tmp_path, MockSettings(stars=300, spmod=True, dead_arm_fraction=0.05))
-    settings = SpectraSettings()
+    settings = SpectraSettings(missing="zeros")
     normalised = {}
     for kind in ("coadd", "spmod"):
         survey = DesiSurvey(tmp_path / CATALOGUE, tmp_path, kind)

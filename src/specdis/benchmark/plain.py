@@ -46,9 +46,16 @@ def normalise(images: dict[str, Array], velocity: Float64, grid: PixelGrid, half
             pixels = slice(part.start, part.stop)
             outside = (rest < native[0] - 1e-6) | (rest > native[-1] + 1e-6)
             good = ~outside & (np.interp(rest, native, spoilt.astype(float)) < 1e-6)
-            share, whole = (uniform_filter1d(some.astype(float), 2 * half + 1)[inside] for some in (good, ~outside))
+            place, width = np.arange(len(rest), dtype=float), 2 * half + 1
+            share, middle = (
+                uniform_filter1d(some, width)[inside] for some in (good.astype(float), np.where(good, place, 0.0))
+            )
+            ends = np.flatnonzero(good) if good.any() else np.array([0, len(rest)])
+            low, high = np.maximum(place[inside] - half, ends[0]), np.minimum(place[inside] + half, ends[-1])
+            lean = np.abs(middle / np.maximum(share, 1e-9) - (low + high) / 2) > 0.03 * width
+            few = share * width < 0.5 * (high - low + 1) - 1e-6
             continuum = uniform_filter1d(np.where(good, here, 0), 2 * half + 1)[inside] / np.maximum(share, 1e-9)
-            bad[star, pixels] = ~good[inside] | (share < 0.75 * whole - 1e-9) | (continuum <= 0)
+            bad[star, pixels] = ~good[inside] | lean | few | (continuum <= 0)
             safe = np.where(bad[star, pixels], 1, continuum)
             flux[star, pixels] = np.where(bad[star, pixels], 0, here[inside] / safe)
             sigma[star, pixels] = np.where(bad[star, pixels], 0, np.interp(rest, native, error)[inside] / safe)

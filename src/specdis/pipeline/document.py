@@ -15,7 +15,7 @@ import tomli_w
 from pydantic import BaseModel, PrivateAttr, ValidationError
 
 from specdis.errors import ConfigError
-from specdis.settings import Settings, papers_choice
+from specdis.settings import Settings, departs_from, papers_choice
 
 Keys = tuple[str, ...]
 
@@ -183,11 +183,17 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _papers_choices(model: type[BaseModel]) -> dict[str, Any]:
     fields = {name: field for name, field in model.model_fields.items() if not field.is_required()}
-    values = {name: papers_choice(field) for name, field in fields.items()}
-    return {
-        name: {**value.model_dump(), **_papers_choices(type(value))} if isinstance(value, BaseModel) else value
-        for name, value in values.items()
+    return {name: _with_the_papers(papers_choice(field)) for name, field in fields.items()}
+
+
+def _with_the_papers(default: Any) -> Any:
+    """Return the default of a key, or of a section with what the paper chooses otherwise in it."""
+    if not isinstance(default, BaseModel):
+        return default
+    otherwise = {
+        name: papers_choice(field) for name, field in type(default).model_fields.items() if departs_from(field)
     }
+    return {name: _with_the_papers(otherwise.get(name, value)) for name, value in default}
 
 
 # Paths
