@@ -122,7 +122,7 @@ class ArraySurvey(Survey):
 
     def part(self, rows: slice) -> Stars:
         """Return some rows."""
-        return self._stars.take(rows)
+        return Stars(self._stars.take(rows).columns, self._stars.missing)
 
     def spectra(self, stars: Stars) -> Iterator[Spectra | Fault]:
         """Yield the spectra of the given stars in their order; every row appears once, in a block or in a fault."""
