@@ -182,8 +182,8 @@ def test_noisy_copies_are_of_stars_that_may_be_trained_on_and_are_trained_on(cop
     # Noise 1.3 to 4 times that of the star moves a coefficient by some of it, and leaves the star what it is.
     one, other = np.moveaxis(copies[made] - plain[made, None], 1, 0)
     assert 0.02 < one.std() / plain[made].std() < 0.5
-    # The copies of a star have noise of their own each.
-    assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.1
+    # The copies of a star have noise of their own each; what they share is that noise takes its part of the norm.
+    assert (one - other).std() > 0.5 * one.std()
 
 
 def test_a_second_run_does_nothing(copied, config):
