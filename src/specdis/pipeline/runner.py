@@ -128,7 +128,8 @@ def run(
                 logger.info("%s: runs, because %s", stage.name, "; ".join(reasons) or "it is forced")
                 scratch = plan.scratch(stage, manifest)
                 context = Context(config, paths, plan.keys[stage.name], scratch, manifest, files, workers)
-                manifest = _make(stage, plan, context, force=force)
+                with _explained(stage, paths):
+                    manifest = _make(stage, plan, context, force=force)
                 ran.append(stage.name)
             elif reasons:
                 stale[stage.name] = reasons
@@ -194,8 +195,7 @@ def _measured(stage: Stage, plan: Plan, context: Context) -> StageRecord:
     started, clock = _now(), time.perf_counter()
     _return_freed_memory()
     _reset_peak_memory()
-    with _explained(stage, plan.paths):
-        outcome = stage.run(context)
+    outcome = stage.run(context)
     seconds = time.perf_counter() - clock
     return StageRecord(
         key=context.key,
