@@ -28,6 +28,7 @@ from specdis.statistics import robust_scatter
 from specdis.storage import RunPaths, column_names, read_table
 from specdis.surveys import IDENTIFIER, Spectra, Stars
 from specdis.validation import join
+from specdis.validation.stars import PARALLAX_SNR
 
 BLOCKS = {
     "none": (),
@@ -41,22 +42,22 @@ BLOCKS = {
 ADDED = Flag.OUTSIDE_DOMAIN | Flag.MANY_BAD_PIXELS
 
 
+def true_magnitudes(config: Config) -> tuple[dict[str, Array], Float64]:
+    """Return the columns of a run's sample, and true absolute magnitudes, or those of precise parallaxes without."""
+    paths = RunPaths(config.run.directory)
+    columns = read_table(paths.sample, column_names(paths.sample))
+    known = truth(config, Stars({name: columns[name] for name in IDENTIFIER}))
+    parallax, error = columns["PARALLAX_CORRECTED"], columns["PARALLAX_ERROR_USED"]
+    if known is None:
+        kpc = 1 / np.where(parallax > PARALLAX_SNR * error, parallax, np.nan)
+    else:
+        kpc = np.append(known["DIST_TRUE"], np.nan)[join(columns, known)]
+    return columns, np.asarray(columns["G_0"] - 5 * np.log10(kpc) - 10)
+
+
 def chosen_stars(config: Config, most: int, least_snr: float) -> tuple[Stars, Float64]:
     """Return held-out stars of the run, evenly spread, and their true absolute magnitudes."""
-    paths = RunPaths(config.run.directory)
-    names = column_names(paths.sample)
-    columns = read_table(paths.sample, names)
-    magnitude = columns["G_0"]
-    known = truth(config, Stars({name: columns[name] for name in IDENTIFIER}))
-    if known is None:
-        precise = columns["PARALLAX_CORRECTED"] > 10 * columns["PARALLAX_ERROR_USED"]
-        true = np.where(
-            precise, magnitude + 5 * np.log10(np.where(precise, columns["PARALLAX_CORRECTED"], 1)) - 10, np.nan
-        )
-    else:
-        place = join(columns, known)
-        kpc = np.append(known["DIST_TRUE"], np.nan)[place]
-        true = magnitude - 5 * np.log10(kpc) - 10
+    columns, true = true_magnitudes(config)
     rows = np.flatnonzero(columns["SELECTED"] & columns["HELD_OUT"] & np.isfinite(true) & ~(columns["SN"] < least_snr))
     rows = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
     return Stars({name: values[rows] for name, values in columns.items()}), true[rows]
@@ -125,11 +126,25 @@ def joined(blocks: list[Spectra]) -> list[Spectra]:
     return [Spectra(rows, arms, velocity, observed, first.normalised)]
 
 
+def spectra_of(config: Config, stars: Stars, snr: float | None) -> list[Spectra]:
+    """Read the spectra of some stars of a run, with noise added down to an S/N."""
+    blocks = [found for found in open_survey(config).spectra(stars) if isinstance(found, Spectra)]
+    return [noisier(spectra, snr, 1) for spectra in joined(blocks)]
+
+
+def noisy_predictions(
+    config: Config, model: Model, most: int, snr: float
+) -> tuple[dict[str, Array], Float64, dict[str, Array]]:
+    """Return columns of held-out stars of a run, their true magnitudes, and predictions from noisier spectra."""
+    stars, true = chosen_stars(config, most, snr)
+    found = predicted(model, spectra_of(config, stars, snr), Targets.of(stars.columns, model.seed), len(stars))
+    return stars.columns, true, found
+
+
 def table(model: Model, config: Config, most: int, snr: float | None) -> Iterator[str]:
     """Yield the lines of the table."""
     stars, true = chosen_stars(config, most, 20.0 if snr is None else 0.0)
-    blocks = [found for found in open_survey(config).spectra(stars) if isinstance(found, Spectra)]
-    blocks = [noisier(spectra, snr, 1) for spectra in joined(blocks)]
+    blocks = spectra_of(config, stars, snr)
     targets = Targets.of(stars.columns, model.seed)
     assert {*TARGET_COLUMNS} <= {*stars.columns}
     whole = predicted(model, blocks, targets, len(stars))

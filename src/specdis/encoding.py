@@ -33,10 +33,10 @@ class Completion(NamedTuple):
     hidden
         H = E_b E_b^T of the missing pixels, shape (component, component): the share of each component that is not seen.
     root
-        W, lower triangular, shape (component, component): s^2 W^T W is the covariance of z, s^2 the noise per pixel. In
-        double precision: what is hardly seen of a component is a difference of large numbers.
+        W, lower triangular, shape (component, component): s^2 W^T W is the covariance of z. In double precision: what
+        is hardly seen of a component is a difference of large numbers.
     noise
-        s^2.
+        s^2, the variance that noise gives a coefficient: that of a pixel over its share of independent values.
     mean
         E_b times the missing pixels of the subtracted mean spectrum, (component,).
     square
@@ -115,16 +115,19 @@ class Completer(NamedTuple):
         Whether missing pixels are estimated; otherwise they are the zeros that the transform left there.
     unit_norm
         Whether spectra are unit vectors: then the completed ones are, too.
+    independent
+        Independent values of noise per pixel.
     """
 
     basis: Basis
     estimated: bool
     unit_norm: bool
+    independent: float = SHARED
 
     def completion(self, spectrum: jax.Array, bad: jax.Array) -> Completion | None:
         """Return what completes one spectrum, shape (pixel,), of which `bad` pixels, (pixel,), are missing.
 
-        The noise per pixel is found from the residual of the good pixels, whatever errors are claimed.
+        The noise is found from the residual of the good pixels, whatever errors are claimed.
         """
         basis = self.basis
         if not self.estimated or basis.vectors is None:
@@ -143,18 +146,19 @@ class Completer(NamedTuple):
             precision = (1 + _ROUNDING) * jnp.eye(len(prior)) - hidden + jnp.diag(noise * prior)
             return _inverse_of_triangle(jnp.linalg.cholesky(precision))
 
-        typical = jnp.float64(max(basis.total - basis.eigenvalues.sum(), basis.total * 1e-6) / len(basis.mean))
+        left = max(basis.total - basis.eigenvalues.sum(), basis.total * 1e-6)
+        typical = jnp.float64(left / (self.independent * len(basis.mean)))
 
         def refine(noise: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
             with_noise = root(noise)
             z = (seen @ with_noise.T) @ with_noise
             residual = square - 2 * z @ seen + z @ z - z @ (hidden @ z)
-            return jnp.maximum(residual / freedom, 1e-3 * typical), (noise, with_noise)
+            return jnp.maximum(residual / (self.independent * freedom), 1e-3 * typical), (noise, with_noise)
 
         # Once with typical noise, once with the noise that is found so: a loop, so that it is compiled once.
         _, (noises, roots) = jax.lax.scan(refine, typical, None, length=2)
         missing = jnp.where(bad, mean, 0)
-        unknown = noises[-1] * (bad.sum() + ((roots[-1] @ hidden) * roots[-1]).sum())
+        unknown = noises[-1] * (self.independent * bad.sum() + ((roots[-1] @ hidden) * roots[-1]).sum())
         square = (missing**2).sum() + unknown
         found = Completion(hidden, roots[-1], noises[-1], missing @ vectors, square, jnp.ones(()))
         return found._replace(shrink=self._shrink(found.complete(seen)[1]))

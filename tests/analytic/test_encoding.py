@@ -43,7 +43,7 @@ def gap(kind):
 @cache
 def completed(centre, unit_norm):
     """Compile what returns the completion of a spectrum and its coefficients."""
-    completer = Completer(basis(centre), True, unit_norm)
+    completer = Completer(basis(centre), True, unit_norm, 1.0)
 
     @jax.jit
     def complete(spectrum, bad):
@@ -120,16 +120,20 @@ def test_the_noise_is_that_of_the_pixels(noise):
     found = basis(pixels=pixels)
     bad = np.arange(pixels) < 60
     given = np.where(bad, 0, draw(found, stars, noise)).astype(np.float32)
-    estimate = jax.jit(jax.vmap(lambda spectrum: Completer(found, True, False).completion(spectrum, bad).noise))
+    estimate = jax.jit(jax.vmap(lambda spectrum: Completer(found, True, False, 1.0).completion(spectrum, bad).noise))
     # A variance of 334 degrees of freedom in 200 stars, known to 0.55 %; the prior leaves 0.5 % of the signal at most.
     assert np.mean(estimate(given)) / noise**2 == pytest.approx(1, abs=0.02)
 
 
-def test_shifts_are_what_is_said_of_them():
-    # In pixels with independent noise, so that the model of the noise holds: (whole - completed) has that covariance.
+@pytest.mark.parametrize("shared_by", [1, 2])
+def test_shifts_are_what_is_said_of_them(shared_by):
+    # (whole - completed) has that covariance, where noise of pixels is independent and where neighbours share it.
     stars = 600
-    found, bad = basis(), gap("scattered")
-    completer = Completer(found, True, False)
+    one = basis()
+    vectors = np.repeat(one.vectors, shared_by, axis=1) / np.float32(np.sqrt(shared_by))
+    found = one._replace(vectors=vectors, mean=np.zeros(PIXELS * shared_by, np.float32))
+    bad = np.repeat(gap("scattered"), shared_by)
+    completer = Completer(found, True, False, 1 / shared_by)
 
     @jax.jit
     @jax.vmap
@@ -139,7 +143,7 @@ def test_shifts_are_what_is_said_of_them():
         width = jnp.sqrt(completion.widening(jnp.eye(COMPONENTS, dtype=np.float32)))
         return completer.coefficients(missing, bad, completion), found.project(missing), width
 
-    whole = draw(found, stars).astype(np.float32)
+    whole = np.repeat(draw(one, stars), shared_by, axis=1).astype(np.float32) / np.float32(np.sqrt(shared_by))
     complete, zeros, width = (np.asarray(values, float) for values in both(whole))
     shift = complete - np.asarray(found.project(whole), float)
     # 600 stars know a standard deviation to 2.9 %; 70 degrees of freedom know the noise of each to 8 %.
