@@ -18,6 +18,8 @@ _BEND = 1.5
 """Angstrom between the pixels of which the second derivative is made."""
 SHARED = 0.6
 """Independent values per pixel of the grid: neighbours share the noise of native pixels."""
+UNHELD = 0.3
+"""See `Completer`: chosen so that spectra of which pixels are masked differ from whole ones as they are said to."""
 
 
 class Completion(NamedTuple):
@@ -36,7 +38,8 @@ class Completion(NamedTuple):
         W, lower triangular, shape (component, component): s^2 W^T W is the covariance of z. In double precision: what
         is hardly seen of a component is a difference of large numbers.
     noise
-        s^2, the variance that noise gives a coefficient: that of a pixel over its share of independent values.
+        s^2, the variance that noise gives a coefficient: that of a pixel over its share of independent values, and what
+        the components do not hold.
     mean
         E_b times the missing pixels of the subtracted mean spectrum, (component,).
     square
@@ -117,12 +120,16 @@ class Completer(NamedTuple):
         Whether spectra are unit vectors: then the completed ones are, too.
     independent
         Independent values of noise per pixel.
+    unheld
+        Variance of a coefficient by what the components do not hold of spectra, in units of the least eigenvalue. It
+        is no noise of single pixels: whole features are missing.
     """
 
     basis: Basis
     estimated: bool
     unit_norm: bool
     independent: float = SHARED
+    unheld: float = UNHELD
 
     def completion(self, spectrum: jax.Array, bad: jax.Array) -> Completion | None:
         """Return what completes one spectrum, shape (pixel,), of which `bad` pixels, (pixel,), are missing.
@@ -147,20 +154,23 @@ class Completer(NamedTuple):
             return _inverse_of_triangle(jnp.linalg.cholesky(precision))
 
         left = max(basis.total - basis.eigenvalues.sum(), basis.total * 1e-6)
-        typical = jnp.float64(left / (self.independent * len(basis.mean)))
+        typical = jnp.float64(left / len(basis.mean))
+
+        def shared(noise: jax.Array) -> jax.Array:
+            return noise / self.independent + self.unheld * basis.eigenvalues[-1]
 
         def refine(noise: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-            with_noise = root(noise)
+            with_noise = root(shared(noise))
             z = (seen @ with_noise.T) @ with_noise
             residual = square - 2 * z @ seen + z @ z - z @ (hidden @ z)
-            return jnp.maximum(residual / (self.independent * freedom), 1e-3 * typical), (noise, with_noise)
+            return jnp.maximum(residual / freedom, 1e-3 * typical), (noise, with_noise)
 
         # Once with typical noise, once with the noise that is found so: a loop, so that it is compiled once.
         _, (noises, roots) = jax.lax.scan(refine, typical, None, length=2)
         missing = jnp.where(bad, mean, 0)
-        unknown = noises[-1] * (self.independent * bad.sum() + ((roots[-1] @ hidden) * roots[-1]).sum())
-        square = (missing**2).sum() + unknown
-        found = Completion(hidden, roots[-1], noises[-1], missing @ vectors, square, jnp.ones(()))
+        noise, pixel = shared(noises[-1]), noises[-1]
+        square = (missing**2).sum() + pixel * bad.sum() + noise * ((roots[-1] @ hidden) * roots[-1]).sum()
+        found = Completion(hidden, roots[-1], noise, missing @ vectors, square, jnp.ones(()))
         return found._replace(shrink=self._shrink(found.complete(seen)[1]))
 
     def seen(self, spectra: jax.Array, bad: jax.Array) -> jax.Array:

@@ -43,7 +43,7 @@ def gap(kind):
 @cache
 def completed(centre, unit_norm):
     """Compile what returns the completion of a spectrum and its coefficients."""
-    completer = Completer(basis(centre), True, unit_norm, 1.0)
+    completer = Completer(basis(centre), True, unit_norm, 1.0, 0.0)
 
     @jax.jit
     def complete(spectrum, bad):
@@ -120,7 +120,9 @@ def test_the_noise_is_that_of_the_pixels(noise):
     found = basis(pixels=pixels)
     bad = np.arange(pixels) < 60
     given = np.where(bad, 0, draw(found, stars, noise)).astype(np.float32)
-    estimate = jax.jit(jax.vmap(lambda spectrum: Completer(found, True, False, 1.0).completion(spectrum, bad).noise))
+    estimate = jax.jit(
+        jax.vmap(lambda spectrum: Completer(found, True, False, 1.0, 0.0).completion(spectrum, bad).noise)
+    )
     # A variance of 334 degrees of freedom in 200 stars, known to 0.55 %; the prior leaves 0.5 % of the signal at most.
     assert np.mean(estimate(given)) / noise**2 == pytest.approx(1, abs=0.02)
 
@@ -133,7 +135,7 @@ def test_shifts_are_what_is_said_of_them(shared_by):
     vectors = np.repeat(one.vectors, shared_by, axis=1) / np.float32(np.sqrt(shared_by))
     found = one._replace(vectors=vectors, mean=np.zeros(PIXELS * shared_by, np.float32))
     bad = np.repeat(gap("scattered"), shared_by)
-    completer = Completer(found, True, False, 1 / shared_by)
+    completer = Completer(found, True, False, 1 / shared_by, 0.0)
 
     @jax.jit
     @jax.vmap
@@ -149,6 +151,34 @@ def test_shifts_are_what_is_said_of_them(shared_by):
     # 600 stars know a standard deviation to 2.9 %; 70 degrees of freedom know the noise of each to 8 %.
     np.testing.assert_allclose((shift / width).std(0), 1, rtol=0, atol=4 * 0.029 + 0.02)
     assert (np.sqrt((shift**2).mean(0)) < 0.5 * np.sqrt(((zeros - found.project(whole)) ** 2).mean(0))).all()
+
+
+def test_what_the_components_do_not_hold_widens_the_covariance():
+    # Spectra of six smooth components, of which a basis of five is made: the sixth is as strong as the fifth.
+    place = (np.arange(PIXELS) + 0.5) / PIXELS
+    vectors = np.sqrt(2 / PIXELS) * np.cos(np.pi * np.arange(1, COMPONENTS + 1)[:, None] * place)
+    eigenvalues = np.append(EIGENVALUES[:-1], EIGENVALUES[-2])
+    whole = basis()._replace(vectors=vectors.astype(np.float32), eigenvalues=eigenvalues)
+    bad, spectra = gap("block"), draw(whole, 400, noise=1e-4).astype(np.float32)
+    less = whole._replace(vectors=whole.vectors[:-1], eigenvalues=eigenvalues[:-1])
+
+    def deviation(unheld):
+        completer = Completer(less, True, False, 1.0, unheld)
+
+        @jax.jit
+        @jax.vmap
+        def both(spectrum):
+            missing = jnp.where(bad, 0, spectrum)
+            completion = completer.completion(missing, bad)
+            width = jnp.sqrt(completion.widening(jnp.eye(COMPONENTS - 1, dtype=np.float32)))
+            return completer.coefficients(missing, bad, completion), width
+
+        complete, width = (np.asarray(values, float) for values in both(spectra))
+        return ((complete - np.asarray(less.project(spectra), float)) / width).std(0)
+
+    # Taken for noise of single pixels, it makes the errors too small.
+    assert np.median(deviation(0.0)) > 2
+    assert np.median(deviation(1.0)) < 1.5
 
 
 @pytest.mark.parametrize("noise", [1e-7, 1e-2])
@@ -228,7 +258,7 @@ def test_draws_and_derivatives_agree_on_missing_pixels(gappy):
         made = model(distances=DistancesSettings(n_draws=200, method=method), n_folds=1)
         encoded = made.encode(flux, sigma, bad)
         fold = np.full(len(flux), -1, np.int32)
-        for factor in (1000, 0):
+        for factor in (100, 0):
             completion = encoded.completion._replace(noise=factor * encoded.completion.noise)
             labels, magnitudes = made._draw(
                 flux,
