@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from specdis.arrays import Array
+from specdis.companions import STEEPNESS
 from specdis.flags import Flag
 
 Columns = dict[str, Array]
@@ -97,7 +98,7 @@ def injected(columns: Columns) -> Columns:
     found = np.arange(len(rows)) % 5 > 0
     return identifier | {
         "MASS_RATIO": np.full(len(rows), 0.9),
-        "POWER": np.where(np.arange(len(rows)) % 10 < 5, 3.0, 6.0),
+        "STEEPNESS": np.where(np.arange(len(rows)) % 10 < 5, *STEEPNESS),
         "FOUND": found,
         "FALSE_ALARM": np.zeros(len(rows), bool),
     }

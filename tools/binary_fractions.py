@@ -78,8 +78,17 @@ def chi_square(found: Mapping[str, Any], name: str) -> str:
 
 
 def pull(here: Mapping[str, Any], true: Mapping[str, Any]) -> float:
-    """Return by how many errors a fraction lies above the truth; the truth is of the same stars and has none."""
-    return float((here["fraction_corrected"] - true["fraction_true"]) / here["fraction_corrected_err"])
+    """Return by how many errors more stars are called binaries than would be with the true fraction.
+
+    The error is that of a number drawn with that fraction, together with those of completeness and false alarms: of few
+    stars, that of the most likely fraction is no Gaussian.
+    """
+    stars, share = here["n_main_sequence"], true["fraction_true"]
+    chance = share * here["completeness"] + (1 - share) * here["false_alarms"]
+    uncertain = np.hypot(share * here["completeness_err"], (1 - share) * here["false_alarms_err"])
+    return float(
+        (here["n_called"] - stars * chance) / np.hypot(np.sqrt(stars * chance * (1 - chance)), stars * uncertain)
+    )
 
 
 def written(cell: Mapping[str, Any], name: str) -> str:

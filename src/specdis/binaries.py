@@ -1,4 +1,4 @@
-"""Section 5: which stars are binaries, and what fraction is (Eqs 6, 9 and 10)."""
+"""Section 5: which stars are binaries (Eqs 9 and 10), and which single stars companions are put on."""
 
 from __future__ import annotations
 
@@ -20,10 +20,6 @@ EQUAL_RATIO = 0.95
 """Mass ratio from which a binary is one of twins, whose share among injected companions is a setting."""
 LEAST_RATIO = 0.5
 """Least mass ratio of injected companions: those of less can hardly be told from single stars."""
-POWERS = (3.0, 6.0)
-"""Powers of mass that luminosity may go as. The paper takes the third (Eq. 6). In the G band it is nearer the sixth on
-the lower main sequence: solar-type dwarfs of 1 and 0.7 solar masses differ by 2.4 mag on isochrones. But a companion of
-large mass ratio reddens the spectrum, so that the star seems even brighter for it, as much as by the third power."""
 MAIN_SEQUENCE_LOGG = 4.2
 """Stars with log g below this may have left the main sequence: they are brighter than others of like spectra even
 without a companion, so that what a single star would be is not known, and neither is the fraction of binaries."""
@@ -39,11 +35,6 @@ class BinariesSettings(Settings):
     """Probability above which a star counts as a binary."""
     twin_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of twins, of mass ratios 0.95 to 1, among injected companions; the others' are spread evenly from 0.5."""
-
-
-def magnitude_excess(mass_ratio: Array, power: float = POWERS[0]) -> Float64:
-    """Return by how many mag a binary is brighter than its primary where luminosity is a power of mass (Eq. 6)."""
-    return np.asarray(2.5 * np.log10(1 + np.asarray(mass_ratio, np.float64) ** power))
 
 
 def mass_ratios(twin: Array, place: Array, twin_fraction: float) -> Float64:

@@ -157,7 +157,7 @@ class Completer(NamedTuple):
         typical = jnp.float64(left / len(basis.mean))
 
         def shared(noise: jax.Array) -> jax.Array:
-            return noise / self.independent + self.unheld * basis.eigenvalues[-1]
+            return jnp.asarray(noise / self.independent + self.unheld * basis.eigenvalues[-1])
 
         def refine(noise: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
             with_noise = root(shared(noise))

@@ -13,7 +13,7 @@ import numpy as np
 
 from specdis import catalogue
 from specdis.accelerator import jax, jnp
-from specdis.arrays import Array, Float32, Float64, ranges
+from specdis.arrays import Array, Bool, Float32, Float64, ranges
 from specdis.binaries import BinariesSettings, classify
 from specdis.calibration import Calibration
 from specdis.components import Basis
@@ -41,7 +41,7 @@ from specdis.log import Progress, logger
 from specdis.network.mixture import ParallaxInErrors, binary_probability, points
 from specdis.network.mlp import MLP, MixtureNetwork, NetworkSettings, Perceptron
 from specdis.noise import NativePixels, native_pixels
-from specdis.photometry import PhotometrySettings, geometric_magnitude
+from specdis.photometry import PhotometrySettings, absolute_magnitude, geometric_magnitude
 from specdis.sample import SampleSettings, TrainedStars, select
 from specdis.settings import Settings
 from specdis.spectra import ArmPixels, Normalised, PixelGrid, SpectraSettings, Transform, normalise
@@ -352,6 +352,24 @@ class Model:
             return binary_probability(mixture, data, self.settings.network.jacobian)
 
         return pairs
+
+    def inputs(self, flux: Float32, bad: Bool) -> Float32:
+        """Return the scaled coefficients of pixels on the model's grid, shape (star, pixel): (star, component)."""
+        parts = []
+        for rows in ranges(len(flux), _TILE):
+            tile, missing = _filled(flux[rows], 0), _filled(bad[rows], True)
+            parts.append(np.asarray(self.encode(tile, np.zeros_like(tile), missing).coefficients)[: len(flux[rows])])
+        return np.asarray(np.concatenate(parts) / np.float32(self.scale), np.float32)
+
+    def label_magnitude(self, inputs: Float32, targets: Targets) -> Float64:
+        """Return M_G_NN of the label, mag, shape (star,), NaN where it is not positive; arguments as below."""
+        labels = self._labels(inputs, targets.fold.astype(np.int32))
+        return absolute_magnitude(np.asarray(labels, np.float64).mean(0))
+
+    @cached_property
+    def _labels(self) -> Any:
+        """Labels by every seed, compiled."""
+        return jax.jit(self.networks.label.held_out_labels)
 
     def binary_probability(self, inputs: Float32, targets: Targets) -> Float64:
         """Return the probability of a binary (Eq. 9) of stars whose coefficients are known, shape (star,).

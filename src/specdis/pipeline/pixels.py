@@ -222,6 +222,16 @@ class PixelStore:
         flux, bad = self.read_flux(rows)
         return flux, read_rows(self._group, "sigma", rows), bad
 
+    def read_stars(self, rows: Int64) -> tuple[Array, Bool]:
+        """Read flux and bad pixels of some stars, in increasing order, as they are stored: a block at a time."""
+        flux = np.empty((len(rows), len(self.grid.wavelength)), np.float16)
+        bad = np.empty(flux.shape, np.bool_)
+        for block in self.blocks():
+            mine = slice(*np.searchsorted(rows, (block.start, block.stop)))
+            if mine.start < mine.stop:
+                flux[mine], bad[mine] = (values[rows[mine] - block.start] for values in self.read_flux(block))
+        return flux, bad
+
     @property
     def velocity(self) -> Float64:
         """Velocity between the native pixels and the rest frame, km/s, shape (star,)."""

@@ -12,13 +12,13 @@ from specdis.arrays import Array, Bool
 from specdis.binaries import (
     EQUAL_RATIO,
     LEAST_RATIO,
-    POWERS,
     TWIN_RATIO,
     BinariesSettings,
     is_in_domain,
     is_on_main_sequence,
     is_significant,
 )
+from specdis.companions import STEEPNESS
 from specdis.statistics import fraction, robust_scatter
 from specdis.streams import generator
 from specdis.validation.measures import PARAMETER_EDGES, by_cells, by_parameters, cells, mean, measure, share, take
@@ -52,7 +52,7 @@ def measure_binaries(
     stars
         Columns of the selected stars.
     injected
-        `IDENTIFIER`, MASS_RATIO, POWER of mass that luminosity goes as, and FOUND of injected binaries, and
+        `IDENTIFIER`, MASS_RATIO, STEEPNESS of the main sequence, and FOUND of injected binaries, and
         FALSE_ALARM, true where the same star without its companion was called one; shape (injected,).
     truth
         `IDENTIFIER`, BINARY_TRUE and MASS_RATIO, in any order; None where they are not known.
@@ -128,7 +128,7 @@ def _contaminants(stars: Columns, precise: Bool, probable: Bool) -> dict[str, An
 def _injected_stars(stars: Columns, injected: Columns) -> dict[str, Array]:
     """Return the main-sequence stars on which binaries were injected, with MASS_RATIO, FOUND and FALSE_ALARM."""
     row = join(injected, stars)
-    names = ("MASS_RATIO", "POWER", "FOUND", "FALSE_ALARM")
+    names = ("MASS_RATIO", "STEEPNESS", "FOUND", "FALSE_ALARM")
     mine = {**take(stars, row), **{name: np.asarray(injected[name]) for name in names}}
     return take(mine, (row >= 0) & is_on_main_sequence(mine["LOGG"]))
 
@@ -139,7 +139,7 @@ def _fractions(sample: Columns, added: Columns) -> dict[str, Any]:
     The latter is of stars on the main sequence. A share f of them has companions with the mass ratios of the injected
     ones: each star is called a binary with probability f times completeness plus (1 - f) times the share of false
     alarms. It is the f that makes the number called so most probable, averaged over what completeness and false alarms
-    may be: between those of the two powers of mass, and within the errors of their own numbers. Its error is the
+    may be: between those of the two values of STEEPNESS, and within the errors of their own numbers. Its error is the
     larger part of the interval in which the logarithm of the likelihood lies within 1/2 of its largest value. NaN
     where completeness exceeds false alarms by less than three errors, and where log g is not known.
 
@@ -152,16 +152,18 @@ def _fractions(sample: Columns, added: Columns) -> dict[str, Any]:
     """
     binary = sample["BINARY_FLAG"] == 0
     sequence = is_on_main_sequence(sample["LOGG"])
-    powers = [np.asarray(added["FOUND"])[added["POWER"] == power] for power in POWERS]
-    ends = [fraction(found) for found in powers]
+    slopes = [np.asarray(added["FOUND"])[added["STEEPNESS"] == steepness] for steepness in STEEPNESS]
+    ends = [fraction(found) for found in slopes]
     completeness = float(np.mean([end.value for end in ends]))
     between = abs(ends[0].value - ends[1].value) / np.sqrt(12)  # standard deviation of an even spread
     error = float(np.sqrt(between**2 + sum(end.error**2 for end in ends) / 4))
-    value, value_error = _most_likely(int((binary & sequence).sum()), int(sequence.sum()), powers, added["FALSE_ALARM"])
+    called = int((binary & sequence).sum())
+    value, value_error = _most_likely(called, int(sequence.sum()), slopes, added["FALSE_ALARM"])
     return {
         "n": len(binary),
         **share("fraction", binary),
         "n_main_sequence": int(sequence.sum()),
+        "n_called": called,
         "n_injected": len(added["FOUND"]),
         "completeness": completeness,
         "completeness_err": error,
@@ -171,12 +173,12 @@ def _fractions(sample: Columns, added: Columns) -> dict[str, Any]:
     }
 
 
-def _most_likely(called: int, stars: int, powers: Sequence[Bool], false: Bool) -> tuple[float, float]:
+def _most_likely(called: int, stars: int, slopes: Sequence[Bool], false: Bool) -> tuple[float, float]:
     """Return the most likely fraction of binaries and its error, as `_fractions` says."""
-    if not stars or not min(len(found) for found in powers):
+    if not stars or not min(len(found) for found in slopes):
         return np.nan, np.nan
     random = generator(0, "binary fractions")
-    *ends, alarm = (random.beta(np.sum(x) + 0.5, np.sum(~x) + 0.5, _DRAWS) for x in (*powers, false))
+    *ends, alarm = (random.beta(np.sum(x) + 0.5, np.sum(~x) + 0.5, _DRAWS) for x in (*slopes, false))
     contrast = ends[0] + (np.arange(_DRAWS) + 0.5) / _DRAWS * (ends[1] - ends[0]) - alarm
     if contrast.mean() < _SIGNIFICANT * contrast.std():
         return np.nan, np.nan

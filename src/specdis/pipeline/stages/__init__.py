@@ -43,7 +43,7 @@ STAGES = (
     ),
     Stage(
         "binaries",
-        ("sample", "components", "distances"),
+        ("sample", "spectra", "components", "distances"),
         ("run.seed", "run.device", "binaries"),
         ("binaries", "injected"),
         products.find_binaries,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +10,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from specdis import accelerator, binaries, catalogue, streams
-from specdis.arrays import Array, Float32, Float64, Int64, ranges
+from specdis.arrays import Array, Float64, Int64, ranges
 from specdis.calibration import calibration_stars
 from specdis.catalogue import BINARIES_COLUMNS, DISTANCES_COLUMNS, SAMPLE_COLUMNS
+from specdis.companions import (
+    STEEPNESS,
+    companion_magnitude,
+    light_share,
+    magnitude_excess,
+    spectra_of_companions,
+    together,
+)
 from specdis.distances import TARGET_COLUMNS, Targets
 from specdis.log import Progress
 from specdis.model import Model, PairMagnitudes, load_model
@@ -98,9 +105,8 @@ class Predict:
 def find_binaries(context: Context) -> Outcome:
     """Say which stars are binaries, and inject some to see how many would be found (section 5)."""
     accelerator.use(context.config.run.device)
-    config = context.config
-    names = [*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", "LOGG", "SELECTED", "HELD_OUT"]
-    stars = read_table(context.paths.sample, names)
+    config, seed = context.config, context.config.run.seed
+    stars = read_table(context.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", *_OF_SINGLES])
     found = read_table(context.paths.distances, ["PROB_BINARY", "M_G_NN_CHI2"])
     m_g_nn = found["M_G_NN_CHI2"]
     geometric, error = geometric_magnitude(stars["PARALLAX_CORRECTED"], stars["PARALLAX_ERROR_USED"], stars["G_0"])
@@ -111,25 +117,13 @@ def find_binaries(context: Context) -> Outcome:
     eligible = stars["SELECTED"] & stars["HELD_OUT"] & (precision > _MARGIN * config.binaries.parallax_snr_min)
     eligible &= np.isfinite(found["PROB_BINARY"]) & binaries.is_in_domain(stars["LOGG"], m_g_nn)
     rows = np.flatnonzero(eligible)
-    trial = _Trial(context, rows, Targets.of(stars, config.run.seed).take(rows))
-    pairs = trial.pairs()
-    expected = np.hypot(pairs.sigma, error[rows])
+    pairs = _pair_magnitudes(context, rows, Targets.of(stars, seed).take(rows))
+    width = np.hypot(pairs.sigma, error[rows])
     precise = precision[rows] > config.binaries.parallax_snr_min
-    deviation = ((geometric[rows] - pairs.single) / expected)[precise]
-    parts = []
-    for number, power in enumerate(_INJECTIONS * binaries.POWERS):
-        chance = {
-            name: streams.uniform(streams.stream(config.run.seed, f"injected {name} {number}"), stars["STAR_ID"][rows])
-            for name in ("twin", "mass ratio", "deviation", "side")
-        }
-        alone = binaries.draw_singles(deviation, pairs.single, expected, chance["deviation"], chance["side"])
-        ratio = binaries.mass_ratios(chance["twin"], chance["mass ratio"], config.binaries.twin_fraction)
-        tried = trial.called(alone, binaries.magnitude_excess(ratio, power), m_g_nn[rows])
-        kept = tried.pop("PARALLAX_SNR") > config.binaries.parallax_snr_min
-        mine = {name: values[rows] for name, values in identifier.items()}
-        part = {**mine, "MASS_RATIO": ratio, "POWER": np.full(len(rows), power), **tried}
-        parts.append({name: values[kept] for name, values in part.items()})
-    injected = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    deviation = ((geometric[rows] - pairs.single) / width)[precise]
+    few = _few_of(streams.uniform(streams.stream(seed, "injected stars"), stars["STAR_ID"][rows]), _INJECTED)
+    here = {name: values[rows[few]] for name, values in {**stars, "M_G_NN_CHI2": m_g_nn}.items()}
+    injected = _inject(context, rows[few], here, pairs.single[few], width[few], deviation)
     write_table(context.paths.injected, context.provenance("injected"), injected)
     median = np.full(len(geometric), np.nan)
     median[rows] = np.where(precise, pairs.median, np.nan)
@@ -139,57 +133,125 @@ def find_binaries(context: Context) -> Outcome:
     return Outcome(len(geometric), notes=counts)
 
 
+_OF_SINGLES = ("LOGG", "FEH", "SELECTED", "HELD_OUT")
 _MARGIN = 0.5
 """Parallax S/N over the least one from which single stars and binaries are simulated."""
+_INJECTED = 10_000
+"""Stars that companions are put on at most: completeness is then known to half a per cent."""
 _INJECTIONS = 2
-"""Simulated single stars per star and power of mass: enough for the errors of fractions to be those of the sample."""
+"""Companions per star and steepness of the main sequence."""
+_TRIAL = 512
+"""Stars simulated at once."""
+
+
+def _few_of(chance: Float64, most: int) -> Int64:
+    """Return the rows of the smallest numbers, in increasing order."""
+    return np.sort(np.argsort(chance, kind="stable")[:most])
+
+
+def _pair_magnitudes(context: Context, rows: Int64, targets: Targets) -> PairMagnitudes:
+    """Return what the two Gaussians say of the magnitudes of some stars."""
+    model = load_model(context.paths.model) if len(rows) else None
+    parts = [np.empty((3, 0))]
+    for block in ranges(len(rows), 1 << 14):
+        assert model is not None
+        parts.append(np.stack(model.pair_magnitudes(network_inputs(context.paths, rows[block]), targets.take(block))))
+    return PairMagnitudes(*np.concatenate(parts, axis=1))
+
+
+def _inject(
+    context: Context, rows: Int64, stars: dict[str, Array], single: Float64, width: Float64, deviation: Float64
+) -> dict[str, Array]:
+    """Simulate single stars, and the same with a companion, and say which are called binaries.
+
+    Nothing is put on an observed star, which may have a companion already, but on the single star that the model takes
+    it for. Its spectrum and that of another star, a companion of less mass, are added up.
+
+    Parameters
+    ----------
+    context
+        Of the stage.
+    rows
+        Places of the stars in the store of pixels, shape (star,).
+    stars
+        Their columns.
+    single, width
+        Magnitudes that they have as single stars, and the error of these and of the parallax; mag, shape (star,).
+    deviation
+        How observed stars deviate, as in `binaries.draw_singles`.
+
+    Returns
+    -------
+    dict
+        Columns `IDENTIFIER`, MASS_RATIO, STEEPNESS, FOUND and FALSE_ALARM.
+    """
+    settings, seed = context.config.binaries, context.config.run.seed
+    dwarfs = binaries.is_on_main_sequence(stars["LOGG"])
+    rounds = STEEPNESS * _INJECTIONS if dwarfs.any() else ()
+    trial = _Trial(context, rows, Targets.of(stars, seed)) if rounds else None
+    none: dict[str, Array] = {"MASS_RATIO": np.empty(0), "STEEPNESS": np.empty(0)}
+    none |= {name: np.empty(0, np.bool_) for name in ("FOUND", "FALSE_ALARM")}
+    parts = [{**{name: stars[name][:0] for name in IDENTIFIER}, **none}]
+    for number, steepness in enumerate(rounds):
+        assert trial is not None
+        chance = {
+            name: streams.uniform(streams.stream(seed, f"injected {name} {number}"), stars["STAR_ID"])
+            for name in ("twin", "mass ratio", "deviation", "side")
+        }
+        alone = binaries.draw_singles(deviation, single, width, chance["deviation"], chance["side"])
+        ratio = binaries.mass_ratios(chance["twin"], chance["mass ratio"], settings.twin_fraction)
+        companion = companion_magnitude(single, ratio, steepness)
+        partner = spectra_of_companions(companion, stars["FEH"], single, stars["FEH"], dwarfs)
+        flags = trial.called(alone, stars["M_G_NN_CHI2"], single, companion, partner)
+        kept = flags.pop("PARALLAX_SNR") > settings.parallax_snr_min
+        part = {**{name: stars[name] for name in IDENTIFIER}, "MASS_RATIO": ratio}
+        part |= {"STEEPNESS": np.full(len(rows), steepness), **flags}
+        parts.append({name: values[kept] for name, values in part.items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 class _Trial:
-    """Simulated single stars, and the same with a companion, on which the model of binaries is tried.
-
-    A companion of like kind leaves the continuum-normalised spectrum as it is, and makes the star brighter by Eq. 6.
-    What it is put on is no observed star, which may have a companion already, but the single star that the model
-    takes it for.
-    """
+    """The stars on which the model of binaries is tried, with their pixels."""
 
     def __init__(self, context: Context, rows: Int64, targets: Targets) -> None:
-        self._paths, self._rows, self._targets = context.paths, rows, targets
-        self._threshold = context.config.binaries.threshold
-        self._model = load_model(context.paths.model) if len(rows) else None
+        self._targets, self._threshold = targets, context.config.binaries.threshold
+        self._model = load_model(context.paths.model)
+        self._inputs = network_inputs(context.paths, rows)
+        store = PixelStore.open(context.paths.pixels)
+        self._wavelength = store.grid.wavelength
+        self._flux, self._bad = store.read_stars(rows)
 
-    def _blocks(self) -> Iterator[tuple[slice, Model, Float32, Targets]]:
-        for block in ranges(len(self._rows), 1 << 14):
-            assert self._model is not None
-            yield block, self._model, network_inputs(self._paths, self._rows[block]), self._targets.take(block)
-
-    def pairs(self) -> PairMagnitudes:
-        """Return what the two Gaussians say of the magnitudes of the stars."""
-        parts = [model.pair_magnitudes(inputs, targets) for _, model, inputs, targets in self._blocks()]
-        if not parts:
-            return PairMagnitudes(*np.empty((3, 0)))
-        return PairMagnitudes(*(np.concatenate(values) for values in zip(*parts, strict=True)))
-
-    def called(self, alone: Float64, excess: Float64, m_g_nn: Array) -> dict[str, Array]:
+    def called(
+        self, alone: Float64, m_g_nn: Array, single: Float64, companion: Float64, partner: Int64
+    ) -> dict[str, Array]:
         """Return which of the simulated stars are called binaries, with the companion and without, and their S/N.
 
         Parameters
         ----------
         alone
             Magnitude by the parallax of the single star, mag, shape (star,).
-        excess
-            What the companion adds, mag, shape (star,).
         m_g_nn
             Magnitude by the network of the label, mag, shape (star,).
+        single, companion
+            Absolute magnitudes of the two, mag, shape (star,).
+        partner
+            Whose spectrum is that of the companion, shape (star,).
         """
+        excess = magnitude_excess(single, companion)
+        targets = self._targets.with_parallax_of(alone)
         found, false = np.zeros((2, len(alone)), np.bool_)
-        single = self._targets.with_parallax_of(alone)
-        for block, model, inputs, _ in self._blocks():
-            mine = single.take(block)
-            for flags, added in ((found, excess[block]), (false, np.zeros(len(alone[block])))):
-                probability = model.binary_probability(inputs, mine.brighter(added))
-                flags[block] = binaries.is_binary(probability, m_g_nn[block], alone[block] - added, self._threshold)
-        return {"EXCESS": excess, "FOUND": found, "FALSE_ALARM": false, "PARALLAX_SNR": single.parallax / single.error}
+        for block in ranges(len(alone), _TRIAL):
+            mine = targets.take(block)
+            share = light_share(self._wavelength, single[block], companion[block])
+            other, bad = partner[block], self._bad[block]
+            flux = together(self._flux[block], self._flux[other], self._bad[other], share)
+            both = self._model.inputs(np.where(bad, 0, flux), bad)
+            pairs = ((found, both, excess[block]), (false, self._inputs[block], np.zeros(len(share))))
+            for flags, inputs, added in pairs:
+                probability = self._model.binary_probability(inputs, mine.brighter(added))
+                network = self._model.label_magnitude(inputs, mine) if flags is found else m_g_nn[block]
+                flags[block] = binaries.is_binary(probability, network, alone[block] - added, self._threshold)
+        return {"FOUND": found, "FALSE_ALARM": false, "PARALLAX_SNR": targets.parallax / targets.error}
 
 
 def make_catalogue(context: Context) -> Outcome:

@@ -45,7 +45,7 @@ def validate(context: Context) -> Outcome:
         validation.with_stars(members, columns) if lists else None,
         [count._asdict() for count in found.counts],
         {name: validation.with_stars(rival, columns) for name, rival in rivals.items()},
-        read_table(context.paths.injected, [*IDENTIFIER, "MASS_RATIO", "POWER", "FOUND", "FALSE_ALARM"]),
+        read_table(context.paths.injected, [*IDENTIFIER, "MASS_RATIO", "STEEPNESS", "FOUND", "FALSE_ALARM"]),
         context.config.binaries,
     )
     write_json(context.paths.metrics, measured)
