@@ -136,5 +136,4 @@ def together(flux: Array, companion: Array, missing: Bool, share: Float64) -> Fl
     share
         From `light_share`.
     """
-    share = np.where(missing, 0, share)
-    return ((1 - share) * flux + share * companion).astype(np.float32)
+    return np.asarray(flux + share * (np.where(missing, flux, companion) - flux), np.float32)

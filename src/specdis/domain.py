@@ -23,8 +23,8 @@ MOST_BAD = 0.25
 """Share of bad pixels beyond which a magnitude rests on too little: an arm is about half of a spectrum."""
 _REFERENCES = 2000
 """Training stars whose coefficients are kept for comparison, at most."""
-_STRANGERS = 0.004
-"""Share of the training stars beyond each limit: four limits make at most 1.6 per cent."""
+_STRANGERS = 0.005
+"""Share of the training stars beyond each limit: four limits make at most 2 per cent."""
 _SIGMAS = 3.0
 """Errors by which a measure must exceed its limit."""
 _LEAST_SIGNAL = 8.0

@@ -12,8 +12,9 @@ from specdis.arrays import Int64
 from specdis.components import Basis
 from specdis.spectra import PixelGrid, Transform
 
-LAG = 3.0
-"""Angstrom between pixels whose residuals are multiplied: noise of native pixels up to 1.5 A wide is not shared."""
+LAGS = (3.0, 9.0)
+"""Angstrom between pixels whose residuals are multiplied, from and to: noise of native pixels up to 1.5 A wide is not
+shared, and features that are broader than lines are seen in many such products."""
 _BEND = 1.5
 """Angstrom between the pixels of which the second derivative is made."""
 SHARED = 0.6
@@ -268,8 +269,9 @@ class Fit(NamedTuple):
     residual
         Sum of squares of R of Eq. 2 over the good pixels, as a fraction of that of the spectrum.
     structure, structure_error
-        The part of it that is not noise, and its error: the mean product of residuals `LAG` apart, which share no
-        native pixel. It scatters about 0 where noise alone is left, whatever the noise and whatever errors are claimed.
+        The part of it that is not noise, and its error: the mean product of residuals that are apart by `LAGS`, which
+        share no native pixel. It scatters about 0 where noise alone is left, whatever the noise and whatever errors are
+        claimed.
     broadening, broadening_error
         By how much the square of the width (a Gaussian's sigma, Angstrom) of the lines exceeds that of the spectra of
         which the components were made, and its error: the residual is compared with the second derivative of the
@@ -326,8 +328,7 @@ def encoder(transform: Transform, basis: Basis, grid: PixelGrid, estimated: bool
         Whether missing pixels are estimated.
     """
     completer = Completer(basis, estimated, transform.unit_norm)
-    lag = grid.pixels(LAG)
-    pairs = _pairs(transform, lag)
+    beyond = _sums_beyond(transform, grid)
     # How much of the noise of each pixel goes into a coefficient, in the mean over these.
     leverage = jnp.asarray(1 / basis.n_components if basis.vectors is None else (basis.vectors**2).mean(0), jnp.float32)
     leverage = jnp.broadcast_to(leverage, basis.mean.shape)
@@ -341,8 +342,8 @@ def encoder(transform: Transform, basis: Basis, grid: PixelGrid, estimated: bool
         residual = jnp.where(missing, 0, spectrum - rebuilt)
         good = jnp.maximum((~missing).sum(), 1)
         square, power = jnp.maximum((spectrum**2).sum(), 1e-30), residual**2
-        products = residual[pairs] * residual[pairs + lag]
-        both = jnp.maximum((~missing[pairs] & ~missing[pairs + lag]).sum(), 1)
+        products = residual * beyond(residual)
+        both = jnp.maximum(jnp.where(missing, 0, beyond((~missing).astype(jnp.float32))).sum(), 1)
         curve = _curve(transform, basis, grid, rebuilt, missing)
         steep = jnp.maximum((curve**2).sum(), 1e-30)
         error = sigma[transform.kept].astype(jnp.float32) * transform.slope(flux, bad)
@@ -361,6 +362,20 @@ def encoder(transform: Transform, basis: Basis, grid: PixelGrid, estimated: bool
         return Encoded(completer.coefficients(spectrum, missing, completion), fit, completion)
 
     return jax.jit(in_tiles(encode))
+
+
+def _sums_beyond(transform: Transform, grid: PixelGrid) -> Callable[[jax.Array], jax.Array]:
+    """Return what sums values, (pixel,), over the pixels that lie beyond each by `LAGS`: both of the kept pixels."""
+    kept = np.asarray(transform.kept)
+    first, last = (
+        np.searchsorted(kept, kept + grid.pixels(lag) + extra) for lag, extra in zip(LAGS, (0, 1), strict=True)
+    )
+
+    def sums(values: jax.Array) -> jax.Array:
+        total = jnp.concatenate([jnp.zeros(1, values.dtype), jnp.cumsum(values)])
+        return jnp.asarray(total[last] - total[first])
+
+    return sums
 
 
 def _pairs(transform: Transform, lag: int) -> Int64:

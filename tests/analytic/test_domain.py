@@ -50,9 +50,9 @@ def encoded(block):
 def test_noise_alone_has_no_structure(snr, claimed):
     fit = encoded(observed(lambda wavelength: np.ones((300, len(wavelength))), snr, claimed=claimed))[1]
     z = fit.structure / fit.structure_error
-    # Ten components take broad noise with them: 2.4 times the variance of a pixel each, of 1,240 pixels, 0.4 errors;
-    # the running mean takes 0.1. 300 stars know a mean to 0.06.
-    assert -0.7 < z.mean() < 0.2
+    # Ten components and the running mean take broad noise with them: 0.4 errors of products of two pixels, and twice as
+    # much of products with all pixels of 6 A, of which the noise adds up. 300 stars know a mean to 0.06.
+    assert -1.0 < z.mean() < 0.2
     assert z.std() == pytest.approx(1, abs=0.25)
 
 
@@ -61,8 +61,9 @@ def test_a_broad_residual_is_structure():
         return np.ones((50, 1)) * (1 + 0.02 * np.sin(2 * np.pi * wavelength / 37))
 
     clean, noisy = (encoded(observed(flux, snr))[1] for snr in (1000.0, 50.0))
-    # Where there is no noise, all that is left is structure but for the phase of 3 A in a wave of 37.
-    np.testing.assert_allclose(clean.structure / clean.residual, np.cos(2 * np.pi * 3 / 37), rtol=0.05)
+    # Where there is no noise, all that is left is structure but for the phase of 3 to 9 A in a wave of 37.
+    phase = 2 * np.pi * np.arange(3.0, 9.1, WIDE.grid.step) / 37
+    np.testing.assert_allclose(clean.structure / clean.residual, np.cos(phase).mean(), rtol=0.05)
     assert (noisy.structure > 4 * noisy.structure_error).all()
 
 
@@ -102,7 +103,7 @@ def domain():
 @pytest.mark.parametrize("claimed", [0.1, 1.0, 10.0])
 @pytest.mark.parametrize("snr", [5.0, 20.0, 500.0])
 def test_the_same_stars_are_inside_whatever_their_noise(snr, claimed):
-    # Other stars of the same kind, of which at most 1.6 per cent exceed a limit, with the scatter of 500.
+    # Other stars of the same kind, of which at most 2 per cent exceed a limit, with the scatter of 500.
     coefficients, fit = encoded(observed(stars(12, 500), snr, seed=2, claimed=claimed))
     assert domain().outside(coefficients, fit).mean() <= 0.02
 

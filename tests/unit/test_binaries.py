@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binom, norm
 
 from specdis import binaries, validation
+from specdis.companions import STEEPNESS
 from specdis.distances import Targets, star_keys
 from specdis.flags import Flag
 from specdis.photometry import geometric_magnitude
@@ -12,13 +13,6 @@ from specdis.validation.binaries import _most_likely, measure_binaries
 from specdis.validation.calibration import measure_calibration
 from synthetic_catalogue import catalogue, injected
 from synthetic_spectra import model
-
-
-def test_eq_6_by_hand():
-    # Twins are twice as bright; a mass ratio of 0.8 gives 1 + 0.512.
-    np.testing.assert_allclose(
-        binaries.magnitude_excess([0.0, 0.8, 1.0]), [0.0, 2.5 * np.log10(1.512), 0.75257], atol=1e-5
-    )
 
 
 def test_a_binary_is_probable_and_brighter_than_its_spectrum():
@@ -80,8 +74,8 @@ def injections(identifier):
     """Return an injected companion of every star, nine of ten of which are found, and one false alarm in fifty."""
     row = np.arange(len(identifier["TARGETID"]))
     flags = {"FOUND": row % 10 > 0, "FALSE_ALARM": row % 50 == 0}
-    power = np.where(row // 50 % 2, *binaries.POWERS)
-    return identifier | {"MASS_RATIO": np.full(len(row), 0.9), "POWER": power, **flags}
+    steepness = np.where(row // 50 % 2, *STEEPNESS)
+    return identifier | {"MASS_RATIO": np.full(len(row), 0.9), "STEEPNESS": steepness, **flags}
 
 
 def measure(columns, added, truth, **settings):
@@ -117,10 +111,10 @@ def test_the_likelihood_of_few_stars_is_that_of_the_binomial_distribution():
         assert error == pytest.approx(max(best - inside[0], inside[-1] - best), rel=0.05)
 
 
-def test_the_two_powers_of_mass_bound_completeness_and_widen_the_error():
+def test_the_two_main_sequences_bound_completeness_and_widen_the_error():
     columns, _, added = sample()
     row = np.arange(4000)
-    apart = added | {"FOUND": np.where(added["POWER"] == binaries.POWERS[0], row % 10 > 0, row % 2 > 0)}
+    apart = added | {"FOUND": np.where(added["STEEPNESS"] == STEEPNESS[0], row % 10 > 0, row % 2 > 0)}
     whole = measure(columns, apart, None)["all"]
     assert whole["completeness"] == pytest.approx(0.7)
     # 0.4 between the two, spread evenly.
