@@ -36,6 +36,9 @@ _BLUE, _FAINT = 0.8, 9.0  # G_BP - G_RP and M_G_GEO of white dwarfs, mag
 _LOW_SNR = 10.0
 _SIGNIFICANT = 3.0
 """Errors by which completeness must exceed the share of false alarms for a fraction to be measured."""
+_ALMOST_EQUAL, _LEAST_FOUND = 0.9, 0.5
+"""Mass ratio above which at least this share of companions must be found for a fraction to be measured: otherwise the
+two Gaussians do not tell single stars from binaries, and what a single star would be is not known."""
 _DRAWS, _GRID, _REACH = 400, 2001, 8.0  # of the likelihood of a fraction; the last in its errors
 
 
@@ -141,7 +144,8 @@ def _fractions(sample: Columns, added: Columns) -> dict[str, Any]:
     alarms. It is the f that makes the number called so most probable, averaged over what completeness and false alarms
     may be: between those of the two values of STEEPNESS, and within the errors of their own numbers. Its error is the
     larger part of the interval in which the logarithm of the likelihood lies within 1/2 of its largest value. NaN
-    where completeness exceeds false alarms by less than three errors, and where log g is not known.
+    where completeness exceeds false alarms by less than three errors, where less than half of the companions of nearly
+    equal mass are found, and where log g is not known.
 
     Parameters
     ----------
@@ -159,6 +163,8 @@ def _fractions(sample: Columns, added: Columns) -> dict[str, Any]:
     error = float(np.sqrt(between**2 + sum(end.error**2 for end in ends) / 4))
     called = int((binary & sequence).sum())
     value, value_error = _most_likely(called, int(sequence.sum()), slopes, added["FALSE_ALARM"])
+    if not fraction(np.asarray(added["FOUND"])[added["MASS_RATIO"] >= _ALMOST_EQUAL]).value >= _LEAST_FOUND:
+        value = value_error = np.nan
     return {
         "n": len(binary),
         **share("fraction", binary),
