@@ -144,6 +144,17 @@ def test_the_fraction_of_evolved_stars_is_missing_and_has_no_part_in_that_of_all
     assert np.isnan(evolved["fraction_corrected"])
 
 
+def test_stars_do_not_count_where_not_even_equal_companions_are_found():
+    columns, truth, added = sample()
+    columns["M_G_NN_CHI2"][:1000] = 9.4
+    added["FOUND"][:1000] = added["FOUND"][:1000] & (np.arange(1000) % 3 == 0)
+    columns["BINARY_FLAG"][:1000] = 1
+    whole = measure(columns, added, truth)
+    assert (whole["all"]["n"], whole["all"]["n_main_sequence"], whole["all"]["n_injected"]) == (4000, 3000, 3000)
+    assert whole["all"]["fraction_corrected"] == pytest.approx((0.27 - 0.02) / 0.88, abs=0.002)
+    assert whole["truth"]["all"]["fraction_true"] == pytest.approx(np.nanmean(truth["MASS_RATIO"][1000:] > 0.5))
+
+
 def test_stars_that_trained_a_network_take_no_part():
     columns, truth, added = sample()
     columns["HELD_OUT"][:2000] = False

@@ -37,8 +37,8 @@ _LOW_SNR = 10.0
 _SIGNIFICANT = 3.0
 """Errors by which completeness must exceed the share of false alarms for a fraction to be measured."""
 _ALMOST_EQUAL, _LEAST_FOUND = 0.9, 0.5
-"""Mass ratio above which at least this share of companions must be found for a fraction to be measured: otherwise the
-two Gaussians do not tell single stars from binaries, and what a single star would be is not known."""
+"""Mass ratio above which at least this share of companions must be found at a magnitude for its stars to count:
+otherwise the two Gaussians do not tell single stars from binaries, and what a single star would be is not known."""
 _DRAWS, _GRID, _REACH = 400, 2001, 8.0  # of the likelihood of a fraction; the last in its errors
 
 
@@ -79,6 +79,8 @@ def measure_binaries(
     }
     sample = take(stars, unseen & is_in_domain(stars["LOGG"], stars["M_G_NN_CHI2"]))
     added = _injected_stars(stars, injected)
+    sample["COUNTS"] = is_on_main_sequence(sample["LOGG"]) & _told_apart(added, sample["M_G_NN_CHI2"])
+    added = take(added, _told_apart(added, added["M_G_NN_CHI2"]))
     found |= {
         "all": _fractions(sample, added),
         "by_parameter": {
@@ -136,16 +138,26 @@ def _injected_stars(stars: Columns, injected: Columns) -> dict[str, Array]:
     return take(mine, (row >= 0) & is_on_main_sequence(mine["LOGG"]))
 
 
+def _told_apart(added: Columns, magnitude: Array) -> Bool:
+    """Return at which magnitudes, shape (star,), at least half of the companions of nearly equal mass are found."""
+    equal = added["MASS_RATIO"] >= _ALMOST_EQUAL
+    where, asked = (np.searchsorted(MAGNITUDE_EDGES, values) for values in (added["M_G_NN_CHI2"], magnitude))
+    number, found = (
+        np.bincount(where[rows], minlength=len(MAGNITUDE_EDGES) + 1) for rows in (equal, equal & added["FOUND"])
+    )
+    return np.asarray((number > 0) & (found >= _LEAST_FOUND * number))[asked]
+
+
 def _fractions(sample: Columns, added: Columns) -> dict[str, Any]:
     """Return the fraction found, and by likelihood that of companions of `LEAST_RATIO` and above.
 
-    The latter is of stars on the main sequence. A share f of them has companions with the mass ratios of the injected
-    ones: each star is called a binary with probability f times completeness plus (1 - f) times the share of false
-    alarms. It is the f that makes the number called so most probable, averaged over what completeness and false alarms
-    may be: between those of the two values of STEEPNESS, and within the errors of their own numbers. Its error is the
-    larger part of the interval in which the logarithm of the likelihood lies within 1/2 of its largest value. NaN
-    where completeness exceeds false alarms by less than three errors, where less than half of the companions of nearly
-    equal mass are found, and where log g is not known.
+    The latter is of stars that count: on the main sequence, of magnitudes at which binaries are told apart. A share f
+    of them has companions with the mass ratios of the injected ones: each star is called a binary with probability f
+    times completeness plus (1 - f) times the share of false alarms. It is the f that makes the number called so most
+    probable, averaged over what completeness and false alarms may be: between those of the two values of STEEPNESS, and
+    within the errors of their own numbers. Its error is the larger part of the interval in which the logarithm of the
+    likelihood lies within 1/2 of its largest value. NaN where completeness exceeds false alarms by less than three
+    errors, and where log g is not known.
 
     Parameters
     ----------
@@ -155,20 +167,18 @@ def _fractions(sample: Columns, added: Columns) -> dict[str, Any]:
         From `_injected_stars`.
     """
     binary = sample["BINARY_FLAG"] == 0
-    sequence = is_on_main_sequence(sample["LOGG"])
+    counts = sample["COUNTS"]
     slopes = [np.asarray(added["FOUND"])[added["STEEPNESS"] == steepness] for steepness in STEEPNESS]
     ends = [fraction(found) for found in slopes]
     completeness = float(np.mean([end.value for end in ends]))
     between = abs(ends[0].value - ends[1].value) / np.sqrt(12)  # standard deviation of an even spread
     error = float(np.sqrt(between**2 + sum(end.error**2 for end in ends) / 4))
-    called = int((binary & sequence).sum())
-    value, value_error = _most_likely(called, int(sequence.sum()), slopes, added["FALSE_ALARM"])
-    if not fraction(np.asarray(added["FOUND"])[added["MASS_RATIO"] >= _ALMOST_EQUAL]).value >= _LEAST_FOUND:
-        value = value_error = np.nan
+    called = int((binary & counts).sum())
+    value, value_error = _most_likely(called, int(counts.sum()), slopes, added["FALSE_ALARM"])
     return {
         "n": len(binary),
         **share("fraction", binary),
-        "n_main_sequence": int(sequence.sum()),
+        "n_main_sequence": int(counts.sum()),
         "n_called": called,
         "n_injected": len(added["FOUND"]),
         "completeness": completeness,
@@ -218,7 +228,7 @@ def _models(stars: Columns, rows: Bool) -> dict[str, Any]:
 def _against_truth(stars: Columns, truth: Columns) -> dict[str, Any]:
     """Return purity, completeness and scatter, and the true fraction of stars on the main sequence."""
     row = join(stars, truth)
-    known, sequence = row >= 0, is_on_main_sequence(stars["LOGG"])
+    known, sequence = row >= 0, stars["COUNTS"]
     true = {name: np.asarray(truth[name])[row] for name in ("BINARY_TRUE", "MASS_RATIO")}
     ratio = np.where(true["BINARY_TRUE"], true["MASS_RATIO"], 0.0)
     binary = stars["BINARY_FLAG"] == 0
