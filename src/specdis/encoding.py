@@ -12,9 +12,9 @@ from specdis.arrays import Int64
 from specdis.components import Basis
 from specdis.spectra import PixelGrid, Transform
 
-LAGS = (3.0, 9.0)
+LAGS = ((3.0, 3.0), (3.0, 9.0))
 """Angstrom between pixels whose residuals are multiplied, from and to: noise of native pixels up to 1.5 A wide is not
-shared, and features that are broader than lines are seen in many such products."""
+shared. Features of the width of lines are seen best in the first products, broader ones in the sum of the second."""
 _BEND = 1.5
 """Angstrom between the pixels of which the second derivative is made."""
 SHARED = 0.6
@@ -269,9 +269,9 @@ class Fit(NamedTuple):
     residual
         Sum of squares of R of Eq. 2 over the good pixels, as a fraction of that of the spectrum.
     structure, structure_error
-        The part of it that is not noise, and its error: the mean product of residuals that are apart by `LAGS`, which
-        share no native pixel. It scatters about 0 where noise alone is left, whatever the noise and whatever errors are
-        claimed.
+        The part of it that is not noise, and its error: the mean product of residuals that are apart by one of `LAGS`,
+        of which the one counts that is more errors above 0. Such residuals share no native pixel: it scatters about 0
+        where noise alone is left, whatever the noise and whatever errors are claimed.
     broadening, broadening_error
         By how much the square of the width (a Gaussian's sigma, Angstrom) of the lines exceeds that of the spectra of
         which the components were made, and its error: the residual is compared with the second derivative of the
@@ -328,7 +328,7 @@ def encoder(transform: Transform, basis: Basis, grid: PixelGrid, estimated: bool
         Whether missing pixels are estimated.
     """
     completer = Completer(basis, estimated, transform.unit_norm)
-    beyond = _sums_beyond(transform, grid)
+    beyond = [_sums_beyond(transform, *(grid.pixels(lag) for lag in lags)) for lags in LAGS]
     # How much of the noise of each pixel goes into a coefficient, in the mean over these.
     leverage = jnp.asarray(1 / basis.n_components if basis.vectors is None else (basis.vectors**2).mean(0), jnp.float32)
     leverage = jnp.broadcast_to(leverage, basis.mean.shape)
@@ -342,8 +342,8 @@ def encoder(transform: Transform, basis: Basis, grid: PixelGrid, estimated: bool
         residual = jnp.where(missing, 0, spectrum - rebuilt)
         good = jnp.maximum((~missing).sum(), 1)
         square, power = jnp.maximum((spectrum**2).sum(), 1e-30), residual**2
-        products = residual * beyond(residual)
-        both = jnp.maximum(jnp.where(missing, 0, beyond((~missing).astype(jnp.float32))).sum(), 1)
+        structures = jnp.stack([_structure(residual, missing, sums) for sums in beyond]) * good / square
+        structure, structure_error = structures[(structures[:, 0] / jnp.maximum(structures[:, 1], 1e-30)).argmax()]
         curve = _curve(transform, basis, grid, rebuilt, missing)
         steep = jnp.maximum((curve**2).sum(), 1e-30)
         error = sigma[transform.kept].astype(jnp.float32) * transform.slope(flux, bad)
@@ -352,8 +352,8 @@ def encoder(transform: Transform, basis: Basis, grid: PixelGrid, estimated: bool
         freedom = known.sum() - basis.n_components
         fit = Fit(
             residual=power.sum() / square,
-            structure=products.sum() * (good / both) / square,
-            structure_error=jnp.sqrt((products**2).sum() / SHARED) * (good / both) / square,
+            structure=structure,
+            structure_error=structure_error,
             broadening=(residual @ curve) / steep,
             broadening_error=jnp.sqrt((power @ curve**2) / SHARED) / steep,
             noise=(power @ leverage) / (SHARED * square),
@@ -364,12 +364,17 @@ def encoder(transform: Transform, basis: Basis, grid: PixelGrid, estimated: bool
     return jax.jit(in_tiles(encode))
 
 
-def _sums_beyond(transform: Transform, grid: PixelGrid) -> Callable[[jax.Array], jax.Array]:
-    """Return what sums values, (pixel,), over the pixels that lie beyond each by `LAGS`: both of the kept pixels."""
+def _structure(residual: jax.Array, missing: jax.Array, beyond: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    """Return the mean product of residuals and its error, shape (2,)."""
+    products = residual * beyond(residual)
+    pairs = jnp.maximum(jnp.where(missing, 0, beyond((~missing).astype(residual.dtype))).sum(), 1)
+    return jnp.stack([products.sum(), jnp.sqrt((products**2).sum() / SHARED)]) / pairs
+
+
+def _sums_beyond(transform: Transform, least: int, most: int) -> Callable[[jax.Array], jax.Array]:
+    """Return what sums values of kept pixels, (pixel,), over those that lie so many pixels beyond each."""
     kept = np.asarray(transform.kept)
-    first, last = (
-        np.searchsorted(kept, kept + grid.pixels(lag) + extra) for lag, extra in zip(LAGS, (0, 1), strict=True)
-    )
+    first, last = (np.searchsorted(kept, kept + pixels) for pixels in (least, most + 1))
 
     def sums(values: jax.Array) -> jax.Array:
         total = jnp.concatenate([jnp.zeros(1, values.dtype), jnp.cumsum(values)])

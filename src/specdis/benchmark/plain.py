@@ -16,6 +16,7 @@ from scipy.ndimage import uniform_filter1d
 
 from specdis.arrays import Array, Bool, Float, Float32, Float64
 from specdis.components import Basis
+from specdis.encoding import SHARED, UNHELD
 from specdis.spectra import SPEED_OF_LIGHT, PixelGrid
 
 
@@ -78,17 +79,21 @@ def encode(flux: Float, sigma: Float, bad: Bool, basis: Basis, weight: Float) ->
     projected = spectra @ vectors.T
     fitted, coefficients = np.array(projected), np.array(projected)
     typical = (basis.total - basis.eigenvalues.sum()) / len(basis.mean)
+
+    def shared(noise: float) -> float:
+        return float(noise / SHARED + UNHELD * basis.eigenvalues[-1])
+
     for star in np.flatnonzero(bad.any(1)):
         missing = vectors[:, bad[star]]
         hidden, seen = missing @ missing.T, projected[star]
         seen_share = np.eye(len(hidden)) - hidden
-        z = np.linalg.solve(seen_share + np.diag(typical / basis.eigenvalues), seen)
+        z = np.linalg.solve(seen_share + np.diag(shared(typical) / basis.eigenvalues), seen)
         left = np.where(bad[star], 0, spectra[star] - z @ vectors)
         noise = max((left**2).sum() / ((~bad[star]).sum() - len(z)), 1e-3 * typical)
-        inverse = np.linalg.inv(seen_share + np.diag(noise / basis.eigenvalues))
+        inverse = np.linalg.inv(seen_share + np.diag(shared(noise) / basis.eigenvalues))
         z = inverse @ seen
         fitted[star] = seen + hidden @ z
-        unknown = noise * (bad[star].sum() + np.trace(inverse @ hidden))
+        unknown = noise * bad[star].sum() + shared(noise) * np.trace(inverse @ hidden)
         coefficients[star] = fitted[star] / np.sqrt(1 + z @ hidden @ z + unknown)
     residual = np.where(bad, 0, spectra - fitted @ vectors)
     good = ~bad
