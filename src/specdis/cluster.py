@@ -29,6 +29,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from pydantic import PositiveFloat, PositiveInt
 
+from specdis import machine
 from specdis.errors import ConfigError, SpecdisError
 from specdis.log import logger
 from specdis.settings import Settings
@@ -128,7 +129,7 @@ def workers(settings: ClusterSettings, processes: int | None = None) -> Iterator
     """
     with ExitStack() as stack:
         if settings.kind == "none":
-            yield _Machine(processes or os.cpu_count() or 1, stack)
+            yield _Machine(processes or machine.cores(), stack)
         else:
             yield _Dask(settings, stack)
 

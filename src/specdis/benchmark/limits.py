@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from specdis import machine
 from specdis.accelerator import jax, jnp
 from specdis.cluster import Workers
 
@@ -77,7 +78,7 @@ def _copy(_: int) -> float:
 
 def _bandwidth(workers: Workers) -> float:
     """Return the bytes per second that all processes together read and write."""
-    n = os.cpu_count() or 1
+    n = machine.cores()
     return float(sum(rate for _, rate in workers.each(_copy, range(n))))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import fitsio
 
-from specdis import accelerator
+from specdis import accelerator, machine
 from specdis.errors import SpecdisError
 from specdis.pipeline.config import Config
 from specdis.pipeline.runner import MAIN_PROCESS_GB, PROCESS_GB
@@ -91,7 +91,7 @@ def _existing(path: Path) -> Path:
 
 def _device(config: Config, facts: dict[str, Any]) -> Iterator[str]:
     """Look whether the device is there."""
-    facts["cores"] = os.cpu_count()
+    facts["cores"] = machine.cores()
     accelerator.use(config.run.device)
     yield from ()
 
@@ -163,8 +163,8 @@ def _resources(config: Config, facts: dict[str, Any]) -> Iterator[str]:
         + PROCESS_GB * config.run.processes
         + (2 * pixels**2 * 8 + stars * (components * 4 + _STAR_BYTES)) / 1e9
     )
-    installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
-    limit = min(config.run.memory_limit_gb or installed, installed)
+    there = machine.memory_gb()
+    limit = min(config.run.memory_limit_gb or there, there)
     facts |= {"disk_gb": round(disk, 2), "memory_gb": round(memory, 2), "memory_limit_gb": round(limit, 1)}
     if disk > facts["disk_free_gb"]:
         yield (
@@ -173,6 +173,6 @@ def _resources(config: Config, facts: dict[str, Any]) -> Iterator[str]:
         )
     if memory > limit:
         yield (
-            f"{memory:.1f} GB of memory are needed, {limit:.1f} GB are allowed or installed. "
-            "Raise run.memory_limit_gb, use a larger machine or a coarser spectra.grid.step."
+            f"{memory:.1f} GB of memory are needed, {limit:.1f} GB are allowed. "
+            "Raise run.memory_limit_gb, ask for more memory, or use a coarser spectra.grid.step."
         )

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from specdis import __version__, cluster, log
+from specdis import __version__, cluster, log, machine
 from specdis.errors import ConfigError, InputError, ProductError, SpecdisError
 from specdis.log import logger
 from specdis.pipeline.manifest import (
@@ -66,7 +66,7 @@ class RunSettings(Settings):
     @property
     def processes(self) -> int:
         """Processes for the passes over the stars: one per thread, as far as the memory goes, and at least one."""
-        wanted = self.threads or os.cpu_count() or 1
+        wanted = self.threads or machine.cores()
         if self.memory_limit_gb is None:
             return wanted
         return int(min(wanted, max(1, (self.memory_limit_gb - MAIN_PROCESS_GB) / PROCESS_GB)))
