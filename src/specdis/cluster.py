@@ -64,6 +64,8 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC", "ZARR_THREAD
 """Variables by which numpy, JAX and zarr learn how many threads to start; they look when they are imported."""
 _ONE_EACH = dict.fromkeys(THREADS, "1")
 _AHEAD = 2  # blocks under way in this process
+_LOOPBACK = "127.0.0.1"
+"""What other machines cannot reach: a dask scheduler runs any code that it is sent, and a dashboard shows the run."""
 
 
 class Died(NamedTuple):
@@ -297,7 +299,12 @@ def _client(settings: ClusterSettings, stack: ExitStack) -> Any:
             return distributed.Client(**{place: settings.address})
         if settings.kind == "local":
             local = distributed.LocalCluster(
-                settings.workers, threads_per_worker=1, dashboard_address=":0", memory_limit=0, env=_ONE_EACH
+                settings.workers,
+                threads_per_worker=1,
+                host=_LOOPBACK,
+                dashboard_address=f"{_LOOPBACK}:0",
+                memory_limit=0,
+                env=_ONE_EACH,
             )
             return distributed.Client(stack.enter_context(local))
         jobs = stack.enter_context(slurm(settings))
@@ -322,7 +329,7 @@ def slurm(settings: ClusterSettings) -> Any:
         account=settings.account,
         job_extra_directives=list(settings.directives),
         job_script_prologue=[*(f"export {name}={one}" for name, one in _ONE_EACH.items()), *settings.prologue],
-        scheduler_options={"dashboard_address": ":0"},
+        scheduler_options={"dashboard_address": f"{_LOOPBACK}:0"},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from specdis.storage import read_json, read_table
 from specdis.surveys.fits import FileError
 from tiny_run import products, start, until
 
+LOOPBACK = "0100007F"
+"""127.0.0.1, as /proc/net writes it."""
 KINDS = {
     "one process": ["run.threads=1"],
     "three processes": ["run.threads=3"],
@@ -149,6 +152,24 @@ def test_a_scheduler_that_does_not_answer_is_a_clear_error():
         list(available.each(double, [1]))
 
 
+def listening() -> dict[int, str]:
+    """Return at which ports this process and those that it began listen, and at which address, as /proc/net has it."""
+    links = [fd for process in (os.getpid(), *children()) for fd in Path(f"/proc/{process}/fd").glob("*")]
+    mine = {os.readlink(link) for link in links if link.is_symlink()}
+    lines = [line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()[1:]]
+    open_here = [words[1].split(":") for words in lines if words[3] == "0A" and f"socket:[{words[9]}]" in mine]
+    return {int(port, 16): address for address, port in open_here}
+
+
+def test_a_cluster_on_this_machine_listens_on_its_loopback_alone():
+    before = listening()
+    with workers(ClusterSettings(kind="local", workers=1)) as available:
+        assert list(available.each(double, [1])) == [(1, 2)]
+        new = listening().items() - before.items()
+        assert len(new) >= 2
+        assert {address for _, address in new} == {LOOPBACK}
+
+
 def test_slurm_jobs_ask_for_what_the_configuration_says():
     settings = ClusterSettings(
         kind="slurm", cores=16, memory_gb=32, walltime="01:30:00", queue="regular", account="m1234",
@@ -156,5 +177,6 @@ def test_slurm_jobs_ask_for_what_the_configuration_says():
     )  # fmt: skip
     with cluster.slurm(settings) as jobs:
         script = jobs.job_script()
+        assert listening()[int(re.findall(r":(\d+)/", jobs.dashboard_link)[0])] == LOOPBACK
     for line in ("-p regular", "-A m1234", "-t 01:30:00", "--cpus-per-task=16", "--constraint=cpu", "source venv"):
         assert line in script
