@@ -43,7 +43,7 @@ _G_WAVELENGTH = 6218.0
 _SECOND_CONSTANT = 1.438777e8
 """h c / k in Angstrom K."""
 
-STEEPNESS = (0.8, 1.2)
+STEEPNESS = (0.7, 1.3)
 """Factors on the difference of magnitude between two masses: by so much isochrones of other metallicities and ages
 differ from the relation of stars near the Sun."""
 _NEIGHBOURS = 12
