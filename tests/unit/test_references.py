@@ -164,7 +164,7 @@ def test_distances_come_in_many_units(tmp_path: Path) -> None:
     assert distance(dist=[1000.0, 2000.0] * u.pc)[0] == pytest.approx([1.0, 2.0])
     low, high = {"r_lo_geo": [900.0, 1500.0]}, {"r_hi_geo": [1100.0, 3500.0]}
     assert distance(r_med_geo=[1000.0, 2000.0], **low, **high) == (pytest.approx([1.0, 2.0]), pytest.approx([0.1, 1.0]))
-    kpc, error = distance(DM=[15.0, 20.0], e_DM=[0.1, 0.1])
+    kpc, error = distance(DM=[15.0, 20.0] * u.mag, e_DM=[0.1, 0.1] * u.mag)
     assert kpc == pytest.approx([10.0, 100.0])
     assert error == pytest.approx([10.0 * (10**0.02 - 1), 100.0 * (10**0.02 - 1)], rel=0.03)  # to first order
     assert distance(M_G=[0.0, -5.0])[0] == pytest.approx([10.0, 100.0])
@@ -244,7 +244,7 @@ def test_one_star_goes_to_the_nearest_of_the_places_that_claim_it() -> None:
 def test_a_list_without_identifiers_is_matched_on_the_sky(tmp_path: Path) -> None:
     path = tmp_path / "rival.csv"
     catalogue = stars(3)
-    table = {"RAJ2000": catalogue["RA"][[2, 0]], "DEJ2000": catalogue["DEC"][[2, 0]], "DM": [15.0, 10.0]}
+    table = {"RAJ2000": catalogue["RA"][[2, 0]], "DEJ2000": catalogue["DEC"][[2, 0]], "distmod": [15.0, 10.0]}
     Table(table).write(path, format="ascii.csv")
     found = match_rival(ReferenceFile(path=path), catalogue, Targets(catalogue), 1.0)
     assert found["ROW"].tolist() == [0, 2]
@@ -394,7 +394,7 @@ def test_what_the_configuration_names_must_be_readable(tmp_path: Path) -> None:
 def test_files_that_the_configuration_names_are_not_read_twice(tmp_path: Path) -> None:
     (tmp_path / "rivals").mkdir()
     path = tmp_path / "rivals" / "xue.csv"
-    Table({"source_id": stars(1)["SOURCE_ID"], "dm": [15.0]}).write(path, format="ascii.csv")
+    Table({"source_id": stars(1)["SOURCE_ID"], "distmod": [15.0]}).write(path, format="ascii.csv")
     named = ReferencesSettings(rivals={"Xue et al. 2014": ReferenceFile(path=path)})
     assert list(References(named, beside=tmp_path).rivals(stars(1))) == ["Xue et al. 2014"]
     assert list(References(ReferencesSettings(), beside=tmp_path).rivals(stars(1))) == ["xue"]
