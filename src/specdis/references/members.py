@@ -139,7 +139,7 @@ def _distances(
         return system[place], np.full(len(named), file.distance), np.full(len(named), error)
     if own and not any(known):
         return system[place], *quantities.distance()
-    if not any(known):
+    if len(named) and not any(known):
         raise InputError(
             file.path,
             expected="a system of known distance",

@@ -185,7 +185,7 @@ class Quantities:
         return found
 
     def _identifiers(self, quantity: str, values: Array) -> Int64:
-        if values.dtype.kind in "iu":
+        if values.dtype.kind in "iu" or not len(values):
             return values.astype(np.int64)  # what is beyond its range comes out negative
         if values.dtype.kind not in "SU":
             raise self._wrong(quantity, "integers", values)

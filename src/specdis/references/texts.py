@@ -64,6 +64,8 @@ def content(path: Path) -> Content:
             found="another format",
             remedy="Convert it, for instance with TOPCAT or astropy.",
         )
+    if not start.strip():
+        raise InputError(path, expected="a table", found="an empty file", remedy="Copy or download it again.")
     lines = _lines(start)
     if any(_BYTE_BY_BYTE in line.lower() for line in lines):
         return _machine_readable(path)
@@ -99,7 +101,7 @@ def _explained(path: Path) -> Iterator[None]:
 def _machine_readable(path: Path, read_me: Path | None = None) -> Content:
     """Read a table by the description of its bytes, in the same file or in a ReadMe."""
     with unpacked(path) as stream, _explained(path):
-        lines = _lines(stream.read())
+        lines = [line for line in _lines(stream.read()) if line.strip()]
         if read_me is None:
             return of_astropy(text.read(lines, format="cds", guess=False))
         reader = text.get_reader(text.Cds, readme=str(read_me))
@@ -130,8 +132,9 @@ def _layout(path: Path, lines: Sequence[str]) -> _Layout | None:
         return _Layout([*units], [*units.values()], _BLANKS if delimiter == " " else delimiter, first)
     commented = not plain or _has_number(lines[plain[0]])
     if commented:  # the names stand in a comment, the last that fits
-        above = [line.strip().lstrip("# \t") for line in lines[: plain[0] if plain else None]]
-        titles, first = above[::-1], plain[0] if plain else len(lines)
+        first = plain[0] if plain else len(lines)
+        above = [line.strip().lstrip("# \t") for line in reversed(lines[:first])]
+        titles = sorted(above, key=_is_about_columns)
     else:
         first = next((k for k in plain[1:] if not _is_about_columns(lines[k])), len(lines))
         titles, above = [lines[plain[0]]], [lines[k] for k in plain[1:] if k < first]
@@ -159,7 +162,8 @@ def _names(title: str, delimiter: str, width: int | None) -> list[str]:
     """Return the names of columns in a line, none where they are not as many as values in a row."""
     for mark in (delimiter, "\t", _BLANKS):  # the line may be written in another way than the rows
         names = _split(title, mark)
-        if (width is None or len(names) == width) and not _has_number(title) and any(names):
+        fits = len(names) == (width or len(names)) and (len(names) > 1 or len(title.split()) == 1)
+        if fits and not _has_number(title) and not (len(names) == 1 and _SET_APART.search(title)):
             return names
     return []
 
@@ -238,5 +242,8 @@ def _load_blanks(path: Path, layout: _Layout, names: Sequence[str]) -> Mapping[s
         form = {"format": "fixed_width_no_header", "col_starts": layout.starts, "col_ends": ends}
     with unpacked(path) as stream, _explained(path):
         rows = [line for line in _lines(stream.read())[layout.first :] if line.strip() and not line.startswith("#")]
+        rows = [row.replace("\N{MINUS SIGN}", "-") for row in rows]
+        if not all(map(str.isascii, rows)):  # which the fast reader does not take
+            form["format"] = form["format"].removeprefix("fast_")
         table = text.read(rows, names=layout.names, guess=False, **form)
         return {name: table[name] for name in names}
