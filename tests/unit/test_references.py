@@ -522,6 +522,40 @@ def test_what_a_published_text_leaves_out_is_missing(tmp_path: Path, name: str, 
     np.testing.assert_array_equal(Quantities(ReferenceTable.open(tmp_path / name)).distance()[0], [5.0, np.nan])
 
 
+HOURS = """--------------------------------------------------------------------------------
+   Bytes Format Units  Label   Explanations
+--------------------------------------------------------------------------------
+   1-  2 I2     h      RAh     Hour
+   4-  5 I2     min    RAm     Minute
+   7- 10 F4.1   s      RAs     Second
+  12     A1     ---    DE-     Sign
+  13- 14 I2     deg    DEd     Degree
+  16- 17 I2     arcmin DEm     Arcminute
+  19- 22 F4.1   arcsec DEs     Arcsecond
+--------------------------------------------------------------------------------
+15 18 33.2 -00 04 51.6
+15 18 33.2 +02 04 51.6
+"""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        MACHINE_READABLE.replace(BYTES, HOURS),
+        'Name\tRAJ2000\tDEJ2000\n \t"h:m:s"\t"d:m:s"\n----\t----------\t---------\n'
+        "a\t15 18 33.2\t-00 04 51.6\nb\t15 18 33.2\t+02 04 51.6\n",
+        "# name ra2000 RAJ2000 DEJ2000\na 1 15:18:33.2 -00:04:51.6\nb 1 15:18:33.2 +02:04:51.6\n",
+        "ra,dec\n15:18:33.2,-0:04:51.6\n15:18:33.2,2:04:51.6\n",
+    ],
+)
+def test_positions_in_hours_and_minutes_are_read(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(content)
+    found = Quantities(ReferenceTable.open(path)).read("RA", "DEC")
+    np.testing.assert_allclose(found["RA"], 15 * (15 + 18 / 60 + 33.2 / 3600))
+    np.testing.assert_allclose(found["DEC"], [-(4 / 60 + 51.6 / 3600), 2 + 4 / 60 + 51.6 / 3600])
+
+
 def test_units_in_a_text_are_converted(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     for content in (

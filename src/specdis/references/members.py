@@ -103,8 +103,7 @@ def read_members(name: str, file: MemberFile, systems: Sequence[System], probabi
     chosen = ~(columns.pop("PROBABILITY", np.ones(rows)) < probability_min)
     chosen &= columns.pop("PRIMARY", np.ones(rows, dtype=bool))
     named = columns.pop("NAME", np.full(rows, ""))
-    if not _are_systems(named, name, systems):
-        named = np.full(rows, name)
+    named = np.where((named != "") & _are_systems(named, name, systems), named, name)
     columns["SYSTEM"], columns["DIST_REF"], columns["DIST_REF_ERR"] = _distances(quantities, file, named, systems)
     epoch = quantities.epoch if file.epoch is None else file.epoch
     return MemberList(file, {key: values[chosen] for key, values in columns.items()}, epoch)

@@ -44,3 +44,6 @@ the order of the distances that they belong to."""
 
 NO_NUMBER = ("", "nan", "null", "none", "masked", "n/a", "na", "-", "--", "---", "...")
 """What writers of text leave for a missing number, in lower case."""
+
+SEXAGESIMAL = ("h:m:s", "d:m:s")
+"""What VizieR gives as the units of positions in hours or degrees, minutes and seconds."""

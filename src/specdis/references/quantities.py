@@ -10,7 +10,7 @@ import numpy as np
 from specdis.arrays import Array, Bool, Float64, Int64
 from specdis.errors import InputError
 from specdis.log import logger
-from specdis.references.names import NAMES, NO_NUMBER
+from specdis.references.names import NAMES, NO_NUMBER, SEXAGESIMAL
 from specdis.references.tables import Columns, ReferenceTable
 from specdis.surveys import values
 from specdis.surveys.values import NO_SOURCE, Limits, factor, measured, say
@@ -95,7 +95,7 @@ class Quantities:
     def _may_be(self, quantity: str, name: str) -> bool:
         """Tell by its unit whether a column of a known name is the quantity."""
         unit = self.table.unit(name)
-        if quantity not in UNITS or (not unit and name not in _ONLY_WITH_UNIT):
+        if quantity not in UNITS or (not unit and name not in _ONLY_WITH_UNIT) or unit.strip('"') in SEXAGESIMAL:
             return True
         if unit and factor(unit, UNITS[quantity]) is not None:
             return True
@@ -148,13 +148,14 @@ class Quantities:
             none = (identifiers < 0) | (identifiers == NO_SOURCE)
             return np.where(none, 0, identifiers) if quantity == "SOURCE_ID" else identifiers
         if quantity == "NAME":
-            words = np.ma.filled(values, "")
-            return np.char.strip(np.char.decode(words) if words.dtype.kind == "S" else words.astype("U"))
+            return _words(values)
         if quantity == "PRIMARY" and values.dtype.kind in "SU":
             return np.isin(np.char.lower(np.ma.filled(values, "").astype("U")), ("true", "t", "yes", "1"))
         if quantity == "PRIMARY":
             return np.asarray(np.ma.filled(values, False), dtype=np.bool_)
         try:
+            if quantity in ("RA", "DEC") and (degrees := _of_sexagesimal(quantity, values)) is not None:
+                return self._measured(quantity, degrees)
             numbers = as_numbers(values)
         except ValueError as error:
             raise self._wrong(quantity, "numbers", values) from error
@@ -310,10 +311,32 @@ def as_numbers(values: Array) -> Float64:
     """
     if values.dtype.kind not in "SU":
         return np.asarray(np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan))
-    values = np.ma.filled(values, "")
-    words = np.char.strip(np.char.decode(values) if values.dtype.kind == "S" else values)
-    words = np.char.replace(words, "\N{MINUS SIGN}", "-")
-    return np.asarray(np.where(np.isin(np.char.lower(words), NO_NUMBER), "nan", words), dtype=np.float64)
+    words = _words(values)
+    return np.asarray(np.where(words == "", "nan", words), dtype=np.float64)
+
+
+def _words(values: Array) -> Array:
+    """Return a column as text without blanks around it, empty where it is missing, with the minus sign of programs."""
+    filled = np.ma.filled(np.ma.asarray(values), "") if values.dtype.kind in "SU" else np.ma.filled(values, 0)
+    words = np.char.strip(np.char.decode(filled) if filled.dtype.kind == "S" else filled.astype("U"))
+    if not len(words):  # of which NumPy cannot replace anything
+        return words
+    return np.where(np.isin(np.char.lower(words), NO_NUMBER), "", np.char.replace(words, "\N{MINUS SIGN}", "-"))
+
+
+def _of_sexagesimal(quantity: str, values: Array) -> Float64 | None:
+    """Return degrees of positions in hours or degrees, minutes and seconds; None where they are not."""
+    if values.dtype.kind not in "SU":
+        return None
+    words = _words(values)
+    known = words != ""
+    if not known.any() or not all(re.search(r"\d[ :]+\d", word) for word in words[known]):
+        return None
+    from astropy.coordinates import Angle
+
+    degrees = np.full(len(words), np.nan)
+    degrees[known] = Angle(words[known], unit="hourangle" if quantity == "RA" else "deg").degree
+    return degrees
 
 
 def horizontal_branch_distance(flux_g: Float64, flux_r: Float64, ebv: Float64) -> Float64:

@@ -20,7 +20,7 @@ from astropy.io import ascii as text
 
 from specdis.errors import InputError
 from specdis.references.contents import Content, described, of_arrow, of_astropy, units_of, unpacked
-from specdis.references.names import NO_NUMBER
+from specdis.references.names import NO_NUMBER, SEXAGESIMAL
 
 _START = 1 << 20
 """Bytes within which the first row begins, whatever is said above it."""
@@ -31,7 +31,7 @@ _DELIMITERS = "\t,;|"
 _BLANKS = ""
 _SET_APART = re.compile(f"[{_DELIMITERS}]")
 _DASHES = re.compile(rf"[\s{_DELIMITERS}+]*[-=]{{2,}}[-=\s{_DELIMITERS}+]*")
-_NUMBER = re.compile(r"[-+\N{MINUS SIGN}]?(\d+\.?\d*|\.\d+)([eEdD][-+]?\d+)?")
+_NUMBER = re.compile(r"[-+\N{MINUS SIGN}]?(\d[\d: ]*\.?\d*|\.\d+)([eEdD][-+]?\d+)?")  # and 15:18:33.2, 15 18 33.2
 
 
 class _Layout(NamedTuple):
@@ -102,11 +102,16 @@ def _machine_readable(path: Path, read_me: Path | None = None) -> Content:
     """Read a table by the description of its bytes, in the same file or in a ReadMe."""
     with unpacked(path) as stream, _explained(path):
         lines = [line for line in _lines(stream.read()) if line.strip()]
-        if read_me is None:
-            return of_astropy(text.read(lines, format="cds", guess=False))
-        reader = text.get_reader(text.Cds, readme=str(read_me))
+        described_in = None if read_me is None else str(read_me)
+        reader = text.get_reader(text.Cds, readme=described_in, fill_values=[("", "0")])  # as text.read has it
         reader.data.table_name = path.name.removesuffix(".gz")
-        return of_astropy(reader.read(lines))
+        table = reader.read(lines)
+    if {"RAh", "RAm", "RAs", "DE-", "DEd", "DEm", "DEs"} <= {*table.colnames}:
+        right = zip(table["RAh"], table["RAm"], table["RAs"], strict=True)
+        north = zip(table["DE-"], table["DEd"], table["DEm"], table["DEs"], strict=True)
+        table["RAJ2000"] = [f"{hours}:{minutes}:{seconds}" for hours, minutes, seconds in right]
+        table["DEJ2000"] = [f"{sign}{degrees}:{minutes}:{seconds}" for sign, degrees, minutes, seconds in north]
+    return of_astropy(table)
 
 
 def _read_me(path: Path) -> Path:
@@ -194,7 +199,7 @@ def _split(line: str, delimiter: str) -> list[str]:
 
 def _rough(line: str) -> list[str]:
     """Return the values in a line of which nothing else is known."""
-    return [word.strip() for word in (_SET_APART.split(line) if _SET_APART.search(line) else line.split())]
+    return [word.strip(' "') for word in (_SET_APART.split(line) if _SET_APART.search(line) else line.split())]
 
 
 def _has_number(line: str) -> bool:
@@ -210,7 +215,7 @@ def _is_about_columns(line: str) -> bool:
 
 def _is_unit(word: str) -> bool:
     try:
-        return bool(word) and u.Unit(word) is not None
+        return word in SEXAGESIMAL or (bool(word) and u.Unit(word) is not None)
     except (ValueError, TypeError):
         return False
 
