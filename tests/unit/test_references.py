@@ -463,6 +463,14 @@ GAIA_BULK = """# %ECSV 1.0
 # - {name: dist, unit: kpc, datatype: float64}
 source_id,ra,dec,dist
 """
+IPAC = r"""\origin = 'IRSA'
+|source_id          |ra    |dec    |dist  |
+|long               |double|double |double|
+|                   |deg   |deg    |kpc   |
+|null               |null  |null   |null  |
+ 4418642906513912320 10.5   -20.25  5.0
+ 4418649984620034048 11.5   -21.25  6.0
+"""
 FIXED = (
     "#\n# VizieR\n#\nGaiaDR3             RAJ2000 DEJ2000 Dist\n                    deg     deg     kpc\n"
     "------------------- ------- ------- ----\n4418642906513912320    10.5  -20.25  5.0\n"
@@ -490,6 +498,10 @@ FIXED = (
         ("fixed.txt", FIXED),
         ("machine readable.txt", MACHINE_READABLE + rows(" ")),
         ("bulk.csv.gz", GAIA_BULK + rows(",")),
+        ("frame.txt", "=========\nsource_id ra dec dist\n---------\n" + rows(" ") + "=========\n"),
+        ("types.rdb.txt", "source_id\tra\tdec\tdist\n20N\tN\tN\tN\n" + rows("\t")),
+        ("ipac.tbl.txt", IPAC),
+        ("bars.txt", "| source_id | ra | dec | dist |\n" + "".join(f"| {row} |\n" for row in rows(" | ").splitlines())),
         (
             "bulk.ecsv",
             GAIA_BULK.replace("','", "' '").replace("source_id,ra,dec,dist", "source_id ra dec dist") + rows(" "),
@@ -554,6 +566,11 @@ def test_positions_in_hours_and_minutes_are_read(tmp_path: Path, content: str) -
     found = Quantities(ReferenceTable.open(path)).read("RA", "DEC")
     np.testing.assert_allclose(found["RA"], 15 * (15 + 18 / 60 + 33.2 / 3600))
     np.testing.assert_allclose(found["DEC"], [-(4 / 60 + 51.6 / 3600), 2 + 4 / 60 + 51.6 / 3600])
+
+
+def test_names_in_the_encoding_of_older_archives_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("name,distance\nBoötes I,60\n".encode("latin-1"))
+    assert read_systems(ReferenceFile(path=tmp_path / "a.csv"))[0].name == "Boötes I"
 
 
 def test_units_in_a_text_are_converted(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from specdis.references.contents import Content, described, of_arrow, of_astropy
 from specdis.surveys import fits
 
 SUFFIXES = (
-    *(".fits", ".fit", ".parquet", ".csv", ".ecsv", ".txt", ".dat", ".tab", ".tsv", ".mrt", ".asc"),
+    *(".fits", ".fit", ".parquet", ".csv", ".ecsv", ".txt", ".dat", ".tab", ".tsv", ".mrt", ".tbl", ".rdb", ".asc"),
     *(".vot", ".votable", ".xml"),
 )
 """Endings of files that are taken for tables, with or without .gz behind."""

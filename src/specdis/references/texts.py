@@ -1,10 +1,11 @@
-"""Tables in text: columns set apart by a character or by blanks, ECSV, and machine-readable tables of CDS and the AAS.
+"""Tables in text: columns set apart by a character or by blanks, ECSV, and those of CDS, the AAS and IPAC.
 
 What stands where is told by the text: comments, the line of names, lines of units and of dashes, and the first row.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ _BYTE_BY_BYTE = "byte-by-byte description"
 _ECSV = re.compile(r"#\s*%ECSV")
 _DELIMITERS = "\t,;|"
 _BLANKS = ""
+_TYPE = re.compile(r"\d*[SNM]")  # of a column in an RDB table: string, number or month
 _SET_APART = re.compile(f"[{_DELIMITERS}]")
 _DASHES = re.compile(rf"[\s{_DELIMITERS}+]*[-=]{{2,}}[-=\s{_DELIMITERS}+]*")
 _NUMBER = re.compile(r"[-+\N{MINUS SIGN}]?(\d[\d: ]*\.?\d*|\.\d+)([eEdD][-+]?\d+)?")  # and 15:18:33.2, 15 18 33.2
@@ -69,6 +71,9 @@ def content(path: Path) -> Content:
     lines = _lines(start)
     if any(_BYTE_BY_BYTE in line.lower() for line in lines):
         return _machine_readable(path)
+    if _is_ipac(lines):
+        with unpacked(path) as stream, _explained(path):
+            return of_astropy(text.read(_lines(stream.read()), format="ipac", guess=False))
     layout = _layout(path, lines)
     if layout is None:
         return _machine_readable(path, _read_me(path))
@@ -79,9 +84,18 @@ def content(path: Path) -> Content:
     return Content(units, lambda names: load(path, layout, names))
 
 
+def _encoding(data: bytes) -> str:
+    """Return the encoding of a text, or of its start: that of today, or else the one of older archives."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data)  # the last letter may be cut
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "utf-8"
+
+
 def _lines(data: bytes) -> list[str]:
-    """Return the lines of a text; comments in another encoding do no harm."""
-    return re.split(r"\r\n|\r|\n", data.decode("utf-8-sig", "replace"))
+    """Return the lines of a text."""
+    return re.split(r"\r\n|\r|\n", data.removeprefix(codecs.BOM_UTF8).decode(_encoding(data), "replace"))
 
 
 @contextmanager
@@ -96,6 +110,13 @@ def _explained(path: Path) -> Iterator[None]:
             found=" ".join(str(error).split()),
             remedy="Correct the row, or convert the table to FITS or VOTable from its source.",
         ) from error
+
+
+def _is_ipac(lines: Sequence[str]) -> bool:
+    """Return True for a table of IPAC: its keywords begin with a backslash, names and units stand between bars."""
+    said = [line for line in lines if line.strip() and not line.startswith("\\")]
+    bars = next((k for k, line in enumerate(said) if not line.startswith("|")), len(said))
+    return 0 < bars < len(said) and "|" not in said[bars]
 
 
 def _machine_readable(path: Path, read_me: Path | None = None) -> Content:
@@ -135,6 +156,8 @@ def _layout(path: Path, lines: Sequence[str]) -> _Layout | None:
         units, delimiter = units_of(header), header.get("delimiter", " ")
         first = plain[1] if len(plain) > 1 else len(lines)
         return _Layout([*units], [*units.values()], _BLANKS if delimiter == " " else delimiter, first)
+    while plain and _DASHES.fullmatch(lines[plain[0]]):  # a frame around the names
+        plain = plain[1:]
     commented = not plain or _has_number(lines[plain[0]])
     if commented:  # the names stand in a comment, the last that fits
         first = plain[0] if plain else len(lines)
@@ -176,7 +199,7 @@ def _names(title: str, delimiter: str, width: int | None) -> list[str]:
 def _units(about: Sequence[Sequence[str]], width: int) -> list[str]:
     """Return the units of a line that has one for each column, each empty where no line has."""
     for units in about:
-        if len(units) == width and not all(_DASHES.fullmatch(unit) for unit in units):
+        if len(units) == width and not all(_DASHES.fullmatch(unit) or _TYPE.fullmatch(unit) for unit in units):
             return [unit.strip("[]() ") for unit in units]
     return [""] * width
 
@@ -227,10 +250,12 @@ def _short(line: str) -> str:
 def _load_delimited(path: Path, layout: _Layout, names: Sequence[str]) -> Mapping[str, Any]:
     comments = {"invalid_row_handler": lambda row: "skip" if row.text.startswith("#") else "error"}
     with unpacked(path) as stream, _explained(path):
+        encoding = _encoding(stream.read(_START))
+        stream.seek(0)
         return of_arrow(
             pa.csv.read_csv(
                 stream,
-                pa.csv.ReadOptions(skip_rows=layout.first, column_names=layout.names),
+                pa.csv.ReadOptions(skip_rows=layout.first, column_names=layout.names, encoding=encoding),
                 pa.csv.ParseOptions(delimiter=layout.delimiter, **comments),
                 # An empty field of a number is a missing number; identifiers of nineteen digits stay integers.
                 pa.csv.ConvertOptions(
@@ -246,8 +271,8 @@ def _load_blanks(path: Path, layout: _Layout, names: Sequence[str]) -> Mapping[s
         ends = [*(start - 1 for start in layout.starts[1:]), None]
         form = {"format": "fixed_width_no_header", "col_starts": layout.starts, "col_ends": ends}
     with unpacked(path) as stream, _explained(path):
-        rows = [line for line in _lines(stream.read())[layout.first :] if line.strip() and not line.startswith("#")]
-        rows = [row.replace("\N{MINUS SIGN}", "-") for row in rows]
+        rows = [line.replace("\N{MINUS SIGN}", "-") for line in _lines(stream.read())[layout.first :] if line.strip()]
+        rows = [row for row in rows if not row.startswith("#") and not _DASHES.fullmatch(row)]
         if not all(map(str.isascii, rows)):  # which the fast reader does not take
             form["format"] = form["format"].removeprefix("fast_")
         table = text.read(rows, names=layout.names, guess=False, **form)
