@@ -17,7 +17,7 @@ from specdis.catalogue import COLUMNS, Column
 from specdis.flags import DESCRIPTIONS
 from specdis.pipeline.config import Config
 from specdis.references import quantities
-from specdis.references.tables import NO_NUMBER
+from specdis.references.names import NO_NUMBER
 from specdis.surveys.base import FLUX_LIMIT, STAR_COLUMNS
 from specdis.surveys.values import LIMITS, NULL_OF_OTHERS, WAVELENGTHS, WITH_ERROR
 

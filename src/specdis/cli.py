@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -57,6 +58,8 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line; a request to end is an interrupt, so that a batch system ends a run as a user does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if isinstance(sys.stdout, TextIOWrapper):  # names of files have letters that not every terminal takes
+        sys.stdout.reconfigure(errors="backslashreplace")
     app(prog_name="specdis")
 
 
@@ -365,7 +368,7 @@ def _print_comparison(found: dict[str, Any]) -> None:
             rows += [(f"{kind}: {who} - known", found[kind][who]) for who in ("rival", "ours")]
     for name, cell in rows:
         if cell["n_finite"]:
-            median, scatter = (f"{cell[key]:+.3f} ± {cell[f'{key}_err']:.3f}" for key in ("median_mag", "scatter_mag"))
+            median, scatter = (f"{cell[key]:+.3f} +- {cell[f'{key}_err']:.3f}" for key in ("median_mag", "scatter_mag"))
             print(f"{name:<24}{cell['n_finite']:>8,}{median:>18}{scatter.lstrip('+'):>18}")
 
 

@@ -141,3 +141,19 @@ def test_benchmark_stars_have_bailer_jones_distances_in_parsec() -> None:
     known = np.isfinite(distance) & np.isfinite(parallax)
     assert known.sum() > 100
     np.testing.assert_allclose(np.median(distance[known] * parallax[known]), 1.0, rtol=0.01)
+
+
+def test_velocities_of_keck_are_those_of_table_a1() -> None:
+    path = MEMBERS / "deimos_satellites.txt"  # a machine-readable table of the AAS (Geha et al. 2026)
+    quantities = Quantities(ReferenceTable.open(path))
+    rows = len(quantities.read("RA")["RA"])
+    missing = {name: np.zeros(rows) for name in ("PMRA", "PMDEC")} | {"SOURCE_ID": np.zeros(rows, dtype=np.int64)}
+    catalogue = missing | {"TARGETID": np.arange(1, rows + 1)} | quantities.read("RA", "DEC", "VRAD")
+    settings = ReferencesSettings()
+    members = read_members("DEIMOS", MemberFile(path=path, kind="cluster"), TABLE_A1, settings.probability_min)
+    found = find_members([members], catalogue, settings).columns
+    systems = [system for system in TABLE_A1 if system.name in {*found["SYSTEM"]}]
+    assert len(systems) == 14
+    for system in systems:
+        velocity = np.median(catalogue["VRAD"][found["ROW"][found["SYSTEM"] == system.name]])
+        assert velocity == pytest.approx(system.vrad, abs=2.0), system.name

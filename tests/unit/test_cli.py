@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from specdis import __version__
+from specdis import __version__, cli
 from specdis.cli import StageName, app
 from specdis.errors import InputError
 from specdis.log import logger
@@ -103,6 +104,16 @@ def test_nothing_heavy_is_imported_before_it_is_used(statement):
     script = f"{statement}; import sys; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_a_terminal_cannot_show_ends_nothing(monkeypatch):
+    stdout = TextIOWrapper(BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(cli, "app", lambda **_: stdout.write("Boötes\n"))
+    cli.main()
+    stdout.flush()
+    assert stdout.buffer.getvalue() == b"Bo\\xf6tes\n"
 
 
 def test_help_lists_the_verbs(specdis):

@@ -26,7 +26,7 @@ def tables(folder: Path, bias: float = -0.2) -> tuple[Path, Path]:
     Table({"source_id": source, "ra": ra, "dec": dec, "dist": 10 ** (0.2 * modulus - 2)}).write(one)
     order = random.permutation(N)[: N - 100]
     away = modulus + bias + 0.05 * random.normal(size=N)
-    Table({"source_id": source[order], "DM": away[order]}).write(two, format="ascii.csv")
+    Table({"source_id": source[order], "distmod": away[order]}).write(two, format="ascii.csv")
     return one, two
 
 
@@ -68,6 +68,7 @@ def test_the_verb_prints_a_table(tmp_path: Path) -> None:
     assert lines[0] == f"{N - 100} of {N} stars are in both"
     assert lines[2].split()[:3] == ["all", str(N - 100), "-0.200"] or abs(float(lines[2].split()[2]) + 0.2) < 0.02
     assert lines[-1] == str(tmp_path / "out")
+    assert done.stdout.isascii()  # some terminals take nothing else
     done = CliRunner().invoke(app, ["compare", str(one), str(two), "-o", str(tmp_path / "out"), "--json"])
     assert json.loads(done.stdout)["n_matched"] == N - 100
 

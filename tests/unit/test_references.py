@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from astropy.io import fits, votable
 from astropy.table import Table
 from astropy.time import Time
 
@@ -73,6 +75,17 @@ def test_table_a1_has_the_fifteen_systems_of_the_paper() -> None:
         ("NGC 62051", None),
         ("Terzan 1", None),
         ("Dracula", None),
+        ("Draco II", None),
+        ("dra2", None),
+        ("Draco I", "Draco"),
+        ("Draco dSph", "Draco"),
+        ("Dra", "Draco"),
+        ("Sext", "Sextans"),
+        ("N5904", "NGC 5904"),
+        ("M 5", "NGC 5904"),
+        ("M5-1", None),
+        ("Palomar 5", "Pal 5"),
+        ("", None),
     ],
 )
 def test_lists_are_named_in_many_ways(name: str, system: str | None) -> None:
@@ -164,7 +177,7 @@ def test_distances_come_in_many_units(tmp_path: Path) -> None:
     assert distance(dist=[1000.0, 2000.0] * u.pc)[0] == pytest.approx([1.0, 2.0])
     low, high = {"r_lo_geo": [900.0, 1500.0]}, {"r_hi_geo": [1100.0, 3500.0]}
     assert distance(r_med_geo=[1000.0, 2000.0], **low, **high) == (pytest.approx([1.0, 2.0]), pytest.approx([0.1, 1.0]))
-    kpc, error = distance(DM=[15.0, 20.0], e_DM=[0.1, 0.1])
+    kpc, error = distance(DM=[15.0, 20.0] * u.mag, e_DM=[0.1, 0.1] * u.mag)
     assert kpc == pytest.approx([10.0, 100.0])
     assert error == pytest.approx([10.0 * (10**0.02 - 1), 100.0 * (10**0.02 - 1)], rel=0.03)  # to first order
     assert distance(M_G=[0.0, -5.0])[0] == pytest.approx([10.0, 100.0])
@@ -244,7 +257,7 @@ def test_one_star_goes_to_the_nearest_of_the_places_that_claim_it() -> None:
 def test_a_list_without_identifiers_is_matched_on_the_sky(tmp_path: Path) -> None:
     path = tmp_path / "rival.csv"
     catalogue = stars(3)
-    table = {"RAJ2000": catalogue["RA"][[2, 0]], "DEJ2000": catalogue["DEC"][[2, 0]], "DM": [15.0, 10.0]}
+    table = {"RAJ2000": catalogue["RA"][[2, 0]], "DEJ2000": catalogue["DEC"][[2, 0]], "distmod": [15.0, 10.0]}
     Table(table).write(path, format="ascii.csv")
     found = match_rival(ReferenceFile(path=path), catalogue, Targets(catalogue), 1.0)
     assert found["ROW"].tolist() == [0, 2]
@@ -394,7 +407,7 @@ def test_what_the_configuration_names_must_be_readable(tmp_path: Path) -> None:
 def test_files_that_the_configuration_names_are_not_read_twice(tmp_path: Path) -> None:
     (tmp_path / "rivals").mkdir()
     path = tmp_path / "rivals" / "xue.csv"
-    Table({"source_id": stars(1)["SOURCE_ID"], "dm": [15.0]}).write(path, format="ascii.csv")
+    Table({"source_id": stars(1)["SOURCE_ID"], "distmod": [15.0]}).write(path, format="ascii.csv")
     named = ReferencesSettings(rivals={"Xue et al. 2014": ReferenceFile(path=path)})
     assert list(References(named, beside=tmp_path).rivals(stars(1))) == ["Xue et al. 2014"]
     assert list(References(ReferencesSettings(), beside=tmp_path).rivals(stars(1))) == ["xue"]
@@ -408,3 +421,346 @@ def test_dwarfs_come_from_their_table(tmp_path: Path) -> None:
     (found,) = References(ReferencesSettings(), beside=tmp_path).members()
     assert (found.file.kind, found.columns["SYSTEM"].tolist()) == ("dwarf", ["Draco"])
     assert found.columns["DIST_REF"].tolist() == [DWARFS[0].distance]
+
+
+# Formats in which lists are published
+
+
+SOURCES = [4418642906513912320, 4418649984620034048]
+PLACES = [("10.5", "-20.25", "5.0"), ("11.5", "-21.25", "6.0")]
+
+
+def rows(delimiter: str) -> str:
+    return "".join(delimiter.join((str(source), *place)) + "\n" for source, place in zip(SOURCES, PLACES, strict=True))
+
+
+VIZIER = (
+    "#\n#   VizieR Astronomical Server\n#Table\tJ_MNRAS_000_0000_table:\n#Column\tRAJ2000\t(F11.7)\tRA\t[ucd=pos]\n\n"
+    "GaiaDR3\tRAJ2000\tDEJ2000\tDist\n \tdeg\tdeg\tkpc\n-------------------\t----------\t----------\t-----\n"
+)
+BYTES = """--------------------------------------------------------------------------------
+   Bytes Format Units  Label   Explanations
+--------------------------------------------------------------------------------
+   1- 19 I19    ---    GaiaDR3 Identifier
+  21- 24 F4.1   deg    RAdeg   Right ascension
+  26- 31 F6.2   deg    DEdeg   Declination
+  33- 35 F3.1   kpc    Dist    ?=-999.0 Distance
+--------------------------------------------------------------------------------
+"""
+MACHINE_READABLE = (
+    "Title: Distances\nAuthors: None\nTable: Stars\n"
+    + "=" * 80
+    + "\nByte-by-byte Description of file: table1.dat\n"
+    + BYTES
+)
+GAIA_BULK = """# %ECSV 1.0
+# ---
+# delimiter: ','
+# datatype:
+# - {name: source_id, datatype: int64}
+# - {name: ra, unit: deg, datatype: float64}
+# - {name: dec, unit: deg, datatype: float64}
+# - {name: dist, unit: kpc, datatype: float64}
+source_id,ra,dec,dist
+"""
+IPAC = r"""\origin = 'IRSA'
+|source_id          |ra    |dec    |dist  |
+|long               |double|double |double|
+|                   |deg   |deg    |kpc   |
+|null               |null  |null   |null  |
+ 4418642906513912320 10.5   -20.25  5.0
+ 4418649984620034048 11.5   -21.25  6.0
+"""
+FIXED = (
+    "#\n# VizieR\n#\nGaiaDR3             RAJ2000 DEJ2000 Dist\n                    deg     deg     kpc\n"
+    "------------------- ------- ------- ----\n4418642906513912320    10.5  -20.25  5.0\n"
+    "4418649984620034048    11.5  -21.25  6.0\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("hash and tabs.txt", "# source_id\tra\tdec\tdist\n" + rows("\t")),
+        ("hash with tabs, rows with blanks.txt", "# source_id\tra\tdec\tdist\n" + rows(" ")),
+        ("comments.txt", "# Stars of a cluster\n# made in 2021\n#source_id ra dec dist\n" + rows("  ")),
+        ("packed.txt.gz", "# source_id ra dec dist\n" + rows(" ")),
+        ("units in a comment.txt", "# source_id ra dec dist\n# --- deg deg kpc\n" + rows(" ")),
+        ("units in brackets.dat", "source_id ra dec dist\n [deg] [deg] [kpc]\n" + rows(" ")),
+        ("units.csv", "source_id,ra,dec,dist\n,deg,deg,kpc\n" + rows(",")),
+        ("comments.csv", "# made by hand\nsource_id,ra,dec,dist\n" + rows(",")),
+        ("of numpy.csv", "# source_id,ra,dec,dist\n" + rows(",")),
+        ("mark.csv", "\ufeff# made by hand\r\n\r\nsource_id,ra,dec,dist\r\n" + rows(",").replace("\n", "\r\n")),
+        ("minus.csv", "source_id,ra,dec,dist\n" + rows(",").replace("-", "\N{MINUS SIGN}")),
+        ("minus.txt", "source_id ra dec dist\n" + rows(" ").replace("-", "\N{MINUS SIGN}")),
+        ("vizier.tsv", VIZIER + rows("\t") + "\n#END#\n"),
+        ("vizier.ssv.txt", VIZIER.replace("\t", ";") + rows(";")),
+        ("fixed.txt", FIXED),
+        ("machine readable.txt", MACHINE_READABLE + rows(" ")),
+        ("bulk.csv.gz", GAIA_BULK + rows(",")),
+        ("frame.txt", "=========\nsource_id ra dec dist\n---------\n" + rows(" ") + "=========\n"),
+        ("types.rdb.txt", "source_id\tra\tdec\tdist\n20N\tN\tN\tN\n" + rows("\t")),
+        ("ipac.tbl.txt", IPAC),
+        ("bars.txt", "| source_id | ra | dec | dist |\n" + "".join(f"| {row} |\n" for row in rows(" | ").splitlines())),
+        (
+            "bulk.ecsv",
+            GAIA_BULK.replace("','", "' '").replace("source_id,ra,dec,dist", "source_id ra dec dist") + rows(" "),
+        ),
+    ],
+)
+def test_text_is_read_as_it_is_published(tmp_path: Path, name: str, content: str) -> None:
+    data = content.encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    quantities = Quantities(ReferenceTable.open(tmp_path / name))
+    found = quantities.read("SOURCE_ID", "RA", "DEC")
+    assert found["SOURCE_ID"].tolist() == SOURCES
+    assert found["RA"].tolist() == [10.5, 11.5]
+    assert found["DEC"].tolist() == [-20.25, -21.25]
+    assert quantities.distance()[0].tolist() == [5.0, 6.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", FIXED.replace("6.0", "")),
+        ("a.txt", MACHINE_READABLE + rows(" ").replace("6.0", "   ")),
+        ("a.csv", GAIA_BULK + rows(",").replace("6.0", "null")),
+        ("a.tsv", VIZIER + rows("\t").replace("6.0", "    ")),
+        ("a.txt", "# source_id ra dec dist\n" + rows(" ").replace("6.0", "---")),
+    ],
+)
+def test_what_a_published_text_leaves_out_is_missing(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    np.testing.assert_array_equal(Quantities(ReferenceTable.open(tmp_path / name)).distance()[0], [5.0, np.nan])
+
+
+HOURS = """--------------------------------------------------------------------------------
+   Bytes Format Units  Label   Explanations
+--------------------------------------------------------------------------------
+   1-  2 I2     h      RAh     Hour
+   4-  5 I2     min    RAm     Minute
+   7- 10 F4.1   s      RAs     Second
+  12     A1     ---    DE-     Sign
+  13- 14 I2     deg    DEd     Degree
+  16- 17 I2     arcmin DEm     Arcminute
+  19- 22 F4.1   arcsec DEs     Arcsecond
+--------------------------------------------------------------------------------
+15 18 33.2 -00 04 51.6
+15 18 33.2 +02 04 51.6
+"""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        MACHINE_READABLE.replace(BYTES, HOURS),
+        'Name\tRAJ2000\tDEJ2000\n \t"h:m:s"\t"d:m:s"\n----\t----------\t---------\n'
+        "a\t15 18 33.2\t-00 04 51.6\nb\t15 18 33.2\t+02 04 51.6\n",
+        "# name ra2000 RAJ2000 DEJ2000\na 1 15:18:33.2 -00:04:51.6\nb 1 15:18:33.2 +02:04:51.6\n",
+        "ra,dec\n15:18:33.2,-0:04:51.6\n15:18:33.2,2:04:51.6\n",
+    ],
+)
+def test_positions_in_hours_and_minutes_are_read(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(content)
+    found = Quantities(ReferenceTable.open(path)).read("RA", "DEC")
+    np.testing.assert_allclose(found["RA"], 15 * (15 + 18 / 60 + 33.2 / 3600))
+    np.testing.assert_allclose(found["DEC"], [-(4 / 60 + 51.6 / 3600), 2 + 4 / 60 + 51.6 / 3600])
+
+
+def test_names_in_the_encoding_of_older_archives_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("name,distance\nBoötes I,60\n".encode("latin-1"))
+    assert read_systems(ReferenceFile(path=tmp_path / "a.csv"))[0].name == "Boötes I"
+
+
+def test_units_in_a_text_are_converted(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    for content in (
+        "# source_id ra dec dist\n# --- deg deg pc\n" + rows(" "),
+        "source_id,ra,dec,dist\n,deg,deg,pc\n" + rows(","),
+        VIZIER.replace("kpc", "pc") + rows("\t"),
+        GAIA_BULK.replace("kpc", "pc") + rows(","),
+        FIXED.replace("kpc", "pc"),
+    ):
+        path.write_text(content)
+        assert Quantities(ReferenceTable.open(path)).distance()[0].tolist() == [0.005, 0.006]
+    parquet = tmp_path / "a.parquet"
+    Table({"source_id": SOURCES, "dist": [5.0, 6.0] * u.pc}).write(parquet)
+    assert Quantities(ReferenceTable.open(parquet)).distance()[0].tolist() == [0.005, 0.006]
+
+
+@pytest.mark.parametrize("name", ["table1.dat", "table1.dat.gz"])
+def test_a_table_without_names_is_read_by_its_read_me(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(rows(" ").encode()) if name.endswith(".gz") else rows(" ").encode())
+    with pytest.raises(InputError, match=r"names of the columns, found rows without one.*the ReadMe"):
+        ReferenceTable.open(path)
+    other = MACHINE_READABLE.replace("table1", "other").replace("GaiaDR3", "Nothing")
+    (tmp_path / "ReadMe").write_text(other + "\n" + MACHINE_READABLE)
+    assert Quantities(ReferenceTable.open(path)).read("SOURCE_ID")["SOURCE_ID"].tolist() == SOURCES
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "found an empty file. Copy or download it again"),
+        (b"<!DOCTYPE html>\n<html>Not found</html>", "found a web page.*Download it again"),
+        (b"\x89HDF\r\n\x1a\n\0\0\0\0", "found another format. Convert it"),
+        (b"source_id,ra\n1,2,3\n", "as many names.*'source_id,ra' above '1,2,3'. Correct the line of names"),
+        (b"source_id,ra\n1,2\n3\n", "as many values in every row.*got 1: 3. Correct the row"),
+        (b"source_id ra\n1 2\n3\n", "as many values in every row.*Correct the row"),
+        (gzip.compress(rows(",").encode())[:40], "one that cannot be read.*Copy or download it again"),
+    ],
+)
+def test_what_is_wrong_with_a_text_is_said_with_what_helps(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        ReferenceTable.open(tmp_path / "a.csv").read(["ra"])
+
+
+def test_a_list_without_rows_is_read(tmp_path: Path) -> None:
+    for content in ("source_id,ra,dec,name\n", "# source_id ra dec memberprob\n"):
+        (tmp_path / "a.txt").write_text(content)
+        found = read_members("NGC 5904", MemberFile(path=tmp_path / "a.txt", kind="cluster"), TABLE_A1, 0.9)
+        assert len(found.columns["SYSTEM"]) == 0
+
+
+def test_names_that_differ_by_case_alone_are_told_apart_in_fits(tmp_path: Path) -> None:
+    columns = [fits.Column("Source", "K", array=SOURCES)]
+    for name, value in (("rgeo", 5000.0), ("b_rgeo", 4500.0), ("B_rgeo", 6000.0)):
+        columns.append(fits.Column(name, "D", "pc", array=[value, value]))
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "a.fits")
+    columns = [fits.Column("Source", "I20", array=np.array(SOURCES))]
+    for name, value in (("rgeo", 5000.0), ("b_rgeo", 4500.0), ("B_rgeo", 6000.0)):
+        columns.append(fits.Column(name, "F10.3", "pc", array=np.array([value, value])))
+    fits.TableHDU.from_columns(columns).writeto(tmp_path / "text.fits")
+    for name in ("a.fits", "text.fits"):
+        quantities = Quantities(ReferenceTable.open(tmp_path / name))
+        assert quantities.read("SOURCE_ID")["SOURCE_ID"].tolist() == SOURCES
+        distance, error = quantities.distance()
+        assert (distance.tolist(), error.tolist()) == ([5.0, 5.0], [0.75, 0.75])
+
+
+@pytest.mark.parametrize("form", ["fits", "vot"])
+def test_of_several_tables_that_with_the_quantities_is_read(tmp_path: Path, form: str) -> None:
+    path = tmp_path / f"a.{form}"
+    tables = [Table({"a": [1, 2, 3]}), Table({"source_id": SOURCES, "dist": [5.0, 6.0]}), Table({"mine": [7.0]})]
+    if form == "fits":
+        fits.HDUList([fits.PrimaryHDU(), *map(fits.table_to_hdu, tables)]).writeto(path)
+    else:
+        whole = votable.from_table(tables[0])
+        whole.resources.extend(votable.from_table(table).resources[0] for table in tables[1:])
+        whole.to_xml(str(path))
+    assert Quantities(ReferenceTable.open(path)).distance()[0].tolist() == [5.0, 6.0]
+    assert Quantities(ReferenceTable.open(path, ["mine"]), {"DIST": "mine"}).distance()[0].tolist() == [7.0]
+
+
+@pytest.mark.parametrize("tag", ["STREAM", "v:STREAM"])
+def test_no_link_of_a_votable_is_followed(tmp_path: Path, tag: str) -> None:
+    secret = tmp_path / "secret.bin"
+    secret.write_bytes(np.array([(5, 7.25)], dtype=">i8, >f8").tobytes())
+    votable_text = (
+        '<VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3" '
+        'xmlns:v="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE><TABLE>'
+        '<FIELD name="source_id" datatype="long"/><FIELD name="dist" datatype="double"/>'
+        f'<DATA><BINARY><{tag} href="file://{secret}"/></BINARY></DATA></TABLE></RESOURCE></VOTABLE>'
+    )
+    for name in ("a.vot", "a.csv", "a.vot.gz"):
+        data = votable_text.encode()
+        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        with pytest.raises(
+            InputError, match=f"{name}: expected a VOTable that holds its data, found a link.*No other file"
+        ):
+            ReferenceTable.open(tmp_path / name)
+    (tmp_path / "none.vot").write_text(
+        '<VOTABLE><RESOURCE><INFO name="QUERY_STATUS" value="ERROR"/></RESOURCE></VOTABLE>'
+    )
+    with pytest.raises(InputError, match="expected a VOTable with a table, found none"):
+        ReferenceTable.open(tmp_path / "none.vot")
+
+
+# What columns mean
+
+
+@pytest.mark.parametrize(
+    ("columns", "distance", "error"),
+    [
+        ({"r_med_photogeo": 5000.0, "r_lo_photogeo": 4500.0, "r_hi_photogeo": 5500.0}, 5.0, 0.5),
+        ({"rpgeo": 5000.0, "b_rpgeo": 4500.0, "B_rpgeo": 5500.0}, 5.0, 0.5),
+        # bounds go with their own distance
+        ({"r_med_geo": 5000.0, "r_lo_photogeo": 4500.0, "r_hi_photogeo": 5500.0}, 5.0, np.nan),
+        ({"dist16": 4.0, "dist50": 5.0, "dist84": 7.0}, 5.0, 1.5),
+        ({"distance_gspphot": 5000.0, "distance_gspphot_lower": 4000.0, "distance_gspphot_upper": 6000.0}, 5.0, 1.0),
+        ({"weighted_dist": 5000.0, "weighted_dist_error": 100.0}, 5.0, 0.1),
+        # without a unit and an error it may be the separation of a search on the sky
+        ({"dist": 0.3, "r_med_geo": 5000.0}, 5.0, np.nan),
+        ({"dist": 5.0, "dist_err": 1.0, "r_med_geo": 9000.0}, 5.0, 1.0),
+        ({"dist": 5.0}, 5.0, np.nan),
+        # lower case, as some servers give it: one bound is no interval
+        ({"rgeo": 5000.0, "b_rgeo": 4000.0}, 5.0, np.nan),
+    ],
+)
+def test_names_of_distances_and_of_their_bounds(
+    tmp_path: Path, columns: dict[str, float], distance: float, error: float
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(",".join(["source_id", *columns]) + "\n" + ",".join(map(str, [1, *columns.values()])) + "\n")
+    found = Quantities(ReferenceTable.open(path)).distance()
+    np.testing.assert_allclose([values[0] for values in found], [distance, error])
+
+
+@pytest.mark.parametrize("name", ["mu", "DM", "Mg"])
+def test_names_with_two_meanings_need_a_unit(tmp_path: Path, name: str, caplog: Any) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"source_id,{name}\n1,15.0\n")
+    with pytest.raises(InputError, match="expected a distance"):
+        Quantities(ReferenceTable.open(path)).distance(np.array([15.0]))
+    assert "without a unit is not taken" in caplog.text
+    quantity = "M_G" if name == "Mg" else "DISTMOD"
+    assert np.isfinite(Quantities(ReferenceTable.open(path), {quantity: name}).distance(np.array([15.0]))[0])
+
+
+@pytest.mark.parametrize("name", ["Prob", "proba", "P_sat", "PSAT", "Pmem"])
+def test_probabilities_have_many_names(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "NGC_5904.csv"
+    path.write_text(f"source_id,{name}\n1,0.99\n2,0.1\n")
+    members = read_members("NGC 5904", MemberFile(path=path, kind="cluster"), TABLE_A1, 0.9)
+    assert members.columns["SOURCE_ID"].tolist() == [1]
+
+
+def test_names_of_gaia_dr2_are_no_identifiers_of_dr3(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("Gaia,dist\nGaia DR2 4418642906513912320,1\nGaia DR3 4418642906513912320,1\n")
+    found = Quantities(ReferenceTable.open(path)).read("SOURCE_ID")["SOURCE_ID"]
+    assert found.tolist() == [0, 4418642906513912320]
+
+
+def test_null_identifiers_of_fits_are_missing(tmp_path: Path) -> None:
+    column = fits.Column("source_id", "K", null=-7, array=np.array([SOURCES[0], -7]))
+    fits.BinTableHDU.from_columns([column]).writeto(tmp_path / "a.fits")
+    found = Quantities(ReferenceTable.open(tmp_path / "a.fits")).read("SOURCE_ID")["SOURCE_ID"]
+    assert found.tolist() == [SOURCES[0], 0]
+
+
+@pytest.mark.parametrize("kind", ["cluster", "stream"])
+def test_a_column_of_names_of_stars_does_not_name_systems(tmp_path: Path, kind: Any) -> None:
+    path = tmp_path / "NGC_5904.csv"
+    names = [f"M5-{k}" for k in range(6)]
+    Table({"source_id": np.arange(1, 7), "name": names, "dist": np.full(6, 7.0)}).write(path)
+    assert set(read_members("NGC 5904", MemberFile(path=path, kind=kind), TABLE_A1, 0.9).columns["SYSTEM"]) == {
+        "NGC 5904"
+    }
+    Table({"source_id": np.arange(1, 7), "name": ["N5904", "Pal5"] * 3}).write(path, overwrite=True)
+    found = read_members("both", MemberFile(path=path, kind="cluster"), TABLE_A1, 0.9)
+    assert set(found.columns["SYSTEM"]) == {"NGC 5904", "Pal 5"}
+
+
+def test_lists_lie_where_the_archives_unpack_them(tmp_path: Path) -> None:
+    folder = tmp_path / "members" / "Clusters" / "catalogues"
+    folder.mkdir(parents=True)
+    (folder / "NGC_104_47Tuc.txt").write_text("# source_id\tmemberprob\n1\t1.0\n")
+    table = tmp_path / "more.csv"
+    table.write_text("name,distance\nNGC 104,4.5\n")
+    references = References(ReferencesSettings(systems=ReferenceFile(path=table)), beside=tmp_path)
+    (found,) = references.members()
+    assert (found.file.kind, found.columns["SYSTEM"].tolist()) == ("cluster", ["NGC 104"])

@@ -282,6 +282,7 @@ def change(name: str, how: Callable[[np.ndarray], np.ndarray]) -> Callable[[dict
         (lambda content: content.pop("FLUX"), "expected an HDU FLUX"),
         (lambda content: content.__setitem__("STARS", np.zeros((3, 3))), r"\[STARS\]: expected a binary table"),
         (drop_column("SOURCE_ID"), r"\[STARS\]: expected a column SOURCE_ID"),
+        (set_column("vrad", np.zeros(N)), r"\[STARS\]: expected columns of different names.*VRAD and vrad. Rename one"),
         (drop_column("VRAD"), r"\[STARS\]: expected a column VRAD, since FRAME is observed"),
         (set_column("SOURCE_ID", np.arange(N) * 1.0), "column SOURCE_ID: expected integers, one a row, found float64"),
         (set_column("VRAD", np.array([b"1"] * N)), "column VRAD: expected numbers"),

@@ -21,9 +21,10 @@ from specdis.errors import InputError
 from specdis.photometry import PhotometrySettings
 from specdis.references import match_rival
 from specdis.references.matching import Targets
+from specdis.references.names import NO_NUMBER
 from specdis.references.quantities import Quantities
 from specdis.references.settings import ReferenceFile
-from specdis.references.tables import NO_NUMBER, ReferenceTable
+from specdis.references.tables import ReferenceTable
 from specdis.sample import SampleSettings, select
 from specdis.surveys import Fault, Stars
 from specdis.surveys.base import FLUX_LIMIT, STAR_COLUMNS, Arm, Missing

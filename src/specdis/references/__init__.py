@@ -10,7 +10,8 @@ from specdis.references.members import (
     read_members,
     velocity_clip,
 )
-from specdis.references.quantities import NAMES, Quantities
+from specdis.references.names import NAMES
+from specdis.references.quantities import Quantities
 from specdis.references.rivals import RIVAL_COLUMNS, match_rival
 from specdis.references.settings import MemberFile, ReferenceFile, ReferencesSettings
 from specdis.references.systems import CLUSTERS, DWARFS, SAGITTARIUS, TABLE_A1, System, find_system, read_systems

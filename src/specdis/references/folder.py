@@ -142,9 +142,12 @@ def _problem(read: Callable[[], object]) -> Iterator[str]:
 
 
 def _kind(path: Path) -> Kind | None:
-    """Tell what a list in the folder is by where it lies or what it is called."""
-    if path.parent.name in _KIND_OF_FOLDER:
-        return _KIND_OF_FOLDER[path.parent.name]
+    """Tell what a list in the folder is by where it lies, however deep, or by what it is called."""
+    for folder in path.parents:
+        if folder.name == MEMBERS:
+            break
+        if folder.name.lower() in _KIND_OF_FOLDER:
+            return _KIND_OF_FOLDER[folder.name.lower()]
     stem = path.name.lower()
     if "bhb" in stem:
         return "bhb"

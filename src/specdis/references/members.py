@@ -19,6 +19,9 @@ from specdis.references.tables import Columns, ReferenceTable
 PRIORITY: Sequence[Kind] = get_args(Kind)
 """Kinds of lists in the order in which a star that stands in several is given to one."""
 
+_SOME_NAMES = 100
+"""Of so many names one at least is known, where they are of systems."""
+
 
 class Count(NamedTuple):
     """What became of the stars that a system's list names."""
@@ -80,7 +83,7 @@ def read_members(name: str, file: MemberFile, systems: Sequence[System], probabi
     Parameters
     ----------
     name
-        Name of the system; that of the list's own column, where it has one, goes before.
+        Name of the system. A column of names goes before where it names systems and not stars.
     file
         The list.
     systems
@@ -93,16 +96,28 @@ def read_members(name: str, file: MemberFile, systems: Sequence[System], probabi
     InputError
         When the list cannot be read, has nothing to match by, or no distance is known for it.
     """
-    quantities = Quantities(ReferenceTable.open(file.path), file.columns)
+    quantities = Quantities(ReferenceTable.open(file.path, file.columns.values()), file.columns)
     quantities.require_identifier()
     columns = quantities.read("SOURCE_ID", "TARGETID", "RA", "DEC", "PROBABILITY", "PRIMARY", "NAME")
     rows = len(next(iter(columns.values())))
     chosen = ~(columns.pop("PROBABILITY", np.ones(rows)) < probability_min)
     chosen &= columns.pop("PRIMARY", np.ones(rows, dtype=bool))
-    named = columns.pop("NAME", np.full(rows, name))
+    named = columns.pop("NAME", np.full(rows, ""))
+    named = np.where((named != "") & _are_systems(named, name, systems), named, name)
     columns["SYSTEM"], columns["DIST_REF"], columns["DIST_REF_ERR"] = _distances(quantities, file, named, systems)
     epoch = quantities.epoch if file.epoch is None else file.epoch
     return MemberList(file, {key: values[chosen] for key, values in columns.items()}, epoch)
+
+
+def _are_systems(named: Array, name: str, systems: Sequence[System]) -> bool:
+    """Tell whether a column of names is of systems: it has known ones, or the same for many rows; stars have their own.
+
+    A list that is itself called by a known system says more than names that are not known.
+    """
+    words = [str(word) for word in np.unique(named) if word]
+    if any(find_system(word, systems) for word in words[:_SOME_NAMES]):
+        return True
+    return bool(words) and 2 * len(words) <= len(named) and find_system(name, systems) is None
 
 
 def _distances(
@@ -123,7 +138,7 @@ def _distances(
         return system[place], np.full(len(named), file.distance), np.full(len(named), error)
     if own and not any(known):
         return system[place], *quantities.distance()
-    if not any(known):
+    if len(named) and not any(known):
         raise InputError(
             file.path,
             expected="a system of known distance",

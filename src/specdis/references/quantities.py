@@ -10,43 +10,15 @@ import numpy as np
 from specdis.arrays import Array, Bool, Float64, Int64
 from specdis.errors import InputError
 from specdis.log import logger
-from specdis.references.tables import NO_NUMBER, Columns, ReferenceTable
+from specdis.references.names import NAMES, NO_NUMBER, SEXAGESIMAL
+from specdis.references.tables import Columns, ReferenceTable
 from specdis.surveys import values
 from specdis.surveys.values import NO_SOURCE, Limits, factor, measured, say
-
-NAMES: Mapping[str, Sequence[str]] = {
-    "SOURCE_ID": ("source_id", "gaia_source_id", "gaiadr3", "gaia_dr3", "gaiaedr3", "gaia", "source"),
-    "TARGETID": ("targetid",),
-    "RA": ("ra", "radeg", "ra_icrs", "ra_deg", "ramean", "raj2000"),
-    "DEC": ("dec", "dedeg", "de_icrs", "dec_deg", "decmean", "dej2000"),
-    "PMRA": ("pmra", "pm_ra"),
-    "PMDEC": ("pmdec", "pmde", "pm_dec"),
-    "PHOT_G_MEAN_MAG": ("phot_g_mean_mag", "g_mag", "gmag"),
-    "VRAD": ("vrad", "rv", "vhel", "hrv", "rv_adop"),
-    "PROBABILITY": ("memberprob", "mem_fixed", "gmm_mem_prob", "p_mem", "mem_prob", "pmem", "probability"),
-    "PRIMARY": ("primary",),
-    "NAME": ("name", "stream", "system", "cluster", "galaxy"),
-    "DIST": ("dist", "distance", "dist_kpc", "distance_kpc", "d_kpc"),
-    "DISTERR": ("disterr", "dist_err", "dist_error", "e_dist", "distance_err", "distance_error"),
-    "DIST_PC": ("r_med_geo", "rgeo", "dist_pc", "distance_pc", "dist_gr"),
-    "DIST_PC_ERR": ("dist_pc_err", "distance_pc_err", "dist_gr_unc"),
-    "DIST_PC_LOW": ("r_lo_geo", "b_rgeo"),
-    "DIST_PC_HIGH": ("r_hi_geo", "B_rgeo"),
-    "DISTMOD": ("distmod", "dist_mod", "dm", "mu"),
-    "DISTMOD_ERR": ("distmod_err", "dist_mod_err", "e_dm", "dm_err", "err_dm", "e_mu", "mu_err"),
-    "M_G": ("m_g", "mg", "m_g_nn", "mg_nn", "abs_gmag", "m_gmag"),
-    "M_G_ERR": ("m_g_err", "mg_err", "e_mg", "m_g_nn_err"),
-    "FLUX_G": ("flux_g",),
-    "FLUX_R": ("flux_r",),
-    "EBV": ("ebv",),
-}
-"""Quantity to the names under which it is published, tried in this order, in any case. SOURCE_ID is Gaia DR3's, whose
-numbers are those of EDR3; those of DR2 are others and are not looked for."""
 
 UNITS: Mapping[str, str] = {
     **dict.fromkeys(("RA", "DEC"), "deg"),
     **dict.fromkeys(("PMRA", "PMDEC"), "mas / yr"),
-    **dict.fromkeys(("DIST", "DISTERR"), "kpc"),
+    **dict.fromkeys(("DIST", "DISTERR", "DIST_LOW", "DIST_HIGH"), "kpc"),
     **dict.fromkeys(("DIST_PC", "DIST_PC_ERR", "DIST_PC_LOW", "DIST_PC_HIGH"), "pc"),
     **dict.fromkeys(("PHOT_G_MEAN_MAG", "DISTMOD", "DISTMOD_ERR", "M_G", "M_G_ERR", "EBV"), "mag"),
     "VRAD": "km / s",
@@ -54,12 +26,19 @@ UNITS: Mapping[str, str] = {
 """Units of the quantities. A column in another unit is converted, and one whose unit is of another kind is not taken
 for the quantity: a DIST in degrees is the separation from somewhere."""
 
-_ONLY_WITH_UNIT = ("mg", "mu")
-"""Names that are as often those of magnesium and of a proper motion: without the unit mag they are not taken."""
+_ONLY_WITH_UNIT = ("mg", "mu", "dm")
+"""Names that are as often those of magnesium, a proper motion and a measure of dispersion: without the unit mag they
+are not taken."""
+
+_ANY_DISTANCE = ("dist", "distance")
+"""Names that, without a unit and an error, are as often the separation from a place on the sky: another distance of the
+table goes before."""
 
 LIMITS: Mapping[str, Limits] = {
     **{name: values.LIMITS[name] for name in ("RA", "DEC", "PMRA", "PMDEC", "PHOT_G_MEAN_MAG", "VRAD", "EBV")},
-    **dict.fromkeys(("DIST", "DIST_PC", "DIST_PC_LOW", "DIST_PC_HIGH"), Limits(0, np.inf, zero=False)),
+    **dict.fromkeys(
+        ("DIST", "DIST_LOW", "DIST_HIGH", "DIST_PC", "DIST_PC_LOW", "DIST_PC_HIGH"), Limits(0, np.inf, zero=False)
+    ),
     **dict.fromkeys(("DISTERR", "DIST_PC_ERR", "DISTMOD_ERR", "M_G_ERR"), Limits(0, np.inf)),
     "DISTMOD": Limits(-10, 35, zero=False),
     "M_G": Limits(-15, 30),
@@ -100,19 +79,28 @@ class Quantities:
         if quantity in self._given:
             return self._given[quantity] or None
         if quantity not in self._found:
-            there = (name for name in NAMES[quantity] if self.table.has(name))
+            there = (name for name in self._candidates(quantity) if self.table.has(name))
             self._found[quantity] = next((name for name in there if self._may_be(quantity, name)), None)
         return self._found[quantity]
+
+    def _candidates(self, quantity: str) -> Sequence[str]:
+        """Return the names of a quantity; a bound belongs to the distance that has its place in the list."""
+        distance = quantity.removesuffix("_LOW").removesuffix("_HIGH")
+        if distance == quantity or (used := self.name(distance)) is None:
+            return NAMES[quantity]
+        of = [name.lower() for name in NAMES[distance]]
+        place = of.index(used.lower()) if used.lower() in of else 0
+        return NAMES[quantity][place : place + 1]
 
     def _may_be(self, quantity: str, name: str) -> bool:
         """Tell by its unit whether a column of a known name is the quantity."""
         unit = self.table.unit(name)
-        if quantity not in UNITS or (not unit and name not in _ONLY_WITH_UNIT):
+        if quantity not in UNITS or (not unit and name not in _ONLY_WITH_UNIT) or unit.strip('"') in SEXAGESIMAL:
             return True
         if unit and factor(unit, UNITS[quantity]) is not None:
             return True
         logger.warning(
-            "%s: the column %s %s is not taken for %s, which is in %s",
+            "%s: the column %s %s is not taken for %s, which is in %s; name it in `columns` if it is",
             *(self.table.path, name, f"in '{unit}'" if unit else "without a unit", quantity, UNITS[quantity]),
         )
         return False
@@ -160,11 +148,14 @@ class Quantities:
             none = (identifiers < 0) | (identifiers == NO_SOURCE)
             return np.where(none, 0, identifiers) if quantity == "SOURCE_ID" else identifiers
         if quantity == "NAME":
-            words = np.ma.filled(values, "")
-            return np.char.strip(np.char.decode(words) if words.dtype.kind == "S" else words.astype("U"))
+            return _words(values)
+        if quantity == "PRIMARY" and values.dtype.kind in "SU":
+            return np.isin(np.char.lower(np.ma.filled(values, "").astype("U")), ("true", "t", "yes", "1"))
         if quantity == "PRIMARY":
             return np.asarray(np.ma.filled(values, False), dtype=np.bool_)
         try:
+            if quantity in ("RA", "DEC") and (degrees := _of_sexagesimal(quantity, values)) is not None:
+                return self._measured(quantity, degrees)
             numbers = as_numbers(values)
         except ValueError as error:
             raise self._wrong(quantity, "numbers", values) from error
@@ -195,7 +186,7 @@ class Quantities:
         return found
 
     def _identifiers(self, quantity: str, values: Array) -> Int64:
-        if values.dtype.kind in "iu":
+        if values.dtype.kind in "iu" or not len(values):
             return values.astype(np.int64)  # what is beyond its range comes out negative
         if values.dtype.kind not in "SU":
             raise self._wrong(quantity, "integers", values)
@@ -247,6 +238,8 @@ class Quantities:
     def _distance_quantity(self, magnitude: Array | None) -> str:
         """Return what distances are made of."""
         quantities = ["DIST", "DIST_PC", "DISTMOD"]
+        if self._may_be_separation():
+            quantities = ["DIST_PC", "DISTMOD", "DIST"]
         if magnitude is not None:
             quantities.append("M_G")
         for quantity in quantities:
@@ -260,18 +253,24 @@ class Quantities:
             like="dist|mod|dm|mag|plx|parallax",
         )
 
+    def _may_be_separation(self) -> bool:
+        """Tell whether nothing but a name that has two meanings says that DIST is a distance."""
+        name = self.name("DIST") or ""
+        plain = "DIST" not in self._given and name.lower() in _ANY_DISTANCE
+        return plain and not self.table.unit(name) and not self.has("DISTERR")
+
     def _distance_from(self, used: str, magnitude: Array | None) -> tuple[Float64, Array | None]:
         """Return distances in kpc made of a quantity, and their errors where the table has any."""
-        if used == "DIST":
-            found = self.read("DIST", "DISTERR")
-            return found["DIST"], found.get("DISTERR")
-        if used == "DIST_PC":
-            names = ("DIST_PC", "DIST_PC_ERR", "DIST_PC_LOW", "DIST_PC_HIGH")
-            found = {name: _KPC_PER_PC * values for name, values in self.read(*names).items()}
-            error = found.get("DIST_PC_ERR")
-            if error is None and {"DIST_PC_LOW", "DIST_PC_HIGH"} <= {*found}:
-                error = 0.5 * (found["DIST_PC_HIGH"] - found["DIST_PC_LOW"])
-            return found["DIST_PC"], error
+        if used in ("DIST", "DIST_PC"):
+            by, spread = (1.0, "DISTERR") if used == "DIST" else (_KPC_PER_PC, "DIST_PC_ERR")
+            low, high = f"{used}_LOW", f"{used}_HIGH"
+            found = self.read(used, spread, low, high)
+            if spread in found:
+                return by * found[used], by * found[spread]
+            if {low, high} <= {*found}:
+                half = 0.5 * by * (found[high] - found[low])
+                return by * found[used], np.where(half > 0.0, half, np.nan)
+            return by * found[used], None
         if used == "FLUX_G":
             found = self.read("FLUX_G", "FLUX_R", "EBV")
             return horizontal_branch_distance(found["FLUX_G"], found["FLUX_R"], found["EBV"]), None
@@ -283,8 +282,11 @@ class Quantities:
 
 
 def _last_number(word: str) -> int:
-    """Return the identifier in `Gaia DR3 4418642906513912320`, or 0 where there is none that a star can have."""
-    found = re.search(r"(?<!\d)(\d{1,19})\s*$", word)
+    """Return the identifier in `Gaia DR3 4418642906513912320`, or 0 where there is none that a star can have.
+
+    Those of Gaia DR1 and DR2 are of other stars in DR3.
+    """
+    found = None if re.search(r"DR[12]\b", word) else re.search(r"(?<!\d)(\d{1,19})\s*$", word)
     number = int(found[1]) if found else 0
     return number if number <= np.iinfo(np.int64).max else 0
 
@@ -309,9 +311,32 @@ def as_numbers(values: Array) -> Float64:
     """
     if values.dtype.kind not in "SU":
         return np.asarray(np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan))
-    values = np.ma.filled(values, "")
-    words = np.char.strip(np.char.decode(values) if values.dtype.kind == "S" else values)
-    return np.asarray(np.where(np.isin(np.char.lower(words), NO_NUMBER), "nan", words), dtype=np.float64)
+    words = _words(values)
+    return np.asarray(np.where(words == "", "nan", words), dtype=np.float64)
+
+
+def _words(values: Array) -> Array:
+    """Return a column as text without blanks around it, empty where it is missing, with the minus sign of programs."""
+    filled = np.ma.filled(np.ma.asarray(values), "") if values.dtype.kind in "SU" else np.ma.filled(values, 0)
+    words = np.char.strip(np.char.decode(filled) if filled.dtype.kind == "S" else filled.astype("U"))
+    if not len(words):  # of which NumPy cannot replace anything
+        return words
+    return np.where(np.isin(np.char.lower(words), NO_NUMBER), "", np.char.replace(words, "\N{MINUS SIGN}", "-"))
+
+
+def _of_sexagesimal(quantity: str, values: Array) -> Float64 | None:
+    """Return degrees of positions in hours or degrees, minutes and seconds; None where they are not."""
+    if values.dtype.kind not in "SU":
+        return None
+    words = _words(values)
+    known = words != ""
+    if not known.any() or not all(re.search(r"\d[ :]+\d", word) for word in words[known]):
+        return None
+    from astropy.coordinates import Angle
+
+    degrees = np.full(len(words), np.nan)
+    degrees[known] = Angle(words[known], unit="hourangle" if quantity == "RA" else "deg").degree
+    return degrees
 
 
 def horizontal_branch_distance(flux_g: Float64, flux_r: Float64, ebv: Float64) -> Float64:

@@ -22,7 +22,7 @@ def open_rival(file: ReferenceFile) -> Quantities:
     InputError
         When it cannot be read or has nothing to match by.
     """
-    quantities = Quantities(ReferenceTable.open(file.path), file.columns)
+    quantities = Quantities(ReferenceTable.open(file.path, file.columns.values()), file.columns)
     quantities.require_identifier()
     return quantities
 

@@ -16,7 +16,7 @@ class ReferenceFile(Settings):
     """A table that somebody has published."""
 
     path: Path
-    """The table: FITS, Parquet, CSV, ECSV or text."""
+    """The table: FITS, Parquet, VOTable, CSV, ECSV or other text."""
     columns: dict[str, str] = Field(default={})
     """Quantity to the table's name for it, where [it is not found by itself](references.md)."""
     match: Literal["auto", "sky"] = "auto"

@@ -118,7 +118,7 @@ def read_systems(file: ReferenceFile) -> tuple[System, ...]:
     InputError
         When the table cannot be read or has no names or no distances.
     """
-    table = ReferenceTable.open(file.path)
+    table = ReferenceTable.open(file.path, file.columns.values())
     quantities = Quantities(table, file.columns)
     if not quantities.has("NAME"):
         table.read([], required=["name"])
@@ -146,19 +146,38 @@ _MODULUS = ("distance_modulus", "distance_modulus_em", "distance_modulus_ep")
 def find_system(name: str, systems: Sequence[System]) -> System | None:
     """Return the system that a list is named after, None where there is none.
 
-    Names are compared without case, spaces, underscores and leading zeros of numbers; `Palomar` is `Pal`. Lists may
-    append a second name, as NGC_6205_M_13 does, or the number of the first of its constellation, as draco_1 does.
+    Names are compared without case, spaces, underscores and leading zeros of numbers. Words may be cut short, as in
+    `Pal` and `Sext`, where one system alone begins so. Lists may append a second name, as NGC_6205_M_13 does, or the
+    number of the first of its constellation, as draco_1 and Draco I do. `N` is NGC; `M 5` is known by its number.
     """
     word = _plain(name)
+    word = _MESSIER.get(word, word)
     known = {_plain(system.name): system for system in reversed(systems)}  # the first of a name counts
     for exact in (word, word.removesuffix(" 1")):
         if exact in known:
             return known[exact]
-    longer = [key for key in known if word.startswith(f"{key} ")]
+        if len(begun := [key for key in known if _begins(exact.split(), key.split())]) == 1:
+            return known[begun[0]]
+    # Draco II is another system than Draco, but 47 Tuc is another name of NGC 104.
+    longer = [key for key in known if re.match(rf"{key} " + ("" if key[-1:].isdigit() else "([a-z]|1 )"), word)]
     return known[max(longer, key=len)] if longer else None
+
+
+_MESSIER = {
+    f"m {messier}": f"ngc {ngc}"
+    for messier, ngc in ((3, 5272), (5, 5904), (12, 6218), (13, 6205), (15, 7078), (2, 7089), (53, 5024), (92, 6341))
+}
+_ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7", "viii": "8"}
+
+
+def _begins(words: Sequence[str], of: Sequence[str]) -> bool:
+    """Return True where words are those of a name, or at least three letters of theirs; numbers are the same."""
+    pairs = list(zip(words, of, strict=False))
+    return len(words) == len(of) and all(a == b or (len(a) > 2 and a.isalpha() and b.startswith(a)) for a, b in pairs)
 
 
 def _plain(name: str) -> str:
     """Return lower-case words and numbers, one space between: `NGC_6205_M13` becomes `ngc 6205 m 13`."""
-    words = re.findall(r"[a-z]+|\d+", name.lower().replace("palomar", "pal"))
-    return " ".join(word.lstrip("0") or "0" if word.isdigit() else word for word in words)
+    words = re.findall(r"[a-z]+|\d+", name.lower().replace("palomar", "pal").replace("messier", "m"))
+    words = [word.lstrip("0") or "0" if word.isdigit() else _ROMAN.get(word, word) for word in words]
+    return " ".join(["ngc" if words[0] == "n" else words[0], *words[1:]]) if words else ""

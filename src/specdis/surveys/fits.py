@@ -114,10 +114,17 @@ class Table:
             raise FileError(
                 "missing-hdu", self.place, expected="a binary table", found="an image", remedy="Correct the EXTNAME."
             )
-        try:
-            record, *_ = self._hdu.get_rec_dtype()
-        except ValueError as error:
-            raise _unreadable(path, f"columns of {name} that cannot be told apart ({error})") from error
+        found = [column for column in self._hdu.get_colnames() if column]
+        first = {column.upper(): column for column in reversed(found)}
+        if twice := [column for column in found if found.count(column) > 1 or first[column.upper()] != column]:
+            raise FileError(
+                "unreadable-file",
+                self.place,
+                expected="columns of different names, whatever their case",
+                found=f"{first[twice[0].upper()]} and {twice[0]}",
+                remedy="Rename one of them.",
+            )
+        record, *_ = self._hdu.get_rec_dtype()
         named = [column for column in record.names if column in self._hdu.get_colnames()]  # numpy names the nameless
         self._names = {column.upper(): column for column in named}
         self._dtypes = {column.upper(): record[column] for column in named}

@@ -1,0 +1,69 @@
+"""What a reader of any format gives: names of columns with their units, and a way to load some of them."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from astropy.table import Table
+from astropy.table.meta import get_header_from_yaml
+
+from specdis.arrays import Array
+
+
+class Content(NamedTuple):
+    """One table of a file."""
+
+    units: Mapping[str, str]
+    """Name of each column as the file has it, and its unit; empty where none is given."""
+    load: Callable[[Sequence[str]], Mapping[str, Any]]
+    """Returns columns by these names."""
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[BufferedIOBase]:
+    """Open a file to read its bytes, those inside where it is packed with gzip, whatever its name is."""
+    with path.open("rb") as stream:
+        if stream.read(2) != b"\x1f\x8b":
+            stream.seek(0)
+            yield stream
+            return
+    with gzip.open(path) as stream:
+        yield stream
+
+
+def of_astropy(table: Table) -> Content:
+    """Return the content of a table of astropy."""
+    units = {name: str(table[name].unit or "") for name in table.colnames}
+    return Content(units, lambda names: {name: table[name] for name in names})
+
+
+def of_arrow(table: pa.Table) -> dict[str, Array]:
+    """Return the columns of an Arrow table as arrays; integers are masked where they are null."""
+
+    def column(name: str) -> Array:
+        values = table[name]
+        if pa.types.is_null(values.type):
+            return np.full(len(values), np.nan)
+        if pa.types.is_integer(values.type) and values.null_count:
+            mask = np.asarray(values.is_null().to_numpy(zero_copy_only=False))
+            return np.ma.array(values.fill_null(0).to_numpy(zero_copy_only=False), mask=mask)
+        return np.asarray(values.to_numpy(zero_copy_only=False))
+
+    return {name: column(name) for name in table.column_names}
+
+
+def described(lines: Sequence[str]) -> Mapping[str, Any]:
+    """Return the header that astropy writes as YAML into ECSV and Parquet."""
+    return dict(get_header_from_yaml(lines))
+
+
+def units_of(header: Mapping[str, Any]) -> dict[str, str]:
+    """Return the units that such a header gives to columns."""
+    return {column["name"]: str(column.get("unit") or "") for column in header["datatype"]}
