@@ -15,6 +15,7 @@ from astropy.table import Table
 
 from specdis.arrays import Array
 from specdis.errors import InputError
+from specdis.storage import require_bounded, table_size
 from specdis.surveys import fits
 
 Columns = dict[str, Array]
@@ -184,6 +185,7 @@ def _open_parquet(path: Path) -> ReferenceTable:
     names = pa.parquet.read_schema(path).names
 
     def load(wanted: Sequence[str]) -> Columns:
+        require_bounded(path, table_size(path, wanted))
         return _arrow(pa.parquet.read_table(path, columns=list(wanted)))
 
     return ReferenceTable(path, dict.fromkeys(names, ""), load)
