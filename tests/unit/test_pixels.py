@@ -135,7 +135,7 @@ def test_stores_of_equal_content_are_equal_bytes(made, tmp_path):
 
 def test_another_kind_or_a_damaged_store_says_so(made, tmp_path):
     create(tmp_path / "pixels.zarr", made, 1)
-    with pytest.raises(ProductError, match="is a pixels of format 1, expected a coefficients"):
+    with pytest.raises(ProductError, match="is a pixels of format 2, expected a coefficients"):
         open_group(tmp_path / "pixels.zarr", "coefficients")
     with pytest.raises(ProductError, match="cannot be read"):
         PixelStore.open(tmp_path / "nowhere")
