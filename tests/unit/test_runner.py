@@ -260,6 +260,12 @@ def test_a_pipe_in_a_run_is_refused_at_once(config, directory):
         start(config)
 
 
+def test_a_folder_in_place_of_the_log_is_refused(config, directory):
+    (directory / "log.txt").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"log\.txt: expected a file, found a folder"):
+        start(config)
+
+
 def test_another_version_of_the_software_makes_all_again(config, monkeypatch):
     start(config)
     monkeypatch.setattr("specdis.pipeline.plan.__version__", "99")

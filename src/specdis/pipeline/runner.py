@@ -36,7 +36,7 @@ from specdis.pipeline.plan import Plan
 from specdis.pipeline.stage import Context, Stage, SurveyFiles
 from specdis.pipeline.survey import open_survey
 from specdis.settings import Settings
-from specdis.storage import RunPaths, content_digest, digest, require_plain, write_text
+from specdis.storage import RunPaths, content_digest, digest, require_file, require_plain, write_text
 from specdis.surveys import Survey
 
 if TYPE_CHECKING:
@@ -292,6 +292,8 @@ def _locked(directory: Path) -> Iterator[None]:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         require_plain(directory)
+        if (said := RunPaths(directory).log).exists():
+            require_file(said)
         file = (directory / ".lock").open("a+")
     except OSError as error:
         raise InputError(
