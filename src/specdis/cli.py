@@ -180,15 +180,15 @@ def predict(
 
 @app.command()
 def verify(
-    catalogue: Annotated[Path, typer.Argument(metavar="CATALOGUE", help="A catalogue: a file, its folder or a run.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A run, a model, or a catalogue: its folder or a file.")],
     as_json: AsJson = False,
 ) -> None:
-    """Check a catalogue's schema, ranges, units, checksums and identifiers."""
+    """Check a catalogue's schema, ranges, units, checksums and identifiers; the sums of a model; all of a run."""
     from dataclasses import asdict
 
-    from specdis.catalogue import verify as examine
+    from specdis.pipeline.verify import verify as examine
 
-    found = examine(catalogue)
+    found = examine(path)
     if as_json:
         _print_json(
             {"good": found.good, "problems": [asdict(problem) for problem in found.problems], "counts": found.counts}
@@ -196,8 +196,9 @@ def verify(
     else:
         for problem in found.problems:
             print(problem)
-        print(", ".join(f"{name} {count}" for name, count in found.counts.items()))
-        print("the catalogue is good" if found.good else "the catalogue is not good")
+        if found.counts:
+            print(", ".join(f"{name} {count}" for name, count in found.counts.items()))
+        print(f"{path} is {'good' if found.good else 'not good'}")
     raise typer.Exit(0 if found.good else 1)
 
 
@@ -343,7 +344,7 @@ def _print_products(config: Config) -> None:
 
 
 def _status_content(stage: StageStatus) -> dict[str, Any]:
-    record = None if stage.record is None else stage.record.model_dump(mode="json")
+    record = None if stage.record is None else stage.record.model_dump(mode="json", exclude={"read"})
     return {"name": stage.name, "state": stage.state, "reasons": stage.reasons, "record": record}
 
 

@@ -35,7 +35,7 @@ from specdis.distances import (
 )
 from specdis.domain import MOST_BAD, Domain, Limits
 from specdis.encoding import Completer, Completion, Encoder, encoder
-from specdis.errors import ProductError
+from specdis.errors import InputError, ProductError
 from specdis.flags import Flag
 from specdis.log import Progress, logger
 from specdis.network.mixture import ParallaxInErrors, binary_probability, points
@@ -45,7 +45,7 @@ from specdis.photometry import PhotometrySettings, absolute_magnitude, geometric
 from specdis.sample import SampleSettings, TrainedStars, select
 from specdis.settings import Settings
 from specdis.spectra import ArmPixels, Normalised, PixelGrid, SpectraSettings, Transform, normalise
-from specdis.storage import Provenance, read_arrays, read_json, write_arrays, write_json
+from specdis.storage import Provenance, digest, file_digest, plain, read_arrays, read_json, write_arrays, write_json
 from specdis.surveys.arrays import ArraySurvey
 from specdis.surveys.base import IDENTIFIER, Arm, Fault, Spectra, Stars, Survey
 from specdis.surveys.values import say
@@ -54,7 +54,7 @@ from specdis.training import Ensemble
 if TYPE_CHECKING:
     from astropy.table import Table
 
-_TRAINED = "trained_stars.npz"
+CARD, _TRAINED = "model.json", "trained_stars.npz"
 _BLOCK = 2048
 """Stars whose spectra are in memory at once."""
 _TILE = 128
@@ -196,7 +196,7 @@ class Model:
         return input_scale(self.basis)
 
     def save(self, directory: Path, provenance: Provenance) -> None:
-        """Write the model as a folder of npz files and model.json."""
+        """Write the model as a folder of npz files and model.json, which holds their sums and one over itself."""
         write_arrays(directory / "domain.npz", provenance, {"reference": self.domain.reference})
         native = {f"native_{arm.name}": arm.native for arm in self.grid.arms}
         pixels = {"wavelength": self.grid.wavelength, "kept": np.asarray(self.transform.kept), **native}
@@ -208,8 +208,7 @@ class Model:
             if ensemble is not None:
                 write_arrays(directory / f"{name}.npz", provenance, ensemble_arrays(ensemble))
         write_arrays(directory / _TRAINED, provenance, self.trained()._asdict())
-        write_json(
-            directory / "model.json",
+        content = plain(
             {
                 "provenance": provenance.to_dict(),
                 "settings": self.settings.model_dump(mode="json"),
@@ -219,8 +218,10 @@ class Model:
                 "calibration": self.calibration._asdict(),
                 "domain": self.domain.limits.model_dump(mode="json"),
                 "card": self.card,
-            },
+                "parts": {path.name: file_digest(path) for path in sorted(directory.glob("*.npz"))},
+            }
         )
+        write_json(directory / CARD, {**content, "sum": digest(content)})
 
     def predict_pixels(
         self, pixels: Normalised, velocity: Float64, targets: Targets, native: NativePixels | None = None
@@ -654,18 +655,20 @@ def load_model(directory: str | Path) -> Model:
 
     Raises
     ------
+    InputError
+        When there is no model.
     ProductError
         When a file is missing, damaged or of another format.
     """
     directory = Path(directory)
-    content = read_json(directory / "model.json")
+    content = _read_card(directory)
     provenance, pixels = read_arrays(directory / "preprocessing.npz", "model")
     _, basis = read_arrays(directory / "basis.npz", "model")
     _, domain = read_arrays(directory / "domain.npz", "model")
     ensembles = {
         name: read_arrays(directory / f"{name}.npz", "model")[1]
         for name in Networks._fields
-        if name != "binaries" or (directory / f"{name}.npz").exists()
+        if f"{name}.npz" in content["parts"]
     }
     try:
         settings = ModelSettings.model_validate(content["settings"])
@@ -685,10 +688,50 @@ def load_model(directory: str | Path) -> Model:
             dict(content["card"]),
             cache(lambda: _read_trained(directory / _TRAINED)),
         )
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise ProductError(f"{directory / 'model.json'} is not a model of this version ({error}).") from error
-    _require_fitting(directory, model)
+        misfits = _misfits(model)
+    except Exception as error:  # what is not of the right kind fails in the hands of many libraries
+        raise ProductError(
+            f"{directory / CARD} is not a model of this version ({type(error).__name__}: {error}). Copy the model "
+            "again, or use the version that made it."
+        ) from error
+    if misfits:
+        raise ProductError(
+            f"{directory} is no model: its {' and '.join(misfits)} do not fit the other parts. Copy it again."
+        )
     return model
+
+
+def _read_card(directory: Path) -> dict[str, Any]:
+    """Read model.json, and hold it and the other files against their sums."""
+    card = directory / CARD
+    if not card.is_file():
+        found = f"no file {CARD} in it" if directory.is_dir() else "a file" if directory.exists() else "nothing"
+        raise InputError(
+            directory,
+            expected=f"a model: a folder with {CARD}",
+            found=found,
+            remedy="Give the folder model of a finished run, RUN/model, or of a model that you downloaded.",
+        )
+    content = dict(read_json(card))
+    said = content.pop("sum", None)
+    if said is None:
+        raise ProductError(f"{card} has no sum: an earlier version made it. Use that one, or make the model again.")
+    if said != digest(content):
+        raise ProductError(f"{card} is damaged: its content does not fit its sum. Copy the model again.")
+    if wrong := _wrong_parts(directory, content["parts"]):
+        raise ProductError(
+            f"{directory}: {' and '.join(wrong)} missing or damaged, by the sums in {CARD}. Copy the model again."
+        )
+    return content
+
+
+def _wrong_parts(directory: Path, sums: Mapping[str, str]) -> list[str]:
+    """Return the names of a model's files that are missing or do not fit their sums.
+
+    The list of training stars may be left out of a model.
+    """
+    files = {name: directory / name for name in sums if name != _TRAINED or (directory / name).exists()}
+    return [name for name, path in files.items() if not path.is_file() or file_digest(path) != sums[name]]
 
 
 def _read_trained(path: Path) -> TrainedStars:
@@ -709,22 +752,35 @@ def _read_trained(path: Path) -> TrainedStars:
     return found
 
 
-def _require_fitting(directory: Path, model: Model) -> None:
-    """Raise a `ProductError` unless the parts of a model have the sizes that go together."""
+def _misfits(model: Model) -> list[str]:
+    """Return which parts of a model do not have the sizes that go together."""
     kept, n_components = model.transform.kept, model.basis.n_components
-    vectors = model.basis.vectors
+    vectors, arms = model.basis.vectors, model.grid.arms
     sizes = {
         "pixels kept": kept.ndim == 1 and kept.dtype.kind == "i" and bool(np.isin(kept, range(model.n_pixel)).all()),
+        "arms": model.grid.wavelength.ndim == 1
+        and bool(arms)
+        and all(0 <= arm.start < arm.stop <= model.n_pixel and arm.native.ndim == 1 for arm in arms),
         "components": (vectors is None or vectors.shape == (n_components, len(kept)))
         and model.basis.mean.shape == kept.shape,
-        "networks": all(
-            ensemble is None or ensemble.networks.weights[0].shape[1] == n_components for ensemble in model.networks
+        "networks": all(ensemble is None or _is_chain(ensemble, n_components) for ensemble in model.networks),
+        "calibration": all(
+            np.shape(found) == np.shape(known)
+            for found, known in zip(model.calibration, Calibration.identity(), strict=True)
         ),
     }
-    if wrong := [name for name, fits in sizes.items() if not fits]:
-        raise ProductError(
-            f"{directory} is no model: its {' and '.join(wrong)} do not fit the other parts. Copy it again."
-        )
+    return [name for name, fits in sizes.items() if not fits]
+
+
+def _is_chain(ensemble: Ensemble, inputs: int) -> bool:
+    """Tell whether each layer of the networks takes what the one before gives, shapes (network, in, out)."""
+    weights, biases = ensemble.networks.weights, ensemble.networks.biases
+    networks = ensemble.n_folds * ensemble.n_seeds
+    for weight, bias in zip(weights, biases, strict=True):
+        if weight.ndim != 3 or weight.shape[:2] != (networks, inputs) or bias.shape != (networks, weight.shape[2]):
+            return False
+        inputs = weight.shape[2]
+    return bool(weights) and np.shape(ensemble.typical) == (ensemble.n_folds,)
 
 
 def transform_of(settings: SpectraSettings, kept: Array, weight: Array | None = None) -> Transform:

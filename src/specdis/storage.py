@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import shutil
+import stat
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -23,9 +25,13 @@ import pyarrow.parquet as pq
 
 from specdis import __version__
 from specdis.arrays import Array
-from specdis.errors import InputError, ProductError
+from specdis.errors import InputError, ProductError, SpecdisError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+
+UNPACKED_RATIO, UNPACKED_FREE = 50, 1 << 30
+"""A file may take so many times its own size in memory, and so many bytes whatever its size: real data do not shrink to
+less when they are compressed, and a small file that fills the memory is an attack or an accident."""
 
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
@@ -181,9 +187,7 @@ def atomic(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove(temporary)
         yield temporary
-        if path.is_dir():
-            remove(path)
-        os.replace(temporary, path)
+        _replace(temporary, path)
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
@@ -195,12 +199,116 @@ def atomic(path: Path) -> Iterator[Path]:
         ) from error
 
 
+def _replace(new: Path, path: Path) -> None:
+    """Rename, so that the old folder is there until the new one is, and that the name outlives a power failure."""
+    old = path.with_name(f".{path.name}.old")
+    remove(old)
+    if path.is_dir() and not path.is_symlink():  # a folder with something in it cannot be replaced by a rename
+        os.rename(path, old)
+    try:
+        _sync(new)
+        os.replace(new, path)
+    except OSError:
+        if old.exists():
+            os.rename(old, path)
+        raise
+    _sync(path.parent)
+    remove(old)
+
+
+def _sync(path: Path) -> None:
+    """Wait until the content of a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that cannot do it for folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def remove(path: Path) -> None:
-    """Remove a file or a folder if it is there."""
-    if path.is_dir():
+    """Remove a file or a folder if it is there; of a symbolic link, the link alone."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def require_plain(directory: Path) -> None:
+    """Refuse a folder that holds anything but files and folders, at any depth.
+
+    A folder may come from somebody else: what is written through a symbolic link in it would go elsewhere, and who
+    opens a named pipe waits for ever.
+
+    Raises
+    ------
+    InputError
+        Naming the first that is something else.
+    """
+    waiting = [str(directory)]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif not entry.is_file(follow_symlinks=False):
+                    raise InputError(
+                        entry.path,
+                        expected="a file or a folder of the run",
+                        found=_kind_of(entry.stat(follow_symlinks=False).st_mode),
+                        remedy="Nothing is read or written through it. Put what it stands for in its place, or remove "
+                        "it.",
+                    )
+
+
+def require_file(path: Path) -> None:
+    """Refuse what is no file before it is opened: a named pipe would wait for ever, a device never end.
+
+    Raises
+    ------
+    InputError
+        When it is a folder, a pipe or a device.
+    OSError
+        When there is nothing, or it may not be looked at.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise InputError(
+            path, expected="a file", found=_kind_of(mode), remedy="Correct the path, or put the file there."
+        )
+
+
+def _kind_of(mode: int) -> str:
+    """Say what stands at a path that is no file."""
+    kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def require_bounded(path: Path, unpacked: int) -> None:
+    """Refuse a file whose content takes far more memory than it has bytes, before any of it is taken.
+
+    Parameters
+    ----------
+    path
+        The file.
+    unpacked
+        Bytes that its content takes in memory.
+
+    Raises
+    ------
+    InputError
+        When they are more than `UNPACKED_RATIO` times the size of the file, and than `UNPACKED_FREE`.
+    """
+    size = path.stat().st_size
+    if unpacked > max(UNPACKED_FREE, UNPACKED_RATIO * size):
+        raise InputError(
+            path,
+            expected=f"at most {UNPACKED_FREE >> 30} GiB in memory, or {UNPACKED_RATIO} times the size of the file",
+            found=f"{unpacked / 2**30:.1f} GiB or more in a file of {size / 2**20:.1f} MiB",
+            remedy="Copy or download it again; if it is right, unpack it or leave out columns.",
+        )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -229,12 +337,8 @@ def plain(content: Any) -> Any:
 
 def read_json(path: Path) -> Any:
     """Read a JSON product."""
-    try:
+    with _reading(path):
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ProductError(f"{path} is missing: run the stage that writes it.") from None
-    except (ValueError, RecursionError) as error:
-        raise ProductError(f"{path} is no JSON ({error}): remove it and run again.") from error
 
 
 def write_arrays(path: Path, provenance: Provenance, arrays: Mapping[str, Array]) -> None:
@@ -252,14 +356,12 @@ def read_arrays(path: Path, kind: str) -> tuple[Provenance, dict[str, Array]]:
     ProductError
         When the file is missing, damaged, of another kind or of another format version.
     """
-    try:
+    with _reading(path):
+        with zipfile.ZipFile(path) as archive:
+            require_bounded(path, sum(member.file_size for member in archive.infolist()))
         with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         provenance = Provenance(**json.loads(bytes(arrays.pop("provenance"))))
-    except FileNotFoundError:
-        raise ProductError(f"{path} is missing: run the stage that writes it.") from None
-    except Exception as error:
-        raise ProductError(f"{path} cannot be read ({error}): remove it and run again.") from error
     if (provenance.kind, provenance.format_version) != (kind, FORMAT_VERSION):
         raise ProductError(
             f"{path} is a {provenance.kind} of format {provenance.format_version}, expected a {kind} of format "
@@ -292,7 +394,7 @@ def column_names(path: Path) -> list[str]:
     ProductError
         When the file is missing or damaged.
     """
-    with _reading_table(path):
+    with _reading(path):
         return list(pq.read_schema(path).names)
 
 
@@ -307,19 +409,32 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> dict[str, Ar
     present = column_names(path)
     if lacking := [name for name in columns or () if name not in present]:
         raise ProductError(f"{path} lacks column {', '.join(lacking)}: run the stage that writes it again.")
-    with _reading_table(path):
+    with _reading(path):
+        require_bounded(path, table_size(path, present if columns is None else columns))
         table = pq.read_table(path, columns=None if columns is None else list(columns), page_checksum_verification=True)
     return {name: _from_arrow(table[name]) for name in table.column_names}
 
 
+def table_size(path: Path, columns: Sequence[str]) -> int:
+    """Return how many bytes columns of a Parquet file take in memory at least, however well they are compressed."""
+    return int(pq.read_metadata(path).num_rows) * len(columns) * _ENTRY
+
+
+_ENTRY = 8
+"""Bytes of an entry: a number, or the place of a string."""
+
+
 @contextmanager
-def _reading_table(path: Path) -> Iterator[None]:
-    """Say what a missing or damaged Parquet file means."""
+def _reading(path: Path) -> Iterator[None]:
+    """Say what a missing or damaged product means."""
     try:
+        require_file(path)
         yield
     except FileNotFoundError:
         raise ProductError(f"{path} is missing: run the stage that writes it.") from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except SpecdisError:
+        raise
+    except Exception as error:  # JSON, zip, numpy and Arrow each have their own for a damaged file
         raise ProductError(f"{path} cannot be read ({error}): remove it and run again.") from error
 
 
@@ -344,7 +459,12 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fingerprint(paths: Sequence[Path]) -> str:
-    """Return a hash of names, sizes and dates: enough to see that survey files of many gigabytes changed."""
-    found = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.exists()]
-    return digest(found)
+def content_digest(path: Path) -> str:
+    """Return the SHA-256 of a product: of a file, or of the names and files in a folder.
+
+    Chunks of array stores are left out: they are most of what a run writes, and each carries a checksum.
+    """
+    if path.is_file():
+        return file_digest(path)
+    names = sorted(file.relative_to(path) for file in path.rglob("*") if file.is_file())
+    return digest([(str(name), file_digest(path / name)) for name in names if "c" not in name.parts])

@@ -93,7 +93,7 @@ def test_a_file_that_kills_its_reader_is_left_out_and_named(finished, config, tm
     lost = record["fault_counts"].pop("killed-its-reader")
     assert lost["stars"] == (pixels == deadly).sum()
     assert not record["fault_counts"]
-    assert all(f"pixel {deadly}" in fault["place"] for fault in record["faults"])
+    assert all(f"-{deadly}.fits" in fault["place"] for fault in record["faults"])
     bad = open_group(directory / "spectra" / "pixels.zarr", "pixels")["bad"]
     np.testing.assert_array_equal(np.asarray(bad).all(1), pixels == deadly)
 

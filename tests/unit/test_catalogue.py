@@ -489,10 +489,18 @@ def test_other_tables_are_refused(tmp_path: Path) -> None:
             read_catalogue(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["theirs.fits", "theirs.parquet"])
+def test_a_table_of_somebody_else_is_said_without_the_names_of_exceptions(name: str, tmp_path: Path) -> None:
+    Table({"source_id": np.arange(3), "dist": np.full(3, 5.0)}).write(tmp_path / name)
+    (problem, *_) = verify(tmp_path / name).problems
+    assert str(problem).startswith(f"error: {name}: expected a catalogue of specdis: ")
+    assert "Error:" not in str(problem)
+
+
 def test_truncated_file_is_said(file: Path, tmp_path: Path) -> None:
     short = tmp_path / file.name
     short.write_bytes(file.read_bytes()[:9000])
-    with pytest.raises(InputError, match="If the file was copied, copy it again"):
+    with pytest.raises(InputError, match="if it was copied, copy it again"):
         read_catalogue(short)
 
 

@@ -21,7 +21,8 @@ from specdis.cli import StageName, app
 from specdis.errors import InputError
 from specdis.log import logger
 from specdis.pipeline.stage import Outcome, Stage
-from specdis.storage import write_text
+from specdis.storage import Provenance, write_text
+from synthetic_spectra import model
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC", "ZARR_THREADING__MAX_WORKERS")
 
@@ -268,6 +269,25 @@ def test_check_lists_all_problems(specdis, config):
 
 def test_verify_of_no_catalogue_is_an_expected_failure(specdis, tmp_path):
     expect(specdis("verify", tmp_path / "absent.fits"), 1)
+
+
+def test_verify_of_a_run_names_what_changed_in_it(specdis, config, tmp_path):
+    expect(specdis("run", config), 0)
+    assert expect(specdis("verify", "run"), 0).stdout == "run is good\n"
+    page = tmp_path / "run" / "report" / "index.html"
+    content = page.read_bytes()
+    page.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    found = expect(specdis("verify", "run"), 1).stdout
+    assert "error: report: expected the content whose sum manifest.json holds" in found
+    (tmp_path / "run" / "manifest.json").write_text("{}")
+    assert "error: manifest.json: expected what can be read" in expect(specdis("verify", "run"), 1).stdout
+
+
+def test_verify_of_a_model_names_what_changed_in_it(specdis, tmp_path):
+    model().save(tmp_path / "model", Provenance("model", "key", 1))
+    assert expect(specdis("verify", "model"), 0).stdout == "model is good\n"
+    (tmp_path / "model" / "domain.npz").write_bytes(b"")
+    assert "domain.npz missing or damaged" in expect(specdis("verify", "model"), 1).stdout
 
 
 def test_predict_hands_over_its_arguments(specdis, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -131,6 +132,12 @@ def test_toml_syntax_error_names_file_and_line(write):
     message = error(write("[science]\nebv_max = = 3\n"))
     assert "small.toml" in message
     assert "line 4" in message
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "my.toml")
+    with pytest.raises(ConfigError, match=r"my\.toml: expected a TOML file, found a folder, a pipe or a device"):
+        Config.load(tmp_path / "my.toml")
 
 
 @pytest.mark.parametrize("name", ["absent.toml", "."])

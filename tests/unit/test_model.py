@@ -1,5 +1,7 @@
 import logging
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from specdis.photometry import PhotometrySettings, error_inflation, zero_point
 from specdis.pipeline.predict import predict_files
 from specdis.sample import TrainedStars
 from specdis.spectra import Normalised, normalise
-from specdis.storage import Provenance, read_json, write_json
+from specdis.storage import Provenance, digest, file_digest, read_arrays, read_json, write_arrays, write_json
 from specdis.surveys.arrays import ArraySurvey
 from specdis.surveys.base import Arm, Spectra
 from specdis.surveys.wavelengths import refractive_index
@@ -151,15 +153,57 @@ def test_a_saved_model_predicts_the_same(made, stored, block, everything, tmp_pa
 
 def test_a_damaged_model_says_so(made, tmp_path):
     made.save(tmp_path / "model", PROVENANCE)
-    content = read_json(tmp_path / "model" / "model.json")
-    write_json(tmp_path / "model" / "model.json", {**content, "settings": {}})
+    card = tmp_path / "model" / "model.json"
+    content = read_json(card)
+    assert content["training_error_mag"] == made.training_error
+    write_json(card, {**content, "training_error_mag": 4.0})
+    with pytest.raises(ProductError, match=r"model\.json is damaged: its content does not fit its sum"):
+        load_model(card.parent)
+    rewrite(card, settings={})
     with pytest.raises(ProductError, match=r"model\.json is not a model of this version"):
-        load_model(tmp_path / "model")
-    (tmp_path / "model" / "basis.npz").write_bytes(b"")
-    with pytest.raises(ProductError, match=r"basis\.npz cannot be read"):
-        load_model(tmp_path / "model")
-    with pytest.raises(ProductError, match=r"model\.json is missing"):
-        load_model(tmp_path / "nowhere")
+        load_model(card.parent)
+    rewrite(card, settings=content["settings"], calibration={"shift": [0.0], "log_stretch": [0.0]})
+    with pytest.raises(ProductError, match=r"its calibration do not fit the other parts"):
+        load_model(card.parent)
+    del content["sum"]
+    write_json(card, content)
+    with pytest.raises(ProductError, match=r"model\.json has no sum: an earlier version made it"):
+        load_model(card.parent)
+    made.save(card.parent, PROVENANCE)
+    (card.parent / "basis.npz").write_bytes(b"")
+    (card.parent / "label.npz").unlink()
+    with pytest.raises(ProductError, match=r"basis\.npz and label\.npz missing or damaged, by the sums"):
+        load_model(card.parent)
+
+
+def rewrite(card, **changes):
+    """Write model.json with other content, and sums that fit."""
+    content = {**read_json(card), **changes}
+    content["parts"] = {path.name: file_digest(path) for path in card.parent.glob("*.npz")}
+    del content["sum"]
+    write_json(card, {**content, "sum": digest(content)})
+
+
+def test_networks_that_do_not_fit_each_other_are_refused(made, tmp_path):
+    made.save(tmp_path, PROVENANCE)
+    provenance, arrays = read_arrays(tmp_path / "label.npz", "model")
+    for name, change in (("weight1", lambda w: w[:, :-1]), ("bias0", lambda b: b[:1]), ("n_folds", lambda n: 0 * n)):
+        write_arrays(tmp_path / "label.npz", provenance, {**arrays, name: change(arrays[name])})
+        rewrite(tmp_path / "model.json")
+        with pytest.raises(ProductError, match="networks do not fit the other parts"):
+            load_model(tmp_path)
+
+
+@pytest.mark.parametrize("make", [None, Path.mkdir, Path.touch, os.mkfifo])
+def test_what_is_no_model_is_said(tmp_path, make):
+    path = tmp_path / "model"
+    if make is os.mkfifo:
+        path.mkdir()
+        os.mkfifo(path / "model.json")
+    elif make is not None:
+        make(path)
+    with pytest.raises(InputError, match=r"expected a model: a folder with model\.json, found .*Give the folder model"):
+        load_model(path)
 
 
 # Plain arrays

@@ -4,7 +4,7 @@ import zarr
 
 from specdis.components import ComponentsSettings, Sums, add_moments, basis_of_moments, vectors_of
 from specdis.errors import ProductError
-from specdis.pipeline.pixels import BLOCK, PixelStore, array, create_array, open_group
+from specdis.pipeline.pixels import BLOCK, PixelStore, array, create_array, damage, open_group, values
 from specdis.spectra import ErrorStack, Normalised, Transform, normalise
 from specdis.storage import Provenance
 from synthetic_spectra import model, spectra, targets
@@ -135,7 +135,7 @@ def test_stores_of_equal_content_are_equal_bytes(made, tmp_path):
 
 def test_another_kind_or_a_damaged_store_says_so(made, tmp_path):
     create(tmp_path / "pixels.zarr", made, 1)
-    with pytest.raises(ProductError, match="is a pixels of format 1, expected a coefficients"):
+    with pytest.raises(ProductError, match="is a pixels of format 2, expected a coefficients"):
         open_group(tmp_path / "pixels.zarr", "coefficients")
     with pytest.raises(ProductError, match="cannot be read"):
         PixelStore.open(tmp_path / "nowhere")
@@ -143,6 +143,46 @@ def test_another_kind_or_a_damaged_store_says_so(made, tmp_path):
     with pytest.raises(ProductError, match="lacks the array kept"):
         array(group, "kept")
     assert create_array(group, "more", (7, 3), np.float32).chunks == (BLOCK, 3)
+
+
+@pytest.mark.parametrize("name", ["flux", "velocity", "wavelength", "native_B", "kept"])
+def test_a_flipped_bit_in_any_array_is_found(made, tmp_path, name):
+    path = tmp_path / "pixels.zarr"
+    store = create(path, made, 4)
+    pixels, block = normalised(made, 4)
+    store.write(slice(0, 4), pixels, block.native_velocity)
+    store.keep(np.ones(4, bool), 0.1)
+    assert list(damage(path, "pixels")) == []
+    (chunk,) = (file for file in (path / name / "c").rglob("*") if file.is_file())
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 1
+    chunk.write_bytes(content)
+    (error,) = damage(path, "pixels")
+    assert f"{path / name} is damaged" in str(error)
+    chunk.unlink()
+    (error,) = damage(path, "pixels")
+    assert "chunk 0 is missing" in str(error)
+
+
+def test_a_store_of_another_form_is_refused(tmp_path):
+    old = tmp_path / "old.zarr"
+    group = zarr.create_group(old, zarr_format=2)
+    group.attrs["provenance"] = Provenance("pixels", "key", 1).to_dict()
+    with pytest.raises(ProductError, match="cannot be read"):
+        open_group(old, "pixels")
+    group = zarr.create_group(tmp_path / "new.zarr")
+    group.create_array("gzip", shape=(4,), dtype="f4", compressors=[zarr.codecs.GzipCodec()])
+    with pytest.raises(ProductError, match="another codec than bytes, zstd and crc32c"):
+        array(group, "gzip")
+    group.create_array("huge", shape=(1 << 30,), chunks=(1 << 30,), dtype="f8", compressors=None)
+    with pytest.raises(ProductError, match="chunks of 8,589,934,592 bytes, expected"):
+        array(group, "huge")
+    group.create_array("long", shape=(1 << 40,), chunks=(512,), dtype="f8", compressors=None)
+    with pytest.raises(ProductError, match="chunk 0 is missing"):
+        values(group, "long")
+    (tmp_path / "new.zarr" / "long" / "zarr.json").write_text("{")
+    with pytest.raises(ProductError, match="long is damaged"):
+        array(group, "long")
 
 
 def test_a_transform_of_the_store_is_the_one_that_the_settings_ask_for(made, tmp_path):

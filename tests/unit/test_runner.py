@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from dummy_stages import STAGES, Config, Survey, products, start, write_config
 from specdis.errors import ConfigError, InputError, ProductError, SpecdisError
-from specdis.pipeline.manifest import Manifest
+from specdis.pipeline.manifest import Manifest, StageFault, look
 from specdis.pipeline.plan import status
 from specdis.pipeline.runner import RunSettings, run
 from specdis.storage import RunPaths
@@ -132,7 +133,7 @@ def test_status_of_a_new_a_finished_and_a_changed_run(config):
 def test_a_changed_input_makes_all_stale(config, tmp_path):
     start(config)
     os.utime(tmp_path / "stars.txt", (1, 1))
-    assert reasons(config, "sample") == "the survey's files changed"
+    assert reasons(config, "sample") == f"{tmp_path / 'stars.txt'} changed"
     assert start(config) == ALL
 
 
@@ -180,6 +181,89 @@ def test_a_product_of_another_size_is_made_again(config, directory):
     (directory / "spectra" / "pixels.zarr" / "block-3").write_text("[")
     assert "another size" in reasons(config, "spectra")
     assert start(config) == ["spectra", "distances", "report"]
+
+
+def test_content_that_changed_under_a_run_is_noticed_before_it_is_used(config, directory):
+    start(config)
+    path = directory / "distances" / "distances.parquet"
+    path.write_text(path.read_text().replace("scale", "scalf"))
+    with pytest.raises(ProductError, match=rf"{path} is damaged.*remove {path} and run again"):
+        start(config, "report.title=another")
+    path.unlink()
+    assert start(config) == ["distances", "report"]
+
+
+def reading(*files: Path):
+    """Return the stages, of which `spectra` reads files; the first of them has a fault."""
+
+    def spectra(context):
+        fault = StageFault(name="unreadable-file", place=f"{files[0]}[HDU]", message="cut short", stars=1)
+        seen = look(files)
+        return dataclasses.replace(STAGES[1].run(context), read=seen, faults=[fault])
+
+    return [stage._replace(run=spectra) if stage.name == "spectra" else stage for stage in STAGES]
+
+
+@pytest.mark.parametrize("change", ["mended", "mended to size and date", "other", "missing", "new"])
+def test_a_file_that_changes_after_it_was_read_is_read_again(config, tmp_path, change):
+    faulty, other, absent = (tmp_path / name for name in ("faulty", "other", "absent"))
+    faulty.write_text("faulty")
+    other.write_text("other")
+    os.utime(faulty, (1, 1))
+    stages = reading(faulty, other, absent)
+    assert run(Config.load(config), stages, opener=Survey) == ALL
+    assert run(Config.load(config), stages, opener=Survey) == []
+    changed = {"other": other, "missing": other, "new": absent}.get(change, faulty)
+    if change == "missing":
+        other.unlink()
+    else:
+        changed.write_text("mended" if change == "mended to size and date" else "something else")
+    if change == "mended to size and date":
+        os.utime(faulty, (1, 1))
+    (found,) = (found for found in status(Config.load(config), stages, opener=Survey) if found.name == "spectra")
+    assert found.reasons == [f"{changed} changed"]
+    assert run(Config.load(config), stages, opener=Survey) == ALL[1:]
+
+
+def test_a_file_without_faults_may_be_copied_with_its_date(config, tmp_path):
+    files = [tmp_path / "faulty", tmp_path / "other"]
+    for path in files:
+        path.write_text("content")
+    assert run(Config.load(config), reading(*files), opener=Survey) == ALL
+    found = files[1].stat()
+    shutil.copy2(files[1], tmp_path / "copy")
+    (tmp_path / "copy").rename(files[1])
+    os.utime(files[1], ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert run(Config.load(config), reading(*files), opener=Survey) == []
+
+
+# Folders from somebody else
+
+
+@pytest.mark.parametrize("name", [".lock", ".partial", "log.txt", "manifest.json", "sample", "sample/sample.parquet"])
+def test_a_link_in_a_run_is_refused_and_not_followed(config, directory, tmp_path, name):
+    victim = tmp_path / "victim"
+    (victim / "sample-2024").mkdir(parents=True)
+    (victim / "thesis").write_text("thesis")
+    (directory / name).parent.mkdir(parents=True, exist_ok=True)
+    (directory / name).symlink_to(victim if name in (".partial", "sample") else victim / "thesis")
+    with pytest.raises(InputError, match=rf"{directory / name}: expected .*, found a symbolic link\. Nothing is"):
+        start(config)
+    assert (victim / "thesis").read_text() == "thesis"
+    assert sorted(path.name for path in victim.iterdir()) == ["sample-2024", "thesis"]
+
+
+def test_a_pipe_in_a_run_is_refused_at_once(config, directory):
+    directory.mkdir()
+    os.mkfifo(directory / "log.txt")
+    with pytest.raises(InputError, match=r"log\.txt: expected .*, found a named pipe"):
+        start(config)
+
+
+def test_a_folder_in_place_of_the_log_is_refused(config, directory):
+    (directory / "log.txt").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"log\.txt: expected a file, found a folder"):
+        start(config)
 
 
 def test_another_version_of_the_software_makes_all_again(config, monkeypatch):
@@ -318,7 +402,10 @@ def test_damaged_manifest_says_what_to_do(config, directory):
     content = json.loads((directory / "manifest.json").read_text())
     content["stages"]["sample"]["from_the_future"] = 1
     (directory / "manifest.json").write_text(json.dumps(content))
-    with pytest.raises(ProductError, match="remove it, and every stage runs again"):
+    with pytest.raises(ProductError, match=r"does not fit its sum.*remove it, and every stage runs again"):
+        start(config)
+    (directory / "manifest.json").write_text(json.dumps({**content, "format_version": 1}))
+    with pytest.raises(ProductError, match=r"is of format 1, expected 2.*remove it, and every stage runs again"):
         start(config)
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,7 +125,7 @@ def test_a_column_that_is_not_there_is_named(tmp_path):
 def test_another_kind_or_format_is_refused(tmp_path):
     path = tmp_path / "a.npz"
     storage.write_arrays(path, PROVENANCE, {})
-    with pytest.raises(ProductError, match="is a basis of format 1, expected a model"):
+    with pytest.raises(ProductError, match="is a basis of format 2, expected a model"):
         storage.read_arrays(path, "model")
     storage.write_arrays(path, Provenance("basis", "key", 3, format_version=99), {})
     with pytest.raises(ProductError, match="format 99"):
@@ -140,17 +141,90 @@ def test_products_hold_no_pickle(tmp_path):
 def test_digests_know_content_not_order(tmp_path):
     assert storage.digest({"a": 1, "b": [2.0]}) == storage.digest({"b": (2.0,), "a": np.int64(1)})
     assert storage.digest({"a": 1}) != storage.digest({"a": 2})
-    path = tmp_path / "survey.fits"
-    path.write_bytes(b"1234")
-    os.utime(path, (1, 1))
-    before = storage.fingerprint([path, tmp_path / "absent"])
-    os.utime(path, (2, 2))
-    assert storage.fingerprint([path]) != before
-    os.utime(path, (1, 1))
-    assert storage.fingerprint([path]) == before
-    path.write_bytes(b"12345")
-    os.utime(path, (1, 1))
-    assert storage.fingerprint([path]) != before
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_the_old_product_stays_where_the_rename_fails(tmp_path, kind, monkeypatch):
+    path = tmp_path / "product"
+
+    def write(text):
+        with atomic(path) as temporary:
+            if kind == "folder":
+                temporary.mkdir()
+            (temporary / "part" if kind == "folder" else temporary).write_text(text)
+
+    write("old")
+
+    def fail(*_):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            write("new")
+    assert (path / "part" if kind == "folder" else path).read_text() == "old"
+    write("newer")
+    assert (path / "part" if kind == "folder" else path).read_text() == "newer"
+    assert [file.name for file in tmp_path.iterdir()] == ["product"]
+
+
+def test_nothing_is_written_or_removed_through_a_link(tmp_path):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "thesis").write_text("thesis")
+    (tmp_path / ".file.partial").symlink_to(victim / "thesis")
+    (tmp_path / ".folder.partial").symlink_to(victim)
+    storage.write_text(tmp_path / "file", "text")
+    with atomic(tmp_path / "folder") as temporary:
+        temporary.mkdir()
+    storage.remove(tmp_path / "folder")
+    (tmp_path / "folder").symlink_to(victim)
+    storage.remove(tmp_path / "folder")
+    assert (victim / "thesis").read_text() == "thesis"
+
+
+READERS = {
+    "t.parquet": storage.read_table,
+    "a.npz": lambda path: storage.read_arrays(path, "basis"),
+    "j.json": storage.read_json,
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize(("make", "found"), [(os.mkfifo, "a named pipe"), (os.mkdir, "a folder")])
+def test_what_is_no_file_is_refused_at_once(tmp_path, name, make, found):
+    make(tmp_path / name)
+    with pytest.raises(InputError, match=rf"{name}: expected a file, found {found}\. Correct the path"):
+        READERS[name](tmp_path / name)
+
+
+def test_a_device_is_no_file():
+    with pytest.raises(InputError, match="expected a file, found a device"):
+        storage.read_json(Path("/dev/zero"))
+
+
+def test_small_files_that_fill_the_memory_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "UNPACKED_FREE", 1 << 20)
+    zeros = np.zeros(1 << 18)
+    np.savez_compressed(tmp_path / "a.npz", zeros)
+    storage.write_table(tmp_path / "t.parquet", PROVENANCE, {"X": zeros})
+    for name in ("a.npz", "t.parquet"):
+        with pytest.raises(InputError, match=rf"{name}: expected at most .* or 50 times the size of the file"):
+            READERS[name](tmp_path / name)
+    storage.write_arrays(tmp_path / "a.npz", PROVENANCE, {"X": zeros})
+    assert (READERS["a.npz"](tmp_path / "a.npz")[1]["X"] == 0).all()
+
+
+def test_the_digest_of_a_product_knows_names_and_content(tmp_path):
+    folder = tmp_path / "store.zarr"
+    for name in ("zarr.json", "flux/zarr.json", "flux/c/0/0"):
+        storage.write_text(folder / name, name)
+    before = storage.content_digest(folder)
+    (folder / "flux" / "c" / "0" / "0").write_text("a chunk, which has a checksum of its own")
+    assert storage.content_digest(folder) == before
+    (folder / "flux" / "zarr.json").write_text("flux/zarr.jsom")
+    assert storage.content_digest(folder) != before
+    assert storage.content_digest(folder / "zarr.json") == storage.file_digest(folder / "zarr.json")
 
 
 def test_provenance_says_who_wrote_it(tmp_path):

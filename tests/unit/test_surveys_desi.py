@@ -310,7 +310,7 @@ def test_the_folder_of_spectra_must_exist_and_may_be_healpix_or_its_parent(tmp_p
     for spectra in (tmp_path, tmp_path / "healpix"):
         survey = DesiSurvey(path, spectra)
         assert survey.healpix == tmp_path / "healpix"
-        assert survey.inputs == [path, tmp_path / "healpix", tmp_path / "healpix/main/bright"]
+        assert survey.inputs == [path]
 
 
 # --- coadds ---------------------------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 from specdis.errors import InputError
-from specdis.surveys import Arm, Fault, Spectra, Stars, SurveySettings, open_file, open_survey, table
+from specdis.surveys import Arm, Fault, Spectra, Stars, SurveySettings, fits, open_file, open_survey, table
 from specdis.surveys.table import ARM, TableSurvey
 from specdis.surveys.wavelengths import air_to_vacuum
 
@@ -359,3 +361,34 @@ def test_wavelengths_in_air_become_vacuum_ones(write, content) -> None:
     # 1.13 A at 4000 A and 1.40 A at 5000 A (refractivity 2.8e-4).
     assert shift[0] == pytest.approx(1.131, abs=2e-3)
     assert shift[-1] == pytest.approx(1.395, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"\x1f\x8bno gzip at all", "gzip that cannot be unpacked"),
+        (b"PK\x03\x04" + bytes(3000), "one that starts with b'PK"),
+        (gzip.compress(bytes(1 << 25)), "in a file of 0.0 MiB"),
+    ],
+)
+def test_only_fits_and_gzip_of_a_known_size_are_opened(tmp_path, content, found, monkeypatch):
+    monkeypatch.setattr("specdis.storage.UNPACKED_FREE", 1 << 20)
+    path = tmp_path / "s.fits"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=re.escape(found)), fits.reading(path):
+        pass
+
+
+def test_a_closed_file_and_one_in_a_closed_folder_are_a_fault_of_their_own(tmp_path, monkeypatch):
+    path = tmp_path / "s.fits"
+    path.write_bytes(b"SIMPLE")
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    for name, change in (("specdis.surveys.fits.os.access", lambda *_: False), ("pathlib.Path.is_file", refuse)):
+        with monkeypatch.context() as patch:
+            patch.setattr(name, change)
+            with pytest.raises(fits.FileError, match="expected a file that may be read") as error, fits.reading(path):
+                pass
+            assert error.value.fault == "closed-file"

@@ -18,7 +18,7 @@ from specdis.catalogue.columns import COLUMNS, Field
 from specdis.catalogue.header import Cards, Header, cards
 from specdis.errors import InputError
 from specdis.flags import Flag
-from specdis.storage import Provenance, RunPaths, atomic, file_digest
+from specdis.storage import Provenance, RunPaths, atomic, file_digest, require_file
 
 FITS_NAME: Final = "specdis.fits"
 PARQUET_NAME: Final = "specdis.parquet"
@@ -195,8 +195,15 @@ def read_header(file: Path) -> Header:
         header: Header = format_of(file).read_header(file)
     except InputError:
         raise
+    except KeyError as error:
+        raise InputError(
+            file,
+            expected=f"a catalogue of specdis: FITS with the table {fits.EXTNAME}, or VOParquet",
+            found="a file without it",
+            remedy=f"Give {FITS_NAME} or {PARQUET_NAME} of a run, or what `specdis predict` wrote.",
+        ) from error
     except Exception as error:  # astropy, fitsio, pyarrow and XML each have their own for a damaged file
-        raise _unreadable(file, error) from error
+        raise unreadable(file, error) from error
     return header
 
 
@@ -213,7 +220,7 @@ def read_blocks(file: Path, names: Sequence[str], rows: int) -> Iterator[dict[st
     except InputError:
         raise
     except Exception as error:
-        raise _unreadable(file, error) from error
+        raise unreadable(file, error) from error
 
 
 def format_of(file: Path) -> ModuleType:
@@ -224,8 +231,12 @@ def format_of(file: Path) -> ModuleType:
     InputError
         When it is neither.
     """
-    with file.open("rb") as stream:
-        start = stream.read(6)
+    try:
+        require_file(file)
+        with file.open("rb") as stream:
+            start = stream.read(6)
+    except OSError as error:
+        raise unreadable(file, error) from error
     if start == b"SIMPLE":
         return fits
     if start.startswith(b"PAR1"):
@@ -235,12 +246,13 @@ def format_of(file: Path) -> ModuleType:
     )
 
 
-def _unreadable(file: Path, error: Exception) -> InputError:
+def unreadable(file: Path, error: Exception) -> InputError:
+    """Return the error of a catalogue that a library cannot read."""
     return InputError(
         file,
         expected="a catalogue of specdis",
-        found=f"{type(error).__name__}: {error}",
-        remedy="If the file was copied, copy it again; else run the stage catalogue again.",
+        found=f"one that is damaged or may not be read ({' '.join(str(error).split())})",
+        remedy="Look at its permissions; if it was copied, copy it again; else run the stage catalogue again.",
     )
 
 

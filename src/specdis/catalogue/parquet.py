@@ -14,6 +14,7 @@ from astropy import units
 from specdis.arrays import Array, ranges
 from specdis.catalogue.columns import COLUMNS, Column, Field
 from specdis.catalogue.header import Cards, Header, Value
+from specdis.storage import require_bounded, table_size
 
 _BLOCK = 1 << 17  # rows of a row group
 _VERSION, _CONTENT = b"IVOA.VOTable-Parquet.version", b"IVOA.VOTable-Parquet.content"
@@ -89,6 +90,7 @@ def read_header(path: Path) -> Header:
     """Return what the file says of itself and of its columns; types are those of the data, not of the VOTable."""
     with pq.ParquetFile(path) as file:
         schema, stars = file.schema_arrow, file.metadata.num_rows
+    require_bounded(path, table_size(path, schema.names))
     table = ElementTree.fromstring((schema.metadata or {})[_CONTENT])
     said = {field.get("name"): field for field in table.iterfind(".//{*}FIELD")}
     fields = {name: _field(schema.field(name).type, name, said.get(name)) for name in schema.names}

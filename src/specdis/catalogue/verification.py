@@ -13,7 +13,16 @@ import numpy as np
 from specdis.arrays import Array, Bool, Int64
 from specdis.catalogue import fits
 from specdis.catalogue.columns import COLUMNS
-from specdis.catalogue.files import FITS_NAME, PARQUET_NAME, SUMS_NAME, format_of, locate, read_blocks, read_header
+from specdis.catalogue.files import (
+    FITS_NAME,
+    PARQUET_NAME,
+    SUMS_NAME,
+    format_of,
+    locate,
+    read_blocks,
+    read_header,
+    unreadable,
+)
 from specdis.catalogue.header import Header
 from specdis.catalogue.rules import RULES, Rows, Rule
 from specdis.errors import InputError
@@ -107,8 +116,9 @@ def verify(path: str | Path) -> Verification:
     headers: dict[Path, Header] = {}
     for file in files:
         with _noting(problems):
-            problems += _check_bytes(file)
+            problems += _check_sum(file)
             headers[file] = read_header(file)
+            problems += _check_bytes(file)
             problems += _check_schema(file, headers[file])
     checks = _RowChecks()
     names = [name for name in COLUMNS if all(name in header.fields for header in headers.values())]
@@ -133,13 +143,26 @@ def _noting(problems: list[Problem]) -> Iterator[None]:
         problems.append(Problem(Path(error.place).name, "", f"{error.expected}, found {error.found}"))
 
 
-def _check_bytes(file: Path) -> Iterator[Problem]:
-    """Check a file against SHA256SUMS, where that stands beside it, and FITS against its own checksums."""
+def _check_sum(file: Path) -> Iterator[Problem]:
+    """Check a file against SHA256SUMS, where that stands beside it."""
     sums = file.parent / SUMS_NAME
-    if sums.is_file() and f"{file_digest(file)}  {file.name}" not in sums.read_text(encoding="utf-8").splitlines():
+    try:
+        known = sums.read_bytes().splitlines() if sums.is_file() else None
+        found = f"{file_digest(file)}  {file.name}".encode()
+    except OSError as error:
+        raise unreadable(Path(error.filename or file), error) from error
+    if known is not None and found not in known:
         yield Problem(file.name, "", f"the SHA-256 sum that {SUMS_NAME} gives")
+
+
+def _check_bytes(file: Path) -> Iterator[Problem]:
+    """Check FITS against its own checksums."""
     if format_of(file) is fits:
-        yield from (Problem(file.name, "", expected) for expected in fits.damage(file))
+        try:
+            wrong = fits.damage(file)
+        except Exception as error:  # astropy has several for a damaged file
+            raise unreadable(file, error) from error
+        yield from (Problem(file.name, "", expected) for expected in wrong)
 
 
 def _check_schema(file: Path, header: Header) -> Iterator[Problem]:

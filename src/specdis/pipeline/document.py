@@ -141,6 +141,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def _read_text(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():  # a pipe would wait for ever, a device never end
+            raise ConfigError(f"{path}: expected a TOML file, found a folder, a pipe or a device. Check the name.")
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: expected a TOML file, found: {error.strerror}. Check the name.") from error

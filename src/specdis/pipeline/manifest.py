@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -16,7 +18,7 @@ from pydantic import Field, ValidationError
 from specdis import __version__
 from specdis.errors import ProductError
 from specdis.settings import Settings
-from specdis.storage import FORMAT_VERSION, digest, fingerprint, read_json, write_json
+from specdis.storage import FORMAT_VERSION, digest, read_json, write_json
 
 FAULTS_LISTED = 1000
 """Faults that the manifest lists one by one; all are counted."""
@@ -35,20 +37,64 @@ class StageFault(Settings):
     """Stars lost by it."""
 
 
+States = dict[str, str]
+"""What files are like, by path: size in bytes, date of the content and date of the last change, in ns; or why not."""
+
+MISSING, CLOSED = "missing", "closed"
+
+
+def look(paths: Iterable[Path]) -> States:
+    """Return what files are like now; those of a survey are many, and far away, so that they are asked together."""
+    with ThreadPoolExecutor(16) as threads:
+        files = list(paths)
+        return dict(zip(map(str, files), threads.map(_state, files), strict=True))
+
+
+def _state(path: Path) -> str:
+    try:
+        found = path.stat()
+    except PermissionError:
+        return CLOSED
+    except OSError:
+        return MISSING
+    if not os.access(path, os.R_OK):
+        return CLOSED
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+
+
+def by_content(states: States, but: Collection[str] = ()) -> States:
+    """Leave the date of the last change out, which copying and moving set, except for some of the files."""
+    return {path: state if path in but else state.rpartition(" ")[0] or state for path, state in states.items()}
+
+
+def changes(before: States, now: States) -> str:
+    """Name a file that is not what it was, and say how many there are; nothing where all are."""
+    paths = [path for path in sorted(before.keys() | now.keys()) if not _alike(before.get(path), now.get(path))]
+    if not paths:
+        return ""
+    more = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
+    return f"{paths[0]}{more} changed"
+
+
+def _alike(before: str | None, now: str | None) -> bool:
+    return before == now or (before is not None and now is not None and now.startswith(f"{before} "))
+
+
 class Inputs(Settings):
-    """The survey's files, or others, as a stage found them."""
+    """Files that a stage reads, as it found them."""
 
     identity: str
     """Hash of names and sizes, which products carry."""
-    fingerprint: str
-    """Hash of names, sizes and dates, by which a change is seen."""
+    states: States
+    """Sizes and dates, by which a change is seen."""
 
     @classmethod
     def of(cls, paths: Iterable[Path]) -> Self:
-        """Look at files that exist; the size of a folder is the file system's affair."""
-        files = list(paths)
-        names_and_sizes = [(path.name, path.stat().st_size if path.is_file() else 0) for path in files]
-        return cls(identity=digest(names_and_sizes), fingerprint=fingerprint(files))
+        """Look at files that exist."""
+        states = {path: state for path, state in by_content(look(paths)).items() if state != MISSING}
+        return cls(
+            identity=digest([(Path(path).name, state.split()[0]) for path, state in states.items()]), states=states
+        )
 
 
 class ProductSize(Settings):
@@ -76,7 +122,10 @@ class StageRecord(Settings):
     settings: dict[str, Any]
     """Every key of the configuration on which the products depend, and its value."""
     inputs: Inputs | None
-    """The survey's files, for stages that read them."""
+    """The survey's catalogue and other files that it reads, known before it runs."""
+    read: States
+    """Files that it read, failed to read or missed, and what they were like: for those with faults the date of the last
+    change too, because a file that is mended may have the old size and date."""
     upstream: dict[str, str]
     """When each stage that it needs had finished."""
     started: str
@@ -94,6 +143,8 @@ class StageRecord(Settings):
     """The first faults, one by one."""
     notes: dict[str, Any]
     products: dict[str, ProductSize]
+    sums: dict[str, str]
+    """SHA-256 of the products, without the chunks of array stores, which carry checksums of their own."""
 
 
 class Manifest(Settings):
@@ -119,23 +170,30 @@ class Manifest(Settings):
         if not path.exists():
             return cls()
         content = read_json(path)
+        found = content.get("format_version") if isinstance(content, dict) else None
+        if found != FORMAT_VERSION:
+            raise _unusable(path, f"is of format {found}, expected {FORMAT_VERSION}")
+        said = content.pop("sum", None)
+        if said != digest(content):
+            raise _unusable(path, "is damaged: its content does not fit its sum")
         try:
-            manifest = cls.model_validate(content)
+            return cls.model_validate(content)
         except ValidationError as error:
-            raise ProductError(
-                f"{path} is damaged or made by another version ({error.error_count()} errors, the first in "
-                f"{error.errors()[0]['loc']}): remove it, and every stage runs again."
-            ) from error
-        return manifest
+            raise _unusable(path, f"is made by another version ({error.errors()[0]['loc']})") from error
 
     def write(self, path: Path) -> None:
-        """Write the manifest atomically."""
-        write_json(path, self.model_dump())
+        """Write the manifest atomically, with a sum over its content."""
+        content = self.model_dump()
+        write_json(path, {**content, "sum": digest(content)})
 
     def replace(self, stage: str, record: StageRecord | None) -> Manifest:
         """Return the manifest with a stage's record put in or, for None, taken out."""
         stages = {name: kept for name, kept in self.stages.items() if name != stage}
         return self.model_copy(update={"stages": stages if record is None else {**stages, stage: record}})
+
+
+def _unusable(path: Path, why: str) -> ProductError:
+    return ProductError(f"{path} {why}. Use the version that made it, or remove it, and every stage runs again.")
 
 
 def count_faults(faults: Sequence[StageFault]) -> dict[str, dict[str, int]]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
+from zarr.core.metadata import ArrayV3Metadata
 
 from specdis.arrays import Array, Bool, Float64, Int64, ranges
 from specdis.errors import ProductError
@@ -32,6 +33,10 @@ zarr.config.set({"array.write_empty_chunks": True})  # a chunk that is not there
 _WEIGHED = 32
 """Blocks of stars that show the typical noise of the pixels."""
 _LARGEST = float(np.finfo(np.float16).max)
+_CODECS = (BytesCodec, Crc32cCodec, ZstdCodec)
+"""What a store may be read with: others may run code of their own."""
+_CHUNK_MAX = 1 << 28
+"""Bytes of a chunk at most; ours have some MB."""
 
 
 def create_array(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: Any) -> zarr.Array[Any]:
@@ -41,9 +46,18 @@ def create_array(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: An
         shape=shape,
         chunks=(BLOCK, *shape[1:]),
         dtype=dtype,
-        compressors=(ZstdCodec(level=1), Crc32cCodec()),
+        compressors=_compressors(),
         overwrite=True,
     )
+
+
+def keep_array(group: zarr.Group, name: str, values: Array) -> None:
+    """Put a small array into a store as one checksummed chunk, over one of that name."""
+    group.create_array(name, data=values, chunks=(max(1, len(values)),), compressors=_compressors(), overwrite=True)
+
+
+def _compressors() -> tuple[ZstdCodec, Crc32cCodec]:
+    return ZstdCodec(level=1), Crc32cCodec()
 
 
 def array(group: zarr.Group, name: str) -> zarr.Array[Any]:
@@ -52,12 +66,25 @@ def array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     Raises
     ------
     ProductError
-        When it is not there.
+        When it is not there, or is none that this software writes.
     """
-    found = group.get(name)
+    try:
+        found = group.get(name)
+    except Exception as error:
+        raise _damaged(Path(str(group.store_path).removeprefix("file://"), name), str(error)) from error
     if not isinstance(found, zarr.Array):
         raise ProductError(f"{group.store_path} lacks the array {name}: remove the store and run again.")
+    if not isinstance(found.metadata, ArrayV3Metadata) or not all(
+        isinstance(codec, _CODECS) for codec in found.metadata.codecs
+    ):
+        raise _damaged(_place(found), "it has another codec than bytes, zstd and crc32c")
+    if (size := int(np.prod(found.chunks, dtype=object)) * found.dtype.itemsize) > _CHUNK_MAX:
+        raise _damaged(_place(found), f"chunks of {size:,} bytes, expected {_CHUNK_MAX:,} at most")
     return found
+
+
+def _place(found: zarr.Array[Any]) -> Path:
+    return Path(str(found.store_path).removeprefix("file://"))
 
 
 def read_rows(group: zarr.Group, name: str, rows: slice) -> Array:
@@ -69,8 +96,8 @@ def read_rows(group: zarr.Group, name: str, rows: slice) -> Array:
         When the array or a chunk of it is missing, or a chunk does not fit its checksum.
     """
     found = array(group, name)
-    place = Path(str(found.store_path).removeprefix("file://"))
-    for number in range(rows.start // BLOCK, -(-rows.stop // BLOCK)):
+    place, size = _place(found), found.chunks[0]
+    for number in range(rows.start // size, -(-rows.stop // size)):
         if not place.joinpath("c", str(number), *["0"] * (found.ndim - 1)).exists():
             raise _damaged(place, f"chunk {number} is missing")
     try:
@@ -87,16 +114,12 @@ def _damaged(place: Path, how: str) -> ProductError:
 
 
 def values(group: zarr.Group, name: str) -> Array:
-    """Return an array of a store as a whole; errors as in `array`."""
-    found = array(group, name)
-    try:
-        return np.asarray(found[:])
-    except Exception as error:
-        raise _damaged(Path(str(found.store_path).removeprefix("file://")), str(error)) from error
+    """Return an array of a store as a whole; errors as in `read_rows`."""
+    return read_rows(group, name, slice(0, array(group, name).shape[0]))
 
 
-def open_group(path: Path, kind: str) -> zarr.Group:
-    """Open a finished store for reading.
+def open_group(path: Path, kind: str, *, writable: bool = False) -> zarr.Group:
+    """Open a store: a finished one for reading, or one that is being made for writing.
 
     Raises
     ------
@@ -104,7 +127,7 @@ def open_group(path: Path, kind: str) -> zarr.Group:
         When it is missing, damaged, of another kind or of another format version.
     """
     try:
-        group = zarr.open_group(path, mode="r")
+        group = zarr.open_group(path, mode="r+" if writable else "r", zarr_format=3)
         found = Provenance(**group.attrs["provenance"])  # type: ignore[arg-type]
     except Exception as error:
         raise ProductError(f"{path} cannot be read ({error}): remove it and run again.") from error
@@ -114,6 +137,22 @@ def open_group(path: Path, kind: str) -> zarr.Group:
             "run again with this version."
         )
     return group
+
+
+def damage(path: Path, kind: str) -> Iterator[ProductError]:
+    """Read every chunk of a store; yield what is wrong with each array."""
+    try:
+        group = open_group(path, kind)
+        names = sorted(group.array_keys())
+    except ProductError as error:
+        yield error
+        return
+    for name in names:
+        try:
+            for rows in ranges(array(group, name).shape[0], BLOCK):
+                read_rows(group, name, rows)
+        except ProductError as error:
+            yield error
 
 
 class PixelStore:
@@ -148,11 +187,11 @@ class PixelStore:
         create_array(group, "sigma", (stars, pixels), np.float16)
         create_array(group, "bad", (stars, pixels), np.bool_)
         create_array(group, "velocity", (stars,), np.float64)
-        group.create_array("wavelength", data=grid.wavelength)
+        keep_array(group, "wavelength", grid.wavelength)
         for name, column in zip(("stack_wavelength", "stack_error"), stack.spectrum(), strict=True):
-            group.create_array(name, data=column)
+            keep_array(group, name, column)
         for arm in grid.arms:
-            group.create_array(f"native_{arm.name}", data=arm.native)
+            keep_array(group, f"native_{arm.name}", arm.native)
         group.attrs.update(
             {
                 "provenance": provenance.to_dict(),
@@ -166,7 +205,7 @@ class PixelStore:
     @classmethod
     def open(cls, path: Path, *, writable: bool = False) -> PixelStore:
         """Open a store: a finished one, or one that an interrupted run began."""
-        return cls(zarr.open_group(path, mode="r+") if writable else open_group(path, "pixels"))
+        return cls(open_group(path, "pixels", writable=writable))
 
     def write(self, rows: slice, pixels: Normalised, velocity: Float64) -> None:
         """Write one block of stars, `rows` being one chunk."""
@@ -184,7 +223,7 @@ class PixelStore:
             bad = bad[~bad.all(1)]
             count, stars = count + bad.sum(0), stars + len(bad)
         kept = np.flatnonzero(count <= bad_fraction_max * stars) if stars else np.arange(0)
-        self._group.create_array("kept", data=kept, overwrite=True)
+        keep_array(self._group, "kept", kept)
         return kept
 
     def weigh(self, selected: Bool, settings: SpectraSettings) -> None:
@@ -203,7 +242,7 @@ class PixelStore:
             total, count = total + np.asarray(variance), count + np.asarray(known)
         if (count > 0).all():
             weight = np.sqrt(count / total)
-            self._group.create_array("weight", data=(weight / weight.mean()).astype(np.float32), overwrite=True)
+            keep_array(self._group, "weight", (weight / weight.mean()).astype(np.float32))
 
     def __len__(self) -> int:
         return int(self._array("velocity").shape[0])

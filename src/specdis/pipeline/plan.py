@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from specdis import __version__
-from specdis.pipeline.manifest import Inputs, Manifest, ProductSize, StageRecord
+from specdis.pipeline.manifest import Inputs, Manifest, ProductSize, StageRecord, changes, look
 from specdis.pipeline.stage import Stage, SurveyFiles
 from specdis.pipeline.survey import open_survey
 from specdis.storage import FORMAT_VERSION, RunPaths, digest, remove
@@ -46,6 +46,7 @@ class Plan:
 
     def __init__(self, config: Config, stages: Sequence[Stage], files: SurveyFiles) -> None:
         self.paths = RunPaths(config.run.directory)
+        self._files = files
         self._unfinished = self.paths.directory / ".partial"
         self.inputs = {stage.name: _inputs(stage, config, files) for stage in stages}
         self.settings = {stage.name: _plain(config.flat(*stage.sections)) for stage in stages}
@@ -72,9 +73,8 @@ class Plan:
         record = manifest.stages.get(stage.name)
         if record is None:
             return ["it has not finished"]
-        reasons = list(_changes(record.settings, self.settings[stage.name]))
-        if record.inputs != self.inputs[stage.name]:
-            reasons.append("the survey's files changed" if not stage.needs else "files that it reads changed")
+        reasons = list(_different(record.settings, self.settings[stage.name]))
+        reasons += self._changed(record, self.inputs[stage.name])
         for need in stage.needs:
             if need in stale:
                 reasons.append(f"{need} is stale")
@@ -83,6 +83,13 @@ class Plan:
         if not reasons and record.key != self.keys[stage.name]:
             reasons.append(f"it was made by {record.software}, this is specdis {__version__}")
         return reasons + list(self._damage(stage, record))
+
+    def _changed(self, record: StageRecord, inputs: Inputs | None) -> Iterator[str]:
+        """Name files that are not what they were when the stage read them, or looked for them."""
+        if record.inputs != inputs:
+            yield changes(record.inputs.states if record.inputs else {}, inputs.states if inputs else {})
+        if record.read and not self._files.away and (said := changes(record.read, look(map(Path, record.read)))):
+            yield said
 
     def _damage(self, stage: Stage, record: StageRecord) -> Iterator[str]:
         for name in stage.products:
@@ -97,7 +104,7 @@ class Plan:
         """Return the folder for a stage's unfinished work."""
         origin = [manifest.stages[need].finished for need in stage.needs]
         inputs = self.inputs[stage.name]
-        state = [self.keys[stage.name], self.settings[stage.name], inputs and inputs.fingerprint, origin]
+        state = [self.keys[stage.name], self.settings[stage.name], inputs and inputs.states, origin]
         return self._unfinished / f"{stage.name}-{digest(state)}"
 
     def scratches(self, stage: Stage) -> list[Path]:
@@ -133,12 +140,13 @@ def status(
 
 def _inputs(stage: Stage, config: Config, files: SurveyFiles) -> Inputs | None:
     """Return what tells that the files changed which a stage reads; None where it reads products alone."""
+    others = () if stage.reads is None else stage.reads(config)
     if not stage.needs:
-        return files.inputs
-    return None if stage.reads is None else Inputs.of(path for path in stage.reads(config) if path.exists())
+        return files.inputs(others)
+    return None if stage.reads is None else Inputs.of(others)
 
 
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def _different(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """Name the settings that differ."""
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):

@@ -28,6 +28,7 @@ from specdis.pipeline.manifest import (
     Manifest,
     ProductSize,
     StageRecord,
+    by_content,
     count_faults,
     software_versions,
 )
@@ -35,7 +36,7 @@ from specdis.pipeline.plan import Plan
 from specdis.pipeline.stage import Context, Stage, SurveyFiles
 from specdis.pipeline.survey import open_survey
 from specdis.settings import Settings
-from specdis.storage import RunPaths, digest, write_text
+from specdis.storage import RunPaths, content_digest, digest, require_file, require_plain, write_text
 from specdis.surveys import Survey
 
 if TYPE_CHECKING:
@@ -120,17 +121,20 @@ def run(
         files = SurveyFiles(config, manifest, opener)
         plan = Plan(config, stages, files)
         ran: list[str] = []
+        whole: set[str] = set()
         stale: dict[str, list[str]] = {}
         for stage in stages:
             reasons = plan.reasons(stage, manifest, stale)
             if stage.name in chosen and (reasons or force):
                 _require_fresh(stage, stale)
+                _require_whole(stage, manifest, paths, whole)
                 logger.info("%s: runs, because %s", stage.name, "; ".join(reasons) or "it is forced")
                 scratch = plan.scratch(stage, manifest)
                 context = Context(config, paths, plan.keys[stage.name], scratch, manifest, files, workers)
                 with _explained(stage, paths):
                     manifest = _make(stage, plan, context, force=force)
                 ran.append(stage.name)
+                whole.add(stage.name)
             elif reasons:
                 stale[stage.name] = reasons
             else:
@@ -176,6 +180,26 @@ def _require_fresh(stage: Stage, stale: dict[str, list[str]]) -> None:
             )
 
 
+def _require_whole(stage: Stage, manifest: Manifest, paths: RunPaths, whole: set[str]) -> None:
+    """Hold the products that a stage needs against their sums, once in a run; note in `whole` which are checked."""
+    for need in stage.needs:
+        if need not in whole:
+            for path in damaged(manifest.stages[need], paths):
+                raise ProductError(
+                    f"{path} is damaged: its content does not fit its sum in {paths.manifest.name}. Look after the "
+                    f"disk, remove {path} and run again: what needs it is made anew."
+                )
+            whole.add(need)
+
+
+def damaged(record: StageRecord, paths: RunPaths) -> Iterator[Path]:
+    """Yield the products of a stage, where they are there, whose content is not what it was when they were made."""
+    for name, expected in record.sums.items():
+        path = getattr(paths, name)
+        if path.exists() and content_digest(path) != expected:
+            yield path
+
+
 def _make(stage: Stage, plan: Plan, context: Context, *, force: bool) -> Manifest:
     """Run one stage and write the manifest."""
     plan.discard(stage, keep=None if force else context.scratch)
@@ -197,11 +221,13 @@ def _measured(stage: Stage, plan: Plan, context: Context) -> StageRecord:
     _reset_peak_memory()
     outcome = stage.run(context)
     seconds = time.perf_counter() - clock
+    faulty = {place for fault in outcome.faults for place in (fault.place, fault.place.rpartition("[")[0])}
     return StageRecord(
         key=context.key,
         software=f"specdis {__version__}",
         settings=plan.settings[stage.name],
         inputs=plan.inputs[stage.name],
+        read=by_content(outcome.read, but=faulty),
         upstream={need: context.manifest.stages[need].finished for need in stage.needs},
         started=started,
         finished=_now(),
@@ -213,6 +239,7 @@ def _measured(stage: Stage, plan: Plan, context: Context) -> StageRecord:
         faults=tuple(outcome.faults[:FAULTS_LISTED]),
         notes=dict(outcome.notes),
         products={name: _size(stage, getattr(plan.paths, name)) for name in stage.products},
+        sums={name: content_digest(getattr(plan.paths, name)) for name in stage.products},
     )
 
 
@@ -264,6 +291,9 @@ def _locked(directory: Path) -> Iterator[None]:
     """Keep a second run out of the directory; the system frees the lock when a run ends or is killed."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        require_plain(directory)
+        if (said := RunPaths(directory).log).exists():
+            require_file(said)
         file = (directory / ".lock").open("a+")
     except OSError as error:
         raise InputError(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from specdis.cluster import Workers
 from specdis.errors import InputError
 from specdis.log import logger
-from specdis.pipeline.manifest import Inputs, Manifest, StageFault
+from specdis.pipeline.manifest import Inputs, Manifest, StageFault, States
 from specdis.storage import Provenance, RunPaths
 from specdis.surveys import Survey
 
@@ -43,16 +43,20 @@ class SurveyFiles:
         return self.opener(self._config)
 
     @cached_property
-    def inputs(self) -> Inputs:
-        """What tells that the survey changed."""
+    def away(self) -> bool:
+        """Whether the files of a finished run have been moved away: they are taken as unchanged."""
         try:
-            files = [path for path in self.survey.inputs if path.exists()]
+            self.survey  # noqa: B018 - opened to see whether it can be
         except InputError as error:
             if self._recorded is None or self._all_exist():
                 raise
             logger.warning("%s Taken as unchanged.", error)
-            return self._recorded
-        return Inputs.of(files)
+            return True
+        return False
+
+    def inputs(self, others: Sequence[Path]) -> Inputs | None:
+        """Return what tells that the survey's catalogue or other files changed."""
+        return self._recorded if self.away else Inputs.of([*self.survey.inputs, *others])
 
     def _all_exist(self) -> bool:
         return all(value.exists() for value in self._config.flat("survey").values() if isinstance(value, Path))
@@ -117,12 +121,15 @@ class Outcome:
         Numbers worth keeping in the manifest, in plain values.
     resumed
         Stars that an interrupted attempt had done already.
+    read
+        Files that were to be read, beside those known before, as they were when the work began.
     """
 
     stars: int
     faults: Sequence[StageFault] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
     resumed: int = 0
+    read: States = field(default_factory=dict)
 
 
 class Stage(NamedTuple):

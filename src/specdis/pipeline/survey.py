@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,11 +68,23 @@ def references(config: Config) -> References:
     return References(config.references, beside=stars and stars.parent)
 
 
+def known_files(config: Config) -> list[Path]:
+    """Return the files of what is known of the stars from elsewhere: lists, rival catalogues, the truth."""
+    path = config.survey.truth_file
+    return [*references(config).files, *([] if path is None else [path])]
+
+
+def copies_files(config: Config) -> list[Path]:
+    """Return the file with the truth where it says which stars are copies of one, or nothing."""
+    path = config.survey.truth_file
+    return [] if path is None or "PARENT_ID" not in column_names(path) else [path]
+
+
 def parents(config: Config) -> Callable[[Stars], Stars]:
     """Return what adds PARENT_ID to stars, where the truth of the survey's files says that they are copies."""
-    path = config.survey.truth_file
-    if path is None or "PARENT_ID" not in column_names(path):
+    copies = copies_files(config)
+    if not copies:
         return lambda stars: stars
-    known = read_table(path, (*IDENTIFIER, "PARENT_ID"))
+    known = read_table(copies[0], (*IDENTIFIER, "PARENT_ID"))
     parent = np.append(known["PARENT_ID"], 0)
     return lambda stars: stars.replace(PARENT_ID=parent[join(stars.columns, known)])

@@ -16,6 +16,7 @@ from specdis.arrays import Array
 from specdis.errors import InputError
 from specdis.references import texts
 from specdis.references.contents import Content, described, of_arrow, of_astropy, units_of, unpacked
+from specdis.storage import require_bounded, table_size
 from specdis.surveys import fits
 
 SUFFIXES = (
@@ -106,7 +107,12 @@ def _parquet(path: Path) -> Content:
     if header := (schema.metadata or {}).get(b"table_meta_yaml"):
         known = units_of(described(header.decode().split("\n")))
         units |= {name: unit for name, unit in known.items() if name in units}
-    return Content(units, lambda names: of_arrow(pyarrow.parquet.read_table(path, columns=list(names))))
+
+    def load(names: Sequence[str]) -> Mapping[str, Array]:
+        require_bounded(path, table_size(path, names))
+        return of_arrow(pyarrow.parquet.read_table(path, columns=list(names)))
+
+    return Content(units, load)
 
 
 def _votable(path: Path) -> list[Content]:

@@ -322,6 +322,10 @@ class Survey(Protocol):
         """Yield all rows in file order, `block` rows at a time."""
         return map(self.part, self.parts(block))
 
+    def files(self, stars: Stars) -> Sequence[Path]:  # noqa: ARG002
+        """Return the files beside `inputs` that hold the spectra of the given stars, whether they are there or not."""
+        return ()
+
     def spectra(self, stars: Stars) -> Iterator[Spectra | Fault]:
         """Yield the spectra of the given stars, file by file; every row appears once, in a block or in a fault."""
         ...

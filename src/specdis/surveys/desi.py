@@ -79,10 +79,7 @@ class DesiSurvey(Survey):
                 found="no folder",
                 remedy="Correct survey.spectra.",
             )
-        # Dates of the folders down to the programmes tell of new pixels. A file that is replaced deep in the tree goes
-        # unnoticed, because looking at tens of thousands takes minutes on a cluster's file system.
-        programmes = sorted(path for path in self.healpix.glob("*/*") if path.is_dir())
-        self.inputs: Sequence[Path] = [catalogue, self.healpix, *programmes]
+        self.inputs: Sequence[Path] = [catalogue]
         self._hdus = ("RVTAB", "FIBERMAP", "GAIA", *(("SPTAB",) if spectra_kind == "spmod" else ()))
         with reading(catalogue) as file:
             tables = self._tables(file)
@@ -161,14 +158,22 @@ class DesiSurvey(Survey):
             remedy="Use the catalogue as released: its HDUs must be sorted and cut alike.",
         )
 
+    def files(self, stars: Stars) -> Sequence[Path]:
+        """Return the files that hold the spectra of the given stars, whether they are there or not."""
+        return [path for path, _ in self._by_file(stars)]
+
     def spectra(self, stars: Stars) -> Iterator[Spectra | Fault]:
         """Yield the spectra of the given stars, file by file; every row appears once, in a block or in a fault."""
         negative = NegativeVariances()
-        for rows in _same(stars["SURVEY"], stars["PROGRAM"], stars["HEALPIX"]):
-            survey, program = (stars[name][rows[0]].decode() for name in ("SURVEY", "PROGRAM"))
-            path = self.path(survey, program, int(stars["HEALPIX"][rows[0]]))
+        for path, rows in self._by_file(stars):
             yield from read_spectra(path, self.spectra_kind, stars, rows, negative)
         negative.log()
+
+    def _by_file(self, stars: Stars) -> Iterator[tuple[Path, Int64]]:
+        """Yield each file with the rows of its stars."""
+        for rows in _same(stars["SURVEY"], stars["PROGRAM"], stars["HEALPIX"]):
+            survey, program = (stars[name][rows[0]].decode() for name in ("SURVEY", "PROGRAM"))
+            yield self.path(survey, program, int(stars["HEALPIX"][rows[0]])), rows
 
     def path(self, survey: str, program: str, healpix: int) -> Path:
         """Return the file of one survey, programme and pixel: {survey}/{program}/{pixel // 100}/{pixel}/."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -14,6 +17,7 @@ import numpy as np
 from specdis.arrays import Array, Float64, Int, Int64, native
 from specdis.errors import InputError
 from specdis.log import logger
+from specdis.storage import require_bounded
 from specdis.surveys.base import STAR_COLUMNS
 from specdis.surveys.values import converted, wavelengths, without_nulls
 
@@ -38,12 +42,27 @@ def reading(path: Path) -> Iterator[fitsio.FITS]:
     Raises
     ------
     FileError
-        `missing-file`, or `unreadable-file` when the file is no FITS file or ends before its data do.
+        `missing-file`, `closed-file` when it may not be read, or `unreadable-file` when the file is no FITS file or
+        ends before its data do.
     """
-    if not path.is_file():
+    try:
+        there = path.is_file()
+        closed = there and not os.access(path, os.R_OK)
+    except PermissionError:
+        there = closed = True
+    if closed:
+        raise FileError(
+            "closed-file",
+            path,
+            expected="a file that may be read",
+            found="one that is closed, or that lies in a closed folder (permission denied)",
+            remedy="Change its permissions, or those of the folders above it.",
+        )
+    if not there:
         raise FileError(
             "missing-file", path, expected="a file", found="none", remedy="Copy or download it, or correct the path."
         )
+    _require_fits(path)
     try:
         with fitsio.FITS(str(path)) as file:
             _require_whole(path, file)
@@ -58,6 +77,31 @@ def _unreadable(path: Path, found: str) -> FileError:
     return FileError(
         "unreadable-file", path, expected="a complete FITS file", found=found, remedy="Copy or download it again."
     )
+
+
+_GZIP = b"\x1f\x8b"
+_PIECE = 1 << 24
+
+
+def _require_fits(path: Path) -> None:
+    """Refuse what is neither FITS nor FITS in gzip, and gzip that fills the memory, into which the library unpacks it.
+
+    What the library knows besides, and tells by the first bytes whatever the name, could be anything.
+    """
+    with path.open("rb") as file:
+        start = file.read(6)
+    if start == b"SIMPLE":
+        return
+    if not start.startswith(_GZIP):
+        raise _unreadable(path, f"one that starts with {start!r}")
+    try:
+        with gzip.open(path) as content:
+            size = 0
+            while piece := content.read(_PIECE):
+                size += len(piece)
+                require_bounded(path, size)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(path, f"gzip that cannot be unpacked ({error})") from error
 
 
 def _require_whole(path: Path, file: fitsio.FITS) -> None:

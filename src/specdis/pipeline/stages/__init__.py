@@ -2,13 +2,20 @@
 
 from specdis.pipeline.stage import Stage
 from specdis.pipeline.stages import compression, learning, products, reporting, selection
-from specdis.pipeline.survey import references
+from specdis.pipeline.survey import copies_files, known_files
 
 # all but the truth
 _SURVEY = ("survey.kind", "survey.catalogue", "survey.spectra", "survey.spectra_kind", "mock")
 
 STAGES = (
-    Stage("sample", (), ("run.seed", *_SURVEY, "sample", "photometry"), ("sample", "cutflow"), selection.sample),
+    Stage(
+        "sample",
+        (),
+        ("run.seed", *_SURVEY, "sample", "photometry"),
+        ("sample", "cutflow"),
+        selection.sample,
+        copies_files,
+    ),
     Stage("spectra", ("sample",), (*_SURVEY, "spectra"), ("pixels",), selection.spectra),
     Stage(
         "components",
@@ -61,7 +68,7 @@ STAGES = (
         ("survey.truth", "references", "binaries"),
         ("metrics", "table_a1", "members", "rivals"),
         reporting.validate,
-        lambda config: references(config).files,
+        known_files,
     ),
     Stage(
         "report",

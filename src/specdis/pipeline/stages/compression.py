@@ -21,7 +21,7 @@ from specdis.encoding import Completer, Encoder, Fit, encoder
 from specdis.log import Progress, logger
 from specdis.model import basis_arrays, basis_of
 from specdis.noise import noise_factor, noisier
-from specdis.pipeline.pixels import PixelStore, array, create_array
+from specdis.pipeline.pixels import PixelStore, array, create_array, open_group
 from specdis.pipeline.stage import Context, Outcome
 from specdis.pipeline.unfinished import Unfinished
 from specdis.spectra import Transform
@@ -181,7 +181,7 @@ class Encode(_OnPixels):
     @cached_property
     def group(self) -> zarr.Group:
         """The store of coefficients."""
-        return zarr.open_group(self.path, mode="r+")
+        return open_group(self.path, "coefficients", writable=True)
 
     @cached_property
     def basis(self) -> Basis:

@@ -14,14 +14,14 @@ from specdis.arrays import Bool, Float64, Int64
 from specdis.cluster import Died
 from specdis.errors import InputError, SpecdisError
 from specdis.log import Progress, logger
-from specdis.pipeline.manifest import StageFault
+from specdis.pipeline.manifest import StageFault, States, look
 from specdis.pipeline.pixels import BLOCK, PixelStore
 from specdis.pipeline.stage import Context, Outcome
 from specdis.pipeline.survey import parents
 from specdis.pipeline.unfinished import Unfinished
 from specdis.sample import select
 from specdis.spectra import ErrorStack, Normalised, PixelGrid, merge, normalise
-from specdis.storage import read_table, write_json, write_table
+from specdis.storage import read_json, read_table, remove, write_json, write_table
 from specdis.surveys import Fault, Spectra, Stars, Survey
 from specdis.surveys.values import say
 
@@ -80,6 +80,8 @@ def nothing_to_learn_from(place: str, survey: Survey, flow: Mapping[str, Any]) -
 def spectra(context: Context) -> Outcome:
     """Normalise every spectrum (section 2.4), a block at a time; a finished block is not done again."""
     stars, settings = Stars(read_table(context.paths.sample)), context.config.spectra
+    files = look(context.survey().files(stars))
+    _start_again_if_changed(context.scratch, files)
 
     def create(path: Path) -> None:
         grid, sky, stack = _survey_pixels(context, stars)
@@ -102,7 +104,15 @@ def spectra(context: Context) -> Outcome:
     store.weigh(stars["SELECTED"], settings)
     notes = {"pixels": len(store.grid.wavelength), "pixels_kept": len(kept), "sky_windows": store.sky}
     unfinished.publish(context.paths.pixels)
-    return Outcome(len(stars), faults, notes, resumed=resumed)
+    return Outcome(len(stars), faults, notes, resumed=resumed, read=files)
+
+
+def _start_again_if_changed(scratch: Path, files: States) -> None:
+    """Throw away what an interrupted attempt has done if files of spectra have changed since: it may have lost them."""
+    seen = scratch / "files.json"
+    if seen.exists() and read_json(seen) != files:
+        remove(scratch)
+    write_json(seen, files)
 
 
 class SpectraBlock(NamedTuple):
@@ -213,9 +223,9 @@ def _without_killers(context: Context, stars: Stars) -> tuple[Bool, list[Fault]]
     for (rows, chosen), result in context.workers.each(_Try(context.config, context.opener), parts, may_kill=True):
         if isinstance(result, Died):
             readable[rows] = False
-            survey, program = (chosen[name][0].decode() for name in ("SURVEY", "PROGRAM"))
+            where = next(map(str, context.survey().files(chosen)), context.config.survey.place)
             message = f"{result.reason}. The file is damaged in a way that its reader does not survive: replace it."
-            faults.append(Fault("killed-its-reader", f"{survey} {program} pixel {chosen['HEALPIX'][0]}", message, rows))
+            faults.append(Fault("killed-its-reader", where, message, rows))
     return readable, faults
 
 
