@@ -13,12 +13,16 @@ import numpy as np
 
 from specdis.arrays import Array, Float64, Int, Int64, native
 from specdis.errors import InputError
+from specdis.fitsfiles import opened
 from specdis.log import logger
 from specdis.surveys.base import STAR_COLUMNS
 from specdis.surveys.values import converted, wavelengths, without_nulls
 
 # Rows that are not needed cost less to read than to skip, up to this many.
 _GAP = 8
+
+# What gzip, compress, bzip2 and zip write first.
+_COMPRESSED = (b"\x1f\x8b", b"\x1f\x9d", b"BZh", b"PK")
 
 _KINDS = {"i": ("integers", "iu"), "f": ("numbers", "fiu"), "S": ("strings", "SU"), "b": ("logicals", "b")}
 
@@ -38,26 +42,40 @@ def reading(path: Path) -> Iterator[fitsio.FITS]:
     Raises
     ------
     FileError
-        `missing-file`, or `unreadable-file` when the file is no FITS file or ends before its data do.
+        `missing-file`, or `unreadable-file` when the file may not be read, is no FITS file or ends before its data do.
     """
-    if not path.is_file():
-        raise FileError(
-            "missing-file", path, expected="a file", found="none", remedy="Copy or download it, or correct the path."
-        )
+    _require_fits(path)
     try:
-        with fitsio.FITS(str(path)) as file:
+        with opened(path) as file:
             _require_whole(path, file)
             yield file
     # The second from bytes that are no text, in messages too.
     except (OSError, UnicodeDecodeError, fitsio.FITSFormatError) as error:
-        reason = " ".join(str(error).split())
+        # The library's first line says what is wrong; those after it hold the name under which it knows the file.
+        reason = (str(error).splitlines() or [type(error).__name__])[0].strip()
         raise _unreadable(path, f"one that cannot be read ({reason})") from error
 
 
-def _unreadable(path: Path, found: str) -> FileError:
-    return FileError(
-        "unreadable-file", path, expected="a complete FITS file", found=found, remedy="Copy or download it again."
+def _require_fits(path: Path) -> None:
+    """Tell what is no FITS file by its first bytes; what is one, or is compressed, is for the library to read."""
+    try:
+        if path.is_file():
+            with path.open("rb") as stream:
+                start = stream.read(9)
+            if start.startswith((b"SIMPLE", *_COMPRESSED)):
+                return
+            found = f"one that starts with {start!r}" if start else "an empty one"
+            raise _unreadable(path, found, "Copy or download it again, or write what it holds as a spectra table.")
+        found = "a folder" if path.is_dir() else "a device or a pipe" if path.exists() else "none"
+    except OSError as error:
+        raise _unreadable(path, f"one that may not be read ({error.strerror})", "Change its permissions.") from error
+    raise FileError(
+        "missing-file", path, expected="a file", found=found, remedy="Copy or download it, or correct the path."
     )
+
+
+def _unreadable(path: Path, found: str, remedy: str = "Copy or download it again.") -> FileError:
+    return FileError("unreadable-file", path, expected="a complete FITS file", found=found, remedy=remedy)
 
 
 def _require_whole(path: Path, file: fitsio.FITS) -> None:
@@ -289,6 +307,15 @@ def read_wavelength(path: Path, file: fitsio.FITS, name: str) -> Float64:
     """
     hdu, place = require(path, file, name), f"{path}[{name}]"
     header = hdu.read_header()
+    shape = tuple(map(int, hdu.get_dims())) if hdu.get_exttype() == "IMAGE_HDU" else None
+    if shape is None or len(shape) != 1:
+        raise FileError(
+            "bad-wavelength",
+            place,
+            expected="the wavelengths that all spectra share, an image of shape (pixel,)",
+            found="a table" if shape is None else f"an array of shape {shape}",
+            remedy="Bring all spectra to one grid, and write its wavelengths once.",
+        )
     try:
         unit = header.get("BUNIT") or header.get("CUNIT1")
         wavelength = wavelengths(native(np.asarray(hdu.read(), dtype=np.float64)), unit, place)
@@ -296,8 +323,8 @@ def read_wavelength(path: Path, file: fitsio.FITS, name: str) -> Float64:
         raise FileError(
             "bad-wavelength", error.place, expected=error.expected, found=error.found, remedy=error.remedy
         ) from error
-    if wavelength.ndim != 1 or len(wavelength) < 2:
-        found = f"an array of shape {wavelength.shape}"
+    if len(wavelength) < 2:
+        found = f"{len(wavelength)} of them"
     elif not np.all(np.isfinite(wavelength) & (wavelength > 0)):
         found = f"{np.sum(~(wavelength > 0) | ~np.isfinite(wavelength))} that are not finite or not positive"
     elif np.all(np.diff(wavelength) < 0):
