@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -191,13 +192,9 @@ def read_header(file: Path) -> Header:
     InputError
         When the file is no catalogue or is damaged.
     """
-    try:
+    with reading(file):
         header: Header = format_of(file).read_header(file)
-    except InputError:
-        raise
-    except Exception as error:  # astropy, fitsio, pyarrow and XML each have their own for a damaged file
-        raise _unreadable(file, error) from error
-    return header
+        return header
 
 
 def read_blocks(file: Path, names: Sequence[str], rows: int) -> Iterator[dict[str, Array]]:
@@ -208,12 +205,21 @@ def read_blocks(file: Path, names: Sequence[str], rows: int) -> Iterator[dict[st
     InputError
         When the file is damaged.
     """
-    try:
+    with reading(file):
         yield from format_of(file).read_blocks(file, names, rows)
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Make an `InputError` of whatever goes wrong while a catalogue file is read."""
+    try:
+        yield
     except InputError:
         raise
-    except Exception as error:
-        raise _unreadable(file, error) from error
+    except OSError as error:
+        raise _unreadable(file, error.strerror or str(error)) from error
+    except Exception as error:  # astropy, fitsio, pyarrow and XML each have their own for a damaged file
+        raise _unreadable(file, str(error.args[0] if error.args else type(error).__name__)) from error
 
 
 def format_of(file: Path) -> ModuleType:
@@ -235,11 +241,11 @@ def format_of(file: Path) -> ModuleType:
     )
 
 
-def _unreadable(file: Path, error: Exception) -> InputError:
+def _unreadable(file: Path, reason: str) -> InputError:
     return InputError(
         file,
         expected="a catalogue of specdis",
-        found=f"{type(error).__name__}: {error}",
+        found=f"a file that cannot be read as one ({' '.join(reason.split())})",
         remedy="If the file was copied, copy it again; else run the stage catalogue again.",
     )
 

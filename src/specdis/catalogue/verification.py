@@ -13,7 +13,16 @@ import numpy as np
 from specdis.arrays import Array, Bool, Int64
 from specdis.catalogue import fits
 from specdis.catalogue.columns import COLUMNS
-from specdis.catalogue.files import FITS_NAME, PARQUET_NAME, SUMS_NAME, format_of, locate, read_blocks, read_header
+from specdis.catalogue.files import (
+    FITS_NAME,
+    PARQUET_NAME,
+    SUMS_NAME,
+    format_of,
+    locate,
+    read_blocks,
+    read_header,
+    reading,
+)
 from specdis.catalogue.header import Header
 from specdis.catalogue.rules import RULES, Rows, Rule
 from specdis.errors import InputError
@@ -136,10 +145,13 @@ def _noting(problems: list[Problem]) -> Iterator[None]:
 def _check_bytes(file: Path) -> Iterator[Problem]:
     """Check a file against SHA256SUMS, where that stands beside it, and FITS against its own checksums."""
     sums = file.parent / SUMS_NAME
-    if sums.is_file() and f"{file_digest(file)}  {file.name}" not in sums.read_text(encoding="utf-8").splitlines():
-        yield Problem(file.name, "", f"the SHA-256 sum that {SUMS_NAME} gives")
-    if format_of(file) is fits:
-        yield from (Problem(file.name, "", expected) for expected in fits.damage(file))
+    with reading(sums):
+        lines = sums.read_text(encoding="utf-8", errors="replace").splitlines() if sums.is_file() else None
+    with reading(file):
+        if lines is not None and f"{file_digest(file)}  {file.name}" not in lines:
+            yield Problem(file.name, "", f"the SHA-256 sum that {SUMS_NAME} gives")
+        if format_of(file) is fits:
+            yield from (Problem(file.name, "", expected) for expected in fits.damage(file))
 
 
 def _check_schema(file: Path, header: Header) -> Iterator[Problem]:
