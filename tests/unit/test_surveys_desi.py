@@ -710,6 +710,13 @@ def test_repeated_fibres_on_the_sky_are_no_single_exposures(tmp_path: Path) -> N
     assert len(next(CoaddSurvey(fake.write(tmp_path / "coadd.fits", hdus)).stars())) == 2
 
 
+def test_a_file_without_targets_says_so(tmp_path: Path) -> None:
+    hdus = fake.coadd(fake.targets(4))
+    hdus["FIBERMAP"]["OBJTYPE"] = b"SKY"
+    with pytest.raises(InputError, match=r"\[FIBERMAP\]: expected at least one fibre on a target .* none in 4 rows"):
+        CoaddSurvey(fake.write(tmp_path / "coadd.fits", hdus))
+
+
 @pytest.mark.parametrize("zipped", [("coadd",), ("rvtab",), ("coadd", "rvtab")])
 def test_coadds_and_velocities_with_and_without_gz_belong_together(tmp_path: Path, zipped: tuple[str, ...]) -> None:
     ids, name = fake.targets(4), f"coadd-main-bright-{fake.HEALPIX}.fits"

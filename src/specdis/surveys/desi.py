@@ -192,7 +192,7 @@ class CoaddSurvey(Survey):
     Raises
     ------
     InputError
-        When the file has no FIBERMAP, or it or its rvtab file cannot be read.
+        When the file has no FIBERMAP, no target or several rows of one, or it or its rvtab file cannot be read.
     """
 
     name = "coadd"
@@ -222,6 +222,13 @@ class CoaddSurvey(Survey):
 
     def _targets(self, fibermap: Table) -> Bool:
         target = fibres(fibermap).target
+        if not target.any():
+            raise InputError(
+                fibermap.place,
+                expected="at least one fibre on a target (OBJTYPE = TGT)",
+                found=f"none in {len(target)} rows",
+                remedy="Leave this file out: it holds no star.",
+            )
         values, count = np.unique(fibermap.read(["TARGETID"])["TARGETID"][target], return_counts=True)
         if (count > 1).any():
             raise InputError(
