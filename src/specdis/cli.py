@@ -6,12 +6,14 @@ Results go to stdout, the log and errors to stderr. Exit status: 0 good, 1 an ex
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from io import TextIOWrapper
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -31,12 +33,26 @@ StageName = Literal[
 
 
 class _Verbs(TyperGroup):
-    """Turns expected failures into messages and exit statuses."""
+    """Turns failures into messages and exit statuses."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            try:
+                return super().main(*arguments, **options)
+            finally:
+                print(end="", flush=True)  # what is still to be written can fail too
+        except BrokenPipeError:  # who reads the output has seen enough
+            _write_no_more()
+        except Exception as error:
+            _write_no_more()
+            print(f"specdis: {_unexpected(error)}", file=sys.stderr)
+        sys.exit(1)
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except SpecdisError as error:
+            log.logger.debug("the traceback", exc_info=error)
             print(f"specdis: {error}", file=sys.stderr)
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
@@ -44,9 +60,40 @@ class _Verbs(TyperGroup):
             raise typer.Exit(130) from None
 
 
+def _write_no_more() -> None:
+    """Send what is left of the output nowhere, so that it does not fail once more at the end of the process."""
+    with suppress(AttributeError, OSError):  # closed, or no file at all
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _unexpected(error: Exception) -> str:
+    """Say what went wrong: with the system, or with the software, whose traceback is kept in a file."""
+    log.logger.debug("the traceback", exc_info=error)
+    if isinstance(error, OSError) and error.errno is not None:
+        place = error.filename or "the output"
+        return (
+            f"{place}: expected to read or write it, found: {error.strerror}. Correct the path or its permissions, or "
+            "free some space."
+        )
+    import tempfile
+    import traceback
+
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    account = f"specdis {__version__}: {sys.argv}\n\n{''.join(traceback.format_exception(error))}"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="specdis-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            file.write(account)
+    except OSError:
+        return f"{said}. This is a fault of specdis: please report it to its developers with these lines.\n{account}"
+    return f"{said}. This is a fault of specdis: please report it to its developers with the file {file.name}"
+
+
 app = typer.Typer(
     cls=_Verbs,
     help="Stellar distances from survey spectra and Gaia parallaxes (SPECDis, Li et al. 2025).",
+    epilog="Example: specdis demo --out demo. Options of all verbs come first: specdis --quiet run config.toml",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -58,8 +105,8 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line; a request to end is an interrupt, so that a batch system ends a run as a user does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if isinstance(sys.stdout, TextIOWrapper):  # names of files have letters that not every terminal takes
-        sys.stdout.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # and not closed
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name or a sign that the locale cannot write
     app(prog_name="specdis")
 
 
@@ -105,13 +152,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.callback()
 def _options(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option("--version", "-V", callback=_show_version, is_eager=True, help="Print the version and exit."),
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log nothing but warnings.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details too.")] = False,
 ) -> None:
-    log.to_stderr()
+    log.to_stderr(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
 
 
-@app.command()
+@app.command(epilog="Example: specdis run config.toml --set run.threads=4")
 def run(
     config: ConfigFile,
     first: Annotated[StageName | None, typer.Option("--from", help="First stage that may run.")] = None,
@@ -119,7 +169,7 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Run the stages even if nothing changed.")] = False,
     overrides: Overrides = [],  # noqa: B006 - typer copies it
 ) -> None:
-    """Turn a survey's files into a catalogue: only stale stages run, and an interrupted run goes on."""
+    """Turn a survey's files into a catalogue. Only stale stages run, and an interrupted run goes on."""
     _limit_threads(config, overrides)
     from specdis.pipeline import runner
     from specdis.pipeline.config import Config
@@ -130,7 +180,7 @@ def run(
     _print_products(settings)
 
 
-@app.command()
+@app.command(epilog="Example: specdis status demo/run")
 def status(directory: RunDirectory, as_json: AsJson = False) -> None:
     """Say which stages of a run are fresh, which are stale, and why."""
     from specdis.pipeline import plan
@@ -145,9 +195,9 @@ def status(directory: RunDirectory, as_json: AsJson = False) -> None:
         print(f"{stage.name:<12}{stage.state:<13}{_status_detail(stage)}")
 
 
-@app.command()
+@app.command(epilog="Example: specdis check config.toml")
 def check(config: ConfigFile, as_json: AsJson = False, overrides: Overrides = []) -> None:  # noqa: B006
-    """Look whether a run can succeed: inputs, folder, disk, memory; starts nothing."""
+    """Look whether a run can succeed. Inputs, folder, disk and memory are examined; nothing is started."""
     from specdis.pipeline.check import check as examine
     from specdis.pipeline.config import Config
 
@@ -163,7 +213,7 @@ def check(config: ConfigFile, as_json: AsJson = False, overrides: Overrides = []
     raise typer.Exit(1 if found.problems else 0)
 
 
-@app.command()
+@app.command(epilog="Example: specdis predict demo/run/model spectra.fits -o distances.fits")
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model: the folder RUN/model.")],
     inputs: Annotated[
@@ -178,12 +228,12 @@ def predict(
     print(output)
 
 
-@app.command()
+@app.command(epilog="Example: specdis verify demo/run")
 def verify(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A run, a model, or a catalogue: its folder or a file.")],
     as_json: AsJson = False,
 ) -> None:
-    """Check a catalogue's schema, ranges, units, checksums and identifiers; the sums of a model; all of a run."""
+    """Check a run, a model or a catalogue: its sums, and a catalogue's schema, ranges, units and identifiers."""
     from dataclasses import asdict
 
     from specdis.pipeline.verify import verify as examine
@@ -202,7 +252,7 @@ def verify(
     raise typer.Exit(0 if found.good else 1)
 
 
-@app.command()
+@app.command(epilog="Example: specdis demo --out demo --stars 1500")
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the survey and the run.")] = Path("demo"),
     stars: Annotated[int | None, typer.Option("--stars", min=300, help="Stars of the mock survey.")] = None,
@@ -213,7 +263,7 @@ def demo(
     _print_products(show(out, stars))
 
 
-@app.command()
+@app.command(epilog="Example: specdis mock survey --stars 5000 --seed 1")
 def mock(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the survey.")],
     stars: Annotated[int | None, typer.Option("--stars", min=300, help="Number of stars.")] = None,
@@ -240,7 +290,7 @@ def mock(
     print(out)
 
 
-@app.command()
+@app.command(epilog="Example: specdis compare demo/run theirs.csv --column DIST=d_kpc -o comparison")
 def compare(
     catalogue: Annotated[Path, typer.Argument(metavar="CATALOGUE", help="A run, its catalogue, or a table.")],
     other: Annotated[Path, typer.Argument(metavar="OTHER", help="What to compare it with: the same, of anyone.")],
@@ -274,9 +324,9 @@ def compare(
     print(out)
 
 
-@app.command()
+@app.command(epilog="Example: specdis ablate config.toml")
 def ablate(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
-    """Undo the paper's choices one by one and say what that does to bias and scatter."""
+    """Undo the paper's choices one by one. A table says what that does to bias and scatter."""
     _limit_threads(config, overrides)
     from specdis.pipeline.ablation import ablate as compare
 
@@ -285,12 +335,12 @@ def ablate(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     print(table)
 
 
-@app.command()
+@app.command(epilog="Example: specdis bench --stars 4096")
 def bench(
     stars: Annotated[int, typer.Option("--stars", min=2500, help="Stars of the mock survey it is measured on.")] = 4096,
     as_json: AsJson = False,
 ) -> None:
-    """Say how fast each stage is, how fast this machine could do it, and how fast the plain version is."""
+    """Say how fast each stage is. Beside it: how fast this machine could do it, and the plain version."""
     from tempfile import TemporaryDirectory
 
     from specdis.benchmark import bench as measure
@@ -309,7 +359,7 @@ def bench(
         )
 
 
-@app.command()
+@app.command(epilog="Example: specdis report demo/run")
 def report(directory: RunDirectory) -> None:
     """Write the report of a finished run again."""
     from specdis.pipeline import runner

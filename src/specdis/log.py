@@ -36,6 +36,11 @@ def to_file(path: Path) -> Iterator[None]:
         handler.close()
 
 
+def _is_quiet() -> bool:
+    """Return whether `to_stderr` was asked for warnings alone."""
+    return any(getattr(it, "stream", None) is sys.stderr and it.level > logging.INFO for it in logger.handlers)
+
+
 class Progress:
     """Counts stars through a stage: a bar on a terminal, one line per 30 s otherwise.
 
@@ -55,7 +60,7 @@ class Progress:
         self.stage, self.total, self.done, self.unit = stage, total, done, unit
         self._first = done
         self._start = self._last = time.monotonic()
-        self._terminal = sys.stderr.isatty()
+        self._terminal = sys.stderr.isatty() and not _is_quiet()
 
     def start_from(self, done: int) -> None:
         """Count from `done`, which an interrupted run had reached."""

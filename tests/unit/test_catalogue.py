@@ -774,3 +774,47 @@ def test_verify_checks_types_and_order(run: Path, tmp_path: Path) -> None:
     assert "dtype 'f8', found 'f4'" in [p.rule for p in verify(tmp_path / "specdis.parquet").problems]
     pq.write_table(table.select(["DIST", *COLUMNS][::-1][:-1]), tmp_path / "specdis.parquet")
     assert [p.rule for p in verify(tmp_path / "specdis.parquet").problems] == ["the columns in the order of Table 1"]
+
+
+def _with_rows(path: Path) -> None:
+    content = path.read_bytes()
+    place = content.index(b"NAXIS2  =")
+    path.write_bytes(content[: place + 10] + b"%20d" % 10**12 + content[place + 30 :])
+
+
+def _of_somebody_else(path: Path) -> None:
+    Table({"source_id": [1, 2], "dist": [5.0, 6.0]}).write(path, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(b"SIMPLE"),
+        lambda path: path.write_bytes(path.read_bytes()[:500]),
+        _with_rows,
+        _of_somebody_else,
+        lambda path: path.with_name("SHA256SUMS").write_bytes(b"\xff\xfe\0"),
+    ],
+)
+def test_verify_reports_whatever_stands_in_place_of_a_catalogue(spoil, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run / "catalogue", tmp_path / "catalogue")
+    spoil(tmp_path / "catalogue/specdis.fits")
+    for path in (tmp_path / "catalogue", tmp_path / "catalogue/specdis.fits"):
+        found = verify(path)
+        assert not found.good
+        assert not any("Error" in str(problem) for problem in found.problems)
+
+
+@pytest.mark.parametrize("name", ["specdis.fits", "specdis.parquet", "SHA256SUMS"])
+def test_verify_reports_a_file_that_may_not_be_read(name: str, run: Path, tmp_path: Path, monkeypatch) -> None:
+    shutil.copytree(run / "catalogue", tmp_path / "catalogue")
+    open_ = Path.open
+
+    def refuse(self, *arguments, **options):
+        if self.name == name:
+            raise PermissionError(13, "Permission denied", str(self))
+        return open_(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    found = [str(problem) for problem in verify(tmp_path / "catalogue").problems]
+    assert any(f"{name}: expected" in said and "(Permission denied)" in said for said in found)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tempfile
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from types import SimpleNamespace
@@ -77,6 +79,8 @@ def report(context):
         raise InputError("spectra.fits", expected="good spectra", found="bad ones", remedy="Mend them.")
     if context.config.run.name == "interrupt":
         raise KeyboardInterrupt
+    if context.config.run.name == "broken":
+        1 / 0  # noqa: B018
     write_text(context.paths.report / "index.html", "a report")
     return Outcome(3)
 
@@ -145,6 +149,68 @@ def test_stage_names_are_those_of_the_stages(monkeypatch):
 )
 def test_bad_usage_is_status_2(specdis, arguments, message):
     assert message in expect(specdis(*arguments), 2).stderr
+
+
+@pytest.mark.parametrize("verb", ["", *(command.callback.__name__ for command in app.registered_commands)])
+def test_help_is_not_cut_off_and_ends_with_an_example(specdis, verb):
+    out = expect(specdis(*verb.split(), "--help"), 0).stdout
+    assert not re.search(r"[^\]}T]\.\.\.", out)  # those of arguments that may come several times aside
+    assert out.strip().rpartition("\n\n")[2].strip().startswith(f"Example: specdis {verb}")
+
+
+# What cannot be foreseen
+
+
+def test_what_nobody_foresaw_is_one_line_and_its_traceback_is_kept(specdis, config, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    result = specdis("run", config, "--set", "run.name=broken")
+    assert result.exit_code == 1
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("specdis: ZeroDivisionError: division by zero. This is a fault of specdis: please report it")
+    kept = Path(line.rpartition(" ")[2])
+    assert kept.parent == tmp_path
+    assert "in report\n" in kept.read_text()
+    assert "Traceback" not in result.stderr
+
+
+def test_a_traceback_that_cannot_be_kept_is_printed(specdis, config, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/absent")
+    result = specdis("run", config, "--set", "run.name=broken")
+    assert "please report it" in result.stderr
+    assert "in report\n" in result.stderr
+
+
+def test_an_error_of_the_system_names_the_file_and_the_reason(specdis, tmp_path):
+    (tmp_path / "model").write_text("")
+    result = expect(specdis("predict", "model", "a.fits", "-o", "out.fits"), 1)
+    assert "specdis: model/model.json: expected to read or write it, found: Not a directory. Correct" in result.stderr
+    assert "Traceback (most" in specdis("--verbose", "predict", "model", "a.fits", "-o", "out.fits").stderr
+
+
+@pytest.mark.parametrize("verb", [["demo", "--out"], ["mock"]])
+@pytest.mark.parametrize("place", ["taken", "taken/below", "/proc/specdis"])
+def test_a_mock_survey_needs_a_folder(specdis, tmp_path, verb, place):
+    (tmp_path / "taken").write_text("")
+    assert place in expect(specdis(*verb, place, "--stars", "300"), 1).stderr
+
+
+@pytest.mark.parametrize(
+    ("output", "status", "said"),
+    [("> /dev/full", 1, "No space left on device"), (">&-", 0, ""), ("| true", 0, "")],
+)
+@pytest.mark.parametrize("arguments", ["--version", "--help", "verify --help"])
+def test_output_that_cannot_be_written_is_no_traceback(output, status, said, arguments):
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m specdis {arguments} {output}"], capture_output=True, text=True
+    )
+    assert done.returncode == status
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) <= 1
+
+
+@pytest.mark.parametrize(("options", "said"), [([], True), (["--quiet"], False), (["-q"], False), (["-v"], True)])
+def test_quiet_leaves_warnings_alone(specdis, config, options, said):
+    assert ("sample: 3 stars" in expect(specdis(*options, "run", config), 0).stderr) is said
 
 
 # run, status, report

@@ -362,3 +362,16 @@ def test_tables_with_names_of_the_users_own(write, tmp_path, monkeypatch):
 )
 def test_errors_in_such_tables_name_them(write, text, message):
     assert message in error(write(text))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(write):
+    path = write("")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert Small.load(path).files.catalogue.name == "a.fits"
+
+
+def test_what_is_nested_without_end_is_a_message(write):
+    path = write("")
+    path.write_text("a = " + "[" * 5000)
+    assert f"{path}: expected keys and their values, found values nested" in error(path)
+    assert "unknown section" in error(write(""), "a.b=" + "[" * 5000)

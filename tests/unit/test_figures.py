@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from specdis import validation
 from specdis.report.figures import binaries, distances, external, magnitudes, rivals
+from specdis.report.style import label
 from specdis.validation.stars import modulus
 from synthetic_catalogue import Columns, catalogue, injected, members, rival
 
@@ -170,3 +175,27 @@ def test_estimators_and_recalibration_are_those_of_the_metrics(measured: dict) -
     cells = [cell for _, cell in validation.coverage_cells(measured["calibration"]) if cell["n"] >= 20]
     assert len(cells) > 8
     np.testing.assert_allclose(data[data["panel"] == "before"]["COVERAGE"], [c["coverage68_before"] for c in cells])
+
+
+def test_names_from_outside_are_drawn_as_they_are(columns: Columns, known: Columns) -> None:
+    name = "a$\\foo$"
+    theirs = {f"{name} bailer": rival(columns, 0.0)}
+    systems = {**known, "SYSTEM": np.where(known["SYSTEM"] == "Draco", name, known["SYSTEM"])}
+    group = np.where(np.arange(len(columns["TEFF"])) < 5, name, "")
+    for plot in (
+        rivals.comparison(theirs),
+        rivals.external(theirs, known),
+        external.systems(systems),
+        external.parallaxes(known, theirs),
+        magnitudes.groups(columns, group),
+    ):
+        drawn = [text for text in plot.figure.findobj(Text) if name in text.get_text()]
+        assert drawn, plot.name
+        assert not any(text.get_parse_math() for text in drawn), plot.name
+
+
+@pytest.mark.parametrize("name", ["a$\\foo$", "$\\frac{$", "a\\$b$c", "<b>&amp;</b>\n#%"])
+def test_no_name_ends_the_drawing_of_a_figure(name: str) -> None:
+    figure = Figure()
+    label(figure.subplots(), name)
+    figure.savefig(BytesIO(), format="pdf")

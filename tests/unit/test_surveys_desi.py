@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -695,3 +696,47 @@ def test_settings_open_the_survey_and_find_the_truth(tmp_path: Path, open_desi, 
     (tmp_path / "truth.parquet").touch()
     assert settings.truth_file == tmp_path / "truth.parquet"
     assert settings.model_copy(update={"truth": Path("else")}).truth_file == Path("else")
+
+
+def test_single_exposures_are_refused_and_the_coadd_is_asked_for(tmp_path: Path) -> None:
+    path = fake.write(tmp_path / f"spectra-main-bright-{fake.HEALPIX}.fits", fake.coadd(fake.targets(4).repeat(3)))
+    with pytest.raises(InputError, match=r"spectra-main.*one row per exposure.*Give the coadd \(coadd-"):
+        CoaddSurvey(path)
+
+
+def test_repeated_fibres_on_the_sky_are_no_single_exposures(tmp_path: Path) -> None:
+    hdus = fake.coadd(fake.targets(4)[[0, 1, 2, 2]])
+    hdus["FIBERMAP"]["OBJTYPE"][2:] = b"SKY"
+    assert len(next(CoaddSurvey(fake.write(tmp_path / "coadd.fits", hdus)).stars())) == 2
+
+
+def test_a_file_without_targets_says_so(tmp_path: Path) -> None:
+    hdus = fake.coadd(fake.targets(4))
+    hdus["FIBERMAP"]["OBJTYPE"] = b"SKY"
+    with pytest.raises(InputError, match=r"\[FIBERMAP\]: expected at least one fibre on a target .* none in 4 rows"):
+        CoaddSurvey(fake.write(tmp_path / "coadd.fits", hdus))
+
+
+@pytest.mark.parametrize("zipped", [("coadd",), ("rvtab",), ("coadd", "rvtab")])
+def test_coadds_and_velocities_with_and_without_gz_belong_together(tmp_path: Path, zipped: tuple[str, ...]) -> None:
+    ids, name = fake.targets(4), f"coadd-main-bright-{fake.HEALPIX}.fits"
+    path = fake.write(tmp_path / name, fake.coadd(ids))
+    fake.write(tmp_path / f"rvtab_{name}", fake.rvtab(ids, np.arange(4.0)))
+    for kind, file in (("coadd", path), ("rvtab", tmp_path / f"rvtab_{name}")):
+        if kind in zipped:
+            file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes(), 1))
+            file.unlink()
+    survey = CoaddSurvey(path if path.exists() else tmp_path / f"{name}.gz")
+    stars = next(survey.stars())
+    assert stars["VRAD"].tolist() == [0, 1, 2, 3]
+    assert set(stars["HEALPIX"]) == {fake.HEALPIX}
+
+
+def test_the_spectra_of_a_catalogue_may_be_compressed(tmp_path: Path, open_desi, catalogue, spectra) -> None:
+    path = fake.write(fake.coadd_path(tmp_path), spectra)
+    survey = open_desi(catalogue)
+    path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), 1))
+    path.unlink()
+    blocks, faults = collect(survey, all_stars(survey))
+    assert sum(len(block.row) for block in blocks) == 6
+    assert not faults

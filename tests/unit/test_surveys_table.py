@@ -299,7 +299,7 @@ def change(name: str, how: Callable[[np.ndarray], np.ndarray]) -> Callable[[dict
             "unsorted or repeated ones from pixel",
         ),
         (change("WAVELENGTH", lambda values: values * np.nan), "40 that are not finite or not positive"),
-        (change("WAVELENGTH", lambda values: np.tile(values, (N, 1))), r"an array of shape \(5, 40\)"),
+        (change("WAVELENGTH", lambda values: np.tile(values, (N, 1))), r"of shape \(5, 40\)\. Bring all .* one grid"),
         (change("FLUX", lambda values: values[:, :-1]), r"\[FLUX\]: expected 5 rows of 40 pixels, found 5 x 39"),
         (change("FLUX", lambda values: values[1:]), r"\[FLUX\]: expected 5 rows of 40 pixels, found 4 x 40"),
         (change("IVAR", lambda values: values.T), r"\[IVAR\]: expected 5 rows of 40 pixels, found 40 x 5"),

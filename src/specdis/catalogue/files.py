@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -191,20 +192,17 @@ def read_header(file: Path) -> Header:
     InputError
         When the file is no catalogue or is damaged.
     """
-    try:
-        header: Header = format_of(file).read_header(file)
-    except InputError:
-        raise
-    except KeyError as error:
-        raise InputError(
-            file,
-            expected=f"a catalogue of specdis: FITS with the table {fits.EXTNAME}, or VOParquet",
-            found="a file without it",
-            remedy=f"Give {FITS_NAME} or {PARQUET_NAME} of a run, or what `specdis predict` wrote.",
-        ) from error
-    except Exception as error:  # astropy, fitsio, pyarrow and XML each have their own for a damaged file
-        raise unreadable(file, error) from error
-    return header
+    with reading(file):
+        try:
+            header: Header = format_of(file).read_header(file)
+        except KeyError as error:
+            raise InputError(
+                file,
+                expected=f"a catalogue of specdis: FITS with the table {fits.EXTNAME}, or VOParquet",
+                found="a file without it",
+                remedy=f"Give {FITS_NAME} or {PARQUET_NAME} of a run, or what `specdis predict` wrote.",
+            ) from error
+        return header
 
 
 def read_blocks(file: Path, names: Sequence[str], rows: int) -> Iterator[dict[str, Array]]:
@@ -215,12 +213,21 @@ def read_blocks(file: Path, names: Sequence[str], rows: int) -> Iterator[dict[st
     InputError
         When the file is damaged.
     """
-    try:
+    with reading(file):
         yield from format_of(file).read_blocks(file, names, rows)
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Make an `InputError` of whatever goes wrong while a catalogue file is read."""
+    try:
+        yield
     except InputError:
         raise
-    except Exception as error:
-        raise unreadable(file, error) from error
+    except OSError as error:
+        raise _unreadable(file, error.strerror or str(error)) from error
+    except Exception as error:  # astropy, fitsio, pyarrow and XML each have their own for a damaged file
+        raise _unreadable(file, str(error.args[0] if error.args else type(error).__name__)) from error
 
 
 def format_of(file: Path) -> ModuleType:
@@ -236,7 +243,7 @@ def format_of(file: Path) -> ModuleType:
         with file.open("rb") as stream:
             start = stream.read(6)
     except OSError as error:
-        raise unreadable(file, error) from error
+        raise _unreadable(file, error.strerror or str(error)) from error
     if start == b"SIMPLE":
         return fits
     if start.startswith(b"PAR1"):
@@ -246,12 +253,11 @@ def format_of(file: Path) -> ModuleType:
     )
 
 
-def unreadable(file: Path, error: Exception) -> InputError:
-    """Return the error of a catalogue that a library cannot read."""
+def _unreadable(file: Path, reason: str) -> InputError:
     return InputError(
         file,
         expected="a catalogue of specdis",
-        found=f"one that is damaged or may not be read ({' '.join(str(error).split())})",
+        found=f"one that is damaged or may not be read ({' '.join(reason.split())})",
         remedy="Look at its permissions; if it was copied, copy it again; else run the stage catalogue again.",
     )
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-import fitsio
 import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
@@ -15,6 +14,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from specdis.arrays import Array, native, ranges
 from specdis.catalogue.columns import COLUMNS, Column, Field
 from specdis.catalogue.header import Cards, Header
+from specdis.fitsfiles import opened
 
 EXTNAME = "SPECDIS"
 
@@ -140,7 +140,8 @@ def _encoded(value: int) -> str:
 
 def read_header(path: Path) -> Header:
     """Return what the file says of itself and of its columns."""
-    header = fits.getheader(path, EXTNAME)
+    with path.open("rb") as file:  # astropy would take some names for addresses
+        header = fits.getheader(file, EXTNAME)
     fields = {}
     for number in range(1, header["TFIELDS"] + 1):
         name, tform = header[f"TTYPE{number}"], header[f"TFORM{number}"]
@@ -159,7 +160,7 @@ def read_header(path: Path) -> Header:
 
 def read_blocks(path: Path, names: Sequence[str], rows: int) -> Iterator[dict[str, Array]]:
     """Yield columns, `rows` stars at a time; missing integers are as stored."""
-    with fitsio.FITS(path) as file:
+    with opened(path) as file:
         table = file[EXTNAME]
         for block in ranges(table.get_nrows(), rows):
             stars = table[list(names)][block.start : block.stop]
@@ -177,7 +178,7 @@ def _plain(values: Array) -> Array:
 def damage(path: Path) -> list[str]:
     """Return the checksums that do not agree, HDU by HDU."""
     found = []
-    with warnings.catch_warnings(), fits.open(path, memmap=True) as hdus, path.open("rb") as file:
+    with warnings.catch_warnings(), path.open("rb") as file, path.open("rb") as other, fits.open(other) as hdus:
         warnings.simplefilter("ignore", AstropyUserWarning)  # a truncated file: its sums tell
         for number, hdu in enumerate(hdus):
             where = hdu.fileinfo()

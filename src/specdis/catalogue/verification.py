@@ -21,7 +21,7 @@ from specdis.catalogue.files import (
     locate,
     read_blocks,
     read_header,
-    unreadable,
+    reading,
 )
 from specdis.catalogue.header import Header
 from specdis.catalogue.rules import RULES, Rows, Rule
@@ -146,11 +146,10 @@ def _noting(problems: list[Problem]) -> Iterator[None]:
 def _check_sum(file: Path) -> Iterator[Problem]:
     """Check a file against SHA256SUMS, where that stands beside it."""
     sums = file.parent / SUMS_NAME
-    try:
+    with reading(sums):
         known = sums.read_bytes().splitlines() if sums.is_file() else None
+    with reading(file):
         found = f"{file_digest(file)}  {file.name}".encode()
-    except OSError as error:
-        raise unreadable(Path(error.filename or file), error) from error
     if known is not None and found not in known:
         yield Problem(file.name, "", f"the SHA-256 sum that {SUMS_NAME} gives")
 
@@ -158,10 +157,8 @@ def _check_sum(file: Path) -> Iterator[Problem]:
 def _check_bytes(file: Path) -> Iterator[Problem]:
     """Check FITS against its own checksums."""
     if format_of(file) is fits:
-        try:
+        with reading(file):
             wrong = fits.damage(file)
-        except Exception as error:  # astropy has several for a damaged file
-            raise unreadable(file, error) from error
         yield from (Problem(file.name, "", expected) for expected in wrong)
 
 

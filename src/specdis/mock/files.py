@@ -15,6 +15,7 @@ import numpy as np
 
 from specdis import __version__
 from specdis.arrays import Array
+from specdis.fitsfiles import created
 from specdis.mock.gaia import NO_MATCH, UNSAID
 from specdis.mock.galaxy import NSIDE, SURVEY
 from specdis.mock.observation import LINE_WIDTH, ArmData
@@ -67,7 +68,7 @@ def write_coadd(path: Path, rows: Columns, arms: Mapping[str, ArmData], snr: Col
         "DEPNAM00": "specdis",
         "DEPVER00": __version__,
     }
-    with atomic(path) as temporary, fitsio.FITS(str(temporary), "rw", clobber=True) as file:
+    with atomic(path) as temporary, created(temporary) as file:
         file.write(None, header=header)
         append_table(file, "coadd", "FIBERMAP", record("coadd", "FIBERMAP", fibermap(rows), 0.0))
         append_table(file, "coadd", "EXP_FIBERMAP", record("coadd", "EXP_FIBERMAP", _exposures(rows), 0.0))
@@ -115,7 +116,7 @@ def write_catalogue(
         "SCORES": (scores(rows, snr), 0.0),
         "GAIA": ({name: values for name, values in gaia.items() if name not in UNSAID}, np.nan),
     }
-    with atomic(path) as temporary, fitsio.FITS(str(temporary), "rw", clobber=True) as file:
+    with atomic(path) as temporary, created(temporary) as file:
         file.write(None)
         for hdu in hdus:
             table = record("mwsall", hdu, *tables[hdu])
@@ -131,7 +132,7 @@ def write_velocities(path: Path, rows: Columns, rvs: Columns, snr: Columns) -> N
 
     Arguments as of `write_catalogue`.
     """
-    with atomic(path) as temporary, fitsio.FITS(str(temporary), "rw", clobber=True) as file:
+    with atomic(path) as temporary, created(temporary) as file:
         file.write(None)
         table = record("rvtab_coadd", "RVTAB", _velocities(rows, rvs, snr), np.nan)
         append_table(file, "rvtab_coadd", "RVTAB", table)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import fitsio
 import numpy as np
 from astropy.table import Table
 
 from specdis.arrays import Array, Bool, Float64, Int64
+from specdis.fitsfiles import appended, created
 from specdis.mock import files
 from specdis.mock.draws import Draws
 from specdis.mock.galaxy import system_pixels
@@ -122,7 +122,7 @@ def _write_distances(path: Path, rows: Columns, seed: int) -> None:
     """Append an HDU with the distances that the colours of blue stars give, here true ones with an error of 5 %."""
     error = _BLUE_ERROR * Draws(seed, (rows["TARGETID"],)).normal("distance of blue stars")
     distance = rows["DIST"] * np.exp(error)
-    with fitsio.FITS(str(path), "rw") as file:
+    with appended(path) as file:
         file.write({"DIST": distance, "DISTERR": _BLUE_ERROR * distance}, extname="DISTANCES", units=["kpc", "kpc"])
 
 
@@ -153,6 +153,6 @@ def _write_stream(path: Path, stars: Columns, gaia: Columns, seed: int) -> None:
     }
     units = {"ra": "deg", "dec": "deg", "pmra": "mas/yr", "pmdec": "mas/yr", "lambda": "deg", "beta": "deg"}
     units |= {"phot_g_mean_mag": "mag", "bp_rp": "mag", "dist": "kpc", "dist_err": "kpc"}
-    with atomic(path) as temporary:
+    with atomic(path) as temporary, created(temporary) as file:
         table = {name: values[chosen] for name, values in columns.items()}
-        fitsio.write(temporary, table, extname="CANDIDATES", units=[units.get(name, "") for name in table])
+        file.write(table, extname="CANDIDATES", units=[units.get(name, "") for name in table])

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import fitsio
 import numpy as np
 from astropy.table import Table
 
 from specdis.arrays import Array, Float64, ranges
+from specdis.fitsfiles import created
 from specdis.mock.draws import Draws
 from specdis.mock.gaia import zero_point
 from specdis.storage import atomic
@@ -64,9 +64,9 @@ def write_rivals(directory: Path, rows: Mapping[str, Array], gaia: Mapping[str, 
         columns = {name: gaia[name][first] for name in ("SOURCE_ID", "RA", "DEC")}
         columns |= {"DIST": distance, "DISTERR": 0.2 * np.log(10.0) * rival.scatter * distance}
         chosen = draws.uniform(f"in {rival.name}") < rival.share
-        with atomic(directory / f"{rival.name}.fits") as temporary:
+        with atomic(directory / f"{rival.name}.fits") as temporary, created(temporary) as file:
             table = {name: values[chosen] for name, values in columns.items()}
-            fitsio.write(temporary, table, extname="DISTANCES", units=[_UNITS[name] for name in table], clobber=True)
+            file.write(table, extname="DISTANCES", units=[_UNITS[name] for name in table])
     solved = first[np.isfinite(gaia["PARALLAX"][first])]
     _write_geometric(directory / GEOMETRIC, {name: values[solved] for name, values in gaia.items()})
 

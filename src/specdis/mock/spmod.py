@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import fitsio
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from specdis.arrays import Array, Float64, Int64
+from specdis.fitsfiles import created
 from specdis.mock import files
 from specdis.mock.observation import ArmData
 from specdis.storage import atomic
@@ -40,7 +40,7 @@ def write_spmod(path: Path, rows: Mapping[str, Array], arms: Mapping[str, ArmDat
     """
     found = np.flatnonzero((rows["TARGETID"] > 0) & (np.abs(rows["VRAD"]) < _FASTEST * _SPEED_OF_LIGHT))
     stars, signal = ({name: values[found] for name, values in table.items()} for table in (rows, snr))
-    with atomic(path) as temporary, fitsio.FITS(str(temporary), "rw", clobber=True) as file:
+    with atomic(path) as temporary, created(temporary) as file:
         file.write(None, header={"FCONFIG": "desi-sm.yaml", "NSPEC": len(found)})
         for arm, data in arms.items():
             file.write(SPMOD_GRID[arm].wavelength(), extname=f"{arm}_WAVELENGTH")

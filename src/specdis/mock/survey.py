@@ -53,9 +53,9 @@ def write_mock(directory: Path, settings: MockSettings) -> dict[str, Any]:
     if _holds(directory, key):
         logger.info(f"{directory} holds this mock survey already")
         return dict(read_json(directory / SUMMARY))
+    write_json(directory / SUMMARY, {"key": None})  # tells a mock that was interrupted from somebody's survey
     for stale in ("healpix", CATALOGUE, TRUTH, MEMBERS, RIVALS):
         remove(directory / stale)
-    write_json(directory / SUMMARY, {"key": None})  # tells a mock that was interrupted from somebody's survey
 
     rows, gaia = targets.observed(settings, _in_no_order(settings))
     snr = _write_coadds(directory, rows, settings)

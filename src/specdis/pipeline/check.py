@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import fitsio
-
 from specdis import accelerator, machine
 from specdis.errors import SpecdisError
+from specdis.fitsfiles import opened
 from specdis.pipeline.config import Config
 from specdis.pipeline.runner import MAIN_PROCESS_GB, PROCESS_GB
 from specdis.pipeline.stages.selection import nothing_to_learn_from
@@ -148,7 +147,7 @@ def _read(survey: Survey, stars: Stars) -> tuple[Spectra | None, list[Fault]]:
 
 def _rows(path: Path) -> int:
     """Return the number of stars: the rows of the longest table of a file."""
-    with fitsio.FITS(str(path)) as file:
+    with opened(path) as file:
         return max(int(hdu.get_nrows()) for hdu in file if hdu.get_exttype() == "BINARY_TBL")
 
 

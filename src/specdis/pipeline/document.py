@@ -143,7 +143,7 @@ def _read_text(path: Path) -> str:
     try:
         if path.exists() and not path.is_file():  # a pipe would wait for ever, a device never end
             raise ConfigError(f"{path}: expected a TOML file, found a folder, a pipe or a device. Check the name.")
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # editors of Windows put a byte order mark before the text
     except OSError as error:
         raise ConfigError(f"{path}: expected a TOML file, found: {error.strerror}. Check the name.") from error
     except UnicodeDecodeError as error:
@@ -155,13 +155,17 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: this is not TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(
+            f"{path}: expected keys and their values, found values nested hundreds of levels deep. Correct it."
+        ) from error
 
 
 def _toml_value(text: str) -> Any:
     """Parse a value as TOML; what is none is a bare string."""
     try:
         table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
     return table["value"] if len(table) == 1 else text
 

@@ -189,12 +189,13 @@ def plain_numbers(*axes: Axis) -> None:
 
 
 def label(axis: Axes, text: str, corner: Literal["upper left", "upper right", "lower left"] = "upper left") -> None:
-    """Write in a corner of the axes, legible above whatever is drawn there."""
+    """Write in a corner of the axes, legible above whatever is drawn there; whatever it holds, it is no formula."""
     vertical, horizontal = corner.split()
     axis.text(
         0.03 if horizontal == "left" else 0.97,
         0.95 if vertical == "upper" else 0.05,
         text,
+        parse_math=False,
         transform=axis.transAxes,
         horizontalalignment=horizontal,
         verticalalignment="top" if vertical == "upper" else "bottom",

@@ -102,7 +102,8 @@ def open_file(path: Path) -> Survey:
     from specdis.surveys.table import TableSurvey
 
     with reading(path) as file:
-        names = {hdu.get_extname() for hdu in file}
+        names = {hdu.get_extname() for hdu in file} - {""}
+        empty = len(file) == 1 and not file[0].has_data()
     if "STARS" in names:
         return TableSurvey(path)
     if "RVTAB" in names and "GAIA" in names:
@@ -111,5 +112,12 @@ def open_file(path: Path) -> Survey:
             expected="a file with spectra",
             found="a catalogue (RVTAB and GAIA)",
             remedy="Give the coadd files, or a configuration with survey.catalogue and survey.spectra.",
+        )
+    if "FIBERMAP" not in names and not empty:
+        raise InputError(
+            path,
+            expected="a spectra table, with the HDUs STARS, WAVELENGTH and FLUX, or a coadd or spmod file of DESI",
+            found=f"the HDUs {', '.join(sorted(names)) or 'without names'}",
+            remedy="Write the spectra as a spectra table: docs/formats.md says how.",
         )
     return CoaddSurvey(path)

@@ -179,7 +179,7 @@ class DesiSurvey(Survey):
         """Return the file of one survey, programme and pixel: {survey}/{program}/{pixel // 100}/{pixel}/."""
         stem = "coadd" if self.spectra_kind == "coadd" else "spmod_coadd"
         folder = self.healpix / survey / program / str(healpix // 100) / str(healpix)
-        return folder / f"{stem}-{survey}-{program}-{healpix}.fits"
+        return _compressed_or_not(folder / f"{stem}-{survey}-{program}-{healpix}.fits")
 
 
 class CoaddSurvey(Survey):
@@ -197,7 +197,7 @@ class CoaddSurvey(Survey):
     Raises
     ------
     InputError
-        When the file has no FIBERMAP, or it or its rvtab file cannot be read.
+        When the file has no FIBERMAP, no target or several rows of one, or it or its rvtab file cannot be read.
     """
 
     name = "coadd"
@@ -205,7 +205,7 @@ class CoaddSurvey(Survey):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.velocities = path.with_name(f"rvtab_{path.name.removeprefix('spmod_')}")
+        self.velocities = _compressed_or_not(path.with_name(f"rvtab_{path.name.removeprefix('spmod_')}"))
         self.inputs: Sequence[Path] = [path, *([self.velocities] if self.velocities.is_file() else [])]
         with reading(path) as file:
             self.spectra_kind: SpectraKind = "spmod" if any(f"{arm}_MODEL" in file for arm in "BR") else "coadd"
@@ -227,6 +227,21 @@ class CoaddSurvey(Survey):
 
     def _targets(self, fibermap: Table) -> Bool:
         target = fibres(fibermap).target
+        if not target.any():
+            raise InputError(
+                fibermap.place,
+                expected="at least one fibre on a target (OBJTYPE = TGT)",
+                found=f"none in {len(target)} rows",
+                remedy="Leave this file out: it holds no star.",
+            )
+        values, count = np.unique(fibermap.read(["TARGETID"])["TARGETID"][target], return_counts=True)
+        if (count > 1).any():
+            raise InputError(
+                fibermap.place,
+                expected="one row per target",
+                found=f"several for {np.sum(count > 1)} of {len(values)}, as if there were one row per exposure",
+                remedy="Give the coadd (coadd-*.fits) in place of the single exposures (spectra-*.fits).",
+            )
         if not target.all():
             logger.info(f"{self.path.name}: {np.sum(~target)} fibres of {len(target)} are not on targets: left out")
         return target
@@ -234,7 +249,7 @@ class CoaddSurvey(Survey):
     def _group(self, file: fitsio.FITS, rows: int) -> dict[str, Array]:
         """Return SURVEY, PROGRAM and HEALPIX from the primary header, or else from the name of the file."""
         header = file[0].read_header()
-        named = re.fullmatch(r"(?:spmod_)?coadd-(\w+)-(\w+)-(\d+)\.fits", self.path.name)
+        named = re.fullmatch(r"(?:spmod_)?coadd-(\w+)-(\w+)-(\d+)\.fits(?:\.gz)?", self.path.name)
         survey, program, healpix = named.groups() if named else ("", "", STAR_COLUMNS["HEALPIX"].missing)
         values = {
             "SURVEY": str(header.get("SURVEY", survey)).strip().lower().encode(),
@@ -291,6 +306,15 @@ class CoaddSurvey(Survey):
         negative = NegativeVariances()
         yield from read_spectra(self.path, self.spectra_kind, stars, np.arange(len(stars)), negative)
         negative.log()
+
+
+def _compressed_or_not(path: Path) -> Path:
+    """Return the path, or the one that differs by .gz at its end where that is there and this one is not."""
+    other = path.with_suffix("") if path.suffix == ".gz" else path.with_name(f"{path.name}.gz")
+    try:
+        return other if other.exists() and not path.exists() else path
+    except OSError:  # a folder that may not be entered: reading it says so
+        return path
 
 
 _TARGETING = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import numpy as np
 
 from specdis.arrays import Array, Float64, Int, Int64, native
 from specdis.errors import InputError
+from specdis.fitsfiles import opened
 from specdis.log import logger
 from specdis.storage import require_bounded
 from specdis.surveys.base import STAR_COLUMNS
@@ -23,6 +23,9 @@ from specdis.surveys.values import converted, wavelengths, without_nulls
 
 # Rows that are not needed cost less to read than to skip, up to this many.
 _GAP = 8
+
+_GZIP = b"\x1f\x8b"
+_PIECE = 1 << 24
 
 _KINDS = {"i": ("integers", "iu"), "f": ("numbers", "fiu"), "S": ("strings", "SU"), "b": ("logicals", "b")}
 
@@ -45,42 +48,16 @@ def reading(path: Path) -> Iterator[fitsio.FITS]:
         `missing-file`, `closed-file` when it may not be read, or `unreadable-file` when the file is no FITS file or
         ends before its data do.
     """
-    try:
-        there = path.is_file()
-        closed = there and not os.access(path, os.R_OK)
-    except PermissionError:
-        there = closed = True
-    if closed:
-        raise FileError(
-            "closed-file",
-            path,
-            expected="a file that may be read",
-            found="one that is closed, or that lies in a closed folder (permission denied)",
-            remedy="Change its permissions, or those of the folders above it.",
-        )
-    if not there:
-        raise FileError(
-            "missing-file", path, expected="a file", found="none", remedy="Copy or download it, or correct the path."
-        )
     _require_fits(path)
     try:
-        with fitsio.FITS(str(path)) as file:
+        with opened(path) as file:
             _require_whole(path, file)
             yield file
     # The second from bytes that are no text, in messages too.
     except (OSError, UnicodeDecodeError, fitsio.FITSFormatError) as error:
-        reason = " ".join(str(error).split())
+        # The library's first line says what is wrong; those after it hold the name under which it knows the file.
+        reason = (str(error).splitlines() or [type(error).__name__])[0].strip()
         raise _unreadable(path, f"one that cannot be read ({reason})") from error
-
-
-def _unreadable(path: Path, found: str) -> FileError:
-    return FileError(
-        "unreadable-file", path, expected="a complete FITS file", found=found, remedy="Copy or download it again."
-    )
-
-
-_GZIP = b"\x1f\x8b"
-_PIECE = 1 << 24
 
 
 def _require_fits(path: Path) -> None:
@@ -88,12 +65,33 @@ def _require_fits(path: Path) -> None:
 
     What the library knows besides, and tells by the first bytes whatever the name, could be anything.
     """
-    with path.open("rb") as file:
-        start = file.read(6)
-    if start == b"SIMPLE":
-        return
-    if not start.startswith(_GZIP):
-        raise _unreadable(path, f"one that starts with {start!r}")
+    try:
+        if path.is_file():
+            with path.open("rb") as stream:
+                start = stream.read(9)
+            if start.startswith(_GZIP):
+                _require_bounded_gzip(path)
+            if start.startswith((b"SIMPLE", _GZIP)):
+                return
+            found = f"one that starts with {start!r}" if start else "an empty one"
+            raise _unreadable(path, found, "Copy or download it again, or write what it holds as a spectra table.")
+        found = "a folder" if path.is_dir() else "a device or a pipe" if path.exists() else "none"
+    except PermissionError as error:
+        raise FileError(
+            "closed-file",
+            path,
+            expected="a file that may be read",
+            found="one that is closed, or that lies in a closed folder (permission denied)",
+            remedy="Change its permissions, or those of the folders above it.",
+        ) from error
+    except OSError as error:
+        raise _unreadable(path, f"one that may not be read ({error.strerror})") from error
+    raise FileError(
+        "missing-file", path, expected="a file", found=found, remedy="Copy or download it, or correct the path."
+    )
+
+
+def _require_bounded_gzip(path: Path) -> None:
     try:
         with gzip.open(path) as content:
             size = 0
@@ -102,6 +100,10 @@ def _require_fits(path: Path) -> None:
                 require_bounded(path, size)
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, f"gzip that cannot be unpacked ({error})") from error
+
+
+def _unreadable(path: Path, found: str, remedy: str = "Copy or download it again.") -> FileError:
+    return FileError("unreadable-file", path, expected="a complete FITS file", found=found, remedy=remedy)
 
 
 def _require_whole(path: Path, file: fitsio.FITS) -> None:
@@ -340,6 +342,15 @@ def read_wavelength(path: Path, file: fitsio.FITS, name: str) -> Float64:
     """
     hdu, place = require(path, file, name), f"{path}[{name}]"
     header = hdu.read_header()
+    shape = tuple(map(int, hdu.get_dims())) if hdu.get_exttype() == "IMAGE_HDU" else None
+    if shape is None or len(shape) != 1:
+        raise FileError(
+            "bad-wavelength",
+            place,
+            expected="the wavelengths that all spectra share, an image of shape (pixel,)",
+            found="a table" if shape is None else f"an array of shape {shape}",
+            remedy="Bring all spectra to one grid, and write its wavelengths once.",
+        )
     try:
         unit = header.get("BUNIT") or header.get("CUNIT1")
         wavelength = wavelengths(native(np.asarray(hdu.read(), dtype=np.float64)), unit, place)
@@ -347,8 +358,8 @@ def read_wavelength(path: Path, file: fitsio.FITS, name: str) -> Float64:
         raise FileError(
             "bad-wavelength", error.place, expected=error.expected, found=error.found, remedy=error.remedy
         ) from error
-    if wavelength.ndim != 1 or len(wavelength) < 2:
-        found = f"an array of shape {wavelength.shape}"
+    if len(wavelength) < 2:
+        found = f"{len(wavelength)} of them"
     elif not np.all(np.isfinite(wavelength) & (wavelength > 0)):
         found = f"{np.sum(~(wavelength > 0) | ~np.isfinite(wavelength))} that are not finite or not positive"
     elif np.all(np.diff(wavelength) < 0):

@@ -123,14 +123,18 @@ class TableSurvey(Survey):
                 found=f"{none:,} rows without one (null, {NO_SOURCE} or not positive)",
                 remedy="Add a column TARGETID with a number of its own for every spectrum.",
             )
-        if not len(values) or (count > 1).any():
-            twice = values[count > 1]
+        if not len(values):
+            raise InputError(
+                table.place,
+                expected="at least one row",
+                found="none",
+                remedy="Leave this file out, or write one row for every spectrum.",
+            )
+        if len(twice := values[count > 1]):
             raise InputError(
                 f"{table.place}, column {column}",
-                expected="at least one row, and an identifier of its own for every row",
-                found=f"{len(twice)} that come twice or more: {', '.join(map(str, twice[:3]))}"
-                if len(twice)
-                else "no rows",
+                expected="an identifier of its own for every row",
+                found=f"{len(twice)} that come twice or more: {', '.join(map(str, twice[:3]))}",
                 remedy="Leave out repeated rows, or add a column TARGETID with a number of its own for every spectrum.",
             )
         return identifiers

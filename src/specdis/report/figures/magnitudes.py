@@ -250,7 +250,9 @@ def groups(catalogue: Columns, group: Array | None) -> Plot:
             drawn[0].set(markersize=5, markeredgecolor=BLACK, markeredgewidth=0.4)
             table = Table({"x": teff[rows], "y": predicted[rows], "count": np.ones(rows.sum(), dtype=int)})
             tables.append(drawn_in(table, str(word), "TEFF", "M_G_NN"))
-        axis.legend(loc="lower left", ncols=1 + len(names) // 9)
+        legend = axis.legend(loc="lower left", ncols=1 + len(names) // 9)
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # names of the survey's own
     caption = (
         f"Predicted magnitudes of {sum(len(table) for table in tables)} stars of {len(names)} clusters, before those "
         "of all others in grey. The stars of one cluster have one age and one composition, so they should follow one "
