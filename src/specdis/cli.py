@@ -233,7 +233,7 @@ def verify(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A run, a model, or a catalogue: its folder or a file.")],
     as_json: AsJson = False,
 ) -> None:
-    """Check a run, a model or a catalogue: its sums, and a catalogue's schema, ranges, units and identifiers."""
+    """Check that a run, a model or a catalogue is whole. Sums, schema, ranges, units and identifiers are compared."""
     from dataclasses import asdict
 
     from specdis.pipeline.verify import verify as examine

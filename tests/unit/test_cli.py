@@ -180,10 +180,10 @@ def test_a_traceback_that_cannot_be_kept_is_printed(specdis, config, monkeypatch
     assert "in report\n" in result.stderr
 
 
-def test_an_error_of_the_system_names_the_file_and_the_reason(specdis, tmp_path):
+def test_a_file_in_place_of_a_model_is_named(specdis, tmp_path):
     (tmp_path / "model").write_text("")
     result = expect(specdis("predict", "model", "a.fits", "-o", "out.fits"), 1)
-    assert "specdis: model/model.json: expected to read or write it, found: Not a directory. Correct" in result.stderr
+    assert "specdis: model: expected a model: a folder with model.json, found a file." in result.stderr
     assert "Traceback (most" in specdis("--verbose", "predict", "model", "a.fits", "-o", "out.fits").stderr
 
 
@@ -291,7 +291,7 @@ def test_check_of_a_good_configuration(specdis, config, tmp_path):
         ("run.directory=spectra.fits/run", "spectra.fits is no folder"),
         ("components.n_components=100", "there are only 3 stars"),
         ("sample.fold_column=FOLDS", "the survey has no column FOLDS"),
-        ("run.memory_limit_gb=0.1", "GB are allowed or installed"),
+        ("run.memory_limit_gb=0.1", "GB are allowed"),
         ("spectra.grid.start=9000", "expected pixels inside the data"),
     ],
 )

@@ -377,18 +377,3 @@ def test_only_fits_and_gzip_of_a_known_size_are_opened(tmp_path, content, found,
     path.write_bytes(content)
     with pytest.raises(InputError, match=re.escape(found)), fits.reading(path):
         pass
-
-
-def test_a_closed_file_and_one_in_a_closed_folder_are_a_fault_of_their_own(tmp_path, monkeypatch):
-    path = tmp_path / "s.fits"
-    path.write_bytes(b"SIMPLE")
-
-    def refuse(*_):
-        raise PermissionError(13, "Permission denied")
-
-    for name, change in (("specdis.surveys.fits.os.access", lambda *_: False), ("pathlib.Path.is_file", refuse)):
-        with monkeypatch.context() as patch:
-            patch.setattr(name, change)
-            with pytest.raises(fits.FileError, match="expected a file that may be read") as error, fits.reading(path):
-                pass
-            assert error.value.fault == "closed-file"
