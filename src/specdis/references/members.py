@@ -19,6 +19,9 @@ from specdis.references.tables import Columns, ReferenceTable
 PRIORITY: Sequence[Kind] = get_args(Kind)
 """Kinds of lists in the order in which a star that stands in several is given to one."""
 
+_OWN = ("stream", "bhb")
+"""Kinds whose systems are not the known ones: a stream of a cluster's name is not the cluster."""
+
 _SOME_NAMES = 100
 """Of so many names one at least is known, where they are of systems."""
 
@@ -103,19 +106,19 @@ def read_members(name: str, file: MemberFile, systems: Sequence[System], probabi
     chosen = ~(columns.pop("PROBABILITY", np.ones(rows)) < probability_min)
     chosen &= columns.pop("PRIMARY", np.ones(rows, dtype=bool))
     named = columns.pop("NAME", np.full(rows, ""))
-    named = np.where((named != "") & _are_systems(named, name, systems), named, name)
+    named = np.where((named != "") & _are_systems(named, name, file.kind, systems), named, name)
     columns["SYSTEM"], columns["DIST_REF"], columns["DIST_REF_ERR"] = _distances(quantities, file, named, systems)
     epoch = quantities.epoch if file.epoch is None else file.epoch
     return MemberList(file, {key: values[chosen] for key, values in columns.items()}, epoch)
 
 
-def _are_systems(named: Array, name: str, systems: Sequence[System]) -> bool:
+def _are_systems(named: Array, name: str, kind: Kind, systems: Sequence[System]) -> bool:
     """Tell whether a column of names is of systems: it has known ones, or the same for many rows; stars have their own.
 
     A list that is itself called by a known system says more than names that are not known.
     """
     words = [str(word) for word in np.unique(named) if word]
-    if any(find_system(word, systems) for word in words[:_SOME_NAMES]):
+    if kind not in _OWN and any(find_system(word, systems) for word in words[:_SOME_NAMES]):
         return True
     return bool(words) and 2 * len(words) <= len(named) and find_system(name, systems) is None
 
@@ -130,7 +133,7 @@ def _distances(
     """
     words, place = np.unique(named, return_inverse=True)
     known = [find_system(str(word), systems) for word in words]
-    own = file.kind in ("stream", "bhb")  # a stream of a cluster's name is not the cluster
+    own = file.kind in _OWN
     pairs = zip(words, known, strict=True)
     system = np.array([str(word) if found is None or own else found.name for word, found in pairs])
     if file.distance is not None:
