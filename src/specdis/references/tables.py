@@ -105,6 +105,8 @@ class ReferenceTable:
         try:
             loaded = self._load(list(dict.fromkeys(asked.values())))
             return {name: _filled(loaded[theirs]) for name, theirs in asked.items()}
+        except InputError:
+            raise
         except Exception as error:
             raise _unreadable(self.path, error) from error
 
