@@ -123,6 +123,14 @@ def test_every_format_gives_the_same_columns(tmp_path: Path, form: str) -> None:
     assert found["NAME"].tolist() == ["a", "bb"]
 
 
+def test_a_small_file_that_fills_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("specdis.storage.UNPACKED_FREE", 1 << 20)
+    path = tmp_path / "rival.parquet"
+    Table({"source_id": np.ones(1 << 18, np.int64), "dist": np.ones(1 << 18)}).write(path)
+    with pytest.raises(InputError, match=r"rival\.parquet: expected at most .* or 50 times the size of the file"):
+        Quantities(ReferenceTable.open(path)).read("SOURCE_ID", "DIST")
+
+
 def test_desi_splits_one_table_over_hdus(tmp_path: Path) -> None:
     path = tmp_path / "MWS_BHB.fits"
     with fitsio.FITS(str(path), "rw") as file:
