@@ -10,6 +10,8 @@ from typing import Any
 import fitsio
 import numpy as np
 import pytest
+from astropy.io.fits import table_to_hdu
+from astropy.table import Table
 
 from specdis.errors import InputError
 from specdis.surveys import Arm, Fault, Spectra, Stars, SurveySettings, open_file, open_survey, table
@@ -358,3 +360,10 @@ def test_wavelengths_in_air_become_vacuum_ones(write, content) -> None:
     # 1.13 A at 4000 A and 1.40 A at 5000 A (refractivity 2.8e-4).
     assert shift[0] == pytest.approx(1.131, abs=2e-3)
     assert shift[-1] == pytest.approx(1.395, abs=2e-3)
+
+
+def test_a_table_without_rows_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "empty.fits"
+    table_to_hdu(Table({"SOURCE_ID": np.zeros(0, np.int64)}, meta={"EXTNAME": "STARS"})).writeto(path)
+    with pytest.raises(InputError, match=r"\[STARS\]: expected at least one row, found none"):
+        TableSurvey(path)
