@@ -12,6 +12,8 @@ from typing import Any
 import fitsio
 import numpy as np
 import pytest
+from astropy.io.fits import table_to_hdu
+from astropy.table import Table
 
 from specdis.errors import InputError
 from specdis.surveys import Arm, Fault, Spectra, Stars, SurveySettings, fits, open_file, open_survey, table
@@ -377,3 +379,10 @@ def test_only_fits_and_gzip_of_a_known_size_are_opened(tmp_path, content, found,
     path.write_bytes(content)
     with pytest.raises(InputError, match=re.escape(found)), fits.reading(path):
         pass
+
+
+def test_a_table_without_rows_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "empty.fits"
+    table_to_hdu(Table({"SOURCE_ID": np.zeros(0, np.int64)}, meta={"EXTNAME": "STARS"})).writeto(path)
+    with pytest.raises(InputError, match=r"\[STARS\]: expected at least one row, found none"):
+        TableSurvey(path)
