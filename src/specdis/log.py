@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 logger = logging.getLogger("specdis")
@@ -26,14 +26,22 @@ def to_stderr(level: int = logging.INFO) -> None:
 @contextmanager
 def to_file(path: Path) -> Iterator[None]:
     """Append the log to a file too, with dates, for the length of the block."""
-    handler = logging.FileHandler(path)
+    handler = _LogFile(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
     try:
         yield
     finally:
         logger.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A file that may lack a line: on a full disk the run ends with a message, and the log must not add a traceback."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is the library's
+        """Leave it out."""
 
 
 def _is_quiet() -> bool:
