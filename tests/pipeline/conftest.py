@@ -12,14 +12,6 @@ from specdis.log import logger
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory) -> Path:
-    """Keep compiled programs in a folder, because runs with equal settings compile the same ones."""
-    folder = tmp_path_factory.mktemp("compiled")
-    tiny_run.keep_compiled(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
 def config(tmp_path_factory) -> Path:
     """Return the configuration of a tiny run."""
     return tiny_run.write_survey(tmp_path_factory.mktemp("tiny"))
