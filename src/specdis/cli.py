@@ -197,7 +197,7 @@ def status(directory: RunDirectory, as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: specdis check config.toml")
 def check(config: ConfigFile, as_json: AsJson = False, overrides: Overrides = []) -> None:  # noqa: B006
-    """Look whether a run can succeed. Inputs, folder, disk and memory are examined; nothing is started."""
+    """Check that a run can succeed. Inputs, folder, disk and memory are looked at; nothing is started."""
     from specdis.pipeline.check import check as examine
     from specdis.pipeline.config import Config
 

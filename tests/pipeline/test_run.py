@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import fitsio
 import numpy as np
@@ -12,13 +14,16 @@ import zarr
 from astropy.table import Table
 
 from specdis.catalogue import read_catalogue, verify
+from specdis.distances import TARGET_COLUMNS, Targets
 from specdis.flags import Flag
-from specdis.pipeline.config import Config
+from specdis.pipeline.config import Config, config_of
 from specdis.pipeline.manifest import Manifest
-from specdis.pipeline.pixels import open_group, values
+from specdis.pipeline.pixels import PixelStore, open_group, values
 from specdis.pipeline.plan import status
 from specdis.pipeline.stages import STAGES
+from specdis.pipeline.stages.products import _Trial
 from specdis.storage import RunPaths, read_arrays, read_json, read_table
+from specdis.surveys import IDENTIFIER
 from tiny_run import ALL, products, start
 
 
@@ -249,3 +254,26 @@ def test_one_key_reruns_what_depends_on_it_and_nothing_else(copied, config, monk
     if "truth" in override:  # the same truth under another name: its metrics are equal
         name = "validation/metrics.json"
         assert after[name] == before[name]
+
+
+def test_an_injected_companion_has_its_light_in_the_spectrum_that_is_judged(finished, config):
+    paths = RunPaths(finished)
+    stars = read_table(paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "LOGG"])
+    rows = np.flatnonzero(stars["LOGG"] > 4.2)[:8]
+    mine = {name: values[rows] for name, values in stars.items()}
+    trial = _Trial(SimpleNamespace(config=config_of(finished), paths=paths), rows, Targets.of(mine, 1))
+    model, trial._model = trial._model, Mock(wraps=trial._model)
+    single, companion, partner = np.full(8, 5.0), np.full(8, 5.5), np.roll(np.arange(8), 1)
+    trial.called(np.full(8, 5.0), np.full(8, 5.0), single, companion, partner)
+    flux, bad = PixelStore.open(paths.pixels).read_stars(rows)
+    given = trial._model.inputs.call_args.args[0].astype(float)
+    both = ~bad & ~bad[partner] & (np.abs(flux[partner].astype(float) - flux) > 0.01)
+    share = ((given - flux) / np.where(both, flux[partner].astype(float) - flux, 1))[both]
+    # Half a magnitude fainter: 0.387 of the light in G, less in the blue and more in the red.
+    assert 0.3 < share.min() < 0.387 < share.max() < 0.45
+    # Both networks are asked about the sum, the mixture about the single star too.
+    summed = model.inputs(given.astype(np.float32), bad)
+    np.testing.assert_allclose(trial._model.label_magnitude.call_args.args[0], summed, atol=1e-5)
+    asked = [call.args[0] for call in trial._model.binary_probability.call_args_list]
+    np.testing.assert_allclose(asked[0], summed, atol=1e-5)
+    assert np.abs(asked[1] - summed).max() > 1e-3
