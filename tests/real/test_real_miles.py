@@ -37,7 +37,7 @@ def finished(tmp_path_factory):
     directory = tmp_path_factory.mktemp("miles") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPECDIS_REAL_DATA", str(REAL))
-        config = Config.load(template("miles.toml"), [f"run.directory={directory}", *CHEAP])
+        config = Config.load(template("miles"), [f"run.directory={directory}", *CHEAP])
     run(config, STAGES, last="validation")
     return directory
 

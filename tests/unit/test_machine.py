@@ -83,6 +83,6 @@ def test_cores_are_those_of_the_affinity_mask():
     os.sched_setaffinity(0, {min(mask)})
     try:
         assert machine.cores() == 1
-        assert Config.load(template("mock.toml")).run.processes == 1
+        assert Config.load(template("mock")).run.processes == 1
     finally:
         os.sched_setaffinity(0, mask)

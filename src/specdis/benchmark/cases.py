@@ -138,7 +138,7 @@ def _config(stars: int, folder: Path) -> Config:
     places = {"run.directory": "run", "survey.catalogue": f"survey/{CATALOGUE}", "survey.spectra": "survey/healpix"}
     settings = [f"{key}={json.dumps(str(folder / name))}" for key, name in places.items()]
     settings += ['survey.kind="desi"', "training.epochs=1", "training.patience=1", f"training.n_seeds={_NETWORKS}"]
-    return Config.load(template("mock.toml"), [*settings, f"distances.n_draws={_DRAWS}"])
+    return Config.load(template("mock"), [*settings, f"distances.n_draws={_DRAWS}"])
 
 
 def _reading(made: _Bench, limits: Limits) -> Iterator[Row]:

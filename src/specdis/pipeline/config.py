@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from specdis.binaries import BinariesSettings
 from specdis.calibration import CalibrationSettings
@@ -16,7 +18,7 @@ from specdis.errors import ConfigError, ProductError
 from specdis.mock.settings import MockSettings
 from specdis.network.mlp import NetworkSettings
 from specdis.photometry import PhotometrySettings
-from specdis.pipeline.document import Document
+from specdis.pipeline.document import Document, read_toml
 from specdis.pipeline.runner import RunSettings
 from specdis.references import ReferencesSettings
 from specdis.sample import SampleSettings
@@ -26,9 +28,15 @@ from specdis.surveys import SurveySettings
 from specdis.training import TrainingSettings
 
 
+Preset = Literal["paper", "recommended"]
+
+
 class Config(Document):
     """All sections; those that may be left out have the paper's values."""
 
+    preset: Preset | None = None
+    """Values for the keys that the file leaves out: `paper` has the paper's own choices everywhere, `recommended` what
+    is measured to be better. Without a preset every key has its default."""
     run: RunSettings
     """Where the run is kept and what it may use."""
     survey: SurveySettings
@@ -58,9 +66,16 @@ class Config(Document):
     cluster: ClusterSettings = ClusterSettings()
     """Where the passes over the stars run: [cluster.md](cluster.md)."""
 
+    @classmethod
+    def preset_of(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of the preset that is asked for, nothing where there is none of this name."""
+        name = given.get("preset")
+        return read_toml(_templates() / "presets" / f"{name}.toml") if name in get_args(Preset) else {}
+
     def differences(self) -> dict[str, tuple[Any, Any]]:
         """As in `Document`, without the universe and where files lie, of which the paper says nothing."""
         silent = (
+            "preset",
             "mock.",
             "cluster.",
             *(f"references.{name}" for name in ("directory", "systems", "members", "rivals")),
@@ -83,17 +98,31 @@ def config_of(directory: Path) -> Config:
 
 
 def template(name: str) -> Path:
-    """Return a configuration that comes with the software: `paper.toml`, `demo.toml`, ...
+    """Return a configuration that comes with the software, by its name: `paper`, `demo`, ...
 
     Raises
     ------
     ConfigError
         When there is none of this name.
     """
-    # A wheel carries configs/ inside the package; in a source tree it lies beside src/.
-    installed, source = Path(str(files("specdis"))) / "configs", Path(__file__).parents[3] / "configs"
-    for folder in (installed, source):
-        if (folder / name).is_file():
-            return folder / name
-    found = sorted({path.name for folder in (installed, source) for path in folder.glob("*.toml")})
-    raise ConfigError(f"{name}: expected one of {', '.join(found)}")
+    known = templates()
+    if name not in known:
+        close = get_close_matches(name, known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ConfigError(f"{name}: expected the name of a configuration, one of {', '.join(known)}{hint}")
+    return _templates() / f"{name}.toml"
+
+
+def templates() -> dict[str, str]:
+    """Return what each configuration is for that comes with the software, by name: the first line of its file."""
+    found = {}
+    for path in sorted(_templates().glob("*.toml")):
+        with path.open(encoding="utf-8") as file:
+            found[path.stem] = file.readline().removeprefix("# ").strip()
+    return found
+
+
+def _templates() -> Path:
+    """Return the folder of the configurations: in the package, where a wheel has it, or beside src/ in a clone."""
+    installed = Path(str(files("specdis"))) / "configs"
+    return installed if installed.is_dir() else Path(__file__).parents[3] / "configs"

@@ -34,6 +34,7 @@ def demo(directory: Path, stars: int | None = None) -> Config:
         "survey.catalogue": survey / CATALOGUE,
         "survey.spectra": survey / "healpix",
     }
-    config = Config.load(template("demo.toml"), [f"{key}={json.dumps(str(place))}" for key, place in places.items()])
+    files = (f"{key}={json.dumps(str(place))}" for key, place in places.items())
+    config = Config.load(template("demo"), ["survey.kind=desi", *files])
     run(config, STAGES)
     return config

@@ -27,9 +27,12 @@ class _Problem(NamedTuple):
 
     keys: Keys
     message: str
+    in_no_section: bool = False
 
     def __str__(self) -> str:
         *section, key = self.keys
+        if self.in_no_section:
+            return f"{key}: {self.message}"
         return f"[{'.'.join(section)}] {key}: {self.message}" if section else f"[{key}]: {self.message}"
 
 
@@ -59,16 +62,23 @@ class Document(Settings):
         problems: list[_Problem] = []
         given = _expand(_parse(text, path), cls, path.resolve().parent, problems)
         overriding = _expand(parse_overrides(overrides), cls, Path.cwd(), problems)
-        values = _merge(given, overriding)
+        given = _merge(given, overriding, cls)
+        preset = cls.preset_of(given)
+        values = _merge(preset, given, cls)
         try:
             # JSON's strict mode is TOML's own: arrays may be tuples and strings paths, but "3" is no number.
             document = cls.model_validate_json(json.dumps(values, default=str), strict=True)
         except ValidationError as error:
-            problems += _explain(error, cls, values)
+            problems += [_with_preset(problem, preset, given) for problem in _explain(error, cls, values)]
         if problems:
             raise ConfigError(_message(problems, path, overriding))
         document._source = text + "".join(f"# --set {override}\n" for override in overrides)
         return document
+
+    @classmethod
+    def preset_of(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values that lie under those given: none, unless a document has presets."""
+        return {}
 
     @property
     def source(self) -> str:
@@ -108,7 +118,7 @@ class Document(Settings):
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return nested tables from `section.key=value`; the last one wins.
+    """Return nested tables from `section.key=value`, or `key=value` of a key in no section; the last one wins.
 
     Raises
     ------
@@ -119,7 +129,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     for override in overrides:
         name, equals, text = override.partition("=")
         keys = [key.strip() for key in name.split(".")]
-        if not equals or len(keys) < 2 or not all(keys):
+        if not equals or not all(keys):
             raise ConfigError(f"--set {override}: expected section.key=value, for example sample.ebv_max=0.3")
         value = _toml_value(text.strip())
         for key in reversed(keys):
@@ -170,12 +180,16 @@ def _toml_value(text: str) -> Any:
     return table["value"] if len(table) == 1 else text
 
 
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Put one tree of tables over another."""
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any], model: type[BaseModel] = BaseModel) -> dict[str, Any]:
+    """Put one tree of tables over another; of keys that exclude each other, those above stay."""
+    rivals = set(getattr(model, "alternatives", ()))
+    if rivals & above.keys():
+        below = {key: value for key, value in below.items() if key not in rivals}
     merged = {**below, **above}
     for key in below.keys() & above.keys():
         if isinstance(below[key], dict) and isinstance(above[key], dict):
-            merged[key] = _merge(below[key], above[key])
+            section = next(filter(_is_model, _types(model, key)), BaseModel)
+            merged[key] = _merge(below[key], above[key], section)
     return merged
 
 
@@ -283,7 +297,29 @@ def _explain(error: ValidationError, model: type[BaseModel], values: Mapping[str
     errors: dict[Keys, list[Any]] = {}
     for detail in error.errors(include_url=False):
         errors.setdefault(_field(model, detail["loc"]), []).append(detail)
-    return [_Problem(keys, _describe(keys, details, model, values)) for keys, details in errors.items()]
+    return [
+        _Problem(keys, _describe(keys, details, model, values), _is_plain(model, keys))
+        for keys, details in errors.items()
+    ]
+
+
+def _is_plain(model: type[BaseModel], keys: Keys) -> bool:
+    """Tell whether this is a key that stands in no section, and none itself."""
+    return len(keys) == 1 and keys[0] in model.model_fields and not any(map(_is_model, _types(model, keys[0])))
+
+
+def _with_preset(problem: _Problem, preset: Mapping[str, Any], given: Mapping[str, Any]) -> _Problem:
+    """Name the values of a preset where they do not go together with those of the user in one section."""
+    written = _at(given, problem.keys)
+    unwritten = {
+        key: value
+        for key, value in _flatten(_at(preset, problem.keys) or {}).items()
+        if not isinstance(written, Mapping) or key not in _flatten(written)
+    }
+    if not unwritten:
+        return problem
+    said = ", ".join(f"{key} = {_short(value)}" for key, value in unwritten.items())
+    return problem._replace(message=f"{problem.message} (the preset gives {said})")
 
 
 def _field(model: type[BaseModel], place: tuple[int | str, ...]) -> Keys:
