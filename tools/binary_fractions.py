@@ -21,7 +21,7 @@ from closure_tables import table
 
 from specdis.binaries import LEAST_RATIO
 from specdis.mock.binaries import LEAST_RATIO as LEAST_OF_ALL
-from specdis.pipeline.config import template
+from specdis.pipeline.templates import template
 from specdis.storage import RunPaths, read_json
 
 CHOICES = (

@@ -17,8 +17,9 @@ import sys
 from pathlib import Path
 
 from specdis.mock.survey import CATALOGUE
-from specdis.pipeline.config import Config, template
+from specdis.pipeline.config import Config
 from specdis.pipeline.manifest import Manifest, StageRecord
+from specdis.pipeline.templates import template
 from specdis.storage import RunPaths
 
 SPECDIS = (sys.executable, "-c", "from specdis.cli import main; main()")

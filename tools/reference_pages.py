@@ -15,7 +15,8 @@ from pydantic_core import to_jsonable_python
 
 from specdis.catalogue import COLUMNS, Column
 from specdis.flags import DESCRIPTIONS
-from specdis.pipeline.config import Config, Preset, templates
+from specdis.pipeline.config import Config
+from specdis.pipeline.templates import Preset, templates
 from specdis.references import quantities
 from specdis.references.names import NO_NUMBER
 from specdis.surveys.base import FLUX_LIMIT, STAR_COLUMNS
@@ -47,7 +48,8 @@ default below, which is the paper's choice where the paper makes one.
 
 ## preset
 
-`preset = "recommended"` stands before the first section. {preset} Your own keys go over the preset, and so does `--set`.
+`preset = "recommended"` stands before the first section. {preset} Your own keys go over the preset, and so does
+`--set`.
 
 | key | {presets} | default |
 |---|{rules}---|
@@ -183,7 +185,11 @@ def _introduction() -> str:
     """Return what goes before the sections: the configurations that come along, and what the presets choose."""
     presets = {name: Config.preset_of({"preset": name}) for name in get_args(Preset)}
     defaults = Config.model_construct().model_dump(mode="json")
-    keys = [(section, key) for section in defaults for key in sorted({k for p in presets.values() for k in p.get(section, {})})]
+    keys = [
+        (section, key)
+        for section in defaults
+        for key in sorted({k for p in presets.values() for k in p.get(section, {})})
+    ]
     rows = []
     for section, key in keys:
         default = defaults[section][key]

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from specdis import __version__, cli
-from specdis.cli import StageName, app
+from specdis import __version__
+from specdis.cli import app, shell
+from specdis.cli.verbs import StageName
 from specdis.errors import InputError
 from specdis.log import logger
 from specdis.pipeline.stage import Outcome, Stage
@@ -114,9 +115,9 @@ def test_nothing_heavy_is_imported_before_it_is_used(statement):
 def test_what_a_terminal_cannot_show_ends_nothing(monkeypatch):
     stdout = TextIOWrapper(BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", stdout)
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(cli, "app", lambda **_: stdout.write("Boötes\n"))
-    cli.main()
+    monkeypatch.setattr(shell.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(shell, "app", lambda **_: stdout.write("Boötes\n"))
+    shell.main()
     stdout.flush()
     assert stdout.buffer.getvalue() == b"Bo\\xf6tes\n"
 

@@ -11,8 +11,9 @@ import pytest
 from pydantic import Field, PositiveInt, model_validator
 
 from specdis.errors import ConfigError
-from specdis.pipeline.config import Config, Preset, template, templates
+from specdis.pipeline.config import Config
 from specdis.pipeline.document import Document, parse_overrides
+from specdis.pipeline.templates import Preset, template, templates
 from specdis.settings import Settings
 
 
@@ -374,7 +375,9 @@ def test_values_of_the_preset_that_do_not_fit_those_of_the_user_are_named(preset
 
 
 def test_an_unknown_preset_is_an_error_that_names_the_nearest(preset):
-    with pytest.raises(ConfigError, match=r"toml: preset: expected 'paper' or 'recommended', found .* did you mean rec"):
+    with pytest.raises(
+        ConfigError, match=r"toml: preset: expected 'paper' or 'recommended', found .* did you mean rec"
+    ):
         preset("recomended")
 
 

@@ -6,7 +6,8 @@ import resource
 import pytest
 
 from specdis import machine
-from specdis.pipeline.config import Config, template
+from specdis.pipeline.config import Config
+from specdis.pipeline.templates import template
 
 HERE = len(os.sched_getaffinity(0))
 

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from difflib import get_close_matches
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from specdis.binaries import BinariesSettings
 from specdis.calibration import CalibrationSettings
 from specdis.cluster import ClusterSettings
 from specdis.components import ComponentsSettings
 from specdis.distances import DistancesSettings
-from specdis.errors import ConfigError, ProductError
+from specdis.errors import ProductError
 from specdis.mock.settings import MockSettings
 from specdis.network.mlp import NetworkSettings
 from specdis.photometry import PhotometrySettings
-from specdis.pipeline.document import Document, read_toml
+from specdis.pipeline.document import Document
 from specdis.pipeline.runner import RunSettings
+from specdis.pipeline.templates import Preset, preset
 from specdis.references import ReferencesSettings
 from specdis.sample import SampleSettings
 from specdis.spectra import SpectraSettings
 from specdis.storage import RunPaths
 from specdis.surveys import SurveySettings
 from specdis.training import TrainingSettings
-
-
-Preset = Literal["paper", "recommended"]
 
 
 class Config(Document):
@@ -69,8 +65,7 @@ class Config(Document):
     @classmethod
     def preset_of(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of the preset that is asked for, nothing where there is none of this name."""
-        name = given.get("preset")
-        return read_toml(_templates() / "presets" / f"{name}.toml") if name in get_args(Preset) else {}
+        return preset(given.get("preset"))
 
     def differences(self) -> dict[str, tuple[Any, Any]]:
         """As in `Document`, without the universe and where files lie, of which the paper says nothing."""
@@ -95,34 +90,3 @@ def config_of(directory: Path) -> Config:
     if not resolved.exists():
         raise ProductError(f"{directory} is no run: it holds no {resolved.name}. Give the folder run.directory.")
     return Config.load(resolved, [f"run.directory={json.dumps(str(directory.resolve()))}"])
-
-
-def template(name: str) -> Path:
-    """Return a configuration that comes with the software, by its name: `paper`, `demo`, ...
-
-    Raises
-    ------
-    ConfigError
-        When there is none of this name.
-    """
-    known = templates()
-    if name not in known:
-        close = get_close_matches(name, known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise ConfigError(f"{name}: expected the name of a configuration, one of {', '.join(known)}{hint}")
-    return _templates() / f"{name}.toml"
-
-
-def templates() -> dict[str, str]:
-    """Return what each configuration is for that comes with the software, by name: the first line of its file."""
-    found = {}
-    for path in sorted(_templates().glob("*.toml")):
-        with path.open(encoding="utf-8") as file:
-            found[path.stem] = file.readline().removeprefix("# ").strip()
-    return found
-
-
-def _templates() -> Path:
-    """Return the folder of the configurations: in the package, where a wheel has it, or beside src/ in a clone."""
-    installed = Path(str(files("specdis"))) / "configs"
-    return installed if installed.is_dir() else Path(__file__).parents[3] / "configs"

@@ -76,7 +76,7 @@ class Document(Settings):
         return document
 
     @classmethod
-    def preset_of(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+    def preset_of(cls, given: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003
         """Return the values that lie under those given: none, unless a document has presets."""
         return {}
 
