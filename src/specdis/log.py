@@ -257,7 +257,7 @@ class _Bar:
         number, of = _shown.place
         narrow = self._console.width < _NARROW
         where = (f"{number}/{of} " if narrow else f"stage {number} of {of}: ") if number else ""
-        share = "" if step.total is None else f"{step.done / max(step.total, 1):.0%}"
+        share = "" if step.total is None else f"{100 * step.done / max(step.total, 1):.0f} %"
         left = step.left(now)
         row = Table.grid(
             *(Column(no_wrap=True), Column(ratio=1), Column(no_wrap=True), Column(no_wrap=True)),

@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
@@ -24,6 +24,7 @@ __all__ = ["app"]
 StageName = Literal[
     "sample", "spectra", "components", "training", "distances", "binaries", "catalogue", "validation", "report"
 ]
+_STAGES = ", ".join(get_args(StageName))
 
 
 def _checked_overrides(overrides: list[str]) -> list[str]:
@@ -83,8 +84,10 @@ def init(
 @verb("specdis run config.toml --set run.threads=4")
 def run(
     config: ConfigFile,
-    first: Annotated[StageName | None, typer.Option("--from", help="First stage that may run.")] = None,
-    last: Annotated[StageName | None, typer.Option("--to", help="Last stage that may run.")] = None,
+    first: Annotated[
+        StageName | None, typer.Option("--from", metavar="STAGE", help=f"First stage that may run: {_STAGES}.")
+    ] = None,
+    last: Annotated[StageName | None, typer.Option("--to", metavar="STAGE", help="Last stage that may run.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Run the stages even if nothing changed.")] = False,
     overrides: Overrides = [],  # noqa: B006 - typer copies it
 ) -> Answer:
@@ -124,12 +127,10 @@ def check(config: ConfigFile, overrides: Overrides = []) -> Answer:  # noqa: B00
 @verb("specdis predict demo/run/model spectra.fits -o distances.fits")
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model: the folder RUN/model.")],
-    inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT...", help="Spectra tables, DESI coadd or spmod files.")
-    ],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Spectra tables, DESI coadd or spmod files.")],
     output: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The catalogue to write.")],
 ) -> Answer:
-    """Give distances to new spectra with a released model."""
+    """Give distances to new spectra with a trained model."""
     from specdis.pipeline.predict import predict_files
 
     predict_files(model, inputs, output)
@@ -156,8 +157,12 @@ def verify(
 
 @verb("specdis demo --out demo --stars 1500")
 def demo(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the survey and the run.")] = Path("demo"),
-    stars: Annotated[int | None, typer.Option("--stars", min=300, help="Stars of the mock survey.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the survey and the run.")] = Path(
+        "demo"
+    ),
+    stars: Annotated[
+        int | None, typer.Option("--stars", min=300, metavar="N", help="Stars of the mock survey.")
+    ] = None,
 ) -> Answer:
     """Make a mock survey, run everything on it and write a report."""
     from specdis.pipeline.demo import demo as show
@@ -168,8 +173,8 @@ def demo(
 @verb("specdis mock survey --stars 5000 --seed 1")
 def mock(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the survey.")],
-    stars: Annotated[int | None, typer.Option("--stars", min=300, help="Number of stars.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Random seed.")] = None,
+    stars: Annotated[int | None, typer.Option("--stars", min=300, metavar="N", help="Number of stars.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="Random seed.")] = None,
     library: Annotated[
         Path | None,
         typer.Option(
@@ -192,7 +197,7 @@ def mock(
     return Answer({"survey": out, **made}, [out])
 
 
-@verb("specdis compare demo/run theirs.csv --column DIST=d_kpc -o comparison")
+@verb("specdis compare demo/run theirs.csv --column DIST=d_kpc")
 def compare(
     catalogue: Annotated[Path, typer.Argument(metavar="CATALOGUE", help="A run, its catalogue, or a table.")],
     other: Annotated[Path, typer.Argument(metavar="OTHER", help="What to compare it with: the same, of anyone.")],
@@ -234,7 +239,9 @@ def ablate(config: ConfigFile, overrides: Overrides = []) -> Answer:  # noqa: B0
 
 @verb("specdis bench --stars 4096")
 def bench(
-    stars: Annotated[int, typer.Option("--stars", min=2500, help="Stars of the mock survey it is measured on.")] = 4096,
+    stars: Annotated[
+        int, typer.Option("--stars", min=2500, metavar="N", help="Stars of the mock survey it is measured on.")
+    ] = 4096,
 ) -> Answer:
     """Say how fast each stage is. Beside it: how fast this machine could do it, and the plain version."""
     from tempfile import TemporaryDirectory
