@@ -12,8 +12,9 @@ from pydantic import Field, PositiveInt, model_validator
 
 from specdis.errors import ConfigError
 from specdis.pipeline.config import Config
-from specdis.pipeline.document import Document, parse_overrides
+from specdis.pipeline.document import Document
 from specdis.pipeline.templates import Preset, template, templates
+from specdis.pipeline.toml import parse_overrides
 from specdis.settings import Settings
 
 

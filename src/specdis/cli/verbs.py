@@ -28,7 +28,7 @@ _STAGES = ", ".join(get_args(StageName))
 
 
 def _checked_overrides(overrides: list[str]) -> list[str]:
-    from specdis.pipeline.document import parse_overrides
+    from specdis.pipeline.toml import parse_overrides
 
     try:
         parse_overrides(overrides)
@@ -267,7 +267,7 @@ def report(directory: RunDirectory) -> Answer:
 def _limit_threads(path: Path, overrides: Sequence[str]) -> None:
     """Set the number of CPU threads before NumPy and JAX are imported, when they fix it."""
     from specdis.cluster import THREADS
-    from specdis.pipeline.document import parse_overrides, read_toml
+    from specdis.pipeline.toml import parse_overrides, read_toml
 
     for content in (read_toml(path), parse_overrides(overrides)):
         section = content.get("run")

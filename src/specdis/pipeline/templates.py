@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from specdis.errors import ConfigError, InputError
-from specdis.pipeline.document import read_toml
+from specdis.pipeline.toml import read_toml
 
 Preset = Literal["paper", "recommended"]
 
