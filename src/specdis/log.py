@@ -84,7 +84,7 @@ class _LogFile(logging.FileHandler):
 def duration(seconds: float) -> str:
     """Say how long something takes, in units that suit."""
     if seconds < 120:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
@@ -176,6 +176,7 @@ class Progress:
     """
 
     def __init__(self, stage: str, total: int, done: int = 0, unit: str = "stars") -> None:
+        self.stage = stage
         self._step = _Step(stage, total, done, unit)
         _shown.begin(self._step)
 
@@ -264,6 +265,7 @@ class _Bar:
             padding=(0, 1),
             expand=True,
         )
+        row.width = self._console.width - len("^C ")  # what the terminal adds when it is told to interrupt
         row.add_row(
             where + step.name,
             ProgressBar(step.total, step.done, pulse=step.total is None),

@@ -40,7 +40,7 @@ def test_a_log_that_cannot_be_written_ends_nothing_and_shows_no_traceback(capsys
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(3.4, "3 s"), (119, "119 s"), (125, "2 min"), (7000, "117 min"), (7500, "2 h 5 min")]
+    ("seconds", "said"), [(0.13, "0.1 s"), (3.4, "3 s"), (119, "119 s"), (125, "2 min"), (7000, "117 min"), (7500, "2 h 5 min")]
 )
 def test_durations_are_in_units_that_suit(seconds, said):
     assert log.duration(seconds) == said
@@ -97,7 +97,7 @@ def waited_for(found, what: str) -> str:
 
 def test_lines_come_while_a_stage_counts_nothing_and_end_with_it(lines):
     with log.stage("validation", 8, 9):
-        assert re.fullmatch(r"I stage 8 of 9, validation, \d s so far", waited_for(lines, "validation"))
+        assert re.fullmatch(r"I stage 8 of 9, validation, [\d.]+ s so far", waited_for(lines, "validation"))
     time.sleep(0.3)
     before = lines()
     time.sleep(0.3)
@@ -108,10 +108,10 @@ def test_lines_have_counts_and_no_time_left_before_it_is_known(lines):
     with log.stage("spectra", 2, 9):
         progress = log.Progress("spectra", 4000)
         progress.advance(1000)
-        assert re.fullmatch(r"I stage 2 of 9, spectra: 1,000 of 4,000 stars, \d s so far", waited_for(lines, "1,000"))
+        assert re.fullmatch(r"I stage 2 of 9, spectra: 1,000 of 4,000 stars, [\d.]+ s so far", waited_for(lines, "1,000"))
         time.sleep(1.0)
         progress.advance(1000)
-        assert re.fullmatch(r"I .*: 2,000 of 4,000 stars, \d s so far, about \d s left", waited_for(lines, "2,000"))
+        assert re.fullmatch(r"I .*: 2,000 of 4,000 stars, [\d.]+ s so far, about [\d.]+ s left", waited_for(lines, "2,000"))
         progress.close()
 
 
@@ -141,7 +141,7 @@ def test_the_bar_is_one_line_of_a_terminal_with_place_counts_and_times(clock, wi
             progress.advance(400_000)
         console.print(log._Bar(console)._drawn())
     (line,) = file.getvalue().splitlines()
-    assert len(line) <= width
+    assert len(line) <= width - 3
     assert ("3/9 " if width < 90 else "stage 3 of 9: ") + "components (moments) ━" in line
     assert ("60 %" if width < 90 else "800,000 of 1,338,000 stars") in line
     assert "3 min, 2 min left" in line
