@@ -35,8 +35,9 @@ test: venv
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # All tests with the oldest and with the newest versions that pyproject.toml allows, whatever is pinned. They need uv:
-# make test-oldest PYTHON=python3.11, make test-newest PYTHON=python3.13.
+# make test-oldest PYTHON=python3.11, make test-newest PYTHON=python3.13. Old libraries call new ones by deprecated names.
 test-oldest: RESOLUTION := lowest-direct
+test-oldest: WARNINGS := -W default::DeprecationWarning
 test-newest: RESOLUTION := highest
 test-oldest test-newest: export PJRT_NPROC = 1
 test-oldest test-newest: export OMP_NUM_THREADS = 1
@@ -44,7 +45,7 @@ test-oldest test-newest: export OPENBLAS_NUM_THREADS = 1
 test-oldest test-newest: test-%:
 	uv venv --quiet --clear --python $(PYTHON) .venv-$*
 	uv pip install --quiet --python .venv-$*/bin/python --resolution $(RESOLUTION) --group dev --editable .
-	.venv-$*/bin/pytest --numprocesses 2 --dist loadfile
+	.venv-$*/bin/pytest --numprocesses 2 --dist loadfile $(WARNINGS)
 
 lint: venv
 	$(BIN)/ruff check .
