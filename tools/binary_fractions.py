@@ -21,7 +21,7 @@ from closure_tables import table
 
 from specdis.binaries import LEAST_RATIO
 from specdis.mock.binaries import LEAST_RATIO as LEAST_OF_ALL
-from specdis.pipeline.config import template
+from specdis.pipeline.templates import template
 from specdis.storage import RunPaths, read_json
 
 CHOICES = (
@@ -64,7 +64,7 @@ def measured(universe: Universe, out: Path, stars: int, seed: int, twins: float 
         "binaries.twin_fraction": round(universe.twins_above if twins is None else twins, 4),
     }
     overrides = [f"--set={key}" for key in (*CHOICES, *(f"{key}={value}" for key, value in settings.items()))]
-    command = [Path(sys.executable).with_name("specdis"), "run", template("mock-mixture.toml"), "--to", "validation"]
+    command = [Path(sys.executable).with_name("specdis"), "run", template("mock-mixture"), "--to", "validation"]
     subprocess.run([*command, *overrides], check=True, stdout=subprocess.DEVNULL)
     found: dict[str, Any] = read_json(RunPaths(directory).metrics)["binaries"]
     return found

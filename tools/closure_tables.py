@@ -1,6 +1,7 @@
 """Print how far the distances of a finished run on a mock survey are from the truth, as Markdown.
 
-    .venv/bin/specdis run configs/mock.toml
+    .venv/bin/specdis init mock
+    .venv/bin/specdis run mock.toml
     .venv/bin/python tools/closure_tables.py runs/mock
 
 Only stars that no network saw count, but for the quoted errors and for what the paper says of its whole catalogue.

@@ -1,6 +1,7 @@
 """Print what the two kinds of network make of a mock survey, by distance, S/N and log g, as Markdown.
 
-    .venv/bin/specdis run configs/mock-mixture.toml
+    .venv/bin/specdis init mock-mixture
+    .venv/bin/specdis run mock-mixture.toml
     .venv/bin/python tools/estimator_tables.py runs/mock-mixture [OTHER-RUN ...]
 
 Held-out stars that took no part in the recalibration. Of every run the mixture is shown, of the first the label too.

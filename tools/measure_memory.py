@@ -17,8 +17,9 @@ import sys
 from pathlib import Path
 
 from specdis.mock.survey import CATALOGUE
-from specdis.pipeline.config import Config, template
+from specdis.pipeline.config import Config
 from specdis.pipeline.manifest import Manifest, StageRecord
+from specdis.pipeline.templates import template
 from specdis.storage import RunPaths
 
 SPECDIS = (sys.executable, "-c", "from specdis.cli import main; main()")
@@ -28,10 +29,11 @@ def measured(folder: Path, stars: int, overrides: list[str]) -> tuple[Config, di
     """Make a mock survey and run everything on it; return the configuration and what the stages recorded."""
     subprocess.run([*SPECDIS, "mock", str(folder / "survey"), "--stars", str(stars)], check=True)
     places = {"run.directory": "run", "survey.catalogue": f"survey/{CATALOGUE}", "survey.spectra": "survey/healpix"}
-    overrides = [*(f"{key}={json.dumps(str(folder / place))}" for key, place in places.items()), *overrides]
+    files = (f"{key}={json.dumps(str(folder / place))}" for key, place in places.items())
+    overrides = ["survey.kind=desi", *files, *overrides]
     options = [word for override in overrides for word in ("--set", override)]
-    subprocess.run([*SPECDIS, "run", str(template("demo.toml")), *options], check=True)
-    return Config.load(template("demo.toml"), overrides), dict(Manifest.read(RunPaths(folder / "run").manifest).stages)
+    subprocess.run([*SPECDIS, "run", str(template("demo")), *options], check=True)
+    return Config.load(template("demo"), overrides), dict(Manifest.read(RunPaths(folder / "run").manifest).stages)
 
 
 def main() -> None:

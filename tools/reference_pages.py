@@ -16,6 +16,7 @@ from pydantic_core import to_jsonable_python
 from specdis.catalogue import COLUMNS, Column
 from specdis.flags import DESCRIPTIONS
 from specdis.pipeline.config import Config
+from specdis.pipeline.templates import Preset, templates
 from specdis.references import quantities
 from specdis.references.names import NO_NUMBER
 from specdis.surveys.base import FLUX_LIMIT, STAR_COLUMNS
@@ -26,19 +27,33 @@ _CONFIGURATION = """\
 
 <!-- Made from the code by `make docs`. -->
 
-One TOML file says everything about a run. `[run]` and `[survey]` are needed; any other section or key that is left out
-has the default below, which is the paper's choice where the paper makes one.
+One TOML file says everything about a run. `specdis init NAME` writes one to start from:
+
+| name | what it is for |
+|---|---|
+{configurations}
+
+`[run]` and `[survey]` are needed. Any other section or key that is left out has the value of the preset, or else the
+default below, which is the paper's choice where the paper makes one.
 
 - A key that does not exist, a wrong type, or a value out of range is an error. One message names them all, with the
   nearest key that exists.
 - `--set section.key=value` goes over the file: `specdis run my.toml --set distances.n_draws=50`.
-- In paths `~`, `${NAME}` and `${NAME:-default}` are expanded; a variable that is not set is an error. Paths are
+- In paths `~`, `${{NAME}}` and `${{NAME:-default}}` are expanded; a variable that is not set is an error. Paths are
   relative to the file, and in `--set` to the working directory.
 - `specdis check my.toml` reads the file, looks at the inputs and estimates disk and memory; it starts nothing.
-- The run keeps the file as it was given and with every default filled in: `config.input.toml`, `config.resolved.toml`.
+- The run keeps the file as it was given and with every value filled in: `config.input.toml`, `config.resolved.toml`.
+- The log has one line with the number of choices that differ from the paper's. `specdis check my.toml --json` and
+  `RUN/log.txt` name them.
 
-The folder `configs/` has examples: `paper.toml` spells out the paper's choices, `desi-dr1.toml` is for
-[DESI DR1](desi-dr1.md), `miles.toml` for a table of spectra.
+## preset
+
+`preset = "recommended"` stands before the first section. {preset} Your own keys go over the preset, and so does
+`--set`.
+
+| key | {presets} | default |
+|---|{rules}---|
+{values}
 """
 _COLUMNS = """\
 # Columns of the catalogue
@@ -157,11 +172,37 @@ def values() -> str:
 def configuration() -> str:
     """Return the page of the configuration: one table per section, in its order."""
     schemas = Config.model_json_schema()["$defs"]
-    parts = [_CONFIGURATION]
+    parts = [_introduction()]
     for name, field in Config.model_fields.items():
+        if name == "preset":
+            continue
         assert isinstance(field.annotation, type)
         parts += _section(name, field.annotation, field.default, field.description or "", schemas)
     return "\n".join(parts)
+
+
+def _introduction() -> str:
+    """Return what goes before the sections: the configurations that come along, and what the presets choose."""
+    presets = {name: Config.preset_of({"preset": name}) for name in get_args(Preset)}
+    defaults = Config.model_construct().model_dump(mode="json")
+    keys = [
+        (section, key)
+        for section in defaults
+        for key in sorted({k for p in presets.values() for k in p.get(section, {})})
+    ]
+    rows = []
+    for section, key in keys:
+        default = defaults[section][key]
+        chosen = [preset.get(section, {}).get(key, default) for preset in presets.values()]
+        if any(value != default for value in chosen):
+            rows.append(f"| `{section}.{key}` | " + " | ".join(map(_default, (*chosen, default))) + " |")
+    return _CONFIGURATION.format(
+        configurations="\n".join(f"| `{name}` | {_sentence(text)} |" for name, text in templates().items()),
+        preset=_sentence(Config.model_fields["preset"].description or ""),
+        presets=" | ".join(f"`{name}`" for name in presets),
+        rules="---|" * len(presets),
+        values="\n".join(rows),
+    )
 
 
 def _section(

@@ -1,26 +1,60 @@
-"""Logging to stderr and to the run's log file, and progress with rate and time left."""
+"""Logging to stderr and to the run's log file, and progress with the time that is left."""
 
 from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
 
 logger = logging.getLogger("specdis")
 logger.setLevel(logging.DEBUG)  # the log file keeps everything; each handler has a level of its own
 
-_INTERVAL = 30.0
+INTERVAL = 30.0
+"""Seconds between two lines about progress, where there is no terminal."""
 
 
 def to_stderr(level: int = logging.INFO) -> None:
-    """Send the log to stderr; results alone go to stdout."""
-    handler = logging.StreamHandler(sys.stderr)
+    """Send the log to stderr, and show there how far the work is; results alone go to stdout."""
+    console = _terminal()
+    handler = logging.StreamHandler(sys.stderr) if console is None else _AboveTheBar(console)
     handler.setFormatter(logging.Formatter("%(levelname).1s %(message)s"))
     handler.setLevel(level)
     logger.handlers[:] = [handler]
+    hide_progress()
+    _shown.by = None if level > logging.INFO else _Lines() if console is None else _Bar(console)
+
+
+def _terminal() -> Console | None:
+    """Return the terminal behind stderr, None where it is none on which a line can be drawn anew."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return None
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    return None if console.is_dumb_terminal else console
+
+
+class _AboveTheBar(logging.Handler):
+    """Prints lines above the bar, as the terminal's width breaks them."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._console.print(self.format(record), soft_wrap=True)
+        except Exception:  # as the handlers of the library do
+            self.handleError(record)
 
 
 @contextmanager
@@ -44,9 +78,86 @@ class _LogFile(logging.FileHandler):
         """Leave it out."""
 
 
-def _is_quiet() -> bool:
-    """Return whether `to_stderr` was asked for warnings alone."""
-    return any(getattr(it, "stream", None) is sys.stderr and it.level > logging.INFO for it in logger.handlers)
+# Progress
+
+
+def duration(seconds: float) -> str:
+    """Say how long something takes, in units that suit."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class _Step:
+    """Something that is being done, how far it is and how long it will take."""
+
+    def __init__(self, name: str, total: int | None = None, done: int = 0, unit: str = "stars") -> None:
+        self.name, self.total, self.done, self.unit = name, total, done, unit
+        self.start = time.monotonic()
+        self._first = self._last = (self.start, done)
+        self._known = False
+
+    def reach(self, done: int) -> None:
+        """Count up to `done`: the first time, what it took tells of compilation more than of the rate."""
+        self.done, self._last = done, (time.monotonic(), done)
+        if not self._known:
+            self._known, self._first = True, self._last
+
+    def left(self, now: float) -> float | None:
+        """Return the seconds left by the rate since the first unit was done; None while nobody can know."""
+        (start, first), (last, done) = self._first, self._last
+        if self.total is None or done <= first or last <= start:
+            return None
+        left = (self.total - done) * (last - start) / (done - first) - (now - last)
+        return left if left > 0 else None
+
+    def counts(self) -> str:
+        """Say how much is done."""
+        return "" if self.total is None else f"{self.done:,} of {self.total:,} {self.unit}"
+
+
+class _Shown:
+    """What is under way, a stage and a step of it, and who shows it."""
+
+    def __init__(self) -> None:
+        self.by: _Lines | _Bar | None = None
+        self.steps: list[_Step] = []
+        self.place = (0, 0)  # which stage it is, of how many
+
+    def begin(self, step: _Step) -> None:
+        self.steps.append(step)
+        if self.by is not None and len(self.steps) == 1:
+            self.by.start()
+
+    def end(self, step: _Step) -> None:
+        """Take away a step, and those inside it, which an error left there."""
+        if step in self.steps:
+            del self.steps[self.steps.index(step) :]
+        if self.by is not None and not self.steps:
+            self.by.stop()
+
+
+_shown = _Shown()
+
+
+def hide_progress() -> None:
+    """Show no longer what an error or an interrupt ended."""
+    if _shown.steps:
+        _shown.end(_shown.steps[0])
+
+
+@contextmanager
+def stage(name: str, number: int, of: int) -> Iterator[None]:
+    """Show that a stage is under way, for the length of the block."""
+    step = _Step(name)
+    _shown.place = (number, of)
+    _shown.begin(step)
+    try:
+        yield
+    finally:
+        _shown.end(step)
+        _shown.place = (0, 0)
 
 
 class Progress:
@@ -65,35 +176,101 @@ class Progress:
     """
 
     def __init__(self, stage: str, total: int, done: int = 0, unit: str = "stars") -> None:
-        self.stage, self.total, self.done, self.unit = stage, total, done, unit
-        self._first = done
-        self._start = self._last = time.monotonic()
-        self._terminal = sys.stderr.isatty() and not _is_quiet()
+        self._step = _Step(stage, total, done, unit)
+        _shown.begin(self._step)
 
     def start_from(self, done: int) -> None:
         """Count from `done`, which an interrupted run had reached."""
-        self.done = self._first = done
+        self._step.done = done
 
     def advance(self, count: int) -> None:
-        """Count so many more, and say so if it is time."""
-        self.reach(self.done + count)
+        """Count so many more."""
+        self.reach(self._step.done + count)
 
     def reach(self, done: int) -> None:
-        """Count up to `done`, and say so if it is time."""
-        self.done = done
-        now = time.monotonic()
-        if now - self._last < (0.2 if self._terminal else _INTERVAL):
-            return
-        self._last = now
-        rate = (self.done - self._first) / max(now - self._start, 1e-9)
-        left = (self.total - self.done) / max(rate, 1e-9)
-        line = f"{self.stage}: {self.done:,} of {self.total:,} {self.unit}, {rate:,.3g} per s, {left:,.0f} s left"
-        if self._terminal:
-            sys.stderr.write(f"\r{line:<79}")
-        else:
-            logger.info(line)
+        """Count up to `done`."""
+        self._step.reach(done)
 
     def close(self) -> None:
-        """End the bar's line on a terminal."""
-        if self._terminal and self._last > self._start:
-            sys.stderr.write("\r" + " " * 79 + "\r")
+        """End it."""
+        _shown.end(self._step)
+
+
+class _Lines:
+    """Logs a line every 30 s, whether anything was counted in them or not."""
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+
+    def start(self) -> None:
+        self._over = threading.Event()
+        threading.Thread(target=self._log, args=(self._over,), daemon=True).start()
+
+    def stop(self) -> None:
+        self._over.set()
+
+    def _log(self, over: threading.Event) -> None:
+        while not over.wait(INTERVAL):
+            if steps := _shown.steps[:]:
+                logger.info("%s", _line(steps, _shown.place))
+
+
+def _line(steps: Sequence[_Step], place: tuple[int, int]) -> str:
+    now, step = time.monotonic(), steps[-1]
+    number, of = place
+    left = step.left(now)
+    parts = [
+        (f"stage {number} of {of}, " if number else "") + step.name + (f": {step.counts()}" if step.total else ""),
+        f"{duration(now - steps[0].start)} so far",
+        "" if left is None else f"about {duration(left)} left",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+class _Bar:
+    """Draws one line at the foot of a terminal, and draws it again as time passes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+
+    def start(self) -> None:
+        from rich.live import Live
+
+        # stdout may be a file, whose lines have no place above the bar.
+        self._live = Live(get_renderable=self._drawn, console=self._console, transient=True, redirect_stdout=False)
+        self._live.start()
+
+    def stop(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _drawn(self) -> RenderableType:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Column, Table
+
+        steps = _shown.steps[:]
+        if not steps:
+            return ""
+        now, step = time.monotonic(), steps[-1]
+        number, of = _shown.place
+        narrow = self._console.width < _NARROW
+        where = (f"{number}/{of} " if narrow else f"stage {number} of {of}: ") if number else ""
+        share = "" if step.total is None else f"{100 * step.done / max(step.total, 1):.0f} %"
+        left = step.left(now)
+        row = Table.grid(
+            *(Column(no_wrap=True), Column(ratio=1), Column(no_wrap=True), Column(no_wrap=True)),
+            padding=(0, 1),
+            expand=True,
+        )
+        row.add_row(
+            where + step.name,
+            ProgressBar(step.total, step.done, pulse=step.total is None),
+            share if narrow else step.counts(),
+            duration(now - steps[0].start) + ("" if left is None else f", {duration(left)} left"),
+        )
+        return row
+
+
+_NARROW = 90  # columns, below which words are left out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
@@ -14,6 +14,9 @@ class Settings(BaseModel):
     """One section of the configuration: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    alternatives: ClassVar[tuple[str, ...]] = ()
+    """Keys of which only one can be given: the user's own takes the place of a preset's other one."""
 
 
 def departs(default: Any, *, paper: Any) -> Any:

@@ -16,10 +16,11 @@ import pytest
 
 from specdis.catalogue import read_catalogue, verify
 from specdis.flags import DESCRIPTIONS, Flag
-from specdis.pipeline.config import Config, template
+from specdis.pipeline.config import Config
 from specdis.pipeline.predict import predict_files
 from specdis.pipeline.runner import run
 from specdis.pipeline.stages import STAGES
+from specdis.pipeline.templates import template
 from specdis.statistics import robust_scatter
 
 REAL = Path(os.environ.get("SPECDIS_REAL_DATA", Path(__file__).parents[3] / "shared" / "real"))
@@ -37,7 +38,7 @@ def finished(tmp_path_factory):
     directory = tmp_path_factory.mktemp("miles") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPECDIS_REAL_DATA", str(REAL))
-        config = Config.load(template("miles.toml"), [f"run.directory={directory}", *CHEAP])
+        config = Config.load(template("miles"), [f"run.directory={directory}", *CHEAP])
     run(config, STAGES, last="validation")
     return directory
 

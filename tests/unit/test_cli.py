@@ -18,11 +18,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from specdis import __version__, cli
-from specdis.cli import StageName, app
+from specdis import __version__
+from specdis.cli import app, shell
+from specdis.cli.verbs import StageName
 from specdis.errors import InputError
 from specdis.log import logger
+from specdis.pipeline.config import Config
 from specdis.pipeline.stage import Outcome, Stage
+from specdis.pipeline.templates import templates
 from specdis.storage import Provenance, write_text
 from synthetic_spectra import model
 
@@ -114,9 +117,9 @@ def test_nothing_heavy_is_imported_before_it_is_used(statement):
 def test_what_a_terminal_cannot_show_ends_nothing(monkeypatch):
     stdout = TextIOWrapper(BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", stdout)
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(cli, "app", lambda **_: stdout.write("Boötes\n"))
-    cli.main()
+    monkeypatch.setattr(shell.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(shell, "app", lambda **_: stdout.write("Boötes\n"))
+    shell.main()
     stdout.flush()
     assert stdout.buffer.getvalue() == b"Bo\\xf6tes\n"
 
@@ -140,7 +143,7 @@ def test_stage_names_are_those_of_the_stages(monkeypatch):
     [
         (["nonsense"], "No such command"),
         (["run"], "Missing argument 'CONFIG'"),
-        (["run", "config.toml", "--from", "nonsense"], "is not one of 'sample'"),
+        (["run", "--from", "nonsense", "config.toml"], "is not one of 'sample'"),
         (["run", "config.toml", "--set", "ebv_max"], "expected section.key=value"),
         (["run", "config.toml", "--no-such-option"], "No such option"),
         (["mock", "out", "--stars", "3"], "--stars"),
@@ -152,9 +155,11 @@ def test_bad_usage_is_status_2(specdis, arguments, message):
 
 
 @pytest.mark.parametrize("verb", ["", *(command.callback.__name__ for command in app.registered_commands)])
-def test_help_is_not_cut_off_and_ends_with_an_example(specdis, verb):
+def test_help_is_not_cut_off_and_ends_with_an_example(specdis, monkeypatch, verb):
+    monkeypatch.setenv("COLUMNS", "80")
     out = expect(specdis(*verb.split(), "--help"), 0).stdout
-    assert not re.search(r"[^\]}T]\.\.\.", out)  # those of arguments that may come several times aside
+    assert not re.search(r"[^\]}]\.\.\.", out)  # those of arguments that may come several times aside
+    assert max(map(len, out.splitlines())) <= 80
     assert out.strip().rpartition("\n\n")[2].strip().startswith(f"Example: specdis {verb}")
 
 
@@ -209,8 +214,120 @@ def test_output_that_cannot_be_written_is_no_traceback(output, status, said, arg
 
 
 @pytest.mark.parametrize(("options", "said"), [([], True), (["--quiet"], False), (["-q"], False), (["-v"], True)])
-def test_quiet_leaves_warnings_alone(specdis, config, options, said):
-    assert ("sample: 3 stars" in expect(specdis(*options, "run", config), 0).stderr) is said
+@pytest.mark.parametrize("behind", [False, True])
+def test_quiet_leaves_warnings_alone(specdis, config, options, said, behind):
+    words = ["run", *options, config] if behind else [*options, "run", config]
+    assert ("sample: 3 stars" in expect(specdis(*words), 0).stderr) is said
+
+
+# As JSON
+
+
+VERBS = [command.callback.__name__ for command in app.registered_commands]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_bad_usage_is_told_as_json_where_json_is_asked_for(specdis, verb):
+    result = expect(specdis(verb, "--json", "--no-such-option"), 2)
+    assert json.loads(result.stdout)["error"].startswith("No such option: --no-such-option")
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["init", "nothing"],
+        ["run", "absent.toml"],
+        ["check", "absent.toml"],
+        ["ablate", "absent.toml"],
+        ["status", "absent"],
+        ["report", "absent"],
+        ["verify", "absent.fits"],
+        ["predict", "absent", "a.fits", "-o", "b.fits"],
+        ["compare", "absent.fits", "b.fits"],
+        ["mock", "/proc/specdis"],
+        ["demo", "--out", "/proc/specdis", "--stars", "300"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_failure_is_the_same_with_and_without_json(specdis, words):
+    said = specdis(*words)
+    found = specdis(*words, "--json")
+    assert found.exit_code == said.exit_code == 1
+    if words[0] != "verify":  # which answers what is wrong with what it was given
+        message = json.loads(found.stdout)["error"]
+        assert said.stderr.rstrip().partition("specdis: ")[2].splitlines()[0][:60] == message.splitlines()[0][:60]
+        assert "specdis: " not in found.stderr
+    assert said.stdout == "" or words[0] == "verify"
+
+
+@pytest.mark.parametrize(("name", "status", "said"), [("interrupt", 130, "interrupted"), ("broken", 1, "ZeroDivision")])
+def test_interrupts_and_what_nobody_foresaw_are_json_too(specdis, config, tmp_path, monkeypatch, name, status, said):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    result = specdis("run", config, "--json", "--set", f"run.name={name}")
+    assert result.exit_code == status
+    assert json.loads(result.stdout)["error"].startswith(said)
+
+
+def test_products_of_a_run_as_json(specdis, config, tmp_path):
+    found = json.loads(expect(specdis("run", config, "--json"), 0).stdout)
+    run = tmp_path / "run"
+    assert found == {"directory": str(run), "ran": ["sample", "report"], "report": str(run / "report" / "index.html")}
+    assert json.loads(expect(specdis("run", config, "--json"), 0).stdout)["ran"] == []
+    assert json.loads(expect(specdis("report", run, "--json"), 0).stdout)["ran"] == ["report"]
+
+
+def test_numbers_that_json_has_no_word_for_are_null(capsys):
+    shell._print(shell.Answer({"plain": float("nan"), "path": Path("a"), "values": np.arange(2)}, []), True)
+    assert json.loads(capsys.readouterr().out) == {"plain": None, "path": "a", "values": [0, 1]}
+
+
+# init, completion, what differs from the paper
+
+
+@pytest.mark.parametrize("name", templates())
+def test_init_writes_a_configuration_with_comments_that_loads(specdis, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("SPECDIS_DESI", "/desi")
+    monkeypatch.setenv("SPECDIS_REAL_DATA", "/real")
+    out = expect(specdis("init", name), 0).stdout
+    path = tmp_path / f"{name}.toml"
+    assert out.splitlines()[0] == path.name
+    assert f"specdis run {path.name}" in out
+    assert path.read_text().startswith("# ")
+    assert Config.load(path).run.directory.is_relative_to(tmp_path)
+
+
+def test_init_writes_nothing_over(specdis, tmp_path):
+    (tmp_path / "demo.toml").write_text("mine")
+    result = expect(specdis("init"), 1)
+    assert "demo.toml: expected no file of this name, found one" in result.stderr
+    assert (tmp_path / "demo.toml").read_text() == "mine"
+    found = json.loads(expect(specdis("init", "desi-dr1", "-o", "my stars.toml", "--json"), 0).stdout)
+    assert found["configuration"] == "my stars.toml"
+    assert found["next"][0].startswith("edit my stars.toml")
+    assert found["next"][-1] == "specdis run 'my stars.toml'"
+    assert "did you mean desi-dr1?" in expect(specdis("init", "desi"), 1).stderr
+
+
+@pytest.mark.parametrize(("words", "completed"), [("specdis ver", ["verify"]), ("specdis init des", ["desi-dr1"])])
+def test_the_shell_completes_verbs_and_names(words, completed):
+    environment = os.environ | {"_SPECDIS_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    environment["COMP_CWORD"] = str(len(words.split()) - 1)
+    command = [sys.executable, "-m", "specdis"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == completed
+
+
+def test_what_differs_from_the_paper_is_one_line_and_the_log_file_names_it(specdis, config, tmp_path):
+    stderr = expect(specdis("run", config), 0).stderr
+    (line,) = [line for line in stderr.splitlines() if "paper" in line]
+    assert line.startswith("I 4 choices differ from the paper's; ")
+    said = (tmp_path / "run" / "log.txt").read_text()
+    assert "differs from the paper: components.n_components = 2 (paper: 100)" in said
+    assert said.count("differs from the paper: ") == 4
+    found = json.loads(expect(specdis("check", config, "--json"), 0).stdout)["differences"]
+    assert found["components.n_components"] == {"value": 2, "paper": 100}
+    assert len(found) == 4
 
 
 # run, status, report
@@ -366,8 +483,11 @@ def test_predict_hands_over_its_arguments(specdis, monkeypatch):
 
 def test_mock_passes_only_what_is_given(specdis, monkeypatch):
     calls = []
-    monkeypatch.setattr("specdis.mock.survey.write_mock", lambda *arguments: calls.append(arguments))
-    expect(specdis("mock", "survey", "--stars", "500"), 0)
+    monkeypatch.setattr(
+        "specdis.mock.survey.write_mock", lambda *arguments: calls.append(arguments) or {"spectra": 505}
+    )
+    found = expect(specdis("mock", "survey", "--stars", "500", "--json"), 0).stdout
+    assert json.loads(found) == {"survey": "survey", "spectra": 505}
     ((directory, settings),) = calls
     assert directory == Path("survey")
     assert settings.model_dump(exclude_unset=True) == {"stars": 500}

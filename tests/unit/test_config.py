@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import pytest
 from pydantic import Field, PositiveInt, model_validator
 
 from specdis.errors import ConfigError
-from specdis.pipeline.config import Config, template
-from specdis.pipeline.document import Document, parse_overrides
+from specdis.pipeline.config import Config
+from specdis.pipeline.document import Document
+from specdis.pipeline.templates import Preset, template, templates
+from specdis.pipeline.toml import parse_overrides
 from specdis.settings import Settings
 
 
@@ -213,6 +215,7 @@ def test_unknown_home_is_an_error(write):
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
+        ("a=3", {"a": 3}),
         ("a.b=3", {"a": {"b": 3}}),
         ("a.b = 0.5", {"a": {"b": 0.5}}),
         ("a.b=true", {"a": {"b": True}}),
@@ -232,7 +235,7 @@ def test_the_last_override_wins_and_others_stay():
     assert parse_overrides(["a.b=1", "a.c=2", "a.b=3"]) == {"a": {"b": 3, "c": 2}}
 
 
-@pytest.mark.parametrize("override", ["a.b", "a=3", "=3", ".b=3", "a.=3"])
+@pytest.mark.parametrize("override", ["a.b", "=3", ".b=3", "a.=3"])
 def test_malformed_override_is_an_error(override):
     with pytest.raises(ConfigError, match=r"expected section\.key=value"):
         parse_overrides([override])
@@ -291,7 +294,7 @@ def data(monkeypatch):
     monkeypatch.delenv("SPECDIS_RUNS", raising=False)
 
 
-@pytest.mark.parametrize("name", ["paper.toml", "demo.toml", "miles.toml", "desi-dr1.toml", "mock-mixture.toml"])
+@pytest.mark.parametrize("name", templates())
 def test_every_template_loads_and_survives_resolving(data, tmp_path, name):
     config = Config.load(template(name))
     resolved = tmp_path / "resolved.toml"
@@ -300,15 +303,83 @@ def test_every_template_loads_and_survives_resolving(data, tmp_path, name):
 
 
 def test_the_defaults_are_the_choices_of_the_paper(data):
-    assert Config.load(template("paper.toml")).differences() == {}
+    assert Config.load(template("paper")).differences() == {}
     # its universe is no choice of the paper's
-    assert Config.load(template("mock.toml"), ["training.batch=64"]).differences() == {"training.batch": (64, 1024)}
+    assert Config.load(template("mock"), ["training.batch=64"]).differences() == {"training.batch": (64, 1024)}
 
 
 def test_unknown_template_names_those_there_are():
-    known = ["demo.toml", "desi-dr1.toml", "miles.toml", "mock-mixture.toml", "mock.toml", "paper.toml"]
-    with pytest.raises(ConfigError, match=re.escape(f"expected one of {', '.join(known)}")):
-        template("nothing.toml")
+    known = ["demo", "desi-dr1", "miles", "mock", "mock-mixture", "paper", "table"]
+    assert sorted(templates()) == known
+    with pytest.raises(ConfigError, match=re.escape(f"one of {', '.join(templates())}")):
+        template("nothing")
+    with pytest.raises(ConfigError, match="did you mean desi-dr1"):
+        template("desi_dr1")
+
+
+# Presets
+
+
+RUN = '[run]\nname = "x"\ndirectory = "run"\n[survey]\nkind = "mock"\n'
+
+
+@pytest.fixture
+def preset(tmp_path):
+    def _load(name: str, text: str = "", *overrides: str) -> Config:
+        path = tmp_path / "preset.toml"
+        path.write_text(f'preset = "{name}"\n{RUN}{text}')
+        return Config.load(path, overrides)
+
+    return _load
+
+
+@pytest.mark.parametrize("name", get_args(Preset))
+def test_a_preset_gives_what_the_file_leaves_out(preset, name):
+    values = Config.preset_of({"preset": name})
+    assert values
+    found = preset(name).model_dump(mode="json")
+    for section, keys in values.items():
+        assert {key: found[section][key] for key in keys} == keys
+
+
+def test_keys_of_the_user_go_over_the_preset_and_overrides_over_both(preset):
+    config = preset("recommended", "[training]\nhuber = 2.0\nnoisy_copies = 3\n", "training.noisy_copies=5")
+    assert (config.training.huber, config.training.noisy_copies) == (2.0, 5)
+    assert config.network.kind == "mixture"
+    assert preset("recommended", "", "preset=paper").differences() == {}
+
+
+def test_the_resolved_configuration_shows_what_the_preset_gives(preset, tmp_path):
+    config = preset("recommended", '[sample]\nfold_column = "FOLD"\n')
+    resolved = tmp_path / "resolved.toml"
+    resolved.write_text(config.to_toml())
+    assert 'kind = "mixture"' in resolved.read_text()
+    assert Config.load(resolved).model_dump() == config.model_dump()
+
+
+@pytest.mark.parametrize("key", ["fold_column", "train_fraction"])
+def test_another_split_takes_the_place_of_that_of_the_preset(preset, key):
+    value = {"fold_column": "FOLD", "train_fraction": 0.5}[key]
+    config = preset("recommended", f"[sample]\n{key} = {value!r}\n")
+    assert (getattr(config.sample, key), config.sample.n_folds) == (value, None)
+    assert preset("recommended", f"[sample]\n{key} = {value!r}\n", "sample.n_folds=3").sample.n_folds == 3
+
+
+def test_two_splits_of_the_user_are_an_error_still(preset):
+    with pytest.raises(ConfigError, match="found train_fraction and n_folds"):
+        preset("recommended", "[sample]\nn_folds = 3\ntrain_fraction = 0.5\n")
+
+
+def test_values_of_the_preset_that_do_not_fit_those_of_the_user_are_named(preset):
+    with pytest.raises(ConfigError, match=r"\[training\]: .*the preset gives .*huber = 3.0, intrinsic_scatter = 0.1"):
+        preset("recommended", '[training]\nloss = "chi2"\n')
+
+
+def test_an_unknown_preset_is_an_error_that_names_the_nearest(preset):
+    with pytest.raises(
+        ConfigError, match=r"toml: preset: expected 'paper' or 'recommended', found .* did you mean rec"
+    ):
+        preset("recomended")
 
 
 def test_every_key_is_documented():
@@ -316,14 +387,16 @@ def test_every_key_is_documented():
     undocumented = [
         f"{section}.{key}"
         for section, field in Config.model_fields.items()
+        if section != "preset"
         for key, inner in field.annotation.model_fields.items()
         if not inner.description
     ]
     assert undocumented == []
+    assert Config.model_fields["preset"].description
 
 
 def test_one_bad_key_in_each_section_is_found(data, tmp_path):
-    sections = list(Config.model_fields)
+    sections = [name for name in Config.model_fields if name != "preset"]
     path = tmp_path / "bad.toml"
     path.write_text("\n".join(f"[{section}]\nno_such_key = 1" for section in sections))
     message = error(path, model=Config)

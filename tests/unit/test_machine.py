@@ -6,7 +6,8 @@ import resource
 import pytest
 
 from specdis import machine
-from specdis.pipeline.config import Config, template
+from specdis.pipeline.config import Config
+from specdis.pipeline.templates import template
 
 HERE = len(os.sched_getaffinity(0))
 
@@ -83,6 +84,6 @@ def test_cores_are_those_of_the_affinity_mask():
     os.sched_setaffinity(0, {min(mask)})
     try:
         assert machine.cores() == 1
-        assert Config.load(template("mock.toml")).run.processes == 1
+        assert Config.load(template("mock")).run.processes == 1
     finally:
         os.sched_setaffinity(0, mask)

@@ -23,7 +23,7 @@ from specdis.mock.settings import MockSettings
 from specdis.mock.survey import CATALOGUE, write_mock
 from specdis.model import Model, load_model
 from specdis.network.mlp import NetworkSettings
-from specdis.pipeline.config import Config, template
+from specdis.pipeline.config import Config
 from specdis.pipeline.pixels import PixelStore
 from specdis.pipeline.runner import run
 from specdis.pipeline.stages import STAGES
@@ -31,6 +31,7 @@ from specdis.pipeline.stages.compression import SUMMED, Encode, EncodeBlock, Mom
 from specdis.pipeline.stages.products import Predict, PredictBlock
 from specdis.pipeline.stages.selection import SpectraBlock
 from specdis.pipeline.survey import open_survey
+from specdis.pipeline.templates import template
 from specdis.spectra import PixelGrid, normalise
 from specdis.storage import Provenance, RunPaths, read_table
 from specdis.surveys import IDENTIFIER, Spectra, Stars, Survey
@@ -138,7 +139,7 @@ def _config(stars: int, folder: Path) -> Config:
     places = {"run.directory": "run", "survey.catalogue": f"survey/{CATALOGUE}", "survey.spectra": "survey/healpix"}
     settings = [f"{key}={json.dumps(str(folder / name))}" for key, name in places.items()]
     settings += ['survey.kind="desi"', "training.epochs=1", "training.patience=1", f"training.n_seeds={_NETWORKS}"]
-    return Config.load(template("mock.toml"), [*settings, f"distances.n_draws={_DRAWS}"])
+    return Config.load(template("mock"), [*settings, f"distances.n_draws={_DRAWS}"])
 
 
 def _reading(made: _Bench, limits: Limits) -> Iterator[Row]:

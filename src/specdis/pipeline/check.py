@@ -38,10 +38,13 @@ class Findings:
         What would make the run fail, each with place and remedy.
     facts
         Numbers by name, for the user to judge.
+    differences
+        By key, the value and the paper's where they differ.
     """
 
     problems: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    differences: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def check(config: Config, *, opener: Callable[[Any], Survey] = open_survey) -> Findings:
@@ -54,7 +57,8 @@ def check(config: Config, *, opener: Callable[[Any], Survey] = open_survey) -> F
     opener
         Opens the survey that a configuration names.
     """
-    found = Findings()
+    differences = config.differences().items()
+    found = Findings(differences={key: {"value": value, "paper": paper} for key, (value, paper) in differences})
     for examine in (_folder, _device):
         found.problems += _problems(examine(config, found.facts))
     found.problems += _problems(_survey(config, found.facts, opener))

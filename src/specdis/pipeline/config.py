@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from importlib.resources import files
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ from specdis.calibration import CalibrationSettings
 from specdis.cluster import ClusterSettings
 from specdis.components import ComponentsSettings
 from specdis.distances import DistancesSettings
-from specdis.errors import ConfigError, ProductError
+from specdis.errors import ProductError
 from specdis.mock.settings import MockSettings
 from specdis.network.mlp import NetworkSettings
 from specdis.photometry import PhotometrySettings
 from specdis.pipeline.document import Document
 from specdis.pipeline.runner import RunSettings
+from specdis.pipeline.templates import Preset, preset
 from specdis.references import ReferencesSettings
 from specdis.sample import SampleSettings
 from specdis.spectra import SpectraSettings
@@ -29,6 +30,9 @@ from specdis.training import TrainingSettings
 class Config(Document):
     """All sections; those that may be left out have the paper's values."""
 
+    preset: Preset | None = None
+    """Values for the keys that the file leaves out: `paper` has the paper's own choices everywhere, `recommended` what
+    is measured to be better. Without a preset every key has its default."""
     run: RunSettings
     """Where the run is kept and what it may use."""
     survey: SurveySettings
@@ -58,9 +62,15 @@ class Config(Document):
     cluster: ClusterSettings = ClusterSettings()
     """Where the passes over the stars run: [cluster.md](cluster.md)."""
 
+    @classmethod
+    def preset_of(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of the preset that is asked for, nothing where there is none of this name."""
+        return preset(given.get("preset"))
+
     def differences(self) -> dict[str, tuple[Any, Any]]:
         """As in `Document`, without the universe and where files lie, of which the paper says nothing."""
         silent = (
+            "preset",
             "mock.",
             "cluster.",
             *(f"references.{name}" for name in ("directory", "systems", "members", "rivals")),
@@ -80,20 +90,3 @@ def config_of(directory: Path) -> Config:
     if not resolved.exists():
         raise ProductError(f"{directory} is no run: it holds no {resolved.name}. Give the folder run.directory.")
     return Config.load(resolved, [f"run.directory={json.dumps(str(directory.resolve()))}"])
-
-
-def template(name: str) -> Path:
-    """Return a configuration that comes with the software: `paper.toml`, `demo.toml`, ...
-
-    Raises
-    ------
-    ConfigError
-        When there is none of this name.
-    """
-    # A wheel carries configs/ inside the package; in a source tree it lies beside src/.
-    installed, source = Path(str(files("specdis"))) / "configs", Path(__file__).parents[3] / "configs"
-    for folder in (installed, source):
-        if (folder / name).is_file():
-            return folder / name
-    found = sorted({path.name for folder in (installed, source) for path in folder.glob("*.toml")})
-    raise ConfigError(f"{name}: expected one of {', '.join(found)}")

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from specdis.mock.settings import MockSettings
 from specdis.mock.survey import CATALOGUE, write_mock
-from specdis.pipeline.config import Config, template
+from specdis.pipeline.config import Config
 from specdis.pipeline.runner import run
 from specdis.pipeline.stages import STAGES
+from specdis.pipeline.templates import template
 
 
-def demo(directory: Path, stars: int | None = None) -> Config:
+def demo(directory: Path, stars: int | None = None) -> tuple[Config, list[str]]:
     """Make a mock survey in `directory`/survey, unless it is there, and run everything on it in `directory`/run.
 
     Parameters
@@ -24,8 +25,8 @@ def demo(directory: Path, stars: int | None = None) -> Config:
 
     Returns
     -------
-    Config
-        The configuration of the run.
+    tuple of Config and list of str
+        The configuration of the run, and the stages that ran.
     """
     survey = directory.resolve() / "survey"
     write_mock(survey, MockSettings() if stars is None else MockSettings(stars=stars))
@@ -34,6 +35,6 @@ def demo(directory: Path, stars: int | None = None) -> Config:
         "survey.catalogue": survey / CATALOGUE,
         "survey.spectra": survey / "healpix",
     }
-    config = Config.load(template("demo.toml"), [f"{key}={json.dumps(str(place))}" for key, place in places.items()])
-    run(config, STAGES)
-    return config
+    files = (f"{key}={json.dumps(str(place))}" for key, place in places.items())
+    config = Config.load(template("demo"), ["survey.kind=desi", *files])
+    return config, run(config, STAGES)

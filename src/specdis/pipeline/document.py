@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,6 +14,7 @@ import tomli_w
 from pydantic import BaseModel, PrivateAttr, ValidationError
 
 from specdis.errors import ConfigError
+from specdis.pipeline.toml import merge, parse, parse_overrides, read_text
 from specdis.settings import Settings, departs_from, papers_choice
 
 Keys = tuple[str, ...]
@@ -27,9 +27,12 @@ class _Problem(NamedTuple):
 
     keys: Keys
     message: str
+    in_no_section: bool = False
 
     def __str__(self) -> str:
         *section, key = self.keys
+        if self.in_no_section:
+            return f"{key}: {self.message}"
         return f"[{'.'.join(section)}] {key}: {self.message}" if section else f"[{key}]: {self.message}"
 
 
@@ -55,20 +58,27 @@ class Document(Settings):
             When the file cannot be read or is no TOML, an override is malformed, or any key is unknown, missing, of the
             wrong type or out of range: one message names them all.
         """
-        text = _read_text(path)
+        text = read_text(path)
         problems: list[_Problem] = []
-        given = _expand(_parse(text, path), cls, path.resolve().parent, problems)
+        given = _expand(parse(text, path), cls, path.resolve().parent, problems)
         overriding = _expand(parse_overrides(overrides), cls, Path.cwd(), problems)
-        values = _merge(given, overriding)
+        given = _over(given, overriding, cls)
+        preset = cls.preset_of(given)
+        values = _over(preset, given, cls)
         try:
             # JSON's strict mode is TOML's own: arrays may be tuples and strings paths, but "3" is no number.
             document = cls.model_validate_json(json.dumps(values, default=str), strict=True)
         except ValidationError as error:
-            problems += _explain(error, cls, values)
+            problems += [_with_preset(problem, preset, given) for problem in _explain(error, cls, values)]
         if problems:
             raise ConfigError(_message(problems, path, overriding))
         document._source = text + "".join(f"# --set {override}\n" for override in overrides)
         return document
+
+    @classmethod
+    def preset_of(cls, given: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003
+        """Return the values that lie under those given: none, unless a document has presets."""
+        return {}
 
     @property
     def source(self) -> str:
@@ -107,76 +117,19 @@ class Document(Settings):
         }
 
 
-def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return nested tables from `section.key=value`; the last one wins.
-
-    Raises
-    ------
-    ConfigError
-        When an override has another form.
-    """
-    values: dict[str, Any] = {}
-    for override in overrides:
-        name, equals, text = override.partition("=")
-        keys = [key.strip() for key in name.split(".")]
-        if not equals or len(keys) < 2 or not all(keys):
-            raise ConfigError(f"--set {override}: expected section.key=value, for example sample.ebv_max=0.3")
-        value = _toml_value(text.strip())
-        for key in reversed(keys):
-            value = {key: value}
-        values = _merge(values, value)
-    return values
+def _over(below: Mapping[str, Any], above: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """Put one tree of tables over another; of keys that exclude each other, those above stay."""
+    return merge(_without_rivals(below, above, model), above)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return the tables of a TOML file as they stand in it.
-
-    Raises
-    ------
-    ConfigError
-        When the file cannot be read or is no TOML.
-    """
-    return _parse(_read_text(path), path)
-
-
-def _read_text(path: Path) -> str:
-    try:
-        if path.exists() and not path.is_file():  # a pipe would wait for ever, a device never end
-            raise ConfigError(f"{path}: expected a TOML file, found a folder, a pipe or a device. Check the name.")
-        return path.read_text(encoding="utf-8-sig")  # editors of Windows put a byte order mark before the text
-    except OSError as error:
-        raise ConfigError(f"{path}: expected a TOML file, found: {error.strerror}. Check the name.") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: expected a TOML file in UTF-8, found other bytes ({error}).") from error
-
-
-def _parse(text: str, path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: this is not TOML: {error}") from error
-    except RecursionError as error:
-        raise ConfigError(
-            f"{path}: expected keys and their values, found values nested hundreds of levels deep. Correct it."
-        ) from error
-
-
-def _toml_value(text: str) -> Any:
-    """Parse a value as TOML; what is none is a bare string."""
-    try:
-        table = tomllib.loads(f"value = {text}")
-    except (tomllib.TOMLDecodeError, RecursionError):
-        return text
-    return table["value"] if len(table) == 1 else text
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Put one tree of tables over another."""
-    merged = {**below, **above}
-    for key in below.keys() & above.keys():
-        if isinstance(below[key], dict) and isinstance(above[key], dict):
-            merged[key] = _merge(below[key], above[key])
-    return merged
+def _without_rivals(below: Mapping[str, Any], above: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    rivals = set(getattr(model, "alternatives", ()))
+    kept = {key: value for key, value in below.items() if key not in rivals or not rivals & above.keys()}
+    for key in kept.keys() & above.keys():
+        for section in filter(_is_model, _types(model, key)):
+            if isinstance(kept[key], dict) and isinstance(above[key], dict):
+                kept[key] = _without_rivals(kept[key], above[key], section)
+    return kept
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -283,7 +236,29 @@ def _explain(error: ValidationError, model: type[BaseModel], values: Mapping[str
     errors: dict[Keys, list[Any]] = {}
     for detail in error.errors(include_url=False):
         errors.setdefault(_field(model, detail["loc"]), []).append(detail)
-    return [_Problem(keys, _describe(keys, details, model, values)) for keys, details in errors.items()]
+    return [
+        _Problem(keys, _describe(keys, details, model, values), _is_plain(model, keys))
+        for keys, details in errors.items()
+    ]
+
+
+def _is_plain(model: type[BaseModel], keys: Keys) -> bool:
+    """Tell whether this is a key that stands in no section, and none itself."""
+    return len(keys) == 1 and keys[0] in model.model_fields and not any(map(_is_model, _types(model, keys[0])))
+
+
+def _with_preset(problem: _Problem, preset: Mapping[str, Any], given: Mapping[str, Any]) -> _Problem:
+    """Name the values of a preset where they do not go together with those of the user in one section."""
+    written = _at(given, problem.keys)
+    unwritten = {
+        key: value
+        for key, value in _flatten(_at(preset, problem.keys) or {}).items()
+        if not isinstance(written, Mapping) or key not in _flatten(written)
+    }
+    if not unwritten:
+        return problem
+    said = ", ".join(f"{key} = {_short(value)}" for key, value in unwritten.items())
+    return problem._replace(message=f"{problem.message} (the preset gives {said})")
 
 
 def _field(model: type[BaseModel], place: tuple[int | str, ...]) -> Keys:

@@ -72,7 +72,7 @@ class Plan:
         """
         record = manifest.stages.get(stage.name)
         if record is None:
-            return ["it has not finished"]
+            return ["its products are not there yet"]
         reasons = list(_different(record.settings, self.settings[stage.name]))
         reasons += self._changed(record, self.inputs[stage.name])
         for need in stage.needs:

@@ -123,7 +123,7 @@ def run(
         ran: list[str] = []
         whole: set[str] = set()
         stale: dict[str, list[str]] = {}
-        for stage in stages:
+        for number, stage in enumerate(stages, start=1):
             reasons = plan.reasons(stage, manifest, stale)
             if stage.name in chosen and (reasons or force):
                 _require_fresh(stage, stale)
@@ -131,7 +131,7 @@ def run(
                 logger.info("%s: runs, because %s", stage.name, "; ".join(reasons) or "it is forced")
                 scratch = plan.scratch(stage, manifest)
                 context = Context(config, paths, plan.keys[stage.name], scratch, manifest, files, workers)
-                with _explained(stage, paths):
+                with _explained(stage, paths), log.stage(stage.name, number, len(stages)):
                     manifest = _make(stage, plan, context, force=force)
                 ran.append(stage.name)
                 whole.add(stage.name)
@@ -162,8 +162,11 @@ def _start(config: Config, paths: RunPaths) -> Manifest:
     """Keep the configuration, say what differs from the paper, and read what is finished."""
     manifest = Manifest.read(paths.manifest)
     logger.info("%s: specdis %s in %s", config.run.name, __version__, paths.directory)
-    for key, (value, default) in config.differences().items():
-        logger.info("differs from the paper: %s = %s (paper: %s)", key, value, default)
+    differences = config.differences()
+    if differences:
+        logger.info("%d choices differ from the paper's; %s names them", len(differences), paths.log)
+    for key, (value, papers) in differences.items():
+        logger.debug("differs from the paper: %s = %s (paper: %s)", key, value, papers)
     resolved = config.to_toml()
     write_text(paths.config_input, config.source)
     write_text(paths.config_resolved, resolved)
@@ -279,8 +282,8 @@ def _size(stage: Stage, path: Path) -> ProductSize:
 def _report(stage: Stage, record: StageRecord) -> None:
     stars, rate = f"{record.stars:,}", f"{record.stars_per_second:,.0f}"
     logger.info(
-        "%s: %s stars in %.1f s, %s per s, peak memory %.2f GB",
-        *(stage.name, stars, record.seconds, rate, record.peak_memory_gb),
+        "%s: %s stars in %s, %s per s, peak memory %.2f GB",
+        *(stage.name, stars, log.duration(record.seconds), rate, record.peak_memory_gb),
     )
     for name, count in record.fault_counts.items():
         logger.warning("%s: %d stars lost to %d faults of kind %s", stage.name, count["stars"], count["faults"], name)

@@ -37,6 +37,8 @@ Names = Annotated[tuple[str, ...] | Literal["none"], BeforeValidator(_names)]
 class SampleSettings(Settings):
     """`[sample]`: the cuts, each switched off by "none" or false, and the split."""
 
+    alternatives = ("train_fraction", "n_folds", "fold_column")
+
     surveys: Names = ("main",)
     """DESI surveys kept, by SURVEY."""
     programs: Names = ("bright", "backup")
@@ -72,8 +74,8 @@ class SampleSettings(Settings):
 
     @model_validator(mode="after")
     def _one_split(self) -> SampleSettings:
-        splits = ("train_fraction", "n_folds", "fold_column")
-        given = [name for name in splits if getattr(self, name) is not None]
+        given = [name for name in self.alternatives if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"expected one of {', '.join(splits)}, found {' and '.join(given) or 'none of them'}")
+            splits = ", ".join(self.alternatives)
+            raise ValueError(f"expected one of {splits}, found {' and '.join(given) or 'none of them'}")
         return self

@@ -126,7 +126,7 @@ def _fewest_outside(fold: Int) -> int:
 
 def _trained(context: Context, name: str, one: Callable[..., tuple[Ensemble, Float64]]) -> tuple[Ensemble, Float64]:
     """Train one kind of network, going on from where an interrupted attempt has come to."""
-    progress = Progress(f"training {name}", context.config.training.epochs, unit="epochs")
+    progress = Progress(f"training {name}", context.config.training.epochs, unit="epochs at most")
     checkpoint = _Checkpoint(context, progress, name)
     config = context.config
     trained = one(

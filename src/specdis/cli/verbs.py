@@ -1,0 +1,291 @@
+"""The verbs: what each is given, and what it answers."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+import typer
+
+from specdis.cli import tables
+from specdis.cli.shell import Answer, app, verb
+from specdis.errors import ConfigError
+from specdis.pipeline.templates import templates
+
+if TYPE_CHECKING:
+    from specdis.pipeline.config import Config
+    from specdis.pipeline.plan import StageStatus
+
+__all__ = ["app"]
+
+StageName = Literal[
+    "sample", "spectra", "components", "training", "distances", "binaries", "catalogue", "validation", "report"
+]
+_STAGES = ", ".join(get_args(StageName))
+
+
+def _checked_overrides(overrides: list[str]) -> list[str]:
+    from specdis.pipeline.toml import parse_overrides
+
+    try:
+        parse_overrides(overrides)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
+    return overrides
+
+
+Overrides = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        callback=_checked_overrides,
+        help="Put a value over the configuration's; may be given many times.",
+    ),
+]
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The configuration, a TOML file.")]
+RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run: run.directory.")]
+
+
+def _checked_columns(columns: list[str]) -> list[str]:
+    for column in columns:
+        if not column.partition("=")[0] or "=" not in column:
+            raise typer.BadParameter(f"{column}: expected QUANTITY=NAME, for example DIST=d_kpc")
+    return columns
+
+
+@verb("specdis init demo")
+def init(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", autocompletion=lambda: list(templates()), help=f"Which one: {', '.join(templates())}."
+        ),
+    ] = "demo",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="The file to write, NAME.toml by default.")
+    ] = None,
+) -> Answer:
+    """Write a configuration to start from. A file that is there is never written over."""
+    from specdis.pipeline.templates import write_template
+
+    path = out or Path(f"{name}.toml")
+    ready = write_template(name, path)
+    steps = [f"specdis {then} {shlex.quote(str(path))}" for then in ("check", "run")]
+    first = [] if ready else [f"edit {path}: the paths under [survey] and [run]"]
+    return Answer(
+        {"configuration": path, "next": [*first, *steps]}, [path, "Next:", *(f"  {it}" for it in (*first, *steps))]
+    )
+
+
+@verb("specdis run config.toml --set run.threads=4")
+def run(
+    config: ConfigFile,
+    first: Annotated[
+        StageName | None, typer.Option("--from", metavar="STAGE", help=f"First stage that may run: {_STAGES}.")
+    ] = None,
+    last: Annotated[StageName | None, typer.Option("--to", metavar="STAGE", help="Last stage that may run.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run the stages even if nothing changed.")] = False,
+    overrides: Overrides = [],  # noqa: B006 - typer copies it
+) -> Answer:
+    """Turn a survey's files into a catalogue. Only stale stages run, and an interrupted run goes on."""
+    _limit_threads(config, overrides)
+    from specdis.pipeline import runner
+    from specdis.pipeline.config import Config
+    from specdis.pipeline.stages import STAGES
+
+    settings = Config.load(config, overrides)
+    return _products(settings, runner.run(settings, STAGES, first=first, last=last, force=force))
+
+
+@verb("specdis status demo/run")
+def status(directory: RunDirectory) -> Answer:
+    """Say which stages of a run are fresh, which are stale, and why."""
+    from specdis.pipeline import plan
+    from specdis.pipeline.config import config_of
+    from specdis.pipeline.stages import STAGES
+
+    found = plan.status(config_of(directory), STAGES)
+    return Answer([_content(stage) for stage in found], tables.status(found))
+
+
+@verb("specdis check config.toml")
+def check(config: ConfigFile, overrides: Overrides = []) -> Answer:  # noqa: B006
+    """Check that a run can succeed. Inputs, folder, disk and memory are looked at; nothing is started."""
+    from dataclasses import asdict
+
+    from specdis.pipeline.check import check as examine
+    from specdis.pipeline.config import Config
+
+    found = examine(Config.load(config, overrides))
+    return Answer(asdict(found), tables.check(found), good=not found.problems)
+
+
+@verb("specdis predict demo/run/model spectra.fits -o distances.fits")
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model: the folder RUN/model.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Spectra tables, DESI coadd or spmod files.")],
+    output: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The catalogue to write.")],
+) -> Answer:
+    """Give distances to new spectra with a trained model."""
+    from specdis.pipeline.predict import predict_files
+
+    predict_files(model, inputs, output)
+    return Answer({"catalogue": output}, [output])
+
+
+@verb("specdis verify demo/run")
+def verify(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A run, a model, or a catalogue: its folder or a file.")],
+) -> Answer:
+    """Check that a run, a model or a catalogue is whole. Sums, schema, ranges, units and identifiers are compared."""
+    from dataclasses import asdict
+
+    from specdis.pipeline.verify import verify as examine
+
+    found = examine(path)
+    counts = [", ".join(f"{name} {count}" for name, count in found.counts.items())] if found.counts else []
+    return Answer(
+        {"good": found.good, "problems": [asdict(problem) for problem in found.problems], "counts": found.counts},
+        [*found.problems, *counts, f"{path} is {'good' if found.good else 'not good'}"],
+        found.good,
+    )
+
+
+@verb("specdis demo --out demo --stars 1500")
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the survey and the run.")] = Path(
+        "demo"
+    ),
+    stars: Annotated[
+        int | None, typer.Option("--stars", min=300, metavar="N", help="Stars of the mock survey.")
+    ] = None,
+) -> Answer:
+    """Make a mock survey, run everything on it and write a report."""
+    from specdis.pipeline.demo import demo as show
+
+    return _products(*show(out, stars))
+
+
+@verb("specdis mock survey --stars 5000 --seed 1")
+def mock(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the survey.")],
+    stars: Annotated[int | None, typer.Option("--stars", min=300, metavar="N", help="Number of stars.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="Random seed.")] = None,
+    library: Annotated[
+        Path | None,
+        typer.Option(
+            "--library", metavar="TABLE", help="A spectra table of real stars, to be copied to new distances."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="CONFIG", help="A configuration, whose section [mock] to use.")
+    ] = None,
+) -> Answer:
+    """Write a mock survey of known truth in DESI's file formats."""
+    from specdis.mock.settings import MockSettings
+    from specdis.mock.survey import write_mock
+    from specdis.pipeline.config import Config
+
+    universe = MockSettings() if config is None else Config.load(config).mock
+    options = {"stars": stars, "seed": seed, "library": library}
+    given = {name: value for name, value in options.items() if value is not None}
+    made = write_mock(out, MockSettings.model_validate({**universe.model_dump(exclude_unset=True), **given}))
+    return Answer({"survey": out, **made}, [out])
+
+
+@verb("specdis compare demo/run theirs.csv --column DIST=d_kpc")
+def compare(
+    catalogue: Annotated[Path, typer.Argument(metavar="CATALOGUE", help="A run, its catalogue, or a table.")],
+    other: Annotated[Path, typer.Argument(metavar="OTHER", help="What to compare it with: the same, of anyone.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the numbers and figures.")] = Path(
+        "comparison"
+    ),
+    references: Annotated[
+        Path | None, typer.Option("--references", metavar="DIR", help="Folder with members/ of known distance.")
+    ] = None,
+    columns: Annotated[
+        list[str],
+        typer.Option(
+            "--column",
+            metavar="QUANTITY=NAME",
+            callback=_checked_columns,
+            help="OTHER's name for a quantity, as DIST=d_kpc; may be given many times.",
+        ),
+    ] = [],  # noqa: B006 - typer copies it
+) -> Answer:
+    """Match two catalogues and say how their distances differ."""
+    from specdis.pipeline.compare import compare as measure
+
+    named = dict(column.split("=", 1) for column in columns)
+    found = measure(catalogue, other, out, named, references)
+    return Answer(found, [*tables.comparison(found), out])
+
+
+@verb("specdis ablate config.toml")
+def ablate(config: ConfigFile, overrides: Overrides = []) -> Answer:  # noqa: B006
+    """Undo the paper's choices one by one. A table says what that does to bias and scatter."""
+    _limit_threads(config, overrides)
+    from specdis.pipeline.ablation import ablate as compare
+    from specdis.storage import read_json
+
+    table = compare(config, overrides)
+    rows = read_json(table.with_suffix(".json"))
+    return Answer({"table": table, "rows": rows}, [table.read_text(encoding="utf-8").rstrip("\n"), table])
+
+
+@verb("specdis bench --stars 4096")
+def bench(
+    stars: Annotated[
+        int, typer.Option("--stars", min=2500, metavar="N", help="Stars of the mock survey it is measured on.")
+    ] = 4096,
+) -> Answer:
+    """Say how fast each stage is. Beside it: how fast this machine could do it, and the plain version."""
+    from tempfile import TemporaryDirectory
+
+    from specdis.benchmark import bench as measure
+
+    with TemporaryDirectory(dir=".") as folder:
+        rows = list(measure(stars, Path(folder).resolve()))
+    return Answer([row._asdict() for row in rows], tables.rates(rows))
+
+
+@verb("specdis report demo/run")
+def report(directory: RunDirectory) -> Answer:
+    """Write the report of a finished run again."""
+    from specdis.pipeline import runner
+    from specdis.pipeline.config import config_of
+    from specdis.pipeline.stages import STAGES
+
+    config = config_of(directory)
+    return _products(config, runner.run(config, STAGES, first="report", last="report", force=True))
+
+
+def _limit_threads(path: Path, overrides: Sequence[str]) -> None:
+    """Set the number of CPU threads before NumPy and JAX are imported, when they fix it."""
+    from specdis.cluster import THREADS
+    from specdis.pipeline.toml import parse_overrides, read_toml
+
+    for content in (read_toml(path), parse_overrides(overrides)):
+        section = content.get("run")
+        if isinstance(section, dict) and isinstance(section.get("threads"), int):
+            for name in THREADS:
+                os.environ[name] = str(section["threads"])
+
+
+def _products(config: Config, ran: Sequence[str]) -> Answer:
+    """Say which stages ran, and where the catalogue and the report are, if they are there."""
+    from specdis.storage import RunPaths
+
+    paths = RunPaths(config.run.directory)
+    named = {"catalogue": paths.catalogue / "specdis.fits", "report": paths.report / "index.html"}
+    products = {name: path for name, path in named.items() if path.exists()}
+    return Answer({"directory": paths.directory, "ran": ran, **products}, products.values())
+
+
+def _content(stage: StageStatus) -> dict[str, Any]:
+    record = None if stage.record is None else stage.record.model_dump(mode="json", exclude={"read"})
+    return {"name": stage.name, "state": stage.state, "reasons": stage.reasons, "record": record}
