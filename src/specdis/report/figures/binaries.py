@@ -9,11 +9,12 @@ import numpy as np
 from astropy.table import Table, vstack
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from specdis import validation
 from specdis.arrays import Bool
 from specdis.report.figures.magnitudes import EQUAL_MASSES, abscissa
-from specdis.report.figures.panels import LEAST, OUTSIDE, SHADE, drawn_in, limits_of
+from specdis.report.figures.panels import LEAST, drawn_in, limits_of
 from specdis.report.style import (
     BLACK,
     BLUE,
@@ -22,6 +23,7 @@ from specdis.report.style import (
     PAGE_WIDTH,
     VERMILION,
     Plot,
+    density_bar,
     draw_stars,
     label,
     missing,
@@ -29,7 +31,7 @@ from specdis.report.style import (
     styled,
 )
 from specdis.statistics import robust_scatter
-from specdis.validation import Columns
+from specdis.validation import DISTANCE_EDGES, Columns
 
 _NO_BINARIES = "no star with a precise parallax has a probability of being a binary"
 _FEW = 30  # stars of a cell of Fig. 16
@@ -66,6 +68,7 @@ def hr_diagrams(catalogue: Columns, measured: Mapping[str, Any] | None) -> Plot:
     if not np.any(chosen):
         return missing(name, title, _NO_BINARIES)
     x, y, binary = against.values[chosen], catalogue["M_G_GEO"][chosen], catalogue["BINARY_FLAG"][chosen] == 0
+    ridge = ~binary & ~validation.is_giant(catalogue)[chosen]
     tables = []
     with styled():
         figure = Figure(figsize=(PAGE_WIDTH, 3.7), layout="constrained")
@@ -80,14 +83,15 @@ def hr_diagrams(catalogue: Columns, measured: Mapping[str, Any] | None) -> Plot:
             drawn = draw_stars(axis, x[rows], y[rows])
             label(axis, f"{kind}\n{np.count_nonzero(rows):,} stars", "lower left")
             axis.set_xlabel("$G_\\mathrm{BP} - G_\\mathrm{RP}$ [mag]" if against.is_colour else "$T_\\mathrm{eff}$ [K]")
-            _draw_ridge(axis, x[~binary], y[~binary])
+            _draw_ridge(axis, x[ridge], y[ridge])
             tables.append(drawn_in(drawn, kind, against.name, "M_G_GEO"))
         axes[0].set_ylabel("$M_{G,\\mathrm{geo}}$ [mag]")
+        density_bar(figure)
     caption = (
-        f"{_which(measured)}. The line is the median of the single stars, drawn in "
-        "both panels: binaries of near twins lie up to 0.75 mag above it."
+        f"{_which(measured)}. The line is the median of the single stars that are no "
+        "giants, drawn in both panels: binaries of near twins lie up to 0.75 mag above it."
     )
-    return Plot(name, title, caption + SHADE + OUTSIDE, figure, vstack(tables))
+    return Plot(name, title, caption, figure, vstack(tables))
 
 
 def _draw_ridge(axis: Axes, x: Any, y: Any) -> None:
@@ -120,12 +124,13 @@ def magnitudes(catalogue: Columns, measured: Mapping[str, Any] | None) -> Plot:
             label(axis, f"{kind}, {np.count_nonzero(rows):,} stars{scatter}")
             axis.set_xlabel("$M_{G,\\mathrm{geo}}$ [mag]")
             tables.append(drawn_in(drawn, kind, "M_G_GEO", "M_G_NN"))
+        density_bar(figure)
     caption = (
         f"{_which(measured)}; M_G,NN is of the network of the label. Lines: "
         "equality, and the 0.75 mag by which twins outshine one of them. σ is the standard deviation, and 1.4826 times "
         "the median absolute deviation."
     )
-    return Plot(name, title, caption + SHADE + OUTSIDE, figure, vstack(tables))
+    return Plot(name, title, caption, figure, vstack(tables))
 
 
 def models(measured: Mapping[str, Any] | None) -> Plot:
@@ -159,11 +164,11 @@ def models(measured: Mapping[str, Any] | None) -> Plot:
             table = Table({"x": place, "y": middle, "error": error, "spread": spread})
             tables.append(drawn_in(table, word, "M_G_GEO", "DELTA_M_G"))
         axis.set(xlabel="$M_{G,\\mathrm{geo}}$ [mag]", ylabel="$M_{G,\\mathrm{NN}} - M_{G,\\mathrm{geo}}$ [mag]")
+        axis.plot([], [], color=GREY, linestyle="--", label="mean ± standard deviation")
         axis.legend(loc="best")
     caption = (
-        "Means (solid, with errors) and means plus and minus the standard deviation (dashed) of the network of section "
-        "4 and of the median of the two Gaussians of section 5. "
-        f"{_which(measured)} that are no giants. Cells of M_G,geo hold binaries, which bend both lines alike."
+        "Means with their errors, of the network of section 4 and of the median of the two Gaussians of section 5. "
+        "Stars of Fig. 14 that are no giants. Cells of M_G,geo hold binaries, which bend both lines alike."
     )
     return Plot(name, title, caption, figure, vstack(tables))
 
@@ -197,12 +202,13 @@ def fractions(measured: Mapping[str, Any] | None) -> Plot:
                 tables.append(_draw_fraction(axis, key, cells, column, color, marker, kind))
             if key in true:
                 tables.append(_draw_fraction(axis, key, true[key], "fraction_true", BLUE, "^", "the same, true"))
-        axes[0, 0].set_ylim(0.0, 1.4 * axes[0, 0].get_ylim()[1])
-        axes[0, 0].legend(loc="upper right")
+            axis.xaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 5, 10)))
+        axes[0, 0].set_ylim(bottom=0.0)
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
         for axis in axes[:, 0]:
             axis.set_ylabel("fraction of stars")
     caption = (
-        f"{_which(measured)} that are no giants. Found: probability above {measured['threshold']:g} and brighter than "
+        f"The same stars. Found: probability above {measured['threshold']:g} and brighter than "
         "the spectrum says. Corrected, of stars on the main sequence (log g from 4.2): the most likely fraction of "
         "companions with a mass ratio above 0.5, spread evenly but for "
         f"{100 * measured['twin_fraction']:g} % of twins, given how many simulated binaries and single stars are "
@@ -243,7 +249,7 @@ def estimators(truth: Mapping[str, Any] | None) -> Plot:
             axes, ("by_distance", "by_predicted_distance"), ("true", "predicted"), strict=True
         ):
             axis.axhline(0.0, color=GREY)
-            axis.set(xscale="log", xlabel=f"{words} distance [kpc]", ylim=(-60, 60))
+            axis.set(xscale="log", xlabel=f"{words} distance [kpc]", xlim=(DISTANCE_EDGES[0], DISTANCE_EDGES[-1]))
             plain_numbers(axis.xaxis)
             for key, color, word in (("chi2", BLUE, "label"), ("mix", VERMILION, "mixture")):
                 for prefix, line, stars in (("", "--", "all"), ("precise_", "-", "error < 25 %")):
@@ -261,7 +267,7 @@ def estimators(truth: Mapping[str, Any] | None) -> Plot:
                     )
                     tables.append(drawn_in(table, f"{words}, {word}, {stars}", "DIST", "BIAS"))
         axes[0].set_ylabel("median of predicted / true − 1 [%]")
-        axes[0].legend(loc="lower left")
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     caption = (
         "Held-out stars. No estimate from noisy spectra is free of bias in both panels: at given true distance it "
         "leans towards what is common."
@@ -298,10 +304,12 @@ def recalibration(measured: Mapping[str, Sequence[Mapping[str, Any]]] | None) ->
             error = np.array([cell[f"coverage68{kind}_{when}_err"] for _, cell in chosen], dtype=float)
             axis.errorbar(share, place + shift, xerr=error, fmt=marker, color=color, markersize=5, label=when)
             tables.append(drawn_in(Table({"x": -place, "y": share, "error": error}), when, "CELL", "COVERAGE"))
-        axis.set_yticks(place, [f"{words} ({cell['n']:,})" for words, cell in chosen], fontsize=7)
+        axis.set_yticks(
+            place, [f"{words} ({cell['n']:,})".replace("M_G", "$M_G$") for words, cell in chosen], fontsize=7
+        )
         axis.tick_params(axis="y", which="minor", left=False, right=False)
-        axis.set(xlabel="share within 16 to 84 %", xlim=(0.2, 1.0))
-        axis.legend(loc="upper left")
+        axis.set(xlabel="share within 16 to 84 %", ylim=(place[-1] - 0.6, 0.6))
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     against = "their true distances" if not kind else "parallaxes that are known better than predicted ones"
     caption = (
         f"Held-out stars that the recalibration never saw, against {against}, by S/N and log g, by predicted M_G and "

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from astropy.table import Table, vstack
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from specdis.report.figures.panels import OUTSIDE, SHADE, compare_moduli, limits_of, say_scatter
-from specdis.report.style import PAGE_WIDTH, Plot, label, missing, styled
+from specdis.report.figures.panels import compare_moduli, limits_of, say_scatter
+from specdis.report.style import PAGE_WIDTH, Plot, density_bar, label, missing, styled
 from specdis.validation import Columns
 from specdis.validation.external import MODULUS_EDGES, is_member
 from specdis.validation.measures import take
@@ -30,6 +31,7 @@ def comparison(rivals: Mapping[str, Columns]) -> Plot:
         figure = Figure(figsize=(PAGE_WIDTH, 3.5 * lines + 0.3), layout="constrained")
         axes = figure.subplots(lines, 2, sharex=True, sharey=True, squeeze=False)
         axes[0, 0].set(xlim=limits, ylim=limits)
+        axes[0, 0].xaxis.set_major_locator(MaxNLocator(8, integer=True))
         for axis, (rival, found) in zip(axes.flat, drawn.items(), strict=False):
             ours, theirs = modulus(found["DIST"]), modulus(found["DIST_RIVAL"])
             axis.set_label(rival)
@@ -37,14 +39,17 @@ def comparison(rivals: Mapping[str, Columns]) -> Plot:
             say_scatter(axis, theirs - ours, rival)
         for axis in axes.flat[len(drawn) :]:
             axis.set_axis_off()
+        for axis in axes.flat[max(len(drawn) - 2, 0) : len(drawn)]:  # the lowest that is drawn of each column
+            axis.tick_params(labelbottom=True)
+        density_bar(figure)
         figure.supxlabel("$(m-M)$ of this catalogue [mag]", fontsize=9)
         figure.supylabel("$(m-M)$ of the rival [mag]", fontsize=9)
     caption = (
         "Distance moduli of the stars that both catalogues have. Dots are medians in bins of our modulus, with their "
         "errors. Binned in our own noisy moduli, an unbiased rival seems to bend towards the middle of the sample "
-        "where ours scatter; against known distances it does not (the next figure)."
+        "where ours scatter; against known distances it does not (Fig. 11)."
     )
-    return Plot(name, title, caption + SHADE + OUTSIDE, figure, vstack(tables))
+    return Plot(name, title, caption, figure, vstack(tables))
 
 
 def external(rivals: Mapping[str, Columns], members: Columns | None) -> Plot:
@@ -74,10 +79,11 @@ def external(rivals: Mapping[str, Columns], members: Columns | None) -> Plot:
                 axis.set_label(f"{rival}, {kind}")
                 tables += compare_moduli(axis, true, theirs, MODULUS_EDGES, ("MODULUS_REF", "MODULUS_RIVAL"))
                 say_scatter(axis, theirs - true, f"{rival}, {kind}")
+        density_bar(figure)
         figure.supxlabel("$(m-M)_\\mathrm{true}$ [mag]", fontsize=9)
         figure.supylabel("$(m-M)$ of the rival [mag]", fontsize=9)
     caption = (
         "Distance moduli of the rivals against those of members of clusters, dwarfs and streams (left) and of blue "
-        "horizontal-branch stars (right). Dots are medians in bins of the reference modulus, with their errors."
+        "horizontal-branch stars (right), as Figs 6 and 7 show ours."
     )
-    return Plot(name, title, caption + SHADE + OUTSIDE, figure, vstack(tables))
+    return Plot(name, title, caption, figure, vstack(tables))
