@@ -178,7 +178,7 @@ def density_bar(figure: Figure) -> None:
     meshes = [mesh for axis in panels for mesh in axis.collections if isinstance(mesh, QuadMesh)]
     if not meshes:
         return
-    scale = LogNorm(1, max(mesh.norm.vmax or 2 for mesh in meshes))
+    scale = LogNorm(1, max(mesh.get_clim()[1] or 2.0 for mesh in meshes))
     for mesh in meshes:
         mesh.set_norm(scale)
     aspect = 10 * figure.get_figheight()  # a tenth of an inch wide
