@@ -486,6 +486,25 @@ def test_what_a_run_lacks_is_said_in_the_page_and_no_empty_figure_is_drawn(tmp_p
     assert "The true distances of this survey are not known." in text
 
 
+def test_figures_of_too_few_stars_say_so_instead() -> None:
+    columns, truth = catalogue(40)
+    measured = validation.metrics(columns, truth, injected=injected(columns))
+    plots = {
+        plot.name: plot
+        for plot in (
+            figures.distances.errors_by_kind(columns),
+            figures.binaries.models(measured["binaries"]),
+            figures.binaries.fractions(measured["binaries"]),
+            figures.binaries.estimators(measured["truth"]),
+            figures.binaries.recalibration(measured["calibration"]),
+        )
+    }
+    assert set(plots) == {"fig12", "fig15", "fig16", "estimators", "recalibration"}
+    for plot in plots.values():
+        assert not plot.is_drawn, plot.name
+        assert re.search("too few stars: no cell .*has [23]0", plot.caption), plot.name
+
+
 def test_a_survey_without_snr_still_has_its_errors_drawn() -> None:
     columns, _ = catalogue(200)
     plot = figures.distances.uncertainties(columns | {"SN": np.full(200, np.nan)})

@@ -37,6 +37,10 @@ _NO_BINARIES = "no star with a precise parallax has a probability of being a bin
 _FEW = 30  # stars of a cell of Fig. 16
 
 
+def _too_few(least: int) -> str:
+    return f"too few stars: no cell has {least} with a precise parallax and a probability of being a binary"
+
+
 def _precise(catalogue: Columns, measured: Mapping[str, Any] | None) -> Bool:
     """Return which selected held-out stars have a precise parallax and are known to be single or binary."""
     if measured is None:
@@ -144,7 +148,7 @@ def models(measured: Mapping[str, Any] | None) -> Plot:
     name, title = "fig15", "The label's network and the pair of Gaussians"
     cells = [] if measured is None else [c for c in measured["models_by_magnitude"] if c["pair"]["n_finite"] >= LEAST]
     if not cells:
-        return missing(name, title, _NO_BINARIES)
+        return missing(name, title, _NO_BINARIES if measured is None else _too_few(LEAST))
     place = np.array([0.5 * (cell["m_g_geo_min"] + cell["m_g_geo_max"]) for cell in cells])
     tables = []
     with styled():
@@ -185,8 +189,10 @@ def fractions(measured: Mapping[str, Any] | None) -> Plot:
         `binaries` of the metrics.
     """
     name, title = "fig16", "Fraction of binaries"
-    if measured is None or measured["all"]["n"] < _FEW:
+    if measured is None:
         return missing(name, title, _NO_BINARIES)
+    if not any(cell["n"] >= _FEW for key in _PARAMETERS for cell in measured["by_parameter"][key]):
+        return missing(name, title, _too_few(_FEW))
     true = measured.get("truth", {}).get("by_parameter", {})
     tables = []
     with styled():
@@ -194,14 +200,17 @@ def fractions(measured: Mapping[str, Any] | None) -> Plot:
         axes = figure.subplots(2, 2, sharey=True)
         for axis, (key, words) in zip(axes.flat, _PARAMETERS.items(), strict=True):
             axis.set_xlabel(words)
-            cells = measured["by_parameter"][key]
+            drawn, cells = [], measured["by_parameter"][key]
             for column, color, marker, kind in (
                 ("fraction", BLACK, "o", "found"),
                 ("fraction_corrected", VERMILION, "s", "mass ratio > 0.5, corrected"),
             ):
-                tables.append(_draw_fraction(axis, key, cells, column, color, marker, kind))
+                drawn.append(_draw_fraction(axis, key, cells, column, color, marker, kind))
             if key in true:
-                tables.append(_draw_fraction(axis, key, true[key], "fraction_true", BLUE, "^", "the same, true"))
+                drawn.append(_draw_fraction(axis, key, true[key], "fraction_true", BLUE, "^", "the same, true"))
+            if not any(len(table) for table in drawn):
+                label(axis, f"too few stars: no cell has {_FEW}")
+            tables += drawn
             axis.xaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 5, 10)))
         axes[0, 0].set_ylim(bottom=0.0)
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
@@ -241,13 +250,15 @@ def estimators(truth: Mapping[str, Any] | None) -> Plot:
     name, title = "estimators", "Bias of the label's network and of the mixture"
     if truth is None or not truth["estimators"]:
         return missing(name, title, "the true distances of this survey are not known")
+    suffixes = ("by_distance", "by_predicted_distance")
+    every = (cell for found in truth["estimators"].values() for suffix in suffixes for cell in found[suffix])
+    if not any(cell["n_finite"] >= LEAST for cell in every):
+        return missing(name, title, f"too few stars: no cell of distance has {LEAST}")
     tables = []
     with styled():
         figure = Figure(figsize=(PAGE_WIDTH, 3.2), layout="constrained")
         axes = figure.subplots(1, 2, sharey=True)
-        for axis, suffix, words in zip(
-            axes, ("by_distance", "by_predicted_distance"), ("true", "predicted"), strict=True
-        ):
+        for axis, suffix, words in zip(axes, suffixes, ("true", "predicted"), strict=True):
             axis.axhline(0.0, color=GREY)
             axis.set(xscale="log", xlabel=f"{words} distance [kpc]", xlim=(DISTANCE_EDGES[0], DISTANCE_EDGES[-1]))
             plain_numbers(axis.xaxis)
@@ -293,7 +304,8 @@ def recalibration(measured: Mapping[str, Sequence[Mapping[str, Any]]] | None) ->
         if np.isfinite(cell[f"coverage68{kind}_after"])
     ]
     if not chosen:
-        return missing(name, title, "no cell has held-out stars to measure it with")
+        lacking = f"too few stars: no cell has {LEAST} held-out ones to measure it with"
+        return missing(name, title, lacking if cells else "the run has no mixture, or nothing to measure it with")
     place, tables = -np.arange(len(chosen), dtype=float), []
     with styled():
         figure = Figure(figsize=(PAGE_WIDTH, 1.2 + 0.22 * len(chosen)), layout="constrained")

@@ -172,6 +172,8 @@ def errors_by_kind(catalogue: Columns) -> Plot:
             ("others", chosen & ~giant, VERMILION),
         ):
             tables.append(_error_curve(axis, snr[rows], error[rows], edges, f"{kind} ({rows.sum():,})", color))
+        if not any(np.any(np.isfinite(table["RELATIVE_ERROR"])) for table in tables):
+            return missing(name, title, f"too few stars: no cell of S/N has {LEAST} with a bounded error")
         axis.set_ylim(0.0, min(1.5, axis.get_ylim()[1]))
         plain_numbers(axis.xaxis)
         axis.legend(loc="upper right")

@@ -16,7 +16,18 @@ from matplotlib.ticker import MaxNLocator
 from specdis.arrays import Array, Float64
 from specdis.references import SAGITTARIUS
 from specdis.report.figures.panels import compare_moduli, drawn_in, limits_of, say_scatter
-from specdis.report.style import BLUE, GREY, PAGE_WIDTH, VERMILION, Plot, density_bar, label, missing, styled
+from specdis.report.style import (
+    BLUE,
+    COLUMN_WIDTH,
+    GREY,
+    PAGE_WIDTH,
+    VERMILION,
+    Plot,
+    density_bar,
+    label,
+    missing,
+    styled,
+)
 from specdis.validation import Columns
 from specdis.validation.external import (
     ENOUGH,
@@ -163,20 +174,20 @@ def parallaxes(found: Columns | None, rivals: Mapping[str, Columns]) -> Plot:
     tables: list[Table] = []
     limits = limits_of(true)
     with styled():
-        figure = Figure(figsize=(PAGE_WIDTH, 3.9), layout="constrained")
-        axes = figure.subplots(1, max(len(panels), 2), sharex=True, sharey=True)
+        figure = Figure(figsize=(PAGE_WIDTH if bayesian else COLUMN_WIDTH, 3.9), layout="constrained")
+        axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
         axes[0].set(xlim=limits, ylim=(limits[0] - 3.0, limits[1] + 3.0), ylabel="$m-M$ [mag]")
-        for axis, (kind, x, y) in zip(axes, panels, strict=False):
+        for axis, (kind, x, y) in zip(axes, panels, strict=True):
             axis.set_label(kind)
             tables += compare_moduli(axis, x, y, MODULUS_EDGES, ("MODULUS_REF", "MODULUS_GEO"))
             say_scatter(axis, y - x, kind)
             axis.set_xlabel("$(m-M)_\\mathrm{true}$ [mag]")
-        if not bayesian:
-            axes[1].set_axis_off()
         density_bar(figure)
     negative = np.count_nonzero(corrected_parallax(mine) < 0.0)
     caption = (
         f"Moduli from parallaxes against those of members. {negative:,} of {len(true):,} members have a negative "
         "corrected parallax: no modulus, so that the others' median is biased towards small distances."
     )
+    if not bayesian:
+        caption += " No rival catalogue is named after Bailer-Jones."
     return Plot(name, title, caption, figure, vstack(tables))
