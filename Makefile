@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: venv demo test lint bench docs lock
+.PHONY: venv demo test test-oldest test-newest lint bench docs lock
 
 venv: .venv/complete
 
@@ -33,6 +33,19 @@ test: export OMP_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
 test: venv
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+# All tests with the oldest and with the newest versions that pyproject.toml allows, whatever is pinned. They need uv:
+# make test-oldest PYTHON=python3.11, make test-newest PYTHON=python3.13. Old libraries call new ones by deprecated names.
+test-oldest: RESOLUTION := lowest-direct
+test-oldest: WARNINGS := -W default::DeprecationWarning
+test-newest: RESOLUTION := highest
+test-oldest test-newest: export PJRT_NPROC = 1
+test-oldest test-newest: export OMP_NUM_THREADS = 1
+test-oldest test-newest: export OPENBLAS_NUM_THREADS = 1
+test-oldest test-newest: test-%:
+	uv venv --quiet --clear --python $(PYTHON) .venv-$*
+	uv pip install --quiet --python .venv-$*/bin/python --resolution $(RESOLUTION) --group dev --editable .
+	.venv-$*/bin/pytest --numprocesses 2 --dist loadfile $(WARNINGS)
 
 lint: venv
 	$(BIN)/ruff check .

@@ -126,6 +126,7 @@ def model(
         structure=0.1,
         sharper=-2.0,
         broader=2.0,
+        carbon=0.1,
         distance=1.5,
         parameters={"TEFF": (4000.0, 7000.0)},
         pixel_width=dict.fromkeys(arms, 0.8),

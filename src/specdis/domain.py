@@ -1,10 +1,10 @@
 """Where a model was trained, and so where it can be trusted.
 
-Three measures tell a spectrum that is unlike those of the training: what the components leave of it beyond the noise,
-how much wider or sharper its lines are, and how far its coefficients lie from those of every training star. A fourth
-tells one that shows nothing but noise. None depends on the S/N: the noise is taken from the residual of the spectrum
-itself. So clean training spectra make no narrow limits for noisy ones, and errors that are claimed too large hide
-nothing.
+Four measures tell a spectrum that is unlike those of the training: what the components leave of it beyond the noise,
+how much wider or sharper its lines are, how strong its bands of C2 are, and how far its coefficients lie from those of
+every training star. A fifth tells one that shows nothing but noise. None depends on the S/N: the noise is taken from
+the residual of the spectrum itself. So clean training spectra make no narrow limits for noisy ones, and errors that are
+claimed too large hide nothing.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ MOST_BAD = 0.25
 """Share of bad pixels beyond which a magnitude rests on too little: an arm is about half of a spectrum."""
 _REFERENCES = 2000
 """Training stars whose coefficients are kept for comparison, at most."""
-_STRANGERS = 0.005
-"""Share of the training stars beyond each limit: four limits make at most 2 per cent."""
+_STRANGERS = 0.004
+"""Share of the training stars beyond each limit: five limits make at most 2 per cent."""
 _SIGMAS = 3.0
 """Errors by which a measure must exceed its limit."""
 _LEAST_SIGNAL = 8.0
@@ -43,6 +43,8 @@ class Limits(Settings):
     """
     broader: float
     """The same, above which they are too broad."""
+    carbon: float
+    """Residual along the Swan bands of C2, as a fraction of the spectrum's length."""
     distance: float
     """Squared distance of the direction of the coefficients from that of the second nearest reference star."""
     parameters: dict[str, tuple[float, float]]
@@ -72,9 +74,9 @@ class Domain:
         A measure that is no number counts as outside.
         """
         limits = self.limits
-        structure, broadening, sharpening, distance = _excesses(coefficients, fit, self.reference)
-        inside = (structure <= limits.structure) & (broadening <= limits.broader)
-        inside &= (sharpening <= -limits.sharper) & (distance <= limits.distance)
+        structure, broadening, sharpening, carbon, distance = _excesses(coefficients, fit, self.reference)
+        inside = (structure <= limits.structure) & (broadening <= limits.broader) & (sharpening <= -limits.sharper)
+        inside &= (carbon <= limits.carbon) & (distance <= limits.distance)
         return ~(inside & (_signal(coefficients, fit) >= _LEAST_SIGNAL))
 
 
@@ -103,7 +105,7 @@ def measure(
         As in `Limits`.
     """
     found = _excesses(coefficients, fit, reference)
-    structure, broader, sharper, distance = (
+    structure, broader, sharper, carbon, distance = (
         float(np.quantile(values[np.isfinite(values)], 1 - _STRANGERS)) if np.isfinite(values).any() else 0.0
         for values in found
     )
@@ -111,14 +113,15 @@ def measure(
         structure=structure,
         broader=max(broader, _LEAST_BROADENING),
         sharper=-max(sharper, _LEAST_BROADENING),
+        carbon=carbon,
         distance=distance,
         parameters=parameters,
         pixel_width=pixel_width,
     )
 
 
-def _excesses(coefficients: Array, fit: Fit, reference: Float32) -> tuple[Float64, Float64, Float64, Float64]:
-    """Return structure, broadening, sharpening and distance, each less several times its error, shape (star,)."""
+def _excesses(coefficients: Array, fit: Fit, reference: Float32) -> tuple[Float64, ...]:
+    """Return structure, broadening, sharpening, carbon and distance, less several times their errors, (star,)."""
     values: dict[str, Any] = {name: np.asarray(column, np.float64) for name, column in fit._asdict().items()}
     broadening, error = values["broadening"], _SIGMAS * values["broadening_error"]
     directions, length = _direction(coefficients)
@@ -131,6 +134,7 @@ def _excesses(coefficients: Array, fit: Fit, reference: Float32) -> tuple[Float6
         values["structure"] - _SIGMAS * values["structure_error"],
         broadening - error,
         -broadening - error,
+        values["carbon"] - _SIGMAS * values["carbon_error"],
         distance - far,
     )
 

@@ -8,13 +8,26 @@ from typing import NamedTuple
 import numpy as np
 
 from specdis.accelerator import ArrayLike, in_tiles, jax, jnp
-from specdis.arrays import Int64
+from specdis.arrays import Float64, Int64
 from specdis.components import Basis
-from specdis.spectra import PixelGrid, Transform
+from specdis.spectra import PixelGrid, SpectraSettings, Transform, running_mean
+from specdis.surveys.wavelengths import air_to_vacuum
 
 LAGS = ((3.0, 3.0), (3.0, 9.0))
 """Angstrom between pixels whose residuals are multiplied, from and to: noise of native pixels up to 1.5 A wide is not
 shared. Features of the width of lines are seen best in the first products, broader ones in the sum of the second."""
+_SWAN = (
+    ((4382.5, 0.5),),
+    ((4737.1, 1.0), (4715.2, 0.5), (4697.6, 0.3)),
+    ((5165.2, 1.0), (5129.3, 0.5)),
+    ((5635.5, 1.0), (5585.5, 0.5), (5540.7, 0.3)),
+    ((6191.2, 0.3), (6122.1, 0.2)),
+)
+"""Heads of the Swan bands of C2 by sequence, Angstrom in air (Pearse & Gaydon 1976), with rough relative depths."""
+_SWAN_LENGTH = 80.0
+"""Angstrom to the violet of its head over which a band fades by e: rotational lines of some thousand kelvin."""
+_SWAN_EDGE = 1.5
+"""Angstrom over which a head rises: the resolution of a survey."""
 _BEND = 1.5
 """Angstrom between the pixels of which the second derivative is made."""
 SHARED = 0.6
@@ -278,6 +291,9 @@ class Fit(NamedTuple):
         reconstruction, as far as the components do not hold that. Negative for sharper lines.
     noise
         Variance that the noise of the pixels gives a coefficient, in the mean over these, in units of the unit vector.
+    carbon, carbon_error
+        What of the residual lies along the Swan bands of C2, as far as the components do not hold these, as a fraction
+        of the spectrum's length, and its error. Positive where the spectrum has the bands.
     chi2
         Reduced chi-square of the reconstruction over good pixels; NaN without errors. Pixels of the grid are
         interpolated, so that neighbours share their noise: about 0.7 where noise alone is left.
@@ -288,6 +304,8 @@ class Fit(NamedTuple):
     structure_error: jax.Array
     broadening: jax.Array
     broadening_error: jax.Array
+    carbon: jax.Array
+    carbon_error: jax.Array
     noise: jax.Array
     chi2: jax.Array
 
@@ -313,7 +331,7 @@ class Encoded(NamedTuple):
 Encoder = Callable[[ArrayLike, ArrayLike, ArrayLike], Encoded]
 
 
-def encoder(transform: Transform, basis: Basis, grid: PixelGrid, estimated: bool) -> Encoder:
+def encoder(transform: Transform, basis: Basis, grid: PixelGrid, settings: SpectraSettings) -> Encoder:
     """Compile the way from stored pixels (flux, sigma, bad), shape (star, pixel), to coefficients.
 
     A sigma of NaN or 0 stands for a pixel without an error.
@@ -324,10 +342,11 @@ def encoder(transform: Transform, basis: Basis, grid: PixelGrid, estimated: bool
         What is done to the pixels, and their components.
     grid
         The pixels.
-    estimated
-        Whether missing pixels are estimated.
+    settings
+        Whether missing pixels are estimated, and the width of the running mean.
     """
-    completer = Completer(basis, estimated, transform.unit_norm)
+    completer = Completer(basis, settings.missing == "estimated", transform.unit_norm)
+    carbon = jnp.asarray(_swan_bands(transform, basis, grid, settings.continuum_half), jnp.float32)
     beyond = [_sums_beyond(transform, *(grid.pixels(lag) for lag in lags)) for lags in LAGS]
     # How much of the noise of each pixel goes into a coefficient, in the mean over these.
     leverage = jnp.asarray(1 / basis.n_components if basis.vectors is None else (basis.vectors**2).mean(0), jnp.float32)
@@ -346,6 +365,8 @@ def encoder(transform: Transform, basis: Basis, grid: PixelGrid, estimated: bool
         structure, structure_error = structures[(structures[:, 0] / jnp.maximum(structures[:, 1], 1e-30)).argmax()]
         curve = _curve(transform, basis, grid, rebuilt, missing)
         steep = jnp.maximum((curve**2).sum(), 1e-30)
+        bands = jnp.where(missing, 0, carbon)
+        deep = jnp.maximum(jnp.sqrt((bands**2).sum() * square), 1e-30)
         error = sigma[transform.kept].astype(jnp.float32) * transform.slope(flux, bad)
         known = error > 0
         chi2 = jnp.where(known, (residual / jnp.where(known, error, 1)) ** 2, 0).sum()
@@ -356,6 +377,8 @@ def encoder(transform: Transform, basis: Basis, grid: PixelGrid, estimated: bool
             structure_error=structure_error,
             broadening=(residual @ curve) / steep,
             broadening_error=jnp.sqrt((power @ curve**2) / SHARED) / steep,
+            carbon=(residual @ bands) / deep,
+            carbon_error=jnp.sqrt((power @ bands**2) / SHARED) / deep,
             noise=(power @ leverage) / (SHARED * square),
             chi2=jnp.where(freedom > 0, chi2 / jnp.maximum(freedom, 1), jnp.nan),
         )
@@ -404,3 +427,34 @@ def _curve(transform: Transform, basis: Basis, grid: PixelGrid, rebuilt: jax.Arr
     if basis.vectors is None:
         return curve
     return jnp.where(missing, 0, curve - (curve @ basis.vectors.T) @ basis.vectors)
+
+
+def _swan_bands(transform: Transform, basis: Basis, grid: PixelGrid, half: int) -> Float64:
+    """Return how shallow Swan bands of C2 change a transformed spectrum, (kept pixel,), up to a factor.
+
+    Flux over continuum is close to 1, so that the change is that of the optical depth less its running mean, arm by
+    arm. What the components hold of it is taken out.
+
+    Parameters
+    ----------
+    half
+        Pixels of the running mean on either side of its centre.
+    """
+    change = np.zeros(len(grid.wavelength))
+    for arm in grid.arms:
+        wide = grid.widened(arm, half)
+        depth, covered = _swan_depth(wide), (wide >= arm.native[0]) & (wide <= arm.native[-1])
+        mean, _ = running_mean(depth[None], half, covered[None])
+        change[arm.start : arm.stop] = mean[0] - depth[half : len(wide) - half]
+    change = change[transform.kept] * (1.0 if transform.weight is None else transform.weight)
+    if basis.vectors is None:
+        return change
+    return np.asarray(change - (basis.vectors @ change) @ basis.vectors)
+
+
+def _swan_depth(wavelength: Float64) -> Float64:
+    """Return the optical depth of the Swan bands of C2 at vacuum wavelengths in Angstrom, up to a factor."""
+    heads, strengths = np.array([band for sequence in _SWAN for band in sequence]).T
+    redward = wavelength - air_to_vacuum(heads)[:, None]
+    fading = np.exp(np.minimum(redward, 0) / _SWAN_LENGTH)
+    return np.asarray(strengths @ (fading / (1 + np.exp(np.clip(redward / _SWAN_EDGE, -30, 30)))))

@@ -39,7 +39,7 @@ DESCRIPTIONS: Mapping[Flag, str] = MappingProxyType(
         Flag.A_G_FALLBACK: "A_G from the colour or a constant, because Teff is missing",
         Flag.NO_ZERO_POINT: "parallax zero point not defined for this star: parallax not corrected",
         Flag.NO_EBV: "no reddening: A_G taken as 0",
-        Flag.OUTSIDE_DOMAIN: "spectrum unlike the training spectra: residual, line width or coefficients",
+        Flag.OUTSIDE_DOMAIN: "spectrum unlike the training spectra: residual, line width, bands of C2 or coefficients",
         Flag.MANY_BAD_PIXELS: "more than a quarter of the pixels is bad",
         Flag.OUTSIDE_PARAMETERS: "Teff, log g or [Fe/H] outside the range of the training stars",
         Flag.BINARY_OUTSIDE_DOMAIN: "a giant, or brighter than giants: BINARY_FLAG and BINARY_POSSIBILITY mean little",

@@ -412,7 +412,7 @@ class Model:
     @cached_property
     def encode(self) -> Encoder:
         """The way from stored pixels to coefficients, compiled: see `encoder`."""
-        return encoder(self.transform, self.basis, self.grid, self._estimated)
+        return encoder(self.transform, self.basis, self.grid, self.settings.spectra)
 
     @property
     def _estimated(self) -> bool:

@@ -27,7 +27,7 @@ from specdis import __version__
 from specdis.arrays import Array
 from specdis.errors import InputError, ProductError, SpecdisError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 UNPACKED_RATIO, UNPACKED_FREE = 50, 1 << 30
 """A file may take so many times its own size in memory, and so many bytes whatever its size: real data do not shrink to

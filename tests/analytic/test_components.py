@@ -7,7 +7,7 @@ from specdis import components
 from specdis.components import Basis, ComponentsSettings, Sums, add_moments, basis_of_moments, vectors_of
 from specdis.encoding import encoder
 from specdis.errors import InputError
-from specdis.spectra import PixelGrid, Transform
+from specdis.spectra import PixelGrid, SpectraSettings, Transform
 
 STARS, PIXELS, COMPONENTS = 700, 120, 8
 GRID = PixelGrid(4000 + 0.5 * np.arange(PIXELS), (), 0.5)
@@ -167,7 +167,7 @@ def test_projection_reconstruction_and_residual(spectra, centre):
 def test_the_encoder_does_the_same(spectra):
     found = basis(spectra, [slice(None)])
     sigma, bad = np.full_like(spectra, 0.01), np.zeros(spectra.shape, bool)
-    encoded = encoder(PLAIN, found, GRID, True)(spectra, sigma, bad)
+    encoded = encoder(PLAIN, found, GRID, SpectraSettings())(spectra, sigma, bad)
     np.testing.assert_allclose(encoded.coefficients, found.project(spectra), rtol=0, atol=1e-6)
     residual = spectra - np.asarray(found.reconstruct(found.project(spectra)))
     np.testing.assert_allclose(encoded.fit.residual, (residual**2).sum(1) / (spectra**2).sum(1), rtol=1e-3, atol=1e-9)
@@ -182,7 +182,7 @@ def test_chi_square_of_noise_is_one_for_independent_pixels():
     flat = Basis(vectors, np.ones(5), np.zeros(PIXELS, np.float32), 5.0)
     sigma = np.broadcast_to(random.uniform(0.5, 2, (2000, 1)), (2000, PIXELS)).astype(np.float32)
     noise = (sigma * random.standard_normal(sigma.shape)).astype(np.float32)
-    encoded = encoder(PLAIN, flat, GRID, True)(noise, sigma, np.zeros(noise.shape, bool))
+    encoded = encoder(PLAIN, flat, GRID, SpectraSettings())(noise, sigma, np.zeros(noise.shape, bool))
     # 2000 stars of 115 degrees of freedom: three standard errors of the mean.
     assert np.mean(encoded.fit.chi2) == pytest.approx(1, abs=3 * np.sqrt(2 / 115 / 2000))
 
@@ -192,7 +192,7 @@ def test_a_sigma_of_nan_or_zero_is_no_error(spectra):
     sigma = np.full((3, PIXELS), 0.01, np.float32)
     sigma[1, :60] = np.nan
     sigma[2] = 0
-    encoded = encoder(PLAIN, found, GRID, True)(spectra[:3], sigma, np.zeros(sigma.shape, bool))
+    encoded = encoder(PLAIN, found, GRID, SpectraSettings())(spectra[:3], sigma, np.zeros(sigma.shape, bool))
     assert np.isfinite(encoded.fit.chi2[:2]).all()
     assert np.isnan(encoded.fit.chi2[2])
     assert encoded.fit.chi2[0] != encoded.fit.chi2[1]
@@ -203,6 +203,6 @@ def test_a_star_without_a_good_pixel_has_coefficients_of_zero(spectra):
     found = basis(spectra, [slice(None)])
     transform = Transform(np.arange(PIXELS))
     zero = np.zeros((1, PIXELS), np.float32)
-    encoded = encoder(transform, found, GRID, True)(zero, zero, np.ones(zero.shape, bool))
+    encoded = encoder(transform, found, GRID, SpectraSettings())(zero, zero, np.ones(zero.shape, bool))
     np.testing.assert_array_equal(encoded.coefficients, 0)
     assert np.isnan(encoded.fit.chi2[0])

@@ -126,6 +126,39 @@ STRANGERS = {
 }
 
 
+def carbon_stars(strength):
+    """Return the flux of the same stars behind bands of C2, (1-0) to (3-2), longer and shorter than expected."""
+
+    def flux(wavelength):
+        depth = np.zeros((100, len(wavelength)))
+        for head, relative in ((4738.4, 0.6), (4716.5, 0.5), (4698.9, 0.3)):
+            violet = head - wavelength
+            depth += relative * np.where(violet > 0, np.exp(-violet / np.linspace(50, 110, 100)[:, None]), 0)
+        return rest_flux(wavelength, 100, 12) * np.exp(-strength * depth)
+
+    return flux
+
+
+@pytest.mark.parametrize("snr", [5.0, 20.0])
+def test_noise_alone_has_no_carbon(snr):
+    fit = encoded(observed(lambda wavelength: np.ones((300, len(wavelength))), snr))[1]
+    z = fit.carbon / fit.carbon_error
+    # A sum over hundreds of pixels is normal: 300 stars know its mean to 0.06 and its spread to 4 per cent. Pixels of
+    # the grid share noise, and the running mean takes part of it: a quarter is allowed for both.
+    assert abs(z.mean()) < 0.25
+    assert z.std() == pytest.approx(1, abs=0.25)
+
+
+def test_faint_carbon_stars_are_outside():
+    plain = encoded(observed(stars(12, 100), 10.0, seed=2))[1]
+    strong, weak = (encoded(observed(carbon_stars(strength), 10.0, seed=2)) for strength in (1.0, 0.7))
+    assert domain().outside(*strong).mean() >= 0.9
+    # It is the bands that tell: without them fewer are outside, by 0.33 of 100 stars of which each share has 0.05.
+    coefficients, fit = weak
+    without = domain().outside(coefficients, fit._replace(carbon=plain.carbon)).mean()
+    assert domain().outside(coefficients, fit).mean() > without + 0.2
+
+
 @pytest.mark.parametrize("claimed", [1.0, 10.0])
 @pytest.mark.parametrize("kind", STRANGERS)
 def test_strangers_are_outside(kind, claimed):
@@ -140,7 +173,7 @@ def test_noise_alone_is_outside():
 def test_a_measure_that_is_no_number_is_outside():
     coefficients, fit = encoded(observed(stars(12, 4), 100.0))
     assert not domain().outside(coefficients, fit).any()
-    for name in ("structure", "structure_error", "broadening", "broadening_error", "noise"):
+    for name in ("structure", "structure_error", "broadening", "broadening_error", "carbon", "carbon_error", "noise"):
         wrong = fit._replace(**{name: np.array([np.nan, *getattr(fit, name)[1:]])})
         assert domain().outside(coefficients, wrong).tolist() == [True, False, False, False], name
     coefficients = coefficients.copy()

@@ -10,7 +10,7 @@ from specdis.accelerator import jax, jnp
 from specdis.components import Basis
 from specdis.distances import LEVELS, DistancesSettings, star_keys
 from specdis.encoding import Completer, Completion, _inverse_of_triangle, _sum_of_products, encoder
-from specdis.spectra import PixelGrid, Transform, normalise
+from specdis.spectra import PixelGrid, SpectraSettings, Transform, normalise
 from synthetic_spectra import model, spectra, targets
 
 PIXELS, COMPONENTS = 90, 6
@@ -204,7 +204,8 @@ def test_without_a_good_pixel_all_is_zero():
     found = basis()
     grid = PixelGrid(4000 + 0.5 * np.arange(PIXELS), (), 0.5)
     zero = np.zeros((1, PIXELS), np.float32)
-    encoded = encoder(Transform(np.arange(PIXELS)), found, grid, True)(zero, zero, np.ones(zero.shape, bool))
+    encode = encoder(Transform(np.arange(PIXELS)), found, grid, SpectraSettings())
+    encoded = encode(zero, zero, np.ones(zero.shape, bool))
     np.testing.assert_array_equal(encoded.coefficients, 0)
     assert np.isfinite(encoded.completion.noise).all()
     assert np.isfinite(np.concatenate([np.ravel(part) for part in encoded.fit[:-1]])).all()

@@ -107,13 +107,12 @@ def test_products_say_where_they_come_from(paths, manifest):
 
 def test_the_report_has_its_figures(paths):
     figures = {file.name for file in (paths.report / "figures").iterdir()}
-    ours = ("training", "truth", "groups", "calibration", "recalibration", "estimators")
+    ours = ("training", "truth", "calibration", "recalibration", "estimators")
     names = (*(f"fig{number:02}" for number in range(1, 17)), *(f"figA{number}" for number in range(1, 5)), *ours)
     assert figures == {f"{name}.{kind}" for name in names for kind in ("png", "pdf", "ecsv")}
-    empty = {name for name in names if "missing" in Table.read(paths.report / f"figures/{name}.ecsv").colnames}
-    assert empty == {"groups"}  # the survey names no groups
     page = (paths.report / "index.html").read_text()
     assert page.count("data:image/png;base64,") == len(names)
+    assert "Not drawn: the survey has no column CLUSTER." in page
     assert json.dumps(read_json(paths.metrics))  # strict JSON: no NaN
 
 

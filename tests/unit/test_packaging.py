@@ -38,7 +38,8 @@ def imported(folder: str) -> set[str]:
 
 
 def test_the_package_imports_what_it_declares_and_nothing_else():
-    assert imported("src") == {plain(name) for name in NEEDED}
+    bounds = {"numcodecs"}  # zarr's own: releases that run code from a file are left out
+    assert imported("src") == {plain(name) for name in NEEDED} - bounds
 
 
 def test_the_tests_import_what_is_declared():

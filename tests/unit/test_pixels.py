@@ -6,7 +6,7 @@ from specdis.components import ComponentsSettings, Sums, add_moments, basis_of_m
 from specdis.errors import ProductError
 from specdis.pipeline.pixels import BLOCK, PixelStore, array, create_array, damage, open_group, values
 from specdis.spectra import ErrorStack, Normalised, Transform, normalise
-from specdis.storage import Provenance
+from specdis.storage import FORMAT_VERSION, Provenance
 from synthetic_spectra import model, spectra, targets
 
 PROVENANCE = Provenance("pixels", "key", 1)
@@ -135,7 +135,7 @@ def test_stores_of_equal_content_are_equal_bytes(made, tmp_path):
 
 def test_another_kind_or_a_damaged_store_says_so(made, tmp_path):
     create(tmp_path / "pixels.zarr", made, 1)
-    with pytest.raises(ProductError, match="is a pixels of format 2, expected a coefficients"):
+    with pytest.raises(ProductError, match=f"is a pixels of format {FORMAT_VERSION}, expected a coefficients"):
         open_group(tmp_path / "pixels.zarr", "coefficients")
     with pytest.raises(ProductError, match="cannot be read"):
         PixelStore.open(tmp_path / "nowhere")

@@ -7,7 +7,7 @@ import pytest
 
 from specdis import storage
 from specdis.errors import InputError, ProductError
-from specdis.storage import Provenance, atomic
+from specdis.storage import FORMAT_VERSION, Provenance, atomic
 
 PROVENANCE = Provenance("basis", "key", 3)
 COLUMNS = {
@@ -125,7 +125,7 @@ def test_a_column_that_is_not_there_is_named(tmp_path):
 def test_another_kind_or_format_is_refused(tmp_path):
     path = tmp_path / "a.npz"
     storage.write_arrays(path, PROVENANCE, {})
-    with pytest.raises(ProductError, match="is a basis of format 2, expected a model"):
+    with pytest.raises(ProductError, match=f"is a basis of format {FORMAT_VERSION}, expected a model"):
         storage.read_arrays(path, "model")
     storage.write_arrays(path, Provenance("basis", "key", 3, format_version=99), {})
     with pytest.raises(ProductError, match="format 99"):

@@ -21,7 +21,8 @@ COLUMNS = ("SOURCE_ID", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG", "BINARY_FLAG", "
 def write(directory: Path, inputs: ReportInputs, provenance: Provenance) -> None:
     """Write index.html, rates.html and figures/ into a folder, which replaces an older one whole.
 
-    index.html holds all that it shows, pictures too. Equal inputs give equal bytes, rates.html excepted.
+    index.html holds all that it shows, pictures too, and links to no other file: it can be sent alone.
+    Equal inputs give equal bytes, rates.html excepted.
 
     Parameters
     ----------

@@ -14,14 +14,33 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from specdis.flags import DESCRIPTIONS
 from specdis.report.explorer import explorer
 from specdis.report.inputs import ReportInputs
-from specdis.report.style import Plot
+from specdis.report.style import MOST_POINTS, Plot
 from specdis.storage import Provenance, plain
 from specdis.validation import cell_name, coverage_cells, has_reference_magnitude, residual_magnitude
 from specdis.validation.external import ENOUGH
+from specdis.validation.verdict import CHANCE
 
 _NOTHING = "–"
 _OUTLIERS = 20
 """Stars with the largest residuals that the page names."""
+CONTENTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "verdict": ("Verdict", ()),
+    "reading": ("How to read this page", ()),
+    "provenance": ("Provenance", ()),
+    "sample": ("Sample", ()),
+    "learning": ("Spectra and training", ("fig01", "fig02", "figA1", "figA2", "training")),
+    "magnitudes": ("Absolute magnitudes", ("fig03", "fig04", "fig05", "groups")),
+    "external": ("Stars of known distance", ("fig06", "fig07", "figA3", "figA4")),
+    "distances": ("Distances and their errors", ("fig08", "fig09", "fig12", "calibration", "recalibration")),
+    "binaries": ("Binaries", ("fig13", "fig14", "fig15", "fig16")),
+    "rivals": ("Rival catalogues", ("fig10", "fig11")),
+    "against-truth": ("Against truth", ("truth", "estimators")),
+    "paper": ("Paper against this run", ()),
+    "failures": ("Failures and flagged stars", ()),
+    "maps": ("Maps", ()),
+    "numbers": ("All numbers", ()),
+}
+"""Title of each section of the page, and its figures, in order."""
 
 
 class Picture(NamedTuple):
@@ -29,26 +48,32 @@ class Picture(NamedTuple):
 
     Parameters
     ----------
-    name, title, caption
+    name, number, title, caption
         As of its `Plot`.
-    width
-        Width on a screen, pixels.
+    width, height
+        Size on a screen, pixels.
     data
-        The PNG file as a data URL.
+        The PNG file as a data URL; empty where nothing is drawn.
     """
 
     name: str
+    number: str
     title: str
     caption: str
-    width: int
-    data: str
+    width: int = 0
+    height: int = 0
+    data: str = ""
 
     @classmethod
     def of(cls, plot: Plot, folder: Path) -> Self:
-        """Return a saved figure."""
+        """Return a figure that is saved, if it is drawn."""
+        words = plot.name, plot.number, plot.title, plot.caption
+        if not plot.is_drawn:
+            return cls(*words)
+        width, height = (round(100 * inches) for inches in plot.figure.get_size_inches())
         png = (folder / f"{plot.name}.png").read_bytes()
         data = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
-        return cls(plot.name, plot.title, plot.caption, round(100 * plot.figure.get_figwidth()), data)
+        return cls(*words, width, height, data)
 
 
 def render(inputs: ReportInputs, pictures: Mapping[str, Picture], provenance: Provenance) -> str:
@@ -64,7 +89,10 @@ def render(inputs: ReportInputs, pictures: Mapping[str, Picture], provenance: Pr
             plots=pictures,
             coverage_cells=list(coverage_cells(metrics.get("calibration", {}))),
             truth_cells_by_kind=list(coverage_cells(metrics.get("truth", {}))),
-            explorer=json.dumps(explorer(inputs.catalogue), separators=(",", ":")),
+            contents=CONTENTS,
+            most_points=MOST_POINTS,
+            chance=CHANCE,
+            explorer=explorer(inputs.catalogue),
             faults=_faults(inputs.stages),
             unread=_unread(inputs.stages),
             flags=_flags(inputs),
@@ -109,6 +137,7 @@ def _environment() -> Environment:
         "with_error": _with_error,
     }
     environment.globals["cell_name"] = cell_name
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     return environment
 
 

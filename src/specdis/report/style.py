@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from astropy.table import Table
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import Colormap, ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
@@ -76,7 +78,7 @@ class Plot:
     caption
         How to read it.
     figure
-        The picture.
+        The picture, without axes where there is nothing to draw.
     data
         The numbers drawn, with units.
     """
@@ -87,10 +89,25 @@ class Plot:
     figure: Figure
     data: Table
 
+    @property
+    def number(self) -> str:
+        """Number of the paper's figure, as `3` or `A1`; empty where the paper has no such figure."""
+        return self.name.removeprefix("fig").lstrip("0") if self.name.startswith("fig") else ""
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether there was anything to draw."""
+        return bool(self.figure.axes)
+
     def save(self, directory: Path, provenance: Provenance) -> None:
-        """Write `name`.png, .pdf and .ecsv; equal plots give equal bytes."""
+        """Write `name`.png, .pdf and .ecsv, and leave none where nothing is drawn; equal plots give equal bytes."""
+        if not self.is_drawn:
+            for ending in ("png", "pdf", "ecsv"):
+                (directory / f"{self.name}.{ending}").unlink(missing_ok=True)
+            return
         origin = json.dumps(provenance.to_dict())
-        with styled():
+        with styled(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # a letter that the font lacks, in a name, is drawn as a box
             self.figure.savefig(
                 directory / f"{self.name}.png", metadata={"Software": provenance.software, "Comment": origin}
             )
@@ -114,12 +131,8 @@ def styled() -> Iterator[None]:
 
 
 def missing(name: str, title: str, reason: str) -> Plot:
-    """Return a figure that says what the run lacks for it."""
-    with styled():
-        figure = Figure(figsize=(COLUMN_WIDTH, 0.9), facecolor="#f5f7f9")
-        figure.text(0.5, 0.66, title, ha="center", va="center", fontsize=9, color=BLACK)
-        figure.text(0.5, 0.34, f"Not drawn: {reason}.", ha="center", va="center", fontsize=8, color="#5c6470")
-    return Plot(name, title, f"Not drawn: {reason}.", figure, Table({"missing": [reason]}))
+    """Return a figure that is not drawn, whose caption says what the run lacks for it."""
+    return Plot(name, title, f"Not drawn: {reason}.", Figure(), Table())
 
 
 def draw_stars(axis: Axes, x: Array, y: Array) -> Table:
@@ -159,6 +172,20 @@ def _draw_density(axis: Axes, x: Float64, y: Float64) -> Table:
     return Table({"x": x_centre[column], "y": y_centre[row], "count": count[column, row]})
 
 
+def density_bar(figure: Figure) -> None:
+    """Give all densities of a figure one scale of colours, and a bar that tells it; nothing where there are none."""
+    panels = list(figure.axes)
+    meshes = [mesh for axis in panels for mesh in axis.collections if isinstance(mesh, QuadMesh)]
+    if not meshes:
+        return
+    scale = LogNorm(1, max(mesh.get_clim()[1] or 2.0 for mesh in meshes))
+    for mesh in meshes:
+        mesh.set_norm(scale)
+    aspect = 10 * figure.get_figheight()  # a tenth of an inch wide
+    bar = figure.colorbar(meshes[0], ax=panels, label="stars in a cell", aspect=aspect, pad=0.015)
+    plain_numbers(bar.ax.yaxis)
+
+
 def _between(values: Array, limits: tuple[float, float]) -> Bool:
     return np.asarray((values >= min(limits)) & (values <= max(limits)))
 
@@ -178,7 +205,7 @@ class _PlainNumbers(LogFormatter):
     """Labels the same ticks as its parent, always without an exponent."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
-        return f"{x:g}" if super().__call__(x, pos) else ""
+        return f"{x:,g}" if super().__call__(x, pos) else ""
 
 
 def plain_numbers(*axes: Axis) -> None:
@@ -189,13 +216,18 @@ def plain_numbers(*axes: Axis) -> None:
 
 
 def label(axis: Axes, text: str, corner: Literal["upper left", "upper right", "lower left"] = "upper left") -> None:
-    """Write in a corner of the axes, legible above whatever is drawn there; whatever it holds, it is no formula."""
+    """Write in a corner of the axes, legible above whatever is drawn there.
+
+    Whatever the text holds, it is no formula; however long it is, it ends where the axes do.
+    """
     vertical, horizontal = corner.split()
     axis.text(
         0.03 if horizontal == "left" else 0.97,
         0.95 if vertical == "upper" else 0.05,
         text,
         parse_math=False,
+        clip_on=True,
+        in_layout=False,
         transform=axis.transAxes,
         horizontalalignment=horizontal,
         verticalalignment="top" if vertical == "upper" else "bottom",

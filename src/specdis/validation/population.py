@@ -33,7 +33,7 @@ def measure_population(stars: Columns) -> dict[str, Any]:
     """
     distance, error, giant, snr = stars["DIST"], relative_error(stars), is_giant(stars), stars["SN"]
     far, parallax, known = distance > FAR, corrected_parallax(stars), ~np.isnan(error)
-    precise = error < PRECISE
+    precise, bright_giant = error < PRECISE, giant & (snr > 20.0) & known
     from_centre = galactocentric_distance(stars["RA"], stars["DEC"], distance)
 
     def cell(rows: Array | slice) -> dict[str, Any]:
@@ -41,6 +41,7 @@ def measure_population(stars: Columns) -> dict[str, Any]:
             "n": len(distance[rows]),
             "n_finite": _count(np.isfinite(distance[rows])),
             "n_giants": _count(giant[rows]),
+            "n_with_error": _count(known[rows]),
             **median("median_relative_error", error[rows]),
             **median("median_relative_error_giants", error[rows][giant[rows]]),
             **median("median_relative_error_dwarfs", error[rows][~giant[rows] & ~np.isnan(stars["LOGG"][rows])]),
@@ -50,7 +51,8 @@ def measure_population(stars: Columns) -> dict[str, Any]:
     return {
         "all": cell(slice(None)),
         "by_snr": by_cells("snr", snr, SNR_EDGES, cell),
-        **share("share_precise_giants_above_snr_20", precise, giant & (snr > 20.0) & known),
+        "n_giants_above_snr_20": _count(bright_giant),
+        **share("share_precise_giants_above_snr_20", precise, bright_giant),
         "n_precise": _count(precise),
         "n_beyond_15_kpc": _count(far),
         "n_beyond_50_kpc": _count(distance > 50.0),

@@ -191,7 +191,7 @@ class Encode(_OnPixels):
     @cached_property
     def encode(self) -> Encoder:
         """The compiled way from pixels to coefficients."""
-        return encoder(self.transform, self.basis, self.store.grid, self.estimated)
+        return encoder(self.transform, self.basis, self.store.grid, self.config.spectra)
 
     @property
     def estimated(self) -> bool:

@@ -1,6 +1,6 @@
 """One function per figure of the paper: columns in, a picture and the numbers drawn in it out.
 
-A figure whose data a run does not have is drawn all the same, and says what is missing.
+A figure whose data a run does not have is not drawn: its caption says what is missing.
 """
 
 from specdis.report.figures import distances, external, magnitudes, rivals, spectra

@@ -9,11 +9,12 @@ import numpy as np
 from astropy.table import Table, vstack
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from specdis import validation
 from specdis.arrays import Bool
 from specdis.report.figures.magnitudes import EQUAL_MASSES, abscissa
-from specdis.report.figures.panels import LEAST, OUTSIDE, SHADE, drawn_in, limits_of
+from specdis.report.figures.panels import LEAST, drawn_in, limits_of
 from specdis.report.style import (
     BLACK,
     BLUE,
@@ -22,6 +23,7 @@ from specdis.report.style import (
     PAGE_WIDTH,
     VERMILION,
     Plot,
+    density_bar,
     draw_stars,
     label,
     missing,
@@ -29,10 +31,14 @@ from specdis.report.style import (
     styled,
 )
 from specdis.statistics import robust_scatter
-from specdis.validation import Columns
+from specdis.validation import DISTANCE_EDGES, Columns
 
 _NO_BINARIES = "no star with a precise parallax has a probability of being a binary"
 _FEW = 30  # stars of a cell of Fig. 16
+
+
+def _too_few(least: int) -> str:
+    return f"too few stars: no cell has {least} with a precise parallax and a probability of being a binary"
 
 
 def _precise(catalogue: Columns, measured: Mapping[str, Any] | None) -> Bool:
@@ -66,6 +72,7 @@ def hr_diagrams(catalogue: Columns, measured: Mapping[str, Any] | None) -> Plot:
     if not np.any(chosen):
         return missing(name, title, _NO_BINARIES)
     x, y, binary = against.values[chosen], catalogue["M_G_GEO"][chosen], catalogue["BINARY_FLAG"][chosen] == 0
+    ridge = ~binary & ~validation.is_giant(catalogue)[chosen]
     tables = []
     with styled():
         figure = Figure(figsize=(PAGE_WIDTH, 3.7), layout="constrained")
@@ -80,14 +87,15 @@ def hr_diagrams(catalogue: Columns, measured: Mapping[str, Any] | None) -> Plot:
             drawn = draw_stars(axis, x[rows], y[rows])
             label(axis, f"{kind}\n{np.count_nonzero(rows):,} stars", "lower left")
             axis.set_xlabel("$G_\\mathrm{BP} - G_\\mathrm{RP}$ [mag]" if against.is_colour else "$T_\\mathrm{eff}$ [K]")
-            _draw_ridge(axis, x[~binary], y[~binary])
+            _draw_ridge(axis, x[ridge], y[ridge])
             tables.append(drawn_in(drawn, kind, against.name, "M_G_GEO"))
         axes[0].set_ylabel("$M_{G,\\mathrm{geo}}$ [mag]")
+        density_bar(figure)
     caption = (
-        f"{_which(measured)}. The line is the median of the single stars, drawn in "
-        "both panels: binaries of near twins lie up to 0.75 mag above it."
+        f"{_which(measured)}. The line is the median of the single stars that are no "
+        "giants, drawn in both panels: binaries of near twins lie up to 0.75 mag above it."
     )
-    return Plot(name, title, caption + SHADE + OUTSIDE, figure, vstack(tables))
+    return Plot(name, title, caption, figure, vstack(tables))
 
 
 def _draw_ridge(axis: Axes, x: Any, y: Any) -> None:
@@ -120,12 +128,13 @@ def magnitudes(catalogue: Columns, measured: Mapping[str, Any] | None) -> Plot:
             label(axis, f"{kind}, {np.count_nonzero(rows):,} stars{scatter}")
             axis.set_xlabel("$M_{G,\\mathrm{geo}}$ [mag]")
             tables.append(drawn_in(drawn, kind, "M_G_GEO", "M_G_NN"))
+        density_bar(figure)
     caption = (
         f"{_which(measured)}; M_G,NN is of the network of the label. Lines: "
         "equality, and the 0.75 mag by which twins outshine one of them. σ is the standard deviation, and 1.4826 times "
         "the median absolute deviation."
     )
-    return Plot(name, title, caption + SHADE + OUTSIDE, figure, vstack(tables))
+    return Plot(name, title, caption, figure, vstack(tables))
 
 
 def models(measured: Mapping[str, Any] | None) -> Plot:
@@ -139,7 +148,7 @@ def models(measured: Mapping[str, Any] | None) -> Plot:
     name, title = "fig15", "The label's network and the pair of Gaussians"
     cells = [] if measured is None else [c for c in measured["models_by_magnitude"] if c["pair"]["n_finite"] >= LEAST]
     if not cells:
-        return missing(name, title, _NO_BINARIES)
+        return missing(name, title, _NO_BINARIES if measured is None else _too_few(LEAST))
     place = np.array([0.5 * (cell["m_g_geo_min"] + cell["m_g_geo_max"]) for cell in cells])
     tables = []
     with styled():
@@ -159,11 +168,11 @@ def models(measured: Mapping[str, Any] | None) -> Plot:
             table = Table({"x": place, "y": middle, "error": error, "spread": spread})
             tables.append(drawn_in(table, word, "M_G_GEO", "DELTA_M_G"))
         axis.set(xlabel="$M_{G,\\mathrm{geo}}$ [mag]", ylabel="$M_{G,\\mathrm{NN}} - M_{G,\\mathrm{geo}}$ [mag]")
+        axis.plot([], [], color=GREY, linestyle="--", label="mean ± standard deviation")
         axis.legend(loc="best")
     caption = (
-        "Means (solid, with errors) and means plus and minus the standard deviation (dashed) of the network of section "
-        "4 and of the median of the two Gaussians of section 5. "
-        f"{_which(measured)} that are no giants. Cells of M_G,geo hold binaries, which bend both lines alike."
+        "Means with their errors, of the network of section 4 and of the median of the two Gaussians of section 5. "
+        "Stars of Fig. 14 that are no giants. Cells of M_G,geo hold binaries, which bend both lines alike."
     )
     return Plot(name, title, caption, figure, vstack(tables))
 
@@ -180,8 +189,10 @@ def fractions(measured: Mapping[str, Any] | None) -> Plot:
         `binaries` of the metrics.
     """
     name, title = "fig16", "Fraction of binaries"
-    if measured is None or measured["all"]["n"] < _FEW:
+    if measured is None:
         return missing(name, title, _NO_BINARIES)
+    if not any(cell["n"] >= _FEW for key in _PARAMETERS for cell in measured["by_parameter"][key]):
+        return missing(name, title, _too_few(_FEW))
     true = measured.get("truth", {}).get("by_parameter", {})
     tables = []
     with styled():
@@ -189,20 +200,24 @@ def fractions(measured: Mapping[str, Any] | None) -> Plot:
         axes = figure.subplots(2, 2, sharey=True)
         for axis, (key, words) in zip(axes.flat, _PARAMETERS.items(), strict=True):
             axis.set_xlabel(words)
-            cells = measured["by_parameter"][key]
+            drawn, cells = [], measured["by_parameter"][key]
             for column, color, marker, kind in (
                 ("fraction", BLACK, "o", "found"),
                 ("fraction_corrected", VERMILION, "s", "mass ratio > 0.5, corrected"),
             ):
-                tables.append(_draw_fraction(axis, key, cells, column, color, marker, kind))
+                drawn.append(_draw_fraction(axis, key, cells, column, color, marker, kind))
             if key in true:
-                tables.append(_draw_fraction(axis, key, true[key], "fraction_true", BLUE, "^", "the same, true"))
-        axes[0, 0].set_ylim(0.0, 1.4 * axes[0, 0].get_ylim()[1])
-        axes[0, 0].legend(loc="upper right")
+                drawn.append(_draw_fraction(axis, key, true[key], "fraction_true", BLUE, "^", "the same, true"))
+            if not any(len(table) for table in drawn):
+                label(axis, f"too few stars: no cell has {_FEW}")
+            tables += drawn
+            axis.xaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 5, 10)))
+        axes[0, 0].set_ylim(bottom=0.0)
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
         for axis in axes[:, 0]:
             axis.set_ylabel("fraction of stars")
     caption = (
-        f"{_which(measured)} that are no giants. Found: probability above {measured['threshold']:g} and brighter than "
+        f"The same stars. Found: probability above {measured['threshold']:g} and brighter than "
         "the spectrum says. Corrected, of stars on the main sequence (log g from 4.2): the most likely fraction of "
         "companions with a mass ratio above 0.5, spread evenly but for "
         f"{100 * measured['twin_fraction']:g} % of twins, given how many simulated binaries and single stars are "
@@ -235,15 +250,17 @@ def estimators(truth: Mapping[str, Any] | None) -> Plot:
     name, title = "estimators", "Bias of the label's network and of the mixture"
     if truth is None or not truth["estimators"]:
         return missing(name, title, "the true distances of this survey are not known")
+    suffixes = ("by_distance", "by_predicted_distance")
+    every = (cell for found in truth["estimators"].values() for suffix in suffixes for cell in found[suffix])
+    if not any(cell["n_finite"] >= LEAST for cell in every):
+        return missing(name, title, f"too few stars: no cell of distance has {LEAST}")
     tables = []
     with styled():
         figure = Figure(figsize=(PAGE_WIDTH, 3.2), layout="constrained")
         axes = figure.subplots(1, 2, sharey=True)
-        for axis, suffix, words in zip(
-            axes, ("by_distance", "by_predicted_distance"), ("true", "predicted"), strict=True
-        ):
+        for axis, suffix, words in zip(axes, suffixes, ("true", "predicted"), strict=True):
             axis.axhline(0.0, color=GREY)
-            axis.set(xscale="log", xlabel=f"{words} distance [kpc]", ylim=(-60, 60))
+            axis.set(xscale="log", xlabel=f"{words} distance [kpc]", xlim=(DISTANCE_EDGES[0], DISTANCE_EDGES[-1]))
             plain_numbers(axis.xaxis)
             for key, color, word in (("chi2", BLUE, "label"), ("mix", VERMILION, "mixture")):
                 for prefix, line, stars in (("", "--", "all"), ("precise_", "-", "error < 25 %")):
@@ -261,7 +278,7 @@ def estimators(truth: Mapping[str, Any] | None) -> Plot:
                     )
                     tables.append(drawn_in(table, f"{words}, {word}, {stars}", "DIST", "BIAS"))
         axes[0].set_ylabel("median of predicted / true − 1 [%]")
-        axes[0].legend(loc="lower left")
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     caption = (
         "Held-out stars. No estimate from noisy spectra is free of bias in both panels: at given true distance it "
         "leans towards what is common."
@@ -287,7 +304,8 @@ def recalibration(measured: Mapping[str, Sequence[Mapping[str, Any]]] | None) ->
         if np.isfinite(cell[f"coverage68{kind}_after"])
     ]
     if not chosen:
-        return missing(name, title, "no cell has held-out stars to measure it with")
+        lacking = f"too few stars: no cell has {LEAST} held-out ones to measure it with"
+        return missing(name, title, lacking if cells else "the run has no mixture, or nothing to measure it with")
     place, tables = -np.arange(len(chosen), dtype=float), []
     with styled():
         figure = Figure(figsize=(PAGE_WIDTH, 1.2 + 0.22 * len(chosen)), layout="constrained")
@@ -298,10 +316,12 @@ def recalibration(measured: Mapping[str, Sequence[Mapping[str, Any]]] | None) ->
             error = np.array([cell[f"coverage68{kind}_{when}_err"] for _, cell in chosen], dtype=float)
             axis.errorbar(share, place + shift, xerr=error, fmt=marker, color=color, markersize=5, label=when)
             tables.append(drawn_in(Table({"x": -place, "y": share, "error": error}), when, "CELL", "COVERAGE"))
-        axis.set_yticks(place, [f"{words} ({cell['n']:,})" for words, cell in chosen], fontsize=7)
+        axis.set_yticks(
+            place, [f"{words} ({cell['n']:,})".replace("M_G", "$M_G$") for words, cell in chosen], fontsize=7
+        )
         axis.tick_params(axis="y", which="minor", left=False, right=False)
-        axis.set(xlabel="share within 16 to 84 %", xlim=(0.2, 1.0))
-        axis.legend(loc="upper left")
+        axis.set(xlabel="share within 16 to 84 %", ylim=(place[-1] - 0.6, 0.6))
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     against = "their true distances" if not kind else "parallaxes that are known better than predicted ones"
     caption = (
         f"Held-out stars that the recalibration never saw, against {against}, by S/N and log g, by predicted M_G and "

@@ -13,7 +13,7 @@ from matplotlib.ticker import StrMethodFormatter
 
 from specdis import validation
 from specdis.arrays import Array
-from specdis.report.figures.panels import BAND, LEAST, OUTSIDE, SHADE, bias_medians, decades, drawn_in
+from specdis.report.figures.panels import BAND, LEAST, bias_medians, decades, drawn_in
 from specdis.report.style import (
     BLACK,
     BLUE,
@@ -23,6 +23,7 @@ from specdis.report.style import (
     PALETTE,
     VERMILION,
     Plot,
+    density_bar,
     draw_stars,
     label,
     missing,
@@ -47,12 +48,13 @@ def distances(catalogue: Columns) -> Plot:
         axis = figure.subplots()
         axis.set(xscale="log", yscale="log", xlabel="heliocentric distance [kpc]", ylabel="stars per 0.1 dex")
         axis.set(xlim=(edges[0], edges[-1]), ylim=(0.6, 3.0 * counts[0].max()))
-        axis.stairs(counts[0], edges, color=BLACK, linewidth=1.2, label=f"all: {len(distance):,} stars")
-        share = f"quoted error < 25 %: {np.count_nonzero(precise):,} stars"
-        axis.stairs(counts[1], edges, color=VERMILION, linewidth=1.2, label=share)
-        plain_numbers(axis.xaxis)
+        words = f"all: {len(distance):,} stars", f"quoted error < 25 %: {np.count_nonzero(precise):,} stars"
+        for count, color, word in zip(counts, (BLACK, VERMILION), words, strict=True):
+            # Without a baseline no line falls from the outermost bins to the axis.
+            axis.stairs(count, edges, baseline=None, color=color, linewidth=1.2, label=word)
+        plain_numbers(axis.xaxis, axis.yaxis)
         axis.legend(loc="upper right")
-    caption = "Heliocentric distances of all stars, and of those whose quoted error is below 25 %." + OUTSIDE
+    caption = "Heliocentric distances of all stars, and of those whose quoted error is below 25 %."
     data = Table(
         {"distance_min": edges[:-1], "distance_max": edges[1:], "all": counts[0], "precise": counts[1]},
         units={"distance_min": "kpc", "distance_max": "kpc"},
@@ -81,6 +83,7 @@ def uncertainties(catalogue: Columns) -> Plot:
         label(axes[0], f"{100 * np.mean(error[~np.isnan(error)] < validation.PRECISE):.0f} % below 25 %", "upper right")
         by_snr = _against(axes[1], snr, error, "S/N")
         by_distance = _against(axes[2], distance, error, "heliocentric distance [kpc]")
+        density_bar(figure)
     unbounded = np.count_nonzero(np.isinf(error))
     beyond = np.count_nonzero(finite & (error > 1.0))
     caption = (
@@ -94,7 +97,7 @@ def uncertainties(catalogue: Columns) -> Plot:
         drawn_in(by_snr, "against S/N", "SN", "RELATIVE_ERROR"),
         drawn_in(by_distance, "against distance", "DIST", "RELATIVE_ERROR"),
     ]
-    return Plot(name, title, caption + SHADE + OUTSIDE, figure, vstack(tables))
+    return Plot(name, title, caption, figure, vstack(tables))
 
 
 def against_truth(catalogue: Columns, truth: Columns | None) -> Plot:
@@ -127,11 +130,12 @@ def against_truth(catalogue: Columns, truth: Columns | None) -> Plot:
             lower.set_xlabel("true distance [kpc]")
             label(upper, f"{kind}: {len(x):,} stars")
         plain_numbers(axes[0, 0].xaxis, axes[0, 0].yaxis)
+        density_bar(figure)
     caption = (
         "Predicted against true distance. Below, their ratio minus one: dots with bars are its median and its 16 to "
         f"84 % range in the bins of the table that have {LEAST} stars or more."
     )
-    return Plot(name, title, caption + SHADE + OUTSIDE, figure, vstack(tables))
+    return Plot(name, title, caption, figure, vstack(tables))
 
 
 def _against(axis: Axes, by: Array, error: Array, quantity: str) -> Table:
@@ -168,6 +172,8 @@ def errors_by_kind(catalogue: Columns) -> Plot:
             ("others", chosen & ~giant, VERMILION),
         ):
             tables.append(_error_curve(axis, snr[rows], error[rows], edges, f"{kind} ({rows.sum():,})", color))
+        if not any(np.any(np.isfinite(table["RELATIVE_ERROR"])) for table in tables):
+            return missing(name, title, f"too few stars: no cell of S/N has {LEAST} with a bounded error")
         axis.set_ylim(0.0, min(1.5, axis.get_ylim()[1]))
         plain_numbers(axis.xaxis)
         axis.legend(loc="upper right")
@@ -175,7 +181,7 @@ def errors_by_kind(catalogue: Columns) -> Plot:
         f"Median quoted error of the distance in cells of S/N with {LEAST} stars or more, and its 16 to 84 % range. "
         "Distances without an upper bound count as infinitely uncertain."
     )
-    return Plot(name, title, caption + OUTSIDE, figure, vstack(tables))
+    return Plot(name, title, caption, figure, vstack(tables))
 
 
 def _error_curve(axis: Axes, snr: Array, error: Array, edges: Array, kind: str, color: str) -> Table:

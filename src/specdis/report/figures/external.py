@@ -6,13 +6,28 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 from astropy.table import Table, vstack
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from specdis.arrays import Array, Float64
 from specdis.references import SAGITTARIUS
-from specdis.report.figures.panels import OUTSIDE, SHADE, compare_moduli, drawn_in, limits_of, say_scatter
-from specdis.report.style import BLUE, GREY, PAGE_WIDTH, VERMILION, Plot, label, missing, styled
+from specdis.report.figures.panels import compare_moduli, drawn_in, limits_of, say_scatter
+from specdis.report.style import (
+    BLUE,
+    COLUMN_WIDTH,
+    GREY,
+    PAGE_WIDTH,
+    VERMILION,
+    Plot,
+    density_bar,
+    label,
+    missing,
+    styled,
+)
 from specdis.validation import Columns
 from specdis.validation.external import (
     ENOUGH,
@@ -25,11 +40,6 @@ from specdis.validation.external import (
 from specdis.validation.measures import take
 from specdis.validation.rivals import with_reference
 from specdis.validation.stars import corrected_parallax, modulus
-
-_SELECTION = (
-    " Dots are medians in bins of the reference modulus, with their errors; the line is equality. The lists were made "
-    "with parallaxes and proper motions, and far systems show their giants alone."
-)
 
 
 def members(found: Columns | None) -> Plot:
@@ -62,11 +72,12 @@ def _against_reference(name: str, title: str, found: Columns | None, without: st
             names = ("MODULUS_REF", "MODULUS")
             tables += compare_moduli(axis, true[rows], predicted[rows], MODULUS_EDGES, names)
             say_scatter(axis, predicted[rows] - true[rows], kind)
+        density_bar(figure)
     caption = (
         f"Predicted against reference distance modulus of {len(true):,} stars (left) and of those with a quoted error "
         "below 0.5 mag (right)."
     )
-    return Plot(name, title, caption + _SELECTION + SHADE + OUTSIDE, figure, vstack(tables))
+    return Plot(name, title, caption, figure, vstack(tables))
 
 
 def systems(found: Columns | None) -> Plot:
@@ -87,12 +98,23 @@ def systems(found: Columns | None) -> Plot:
             axis.set_axis_off()
         figure.supxlabel("distance modulus [mag]", fontsize=9)
         figure.supylabel("stars", fontsize=9)
+        figure.legend(handles=_key_of_systems(), loc="outside upper center", ncols=4)
     caption = (
-        "Distance moduli of the members: predicted (blue line) and from the corrected parallax (grey; a negative one "
-        f"has none). Dashed: the reference (orange) and, where there are more than {ENOUGH} members, the median of the "
-        f"predicted ones (blue). The stream is cut into {STREAM_BINS} bins of distance with as many stars each."
+        "Distance moduli of the members, predicted and from the corrected parallax (a negative one has none). The "
+        f"median of the predicted ones is drawn where there are more than {ENOUGH} members. The stream is cut into "
+        f"{STREAM_BINS} bins of distance with as many stars each."
     )
     return Plot(name, title, caption, figure, vstack(tables))
+
+
+def _key_of_systems() -> list[Artist]:
+    """Return what the legend of Fig. A3 explains."""
+    return [
+        Line2D([], [], color=BLUE, linewidth=1.2, label="predicted"),
+        Patch(color=GREY, alpha=0.55, linewidth=0, label="from the parallax"),
+        Line2D([], [], color=VERMILION, linestyle="--", linewidth=1.0, label="reference"),
+        Line2D([], [], color=BLUE, linestyle="--", linewidth=1.0, label="median predicted"),
+    ]
 
 
 def _panels(found: Columns) -> Iterator[tuple[str, Columns]]:
@@ -123,6 +145,8 @@ def _histograms(axis: Axes, name: str, mine: Columns) -> Table:
     axis.set(xlim=(edges[0], edges[-1]), ylim=(0, 1.5 * max(predicted_count.max(), geometric_count.max(), 1)))
     label(axis, f"{name}, {10.0 ** (0.2 * reference - 2.0):.1f} kpc\n{len(true):,} stars")
     axis.tick_params(labelsize=7)
+    axis.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axis.tick_params(axis="y", which="minor", left=False, right=False)
     table = Table({"x": 0.5 * (edges[1:] + edges[:-1]), "predicted": predicted_count, "geometric": geometric_count})
     return drawn_in(table, name, "MODULUS", "")
 
@@ -150,19 +174,20 @@ def parallaxes(found: Columns | None, rivals: Mapping[str, Columns]) -> Plot:
     tables: list[Table] = []
     limits = limits_of(true)
     with styled():
-        figure = Figure(figsize=(PAGE_WIDTH, 3.9), layout="constrained")
-        axes = figure.subplots(1, max(len(panels), 2), sharex=True, sharey=True)
+        figure = Figure(figsize=(PAGE_WIDTH if bayesian else COLUMN_WIDTH, 3.9), layout="constrained")
+        axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
         axes[0].set(xlim=limits, ylim=(limits[0] - 3.0, limits[1] + 3.0), ylabel="$m-M$ [mag]")
-        for axis, (kind, x, y) in zip(axes, panels, strict=False):
+        for axis, (kind, x, y) in zip(axes, panels, strict=True):
             axis.set_label(kind)
             tables += compare_moduli(axis, x, y, MODULUS_EDGES, ("MODULUS_REF", "MODULUS_GEO"))
             say_scatter(axis, y - x, kind)
             axis.set_xlabel("$(m-M)_\\mathrm{true}$ [mag]")
-        if not bayesian:
-            label(axes[1], "no rival catalogue is named\nafter Bailer-Jones")
+        density_bar(figure)
     negative = np.count_nonzero(corrected_parallax(mine) < 0.0)
     caption = (
         f"Moduli from parallaxes against those of members. {negative:,} of {len(true):,} members have a negative "
         "corrected parallax: no modulus, so that the others' median is biased towards small distances."
     )
-    return Plot(name, title, caption + _SELECTION + SHADE, figure, vstack(tables))
+    if not bayesian:
+        caption += " No rival catalogue is named after Bailer-Jones."
+    return Plot(name, title, caption, figure, vstack(tables))

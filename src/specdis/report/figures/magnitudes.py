@@ -9,17 +9,19 @@ import numpy as np
 from astropy.table import Table, vstack
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from specdis import validation
 from specdis.arrays import Array, Float64
-from specdis.report.figures.panels import OUTSIDE, SHADE, drawn_in, limits_of
+from specdis.report.figures.panels import drawn_in, limits_of
 from specdis.report.style import (
     BLACK,
     PAGE_WIDTH,
     PALETTE,
     VERMILION,
     Plot,
+    density_bar,
     draw_stars,
     label,
     missing,
@@ -44,12 +46,13 @@ def magnitudes(catalogue: Columns) -> Plot:
     limits = limits_of(np.concatenate([geometric, predicted]))
     reach = max(1.6, *np.abs(np.percentile(predicted - geometric, (0.5, 99.5))))
     with styled():
-        figure = Figure(figsize=(PAGE_WIDTH, 7.6))
-        grid = figure.add_gridspec(5, 2, height_ratios=(3, 1.1, 0.35, 3, 1.1), hspace=0, wspace=0.08)
-        figure.subplots_adjust(left=0.08, right=0.985, top=0.985, bottom=0.06)
+        # Each panel touches the one below it, but for the labels of the axis; the figure keeps its margin.
+        engine = ConstrainedLayoutEngine(h_pad=0.0, hspace=0.0, rect=(0.0, 0.005, 1.0, 0.99))
+        figure = Figure(figsize=(PAGE_WIDTH, 7.8), layout=engine)
+        grid = figure.add_gridspec(4, 2, height_ratios=(3, 1.1, 3, 1.1))
         tables = []
         for place, (low, high, rows) in enumerate(validation.cells(snr, validation.SNR_EDGES)):
-            row, column = 3 * (place // 2), place % 2
+            row, column = 2 * (place // 2), place % 2
             upper = figure.add_subplot(grid[row, column], xlim=limits, ylim=limits)
             lower = figure.add_subplot(grid[row + 1, column], xlim=limits, ylim=(-reach, reach))
             tables += _compare(upper, lower, geometric[rows], predicted[rows], validation.cell_name("S/N", low, high))
@@ -60,12 +63,13 @@ def magnitudes(catalogue: Columns) -> Plot:
                 lower.set_ylabel("$\\Delta M_G$ [mag]")
             if row:
                 lower.set_xlabel("$M_{G,\\mathrm{geo}}$ [mag]")
+        density_bar(figure)
     caption = (
         f"{len(snr):,} held-out stars with corrected parallax above 10 times its error. Lines: equality, and the "
         "0.75 mag by which binaries of two equal stars are brighter than predicted. σ is 1.4826 times the median "
         "absolute deviation."
     )
-    return Plot(name, title, caption + SHADE + OUTSIDE, figure, vstack(tables))
+    return Plot(name, title, caption, figure, vstack(tables))
 
 
 def _compare(upper: Axes, lower: Axes, geometric: Array, predicted: Array, stars: str) -> list[Table]:
@@ -137,13 +141,14 @@ def hr_diagrams(catalogue: Columns) -> Plot:
             tables.append(drawn_in(drawn, kind, against.name, column))
         axes[0].set_ylabel("$M_{G,\\mathrm{NN}}$ [mag]")
         axes[1].set_ylabel("$M_{G,\\mathrm{geo}}$ [mag]")
+        density_bar(figure)
     caption = (
         "All held-out stars, with the predicted magnitude (left) and with the one that the parallax gives (right; no "
         "cut on its error, negative parallaxes have none). "
     ) + (
         "Colours are as observed." if against.is_colour else "The survey has no Gaia colours: temperatures are its own."
     )
-    return Plot(name, title, caption + SHADE + OUTSIDE, figure, vstack(tables))
+    return Plot(name, title, caption, figure, vstack(tables))
 
 
 def _set_abscissa(axis: Axes, against: Abscissa, values: Array) -> None:
@@ -192,17 +197,19 @@ def parameters(catalogue: Columns, by_parameter: Mapping[str, Any]) -> Plot:
                 continue
             values = np.asarray(catalogue[key][chosen], dtype=np.float64)
             axis.set_xlim(limits_of(values))
+            axis.xaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
             tables.append(drawn_in(draw_stars(axis, values, residual[chosen]), key, key, "DELTA_M_G"))
             axis.axhline(0.0, color=VERMILION, linestyle="--")
             tables.append(_cell_medians(axis, key, by_parameter[key]))
         for axis in axes[:, 0]:
             axis.set_ylabel("$\\Delta M_G$ [mag]")
+        density_bar(figure)
     caption = (
         "M_G,NN − M_G,geo of all held-out stars with a positive parallax. Where parallaxes are noisy, M_G,geo is "
         "itself biased and scatters beyond the axes; the dots are medians, with errors, of the stars whose parallax is "
         "above 10 times its error."
     )
-    return Plot(name, title, caption + SHADE, figure, vstack(tables))
+    return Plot(name, title, caption, figure, vstack(tables))
 
 
 def _cell_medians(axis: Axes, key: str, measured: list[Mapping[str, Any]]) -> Table:
@@ -246,7 +253,8 @@ def groups(catalogue: Columns, group: Array | None) -> Plot:
             rows = known & (group == word)
             marker = "osD^vP"[number % 6]
             color = PALETTE[number % len(PALETTE)]
-            drawn = axis.plot(teff[rows], predicted[rows], marker, color=color, label=f"{word} ({rows.sum()})")
+            short = word if len(word) <= 30 else f"{word[:29]}…"
+            drawn = axis.plot(teff[rows], predicted[rows], marker, color=color, label=f"{short} ({rows.sum()})")
             drawn[0].set(markersize=5, markeredgecolor=BLACK, markeredgewidth=0.4)
             table = Table({"x": teff[rows], "y": predicted[rows], "count": np.ones(rows.sum(), dtype=int)})
             tables.append(drawn_in(table, str(word), "TEFF", "M_G_NN"))

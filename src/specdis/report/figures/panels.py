@@ -11,7 +11,7 @@ from matplotlib.patheffects import withStroke
 
 from specdis import validation
 from specdis.arrays import Array, Float64
-from specdis.report.style import BLACK, MOST_POINTS, VERMILION, draw_stars, label
+from specdis.report.style import BLACK, VERMILION, draw_stars, label
 from specdis.statistics import bootstrap_errors, robust_scatter
 
 BAND = (16.0, 50.0, 84.0)
@@ -20,9 +20,6 @@ LEAST = 20
 """Stars below which a cell shows no median."""
 FEW = 5
 """The same where a handful of members is all there is; the error bars say how little they weigh."""
-
-SHADE = f" Above {MOST_POINTS:,} stars a panel shows their density, on a logarithmic scale of its own."
-OUTSIDE = " The axes leave out the outermost stars."
 
 UNITS = {
     **dict.fromkeys(("M_G_GEO", "M_G_NN", "DELTA_M_G", "BP_RP"), "mag"),
@@ -33,8 +30,8 @@ UNITS = {
 
 
 def drawn_in(table: Table, panel: str, x: str, y: str = "") -> Table:
-    """Name the panel and the quantities of the numbers drawn in it."""
-    table.add_column(np.full(len(table), panel, dtype="U32"), name="panel", index=0)
+    """Name the panel, in one line whatever its name is, and the quantities of the numbers drawn in it."""
+    table.add_column(np.full(len(table), " ".join(panel.split())), name="panel", index=0)
     for axis, quantity in (("x", x), ("y", y)):
         if quantity:
             table[axis].unit = UNITS.get(quantity)

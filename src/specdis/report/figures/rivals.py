@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from astropy.table import Table, vstack
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from specdis.report.figures.panels import OUTSIDE, SHADE, compare_moduli, limits_of, say_scatter
-from specdis.report.style import PAGE_WIDTH, Plot, label, missing, styled
+from specdis.report.figures.panels import compare_moduli, limits_of, say_scatter
+from specdis.report.style import COLUMN_WIDTH, PAGE_WIDTH, Plot, density_bar, label, missing, styled
 from specdis.validation import Columns
 from specdis.validation.external import MODULUS_EDGES, is_member
 from specdis.validation.measures import take
@@ -30,6 +31,7 @@ def comparison(rivals: Mapping[str, Columns]) -> Plot:
         figure = Figure(figsize=(PAGE_WIDTH, 3.5 * lines + 0.3), layout="constrained")
         axes = figure.subplots(lines, 2, sharex=True, sharey=True, squeeze=False)
         axes[0, 0].set(xlim=limits, ylim=limits)
+        axes[0, 0].xaxis.set_major_locator(MaxNLocator(8, integer=True))
         for axis, (rival, found) in zip(axes.flat, drawn.items(), strict=False):
             ours, theirs = modulus(found["DIST"]), modulus(found["DIST_RIVAL"])
             axis.set_label(rival)
@@ -37,14 +39,17 @@ def comparison(rivals: Mapping[str, Columns]) -> Plot:
             say_scatter(axis, theirs - ours, rival)
         for axis in axes.flat[len(drawn) :]:
             axis.set_axis_off()
+        for axis in axes.flat[max(len(drawn) - 2, 0) : len(drawn)]:  # the lowest that is drawn of each column
+            axis.tick_params(labelbottom=True)
+        density_bar(figure)
         figure.supxlabel("$(m-M)$ of this catalogue [mag]", fontsize=9)
         figure.supylabel("$(m-M)$ of the rival [mag]", fontsize=9)
     caption = (
         "Distance moduli of the stars that both catalogues have. Dots are medians in bins of our modulus, with their "
         "errors. Binned in our own noisy moduli, an unbiased rival seems to bend towards the middle of the sample "
-        "where ours scatter; against known distances it does not (the next figure)."
+        "where ours scatter; against known distances it does not (Fig. 11)."
     )
-    return Plot(name, title, caption + SHADE + OUTSIDE, figure, vstack(tables))
+    return Plot(name, title, caption, figure, vstack(tables))
 
 
 def external(rivals: Mapping[str, Columns], members: Columns | None) -> Plot:
@@ -58,15 +63,16 @@ def external(rivals: Mapping[str, Columns], members: Columns | None) -> Plot:
         return missing(name, title, "no rival catalogue has stars of known distance")
     limits = limits_of(np.concatenate([modulus(found["DIST_REF"]) for found in known.values()]))
     tables: list[Table] = []
+    every = np.concatenate([is_member(found) for found in known.values()])
+    kinds = [(kind, is_kind) for kind, is_kind in (("members", True), ("BHB stars", False)) if np.any(every == is_kind)]
     with styled():
-        figure = Figure(figsize=(PAGE_WIDTH, 3.5 * len(known) + 0.3), layout="constrained")
-        axes = figure.subplots(len(known), 2, sharex=True, sharey=True, squeeze=False)
+        width = PAGE_WIDTH if len(kinds) == 2 else COLUMN_WIDTH
+        figure = Figure(figsize=(width, 3.5 * len(known) + 0.3), layout="constrained")
+        axes = figure.subplots(len(known), len(kinds), sharex=True, sharey=True, squeeze=False)
         axes[0, 0].set(xlim=limits, ylim=(limits[0] - 1.0, limits[1] + 1.0))
         for line, (rival, found) in zip(axes, known.items(), strict=True):
-            for axis, kind, rows in zip(
-                line, ("members", "BHB stars"), (is_member(found), ~is_member(found)), strict=True
-            ):
-                mine = take(found, rows)
+            for axis, (kind, is_kind) in zip(line, kinds, strict=True):
+                mine = take(found, is_member(found) == is_kind)
                 true, theirs = modulus(mine["DIST_REF"]), modulus(mine["DIST_RIVAL"])
                 if not len(true):
                     label(axis, f"{rival}\nno {kind}")
@@ -74,10 +80,11 @@ def external(rivals: Mapping[str, Columns], members: Columns | None) -> Plot:
                 axis.set_label(f"{rival}, {kind}")
                 tables += compare_moduli(axis, true, theirs, MODULUS_EDGES, ("MODULUS_REF", "MODULUS_RIVAL"))
                 say_scatter(axis, theirs - true, f"{rival}, {kind}")
+        density_bar(figure)
         figure.supxlabel("$(m-M)_\\mathrm{true}$ [mag]", fontsize=9)
         figure.supylabel("$(m-M)$ of the rival [mag]", fontsize=9)
     caption = (
-        "Distance moduli of the rivals against those of members of clusters, dwarfs and streams (left) and of blue "
-        "horizontal-branch stars (right). Dots are medians in bins of the reference modulus, with their errors."
+        "Distance moduli of the rivals against those of members of clusters, dwarf galaxies and streams, and of blue "
+        "horizontal-branch (BHB) stars, as Figs 6 and 7 show ours."
     )
-    return Plot(name, title, caption + SHADE + OUTSIDE, figure, vstack(tables))
+    return Plot(name, title, caption, figure, vstack(tables))

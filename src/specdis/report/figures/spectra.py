@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from specdis.arrays import Array
-from specdis.report.figures.panels import OUTSIDE, SHADE, drawn_in, limits_of
+from specdis.report.figures.panels import drawn_in, limits_of
 from specdis.report.inputs import Components, ErrorStack, History, Reconstruction
 from specdis.report.style import (
     BLACK,
@@ -19,6 +19,7 @@ from specdis.report.style import (
     PAGE_WIDTH,
     VERMILION,
     Plot,
+    density_bar,
     draw_stars,
     label,
     missing,
@@ -98,16 +99,16 @@ def training(history: History | None) -> Plot:
         best, network = np.argmin(reached, axis=0), np.arange(reached.shape[1])
         axis.plot(epoch[best], reached[best, network], "o", color=VERMILION, markersize=3.5)
         handles = [
-            Line2D([], [], color=GREY, label="training stars"),
-            Line2D([], [], color=BLUE, label="inner stars"),
-            Line2D([], [], color=VERMILION, marker="o", markersize=3.5, linestyle="", label="network kept"),
+            Line2D([], [], color=GREY, label="stars it learns from"),
+            Line2D([], [], color=BLUE, label="stars held back"),
+            Line2D([], [], color=VERMILION, marker="o", markersize=3.5, linestyle="", label="kept as here"),
         ]
         axis.legend(handles=handles, loc="upper right")
         axis.set(xlabel="epoch", ylabel="mean loss per star", yscale="log", xlim=(1, max(len(epoch), 2)))
         plain_numbers(axis.yaxis)
     caption = (
-        f"Loss of {reached.shape[1]} networks on the stars they learn from and on the inner stars that stop them. Each "
-        "network is kept as it was at its dot."
+        f"Loss of {reached.shape[1]} networks on the stars that they learn from, and on those that are held back to "
+        "tell when to stop. Each network is kept as it was at its dot."
     )
     rows, columns = np.indices(history.inner.shape)
     data = Table(
@@ -183,8 +184,9 @@ def coefficients(catalogue: Columns, found: Components | None) -> Plot:
                 axis.set_xlabel("[Fe/H]" if key == "FEH" else "$T_\\mathrm{eff}$ [K]")
                 axis.xaxis.set_major_locator(MaxNLocator(4))
                 tables.append(drawn_in(draw_stars(axis, x, y), f"C_{number}", key, "COEFFICIENT"))
+        density_bar(figure)
     caption = (
         f"Coefficients {', '.join(map(str, found.numbers))} of {np.count_nonzero(chosen):,} selected stars, against "
         "the survey's stellar parameters. The first follow them; the last holds little but noise."
     )
-    return Plot(name, title, caption + SHADE + OUTSIDE, figure, vstack(tables))
+    return Plot(name, title, caption, figure, vstack(tables))
