@@ -383,6 +383,30 @@ def test_interrupted_is_status_130_and_says_how_to_go_on(specdis, config):
     assert "sample: runs" not in expect(specdis("run", config), 0).stderr
 
 
+INTERRUPTED = """
+import atexit, os, sys
+from specdis.cli import shell
+
+def app(**_):
+    atexit.register(print, "tidied up")
+    raise SystemExit(int(sys.argv[1]))
+
+class Library:
+    def __del__(self, kill=os.kill, own=os.getpid()):  # as one that computes still when Python ends
+        kill(own, 11)
+
+shell.app, kept = app, Library()
+shell.main()
+"""
+
+
+@pytest.mark.parametrize("status", [0, 1, 130])
+def test_an_interrupted_process_ends_before_what_computes_still_can_crash(status):
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED, str(status)], capture_output=True, text=True)
+    assert done.returncode == (130 if status == 130 else -11)  # which shows that the crash would be seen
+    assert status != 130 or done.stdout == "tidied up\n"
+
+
 def test_threads_are_set_before_anything_is_imported(specdis, config):
     expect(specdis("run", config, "--set", "run.threads=1"), 0)
     assert [os.environ[name] for name in THREADS] == ["1"] * len(THREADS)

@@ -40,7 +40,8 @@ def test_a_log_that_cannot_be_written_ends_nothing_and_shows_no_traceback(capsys
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.13, "0.1 s"), (3.4, "3 s"), (119, "119 s"), (125, "2 min"), (7000, "117 min"), (7500, "2 h 5 min")]
+    ("seconds", "said"),
+    [(0.13, "0.1 s"), (3.4, "3 s"), (119, "119 s"), (125, "2 min"), (7000, "117 min"), (7500, "2 h 5 min")],
 )
 def test_durations_are_in_units_that_suit(seconds, said):
     assert log.duration(seconds) == said
@@ -108,10 +109,14 @@ def test_lines_have_counts_and_no_time_left_before_it_is_known(lines):
     with log.stage("spectra", 2, 9):
         progress = log.Progress("spectra", 4000)
         progress.advance(1000)
-        assert re.fullmatch(r"I stage 2 of 9, spectra: 1,000 of 4,000 stars, [\d.]+ s so far", waited_for(lines, "1,000"))
+        assert re.fullmatch(
+            r"I stage 2 of 9, spectra: 1,000 of 4,000 stars, [\d.]+ s so far", waited_for(lines, "1,000")
+        )
         time.sleep(1.0)
         progress.advance(1000)
-        assert re.fullmatch(r"I .*: 2,000 of 4,000 stars, [\d.]+ s so far, about [\d.]+ s left", waited_for(lines, "2,000"))
+        assert re.fullmatch(
+            r"I .*: 2,000 of 4,000 stars, [\d.]+ s so far, about [\d.]+ s left", waited_for(lines, "2,000")
+        )
         progress.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import inspect
 import io
 import json
@@ -9,7 +10,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import wraps
 from typing import Annotated, Any, NamedTuple, get_type_hints
@@ -201,7 +202,22 @@ def _options(
 
 def main() -> None:
     """Run the command line; a request to end is an interrupt, so that a batch system ends a run as a user does."""
+    interrupted: list[int] = []
+    atexit.register(_end, interrupted)  # registered first, it runs last
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if isinstance(sys.stdout, io.TextIOWrapper):  # and not closed
         sys.stdout.reconfigure(errors="backslashreplace")  # a name or a sign that the locale cannot write
-    app(prog_name="specdis")
+    try:
+        app(prog_name="specdis")
+    except SystemExit as end:
+        interrupted += [130] if end.code == 130 else []
+        raise
+
+
+def _end(interrupted: Sequence[int]) -> None:
+    """End an interrupted process at once: JAX may compute still, and crashes when Python ends under it."""
+    for status in interrupted:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(AttributeError, OSError, ValueError):
+                stream.flush()
+        os._exit(status)
