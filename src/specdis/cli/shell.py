@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import wraps
@@ -210,7 +211,9 @@ def main() -> None:
     try:
         app(prog_name="specdis")
     except SystemExit as end:
-        interrupted += [130] if end.code == 130 else []
+        if end.code == 130:
+            interrupted.append(130)
+            warnings.simplefilter("ignore")  # of libraries, about what was left undone
         raise
 
 
