@@ -94,9 +94,8 @@ def test_a_star_depends_neither_on_its_block_nor_on_its_neighbours(made, stored,
     for name, values in found.items():
         # From JAX 0.12 on the same sum may be rounded differently in another row of a tile: a few last bits of single
         # precision. What another star gave away would be far more.
-        np.testing.assert_allclose(
-            np.ma.getdata(values), np.ma.getdata(everything[name])[rows], 2e-6, 1e-6, err_msg=name
-        )
+        expected = np.ma.getdata(everything[name])[rows]
+        np.testing.assert_allclose(np.ma.getdata(values), expected, rtol=2e-6, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("rows", [np.array([17]), np.arange(6)])
