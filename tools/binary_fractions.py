@@ -81,14 +81,13 @@ def pull(here: Mapping[str, Any], true: Mapping[str, Any]) -> float:
     """Return by how many errors more stars are called binaries than would be with the true fraction.
 
     The error is that of a number drawn with that fraction, together with those of completeness and false alarms: of few
-    stars, that of the most likely fraction is no Gaussian.
+    stars, that of the most likely fraction is no Gaussian. Where none is called and none can be, it is 0.
     """
     stars, share = here["n_main_sequence"], true["fraction_true"]
     chance = share * here["completeness"] + (1 - share) * here["false_alarms"]
     uncertain = np.hypot(share * here["completeness_err"], (1 - share) * here["false_alarms_err"])
-    return float(
-        (here["n_called"] - stars * chance) / np.hypot(np.sqrt(stars * chance * (1 - chance)), stars * uncertain)
-    )
+    more, error = here["n_called"] - stars * chance, np.hypot(np.sqrt(stars * chance * (1 - chance)), stars * uncertain)
+    return float(more / error) if more or error else 0.0
 
 
 def written(cell: Mapping[str, Any], name: str) -> str:
