@@ -217,4 +217,3 @@ MORE: dict[str, Attack] = {
     "model/eigenvalues_2d": _part("basis.npz", "eigenvalues", lambda values: values[None]),
     "model/mixture_width": _part("mixture.npz", "bias1", _cut_row),
 }
-_ = DESI, write_json

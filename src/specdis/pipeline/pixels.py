@@ -73,13 +73,13 @@ def array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     try:
         found = group.get(name)
     except Exception as error:
-        raise _damaged(Path(str(group.store_path).removeprefix("file://"), name), str(error)) from error
+        raise _damaged(_folder(group) / name, str(error)) from error
     if not isinstance(found, zarr.Array):
         raise ProductError(f"{group.store_path} lacks the array {name}: remove the store and run again.")
     if not isinstance(found.metadata, ArrayV3Metadata) or tuple(map(type, found.metadata.codecs)) != _CODECS:
-        raise _damaged(_place(found), "it has other codecs than bytes, zstd and crc32c")
+        raise _damaged(_folder(found), "it has other codecs than bytes, zstd and crc32c")
     if not 0 < _chunk_size(found) <= _CHUNK_MAX:
-        raise _damaged(_place(found), f"chunks of {_chunk_size(found):,} bytes, expected {_CHUNK_MAX:,} at most")
+        raise _damaged(_folder(found), f"chunks of {_chunk_size(found):,} bytes, expected {_CHUNK_MAX:,} at most")
     return found
 
 
@@ -88,7 +88,7 @@ def _chunk_size(found: zarr.Array[Any]) -> int:
     return int(np.prod(found.chunks, dtype=object)) * found.dtype.itemsize
 
 
-def _place(found: zarr.Array[Any]) -> Path:
+def _folder(found: zarr.Group | zarr.Array[Any]) -> Path:
     return Path(str(found.store_path).removeprefix("file://"))
 
 
@@ -101,7 +101,7 @@ def read_rows(group: zarr.Group, name: str, rows: slice) -> Array:
         When the array or a chunk of it is missing, or a chunk does not fit its checksum.
     """
     found = array(group, name)
-    place, size = _place(found), found.chunks[0]
+    place, size = _folder(found), found.chunks[0]
     for number in range(rows.start // size, -(-rows.stop // size)):
         chunk = place.joinpath("c", str(number), *["0"] * (found.ndim - 1))
         if not chunk.is_file():
@@ -169,11 +169,11 @@ def damage(path: Path, kind: str) -> Iterator[ProductError]:
     """Read every chunk of a store; yield what is wrong with each array."""
     try:
         group = open_group(path, kind)
-        names = sorted(group.array_keys())
     except ProductError as error:
         yield error
         return
-    for name in names:
+    # Not by the library, which stops at the first whose metadata are damaged.
+    for name in sorted(folder.name for folder in path.iterdir() if folder.is_dir()):
         try:
             for rows in ranges(array(group, name).shape[0], BLOCK):
                 read_rows(group, name, rows)
@@ -328,8 +328,7 @@ class PixelStore:
         try:
             return _Attributes.model_validate(self._group.attrs.asdict())
         except ValidationError as error:
-            place = Path(str(self._group.store_path).removeprefix("file://"))
-            raise _damaged(place / "zarr.json", f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}") from error
+            raise _damaged(_folder(self._group) / "zarr.json", f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}") from error
 
     @property
     def error_stack(self) -> tuple[Float64, Float64]:
@@ -338,7 +337,7 @@ class PixelStore:
 
     def transform(self, settings: SpectraSettings) -> Transform:
         """Return what is done to the stored pixels."""
-        weight = self._values("weight") if "weight" in self._group else None
+        weight = self._values("weight") if (_folder(self._group) / "weight").exists() else None
         return transform_of(settings, self._values("kept"), weight)
 
     def _array(self, name: str) -> zarr.Array[Any]:
