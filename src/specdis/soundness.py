@@ -42,7 +42,11 @@ def misfits(
     settings
         Section [spectra] of its configuration.
     """
-    if np.ndim(grid.wavelength) != 1 or np.ndim(basis.eigenvalues) != 1 or any(np.ndim(arm.native) != 1 for arm in grid.arms):
+    if (
+        np.ndim(grid.wavelength) != 1
+        or np.ndim(basis.eigenvalues) != 1
+        or any(np.ndim(arm.native) != 1 for arm in grid.arms)
+    ):
         return ["wavelengths or components"]
     pixels, kept, weight = len(grid.wavelength), np.asarray(transform.kept), transform.weight
     components = basis.n_components

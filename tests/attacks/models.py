@@ -14,8 +14,8 @@ import numpy as np
 from attacks.process import Attack, refused, specdis
 from specdis.arrays import Array
 from specdis.model import load_model
-from specdis.storage import Provenance, digest, file_digest, read_arrays, read_json, write_arrays, write_json
-from synthetic_spectra import DESI, model, spectra
+from specdis.storage import Provenance, digest, file_digest, read_arrays, read_json, write_arrays
+from synthetic_spectra import model, spectra
 
 STARS = 6
 Content = dict[str, Any]

@@ -117,7 +117,7 @@ def rivals_folder_not_searchable(folder: Path) -> str:
     try:
         read = References(ReferencesSettings(directory=folder))
         none = np.zeros(0)
-        found = read.rivals({name: none for name in ("SOURCE_ID", "TARGETID", "RA", "DEC", "PMRA", "PMDEC")})
+        found = read.rivals(dict.fromkeys(("SOURCE_ID", "TARGETID", "RA", "DEC", "PMRA", "PMDEC"), none))
         assert not found
         assert read.unread, "nothing was said"
         return read.unread[0].message

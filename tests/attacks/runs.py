@@ -16,7 +16,7 @@ import numpy as np
 from astropy.table import Table
 
 import table_files
-from attacks.process import Attack, refused, specdis, stops
+from attacks.process import Attack, specdis, stops
 from specdis.pipeline.verify import verify
 
 STARS = 320

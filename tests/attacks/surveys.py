@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fitsio
 import numpy as np
 
 import desi_files
@@ -163,7 +162,9 @@ def _desi(folder: Path) -> Path:
         desi_files.write(coadd, desi_files.coadd(targets))
     path = folder / "desi.toml"
     survey = '[survey]\nkind = "desi"\ncatalogue = "mwsall.fits"\nspectra = "survey"\n'
-    path.write_text(f'[run]\nname = "desi"\ndirectory = "run"\n{survey}[sample]\nebv_max = 10.0\nruwe_max = \"none\"\nn_folds = 2\n')
+    path.write_text(
+        f'[run]\nname = "desi"\ndirectory = "run"\n{survey}[sample]\nebv_max = 10.0\nruwe_max = "none"\nn_folds = 2\n'
+    )
     return path
 
 

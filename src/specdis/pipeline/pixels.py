@@ -328,7 +328,9 @@ class PixelStore:
         try:
             return _Attributes.model_validate(self._group.attrs.asdict())
         except ValidationError as error:
-            raise _damaged(_folder(self._group) / "zarr.json", f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}") from error
+            raise _damaged(
+                _folder(self._group) / "zarr.json", f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}"
+            ) from error
 
     @property
     def error_stack(self) -> tuple[Float64, Float64]:

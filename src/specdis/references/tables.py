@@ -146,4 +146,3 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     return InputError(
         path, expected="a table", found=f"one that cannot be read ({reason})", remedy="Copy or download it again."
     )
-
