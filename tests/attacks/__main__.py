@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
-import time
 import warnings
 from collections import Counter
-from multiprocessing import get_context
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 sys.path.insert(0, str(TESTS))
 warnings.simplefilter("ignore")  # that JAX does not bear forks: no process that forks has started it
 
-import fuzz  # noqa: E402
 from attacks import machine, models, references, runs, stores, surveys  # noqa: E402
+from attacks.mutations import mutate  # noqa: E402
 from attacks.process import Attack, tried  # noqa: E402
 
 NAMED = {
@@ -25,8 +22,8 @@ NAMED = {
     "model/wl_shift10A": "makes its sums anew",
     "verify/v_swap_teff_logg": "makes its sums anew",
 }
-"""Attacks that are not held, and the words with which docs/faults.md names them; each shows that it is as said there."""
-SLOW = ("model/", "kept_flip/", "zarr/", "stale/", "mended/", "perm/pixel", "units/", "survey/wl_", "survey/gzbomb")
+"""Attacks that are not held, with the words by which docs/faults.md names them; each shows what is said there."""
+SLOW = ("model/", "kept_flip/", "zarr/", "survey/gzbomb")
 SLOWER = (
     "dask_bind",
     "mock600",
@@ -39,15 +36,6 @@ SLOWER = (
     "predict/",
 )
 """Parts of the names of what takes seconds, beside all that needs a finished run."""
-
-SHARES = {
-    **dict.fromkeys((kind for kind in fuzz.KINDS if kind.startswith("list ")), 1.2),
-    **dict.fromkeys(("coadd", "catalogue", "spmod", "velocities", "table"), 1.0),
-    **{"toml": 4.0, "model": 3.0, "summed model": 3.0, "store": 1.5, "run": 0.75, "json of a run": 0.75},
-}
-"""Parts of the mutations by kind of file."""
-_PIECE = 250
-"""Mutations tried in one process: what it keeps in memory must not add up."""
 
 
 def rows(run: Path | None) -> dict[str, Attack]:
@@ -80,34 +68,6 @@ def attack(names: list[str], processes: int, quick: bool) -> int:
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder
-
-
-def mutate(mutations: int, first: int, processes: int, kinds: list[str]) -> int:
-    """Try mutated files of all kinds, and print those that did worse than a message; return how many."""
-    chosen = {kind: share for kind, share in SHARES.items() if not kinds or kind in kinds}
-    number = {kind: round(mutations * share / sum(chosen.values())) for kind, share in chosen.items()}
-    worse = 0
-    with tempfile.TemporaryDirectory() as place, get_context("spawn").Pool(processes, maxtasksperchild=1) as pool:
-        tasks = [(kind, first, count, Path(place) / kind) for kind, count in number.items()]
-        for kind, found, seconds in pool.imap_unordered(_mutated, tasks, chunksize=1):
-            worse += len(found)
-            for number_of, said in found:
-                print(f"{kind} {number_of}: {said}", flush=True)
-            print(f"{kind}: {number[kind]} mutations, {len(found)} worse than a message, {seconds:.0f} s", flush=True)
-    print(f"{sum(number.values())} mutations, {worse} worse than a message")
-    return worse
-
-
-def _mutated(task: tuple[str, int, int, Path]) -> tuple[str, list[tuple[int, str]], float]:
-    kind, first, count, place = task
-    started, found = time.monotonic(), []
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what readers warn of
-    for piece in range(first, first + count, _PIECE):
-        numbers = range(piece, min(piece + _PIECE, first + count))
-        folder = place / str(piece)
-        place.mkdir(exist_ok=True)
-        found += fuzz.tried(kind, numbers, fuzz.prepared(kind, folder))
-    return kind, found, time.monotonic() - started
 
 
 def main() -> None:

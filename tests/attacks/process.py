@@ -144,9 +144,11 @@ def refused(call: Callable[[], object], expected: str = "") -> str:
     try:
         found = call()
     except SpecdisError as error:
-        assert expected in str(error), f"said {error}, expected '{expected}'"
-        return str(error)
-    raise AssertionError(f"taken: {str(found)[:200]}")
+        said = str(error)
+    else:
+        raise AssertionError(f"taken: {str(found)[:200]}")
+    assert expected in said, f"said {said}, expected '{expected}'"
+    return said
 
 
 def specdis(*arguments: object) -> tuple[int, str]:

@@ -162,9 +162,8 @@ def _desi(folder: Path) -> Path:
         desi_files.write(coadd, desi_files.coadd(targets))
     path = folder / "desi.toml"
     survey = '[survey]\nkind = "desi"\ncatalogue = "mwsall.fits"\nspectra = "survey"\n'
-    path.write_text(
-        f'[run]\nname = "desi"\ndirectory = "run"\n{survey}[sample]\nebv_max = 10.0\nruwe_max = "none"\nn_folds = 2\n'
-    )
+    cuts = '[sample]\nebv_max = 10.0\nruwe_max = "none"\nn_folds = 2\n'
+    path.write_text(f'[run]\nname = "desi"\ndirectory = "run"\n{survey}{cuts}')
     return path
 
 

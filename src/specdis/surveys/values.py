@@ -91,8 +91,9 @@ WAVELENGTHS = (2_000.0, 30_000.0)
 """Angstrom: the middle of a spectrum lies in here, or its wavelengths are in another unit."""
 
 _SHORTEST, _LONGEST = 900.0, 300_000.0
-"""Angstrom: hydrogen between the stars lets nothing of a star's light through below its Lyman limit, and no spectrum that
-is optical in the middle goes on beyond 30 micron. One wrong number there would make a grid that fills the memory."""
+"""Angstrom: hydrogen between the stars lets nothing of a star's light through below its Lyman limit, and no
+spectrum that is optical in the middle goes on beyond 30 micron. One wrong number there would make a grid that fills the
+memory."""
 
 
 class Cleaned(NamedTuple):
