@@ -6,6 +6,7 @@ known by its kind and a number, from which its damage is made again: those that 
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import resource
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,11 +26,16 @@ from astropy.table import Table as AstropyTable
 
 import desi_files
 import table_files
+from altered import altered
+from attacks import models, runs, stores
 from specdis.errors import SpecdisError
 from specdis.model import load_model
-from specdis.pipeline.config import Config
+from specdis.pipeline.config import Config, config_of
+from specdis.pipeline.plan import status
+from specdis.pipeline.stages import STAGES
+from specdis.pipeline.verify import verify
 from specdis.references import References, ReferencesSettings, Unread, find_members
-from specdis.storage import Provenance
+from specdis.storage import Provenance, read_json, read_table
 from specdis.surveys import SurveySettings, open_file, open_survey
 from synthetic_spectra import model
 
@@ -63,6 +70,9 @@ method = "linear"
 """
 
 
+PREDICTED = 40
+"""Of so many models that load, one predicts."""
+
 MATCHED = {
     "source_id": 4_418_642_906_513_912_320 + np.arange(6),
     "ra": 200.0 + 0.1 * np.arange(6),
@@ -78,6 +88,8 @@ class Kind(NamedTuple):
     """Writes whole files into a folder, and returns those that are to be damaged."""
     read: Callable[[Path], object]
     """Reads what is in the folder."""
+    damage: Callable[[bytes, int], bytes] | None = None
+    """What is done to the content of a file, by a number; `damaged` if nothing else."""
 
 
 def _coadd(folder: Path) -> list[Path]:
@@ -124,6 +136,45 @@ def _references(folder: Path) -> list[Path]:
     return made
 
 
+def _list(name: str, form: str) -> Kind:
+    """Return the kind of one list in a format, which is read as a list of members and as a rival catalogue."""
+
+    def make(folder: Path) -> list[Path]:
+        columns = {**MATCHED, "distance": np.linspace(7, 9, 6), "distance_error": np.full(6, 0.5)}
+        path = folder / "members" / name
+        path.parent.mkdir()
+        AstropyTable(columns).write(path, format=form)
+        if name.endswith(".gz"):
+            path.write_bytes(gzip.compress(path.read_bytes()))
+        (folder / "rivals").symlink_to("members")
+        return [path]
+
+    return Kind(make, _read_references)
+
+
+def _store(folder: Path) -> list[Path]:
+    path = stores.whole(folder)
+    return sorted(file for file in path.rglob("*") if file.is_file())
+
+
+def _run(folder: Path) -> list[Path]:
+    """Copy a finished run, without what is large and no product."""
+    run = runs.finished(folder)
+    shutil.rmtree(run / "report" / "figures")
+    return sorted(file for file in run.rglob("*") if file.is_file() and file.parent.name != "report")
+
+
+def _json_of_run(folder: Path) -> list[Path]:
+    run = runs.finished(folder)
+    return [run / name for name in ("manifest.json", "sample/cutflow.json", "validation/metrics.json")]
+
+
+def _model_with_copy(folder: Path) -> list[Path]:
+    files = _model(folder)
+    shutil.copytree(folder / "model", folder / "whole")
+    return files
+
+
 def _table(folder: Path) -> list[Path]:
     return [table_files.write(folder / "spectra.fits", table_files.table(3))]
 
@@ -166,6 +217,44 @@ def _read_references(folder: Path) -> list[Unread]:
     return read.unread
 
 
+def _read_toml(folder: Path) -> None:
+    config = Config.load(folder / "config.toml")
+    config.differences()
+    Config.load(folder / "config.toml", ["sample.n_folds=3"]).to_toml()
+
+
+def _read_summed_model(folder: Path) -> None:
+    """Load a model whose sums are made anew, and every so often predict with it, for which it must be compiled."""
+    try:
+        models.summed(folder / "model")
+        load_model(folder / "model").trained()
+        _read_summed_model.loaded += 1
+        if _read_summed_model.loaded % PREDICTED == 0:
+            models.used(folder / "model")
+    finally:
+        shutil.copy(folder / "whole" / "model.json", folder / "model" / "model.json")
+
+
+_read_summed_model.loaded = 0
+
+
+def _read_store(folder: Path) -> None:
+    stores.read(folder / "pixels.zarr")
+
+
+def _read_run(folder: Path) -> None:
+    """Verify a run, say what is stale in it, and read it as those do who look at a finished one."""
+    run, said = folder / "run", []
+    for read in (
+        lambda: said.extend(map(str, verify(run).problems)),
+        lambda: status(config_of(run), STAGES),
+        lambda: [read_json(run / name) for name in ("sample/cutflow.json", "validation/metrics.json")],
+        lambda: [read_table(path) for path in (run / "sample").glob("*.parquet")],
+    ):
+        with suppress(SpecdisError):
+            read()
+
+
 KINDS = {
     "coadd": Kind(_coadd, _read_file("coadd.fits")),
     "catalogue": Kind(_survey, _read_survey),
@@ -174,7 +263,21 @@ KINDS = {
     "references": Kind(_references, _read_references),
     "table": Kind(_table, _read_file("spectra.fits")),
     "model": Kind(_model, lambda folder: load_model(folder / "model")),
-    "toml": Kind(_toml, lambda folder: Config.load(folder / "config.toml")),
+    "toml": Kind(_toml, _read_toml),
+    "list csv": _list("draco.csv", "ascii.csv"),
+    "list csv.gz": _list("draco.csv.gz", "ascii.csv"),
+    "list ecsv": _list("draco.ecsv", "ascii.ecsv"),
+    "list fits": _list("draco.fits", "fits"),
+    "list parquet": _list("draco.parquet", "parquet"),
+    "list votable": _list("draco.vot", "votable"),
+    "list blanks": _list("draco.txt", "ascii.commented_header"),
+    "list tabs": _list("draco.tsv", "ascii.tab"),
+    "list mrt": _list("draco.mrt", "ascii.mrt"),
+    "list ipac": _list("draco.tbl", "ascii.ipac"),
+    "summed model": Kind(_model_with_copy, _read_summed_model, altered),
+    "store": Kind(_store, _read_store),
+    "run": Kind(_run, _read_run),
+    "json of a run": Kind(_json_of_run, _read_run, altered),
 }
 
 
@@ -218,7 +321,7 @@ def attempt(kind: str, number: int, folder: Path) -> str:
     files = [Path(name) for name in json.loads((folder / "files.json").read_text())]
     path = files[number % len(files)]
     whole = path.read_bytes()
-    path.write_bytes(damaged(whole, number))
+    path.write_bytes((KINDS[kind].damage or damaged)(whole, number))
     signal.alarm(SECONDS)
     try:
         KINDS[kind].read(folder)

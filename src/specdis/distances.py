@@ -51,8 +51,8 @@ class DistancesSettings(Settings):
 
     method: Literal["monte-carlo", "linear"] = "monte-carlo"
     """How the error of a spectrum becomes an error of the distance: by perturbed versions, or by derivatives."""
-    n_draws: Annotated[int, Field(ge=2)] = 20
-    """Perturbed versions of each spectrum, or points of the Gaussian that stands for them; at least two."""
+    n_draws: Annotated[int, Field(ge=2, le=10_000)] = 20
+    """Perturbed versions of each spectrum, or points of the Gaussian that stands for them."""
     noise: Noise = departs("native", paper="paper")
     """Noise drawn at the native pixels, or, as in the paper, independently at the pixels of the grid."""
     training_error: Literal["constant", "star"] = "constant"

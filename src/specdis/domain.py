@@ -10,7 +10,7 @@ claimed too large hide nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -33,6 +33,9 @@ _LEAST_BROADENING = 0.25
 """Angstrom^2: what lines may be broader or sharper by, 1.2 A (FWHM) in quadrature, however alike the training stars."""
 
 
+Parameter = Literal["TEFF", "LOGG", "FEH"]
+
+
 class Limits(Settings):
     """The limits of a domain. Ranges of parameters hold all but one in a thousand training stars on either side."""
 
@@ -47,7 +50,7 @@ class Limits(Settings):
     """Residual along the Swan bands of C2, as a fraction of the spectrum's length."""
     distance: float
     """Squared distance of the direction of the coefficients from that of the second nearest reference star."""
-    parameters: dict[str, tuple[float, float]]
+    parameters: dict[Parameter, tuple[float, float]]
     """Ranges of TEFF, LOGG and FEH, as far as the survey has them."""
     pixel_width: dict[str, float]
     """Median width of a native pixel of each arm, Angstrom."""
@@ -90,7 +93,7 @@ def measure(
     coefficients: Float32,
     fit: Fit,
     reference: Float32,
-    parameters: dict[str, tuple[float, float]],
+    parameters: dict[Parameter, tuple[float, float]],
     pixel_width: dict[str, float],
 ) -> Limits:
     """Find the limits that all but a few training stars keep.

@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any
 
 
+def shown(text: object) -> str:
+    """Return a text on one line: names of files may hold any sign, and a message is one line that can be printed."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in str(text))
+
+
 class SpecdisError(Exception):
     """An expected failure: the command line prints its message and exits with status 1."""
 
@@ -32,7 +37,7 @@ class InputError(SpecdisError):
 
     def __init__(self, place: str | Path, *, expected: str, found: str, remedy: str) -> None:
         self.place, self.expected, self.found, self.remedy = str(place), expected, found, remedy
-        super().__init__(f"{place}: expected {expected}, found {found}. {remedy}")
+        super().__init__(shown(f"{place}: expected {expected}, found {found}. {remedy}"))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let it pass between processes: exceptions are made anew from their message alone otherwise."""
@@ -41,3 +46,6 @@ class InputError(SpecdisError):
 
 class ProductError(SpecdisError):
     """A product of a run is missing, damaged or made by another version."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(message))

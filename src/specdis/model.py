@@ -44,6 +44,7 @@ from specdis.noise import NativePixels, native_pixels
 from specdis.photometry import PhotometrySettings, absolute_magnitude, geometric_magnitude
 from specdis.sample import SampleSettings, TrainedStars, select
 from specdis.settings import Settings
+from specdis.soundness import misfits
 from specdis.spectra import ArmPixels, Normalised, PixelGrid, SpectraSettings, Transform, normalise
 from specdis.storage import Provenance, digest, file_digest, plain, read_arrays, read_json, write_arrays, write_json
 from specdis.surveys.arrays import ArraySurvey
@@ -688,15 +689,23 @@ def load_model(directory: str | Path) -> Model:
             dict(content["card"]),
             cache(lambda: _read_trained(directory / _TRAINED)),
         )
-        misfits = _misfits(model)
+        wrong = misfits(
+            model.grid,
+            model.transform,
+            model.basis,
+            model.networks._asdict(),
+            model.calibration,
+            model.domain,
+            settings.spectra,
+        )
     except Exception as error:  # what is not of the right kind fails in the hands of many libraries
         raise ProductError(
             f"{directory / CARD} is not a model of this version ({type(error).__name__}: {error}). Copy the model "
             "again, or use the version that made it."
         ) from error
-    if misfits:
+    if wrong:
         raise ProductError(
-            f"{directory} is no model: its {' and '.join(misfits)} do not fit the other parts. Copy it again."
+            f"{directory} is no model: its {' and '.join(wrong)} do not fit the other parts. Copy it again."
         )
     return model
 
@@ -704,23 +713,32 @@ def load_model(directory: str | Path) -> Model:
 def _read_card(directory: Path) -> dict[str, Any]:
     """Read model.json, and hold it and the other files against their sums."""
     card = directory / CARD
-    if not card.is_file():
+    try:
+        if card.is_file():
+            return _checked_card(card)
         found = f"no file {CARD} in it" if directory.is_dir() else "a file" if directory.exists() else "nothing"
-        raise InputError(
-            directory,
-            expected=f"a model: a folder with {CARD}",
-            found=found,
-            remedy="Give the folder model of a finished run, RUN/model, or of a model that you downloaded.",
-        )
-    content = dict(read_json(card))
+    except OSError as error:  # a folder or a file that is closed
+        found = f"{error.filename}, which cannot be read ({error.strerror})"
+    raise InputError(
+        directory,
+        expected=f"a model: a folder with {CARD}",
+        found=found,
+        remedy="Give the folder model of a finished run, RUN/model, or of a model that you downloaded.",
+    )
+
+
+def _checked_card(card: Path) -> dict[str, Any]:
+    content = read_json(card)
+    if not isinstance(content, dict) or not isinstance(content.get("parts"), dict):
+        raise ProductError(f"{card} is no description of a model. Copy the model again.")
     said = content.pop("sum", None)
     if said is None:
         raise ProductError(f"{card} has no sum: an earlier version made it. Use that one, or make the model again.")
     if said != digest(content):
         raise ProductError(f"{card} is damaged: its content does not fit its sum. Copy the model again.")
-    if wrong := _wrong_parts(directory, content["parts"]):
+    if wrong := _wrong_parts(card.parent, content["parts"]):
         raise ProductError(
-            f"{directory}: {' and '.join(wrong)} missing or damaged, by the sums in {CARD}. Copy the model again."
+            f"{card.parent}: {' and '.join(wrong)} missing or damaged, by the sums in {CARD}. Copy the model again."
         )
     return content
 
@@ -750,37 +768,6 @@ def _read_trained(path: Path) -> TrainedStars:
     if not found.is_sound():
         raise ProductError(f"{path} is no list of a model's training stars: copy the model again.")
     return found
-
-
-def _misfits(model: Model) -> list[str]:
-    """Return which parts of a model do not have the sizes that go together."""
-    kept, n_components = model.transform.kept, model.basis.n_components
-    vectors, arms = model.basis.vectors, model.grid.arms
-    sizes = {
-        "pixels kept": kept.ndim == 1 and kept.dtype.kind == "i" and bool(np.isin(kept, range(model.n_pixel)).all()),
-        "arms": model.grid.wavelength.ndim == 1
-        and bool(arms)
-        and all(0 <= arm.start < arm.stop <= model.n_pixel and arm.native.ndim == 1 for arm in arms),
-        "components": (vectors is None or vectors.shape == (n_components, len(kept)))
-        and model.basis.mean.shape == kept.shape,
-        "networks": all(ensemble is None or _is_chain(ensemble, n_components) for ensemble in model.networks),
-        "calibration": all(
-            np.shape(found) == np.shape(known)
-            for found, known in zip(model.calibration, Calibration.identity(), strict=True)
-        ),
-    }
-    return [name for name, fits in sizes.items() if not fits]
-
-
-def _is_chain(ensemble: Ensemble, inputs: int) -> bool:
-    """Tell whether each layer of the networks takes what the one before gives, shapes (network, in, out)."""
-    weights, biases = ensemble.networks.weights, ensemble.networks.biases
-    networks = ensemble.n_folds * ensemble.n_seeds
-    for weight, bias in zip(weights, biases, strict=True):
-        if weight.ndim != 3 or weight.shape[:2] != (networks, inputs) or bias.shape != (networks, weight.shape[2]):
-            return False
-        inputs = weight.shape[2]
-    return bool(weights) and np.shape(ensemble.typical) == (ensemble.n_folds,)
 
 
 def transform_of(settings: SpectraSettings, kept: Array, weight: Array | None = None) -> Transform:

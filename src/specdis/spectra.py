@@ -35,7 +35,7 @@ class GridSettings(Settings):
     """First wavelength; without it, where the data start."""
     stop: PositiveFloat | None = None
     """Last wavelength; without it, where the data end."""
-    step: PositiveFloat = 0.5
+    step: Annotated[float, Field(ge=0.01, le=100)] = 0.5
     """Width of a pixel; the grid holds 3579.2 A plus or minus whole steps."""
 
 
@@ -44,7 +44,7 @@ class SpectraSettings(Settings):
 
     grid: GridSettings = GridSettings()
     """The common rest-frame grid."""
-    continuum_width: PositiveFloat = 250.5
+    continuum_width: Annotated[float, Field(gt=0, le=10_000)] = 250.5
     """Width of the running mean, Angstrom."""
     missing: Literal["estimated", "zeros"] = departs("estimated", paper="zeros")
     """Pixels without data: estimated from those that have data, or zeros in the running mean and in the components, as

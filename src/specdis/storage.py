@@ -338,7 +338,9 @@ def plain(content: Any) -> Any:
 def read_json(path: Path) -> Any:
     """Read a JSON product."""
     with _reading(path):
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(content, ensure_ascii=False).encode()  # JSON can name letters that no text can hold
+        return content
 
 
 def write_arrays(path: Path, provenance: Provenance, arrays: Mapping[str, Array]) -> None:

@@ -21,10 +21,10 @@ ONCE_WRONG = {
 OTHERS = range(20_000, 20_040)
 
 
-@pytest.mark.parametrize("kind", fuzz.KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in fuzz.KINDS if not kind.endswith("run")])
 def test_damaged_files_are_read_or_refused(kind: str, tmp_path: Path):
     folder = fuzz.prepared(kind, tmp_path / kind)
-    for number in (*ONCE_WRONG[kind], *OTHERS):
+    for number in (*ONCE_WRONG.get(kind, ()), *OTHERS):
         assert fuzz.attempt(kind, number, folder) == "", number
 
 

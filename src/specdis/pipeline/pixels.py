@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import zarr
+from pydantic import PositiveFloat, ValidationError
 from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
 from zarr.core.metadata import ArrayV3Metadata
 
 from specdis.arrays import Array, Bool, Float64, Int64, ranges
 from specdis.errors import ProductError
 from specdis.model import transform_of
+from specdis.settings import Settings
 from specdis.spectra import (
     ArmPixels,
     ErrorStack,
@@ -33,8 +35,8 @@ zarr.config.set({"array.write_empty_chunks": True})  # a chunk that is not there
 _WEIGHED = 32
 """Blocks of stars that show the typical noise of the pixels."""
 _LARGEST = float(np.finfo(np.float16).max)
-_CODECS = (BytesCodec, Crc32cCodec, ZstdCodec)
-"""What a store may be read with: others may run code of their own."""
+_CODECS = (BytesCodec, ZstdCodec, Crc32cCodec)
+"""What a store is read with, in this order: others may run code of their own, or unpack to anything."""
 _CHUNK_MAX = 1 << 28
 """Bytes of a chunk at most; ours have some MB."""
 
@@ -71,19 +73,22 @@ def array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     try:
         found = group.get(name)
     except Exception as error:
-        raise _damaged(Path(str(group.store_path).removeprefix("file://"), name), str(error)) from error
+        raise _damaged(_folder(group) / name, str(error)) from error
     if not isinstance(found, zarr.Array):
         raise ProductError(f"{group.store_path} lacks the array {name}: remove the store and run again.")
-    if not isinstance(found.metadata, ArrayV3Metadata) or not all(
-        isinstance(codec, _CODECS) for codec in found.metadata.codecs
-    ):
-        raise _damaged(_place(found), "it has another codec than bytes, zstd and crc32c")
-    if (size := int(np.prod(found.chunks, dtype=object)) * found.dtype.itemsize) > _CHUNK_MAX:
-        raise _damaged(_place(found), f"chunks of {size:,} bytes, expected {_CHUNK_MAX:,} at most")
+    if not isinstance(found.metadata, ArrayV3Metadata) or tuple(map(type, found.metadata.codecs)) != _CODECS:
+        raise _damaged(_folder(found), "it has other codecs than bytes, zstd and crc32c")
+    if not 0 < _chunk_size(found) <= _CHUNK_MAX:
+        raise _damaged(_folder(found), f"chunks of {_chunk_size(found):,} bytes, expected {_CHUNK_MAX:,} at most")
     return found
 
 
-def _place(found: zarr.Array[Any]) -> Path:
+def _chunk_size(found: zarr.Array[Any]) -> int:
+    """Return how many bytes a chunk has when it is unpacked; Python's integers do not overflow."""
+    return int(np.prod(found.chunks, dtype=object)) * found.dtype.itemsize
+
+
+def _folder(found: zarr.Group | zarr.Array[Any]) -> Path:
     return Path(str(found.store_path).removeprefix("file://"))
 
 
@@ -96,14 +101,35 @@ def read_rows(group: zarr.Group, name: str, rows: slice) -> Array:
         When the array or a chunk of it is missing, or a chunk does not fit its checksum.
     """
     found = array(group, name)
-    place, size = _place(found), found.chunks[0]
+    place, size = _folder(found), found.chunks[0]
     for number in range(rows.start // size, -(-rows.stop // size)):
-        if not place.joinpath("c", str(number), *["0"] * (found.ndim - 1)).exists():
+        chunk = place.joinpath("c", str(number), *["0"] * (found.ndim - 1))
+        if not chunk.is_file():
             raise _damaged(place, f"chunk {number} is missing")
+        with chunk.open("rb") as packed:
+            unpacked = _unpacked_size(packed.read(_HEADER))
+        if unpacked != _chunk_size(found):
+            raise _damaged(place, f"chunk {number} unpacks to another size than that of a chunk")
     try:
         return np.asarray(found[rows])
     except Exception as error:
         raise _damaged(place, f"rows {rows.start} to {rows.stop}: {error}") from error
+
+
+_ZSTD, _HEADER = b"\x28\xb5\x2f\xfd", 18
+
+
+def _unpacked_size(start: bytes) -> int | None:
+    """Return the size of the content that a header of zstd gives (RFC 8878, 3.1.1.1), None where there is none."""
+    if len(start) < _HEADER // 2 or not start.startswith(_ZSTD):
+        return None
+    descriptor = start[4]
+    single, size = descriptor >> 5 & 1, descriptor >> 6
+    length = (single, 2, 4, 8)[size]
+    first = 5 + (1 - single) + (0, 1, 2, 4)[descriptor & 3]
+    if not length:
+        return None
+    return int.from_bytes(start[first : first + length], "little") + (256 if length == 2 else 0)
 
 
 def _damaged(place: Path, how: str) -> ProductError:
@@ -143,16 +169,25 @@ def damage(path: Path, kind: str) -> Iterator[ProductError]:
     """Read every chunk of a store; yield what is wrong with each array."""
     try:
         group = open_group(path, kind)
-        names = sorted(group.array_keys())
     except ProductError as error:
         yield error
         return
-    for name in names:
+    # Not by the library, which stops at the first whose metadata are damaged.
+    for name in sorted(folder.name for folder in path.iterdir() if folder.is_dir()):
         try:
             for rows in ranges(array(group, name).shape[0], BLOCK):
                 read_rows(group, name, rows)
         except ProductError as error:
             yield error
+
+
+class _Attributes(Settings):
+    """What a store of pixels says of them beside its arrays."""
+
+    provenance: dict[str, Any]
+    arms: tuple[tuple[str, int, int], ...]
+    step: PositiveFloat
+    sky_windows: tuple[tuple[float, float], ...]
 
 
 class PixelStore:
@@ -279,15 +314,23 @@ class PixelStore:
     @property
     def grid(self) -> PixelGrid:
         """The grid."""
-        attributes: Any = self._group.attrs.asdict()
-        arms = [ArmPixels(name, self._values(f"native_{name}"), *span) for name, *span in attributes["arms"]]
-        return PixelGrid(self._values("wavelength"), tuple(arms), attributes["step"])
+        said = self._attributes
+        arms = [ArmPixels(name, self._values(f"native_{name}"), *span) for name, *span in said.arms]
+        return PixelGrid(self._values("wavelength"), tuple(arms), said.step)
 
     @property
     def sky(self) -> tuple[tuple[float, float], ...]:
         """Observed-frame windows that were masked."""
-        windows: Any = self._group.attrs["sky_windows"]
-        return tuple((low, high) for low, high in windows)
+        return self._attributes.sky_windows
+
+    @property
+    def _attributes(self) -> _Attributes:
+        try:
+            return _Attributes.model_validate(self._group.attrs.asdict())
+        except ValidationError as error:
+            raise _damaged(
+                _folder(self._group) / "zarr.json", f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}"
+            ) from error
 
     @property
     def error_stack(self) -> tuple[Float64, Float64]:
@@ -296,7 +339,7 @@ class PixelStore:
 
     def transform(self, settings: SpectraSettings) -> Transform:
         """Return what is done to the stored pixels."""
-        weight = self._values("weight") if "weight" in self._group else None
+        weight = self._values("weight") if (_folder(self._group) / "weight").exists() else None
         return transform_of(settings, self._values("kept"), weight)
 
     def _array(self, name: str) -> zarr.Array[Any]:

@@ -159,7 +159,7 @@ def _between(names: Sequence[str], first: str | None, last: str | None) -> Seque
 
 
 def _start(config: Config, paths: RunPaths) -> Manifest:
-    """Keep the configuration, say what differs from the paper, and read what is finished."""
+    """Keep the configuration and its sum, say what differs from the paper, and read what is finished."""
     manifest = Manifest.read(paths.manifest)
     logger.info("%s: specdis %s in %s", config.run.name, __version__, paths.directory)
     differences = config.differences()
@@ -171,7 +171,9 @@ def _start(config: Config, paths: RunPaths) -> Manifest:
     write_text(paths.config_input, config.source)
     write_text(paths.config_resolved, resolved)
     made_by = {"software": f"specdis {__version__}", "versions": software_versions()}
-    return manifest.model_copy(update={**made_by, "configuration": digest(resolved)})
+    manifest = manifest.model_copy(update={**made_by, "configuration": digest(resolved)})
+    manifest.write(paths.manifest)
+    return manifest
 
 
 def _require_fresh(stage: Stage, stale: dict[str, list[str]]) -> None:

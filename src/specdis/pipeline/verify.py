@@ -12,7 +12,7 @@ from specdis.model import CARD, load_model
 from specdis.pipeline.manifest import Manifest, ProductSize
 from specdis.pipeline.pixels import damage
 from specdis.pipeline.runner import damaged
-from specdis.storage import RunPaths, require_plain
+from specdis.storage import RunPaths, digest, require_plain
 
 
 def verify(path: Path) -> Verification:
@@ -60,6 +60,9 @@ def _of_run(paths: RunPaths) -> Iterator[Problem]:
     except SpecdisError as error:
         yield _unreadable(paths.manifest, error)
         return
+    resolved = paths.config_resolved
+    if not resolved.is_file() or digest(resolved.read_bytes().decode(errors="replace")) != manifest.configuration:
+        yield Problem(resolved.name, "", f"the configuration whose sum {paths.manifest.name} holds")
     for record in manifest.stages.values():
         for name, size in record.products.items():
             product = getattr(paths, name)

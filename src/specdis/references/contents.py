@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from io import BufferedIOBase
+from io import BufferedIOBase, BufferedReader, RawIOBase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,10 @@ from astropy.table import Table
 from astropy.table.meta import get_header_from_yaml
 
 from specdis.arrays import Array
+from specdis.storage import require_bounded
+
+_BYTES_OF_A_LETTER = 4
+"""What text takes in memory as columns of numbers or words, at most."""
 
 
 class Content(NamedTuple):
@@ -28,14 +32,48 @@ class Content(NamedTuple):
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[BufferedIOBase]:
-    """Open a file to read its bytes, those inside where it is packed with gzip, whatever its name is."""
+    """Open a file to read its bytes, those inside where it is packed with gzip, whatever its name is.
+
+    Raises
+    ------
+    InputError
+        When it is read on to where it would take far more memory than it has bytes.
+    """
     with path.open("rb") as stream:
         if stream.read(2) != b"\x1f\x8b":
             stream.seek(0)
             yield stream
             return
     with gzip.open(path) as stream:
-        yield stream
+        yield BufferedReader(_Bounded(path, stream), _PIECE)
+
+
+_PIECE = 1 << 18
+
+
+class _Bounded(RawIOBase):
+    """What is in a packed file, as long as it is not too much."""
+
+    def __init__(self, path: Path, stream: gzip.GzipFile) -> None:
+        self._path, self._stream = path, stream
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def readinto(self, buffer: Any, /) -> int:
+        piece = self._stream.read(len(buffer))
+        buffer[: len(piece)] = piece
+        require_bounded(self._path, _BYTES_OF_A_LETTER * self._stream.tell())
+        return len(piece)
 
 
 def of_astropy(table: Table) -> Content:

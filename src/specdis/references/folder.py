@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from specdis.errors import InputError
+from specdis.errors import InputError, shown
 from specdis.references.matching import Targets
 from specdis.references.members import MemberList, read_members
 from specdis.references.rivals import match_rival, open_rival
@@ -118,9 +119,14 @@ class References:
         if self.folder is None:
             return
         named = {file.path.resolve() for file in (*self.settings.members.values(), *self.settings.rivals.values())}
-        for path in sorted((self.folder / name).rglob("*")):
+        folders = os.walk(self.folder / name, onerror=self._leave_closed)
+        for path in sorted(Path(folder, file) for folder, _, files in folders for file in files):
             if is_table(path) and not path.name.startswith(".") and path.resolve() not in named:
                 yield path
+
+    def _leave_closed(self, error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            self._leave(Path(error.filename).name, f"cannot be read ({error.strerror}). Change its permissions.")
 
     def _try(self, path: Path, read: Callable[[], T]) -> list[T]:
         try:
@@ -130,7 +136,8 @@ class References:
             return []
 
     def _leave(self, place: str, message: str) -> None:
-        self.unread.append(Unread(place, message))
+        if (unread := Unread(shown(place), shown(message))) not in self.unread:
+            self.unread.append(unread)
 
 
 def _problem(read: Callable[[], object]) -> Iterator[str]:

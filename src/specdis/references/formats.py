@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from xml.etree.ElementTree import iterparse
+from xml.parsers import expat
 
 import numpy as np
+import pyarrow
 import pyarrow.parquet
 from astropy.io import votable
 from astropy.table import Table
@@ -24,6 +25,10 @@ SUFFIXES = (
     *(".vot", ".votable", ".xml"),
 )
 """Endings of files that are taken for tables, with or without .gz behind."""
+
+
+_BYTES_OF_AN_ELEMENT = 200
+"""What the library takes in memory for a row or a value while it reads a VOTable."""
 
 
 def tables(path: Path) -> list[Content]:
@@ -110,7 +115,9 @@ def _parquet(path: Path) -> Content:
 
     def load(names: Sequence[str]) -> Mapping[str, Array]:
         require_bounded(path, table_size(path, names))
-        return of_arrow(pyarrow.parquet.read_table(path, columns=list(names)))
+        # A word that stands in many rows may be long: it is kept once.
+        words = [field.name for field in schema if pyarrow.types.is_string(field.type)]
+        return of_arrow(pyarrow.parquet.read_table(path, columns=list(names), read_dictionary=words))
 
     return Content(units, load)
 
@@ -118,14 +125,7 @@ def _parquet(path: Path) -> Content:
 def _votable(path: Path) -> list[Content]:
     with unpacked(path) as stream:
         data = stream.read()
-    for _, element in iterparse(BytesIO(data), events=("start",)):
-        if element.tag.rpartition("}")[2] == "STREAM" and "href" in element.attrib:
-            raise InputError(
-                path,
-                expected="a VOTable that holds its data",
-                found=f"a link to them (STREAM href='{element.attrib['href']}')",
-                remedy="No other file is read: save the table with its data inside, as TABLEDATA, BINARY or BINARY2.",
-            )
+    _require_no_links(path, data)
     found = [table for table in votable.parse(BytesIO(data), verify="ignore").iter_tables() if table.fields]
     if not found:
         raise InputError(
@@ -135,3 +135,33 @@ def _votable(path: Path) -> list[Content]:
             remedy="Read what the file says of the query, and repeat it.",
         )
     return [of_astropy(table.to_table(use_names_over_ids=True)) for table in found]
+
+
+def _require_no_links(path: Path, data: bytes) -> None:
+    """Refuse what would be read from elsewhere, and words that stand for longer ones, without keeping the elements."""
+    rows = values = 0
+
+    def start(name: str, attributes: Mapping[str, str]) -> None:
+        nonlocal rows, values
+        name = name.rpartition(":")[2]
+        rows, values = rows + (name == "TR"), values + (name == "TD")
+        if name == "STREAM" and "href" in attributes:
+            raise InputError(
+                path,
+                expected="a VOTable that holds its data",
+                found=f"a link to them (STREAM href='{attributes['href']}')",
+                remedy="No other file is read: save the table with its data inside, as TABLEDATA, BINARY or BINARY2.",
+            )
+
+    def entity(name: str, *_: object) -> None:
+        raise InputError(
+            path,
+            expected="a VOTable without words of its own",
+            found=f"one that says what &{name}; stands for",
+            remedy="Save the table again, for instance with TOPCAT or astropy.",
+        )
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EntityDeclHandler = start, entity
+    parser.Parse(data, True)
+    require_bounded(path, _BYTES_OF_AN_ELEMENT * (rows + values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ from specdis.log import logger
 from specdis.references.contents import Content
 from specdis.references.formats import SUFFIXES, tables
 from specdis.references.names import NAMES
+from specdis.storage import require_bounded, require_file
 
 Columns = dict[str, Array]
 
 
 def is_table(path: Path) -> bool:
     """Return True for a file whose name ends as that of a table does."""
-    return path.is_file() and Path(path.name.removesuffix(".gz")).suffix.lower() in SUFFIXES
+    is_named = Path(path.name.removesuffix(".gz")).suffix.lower() in SUFFIXES
+    return is_named and not os.path.isdir(path)  # one in a closed folder is still to be named
 
 
 class ReferenceTable:
@@ -59,12 +62,20 @@ class ReferenceTable:
         InputError
             When there is no such file, or it is no table.
         """
-        if not path.is_file():
-            raise InputError(path, expected="a table", found="no file", remedy="Correct the path.")
         try:
+            require_file(path)
             found = [cls(path, content) for content in tables(path)]
         except InputError:
             raise
+        except FileNotFoundError:
+            raise InputError(path, expected="a table", found="no file", remedy="Correct the path.") from None
+        except PermissionError as error:
+            raise InputError(
+                path,
+                expected="a table that may be read",
+                found="one that is closed, or lies in a closed folder",
+                remedy="Change its permissions, or those of the folders above it.",
+            ) from error
         except Exception as error:  # each library has its own for a damaged file
             raise _unreadable(path, error) from error
         best = max(found, key=lambda table: (sum(map(table.has, named)), table._quantities()))
@@ -108,11 +119,22 @@ class ReferenceTable:
         asked = {name: self._name(name) for name in names}
         try:
             loaded = self._load(list(dict.fromkeys(asked.values())))
-            return {name: _filled(loaded[theirs]) for name, theirs in asked.items()}
+            return {name: self._filled(loaded[theirs]) for name, theirs in asked.items()}
         except InputError:
             raise
         except Exception as error:
             raise _unreadable(self.path, error) from error
+
+    def _filled(self, values: Any) -> Array:
+        masked = np.ma.asarray(values)
+        if masked.dtype.kind == "O":
+            # As an array every word is as long as the longest.
+            longest = max(map(len, map(str, masked.data.flat)), default=0)
+            require_bounded(self.path, np.dtype("U1").itemsize * masked.size * longest)
+            masked = np.ma.asarray(masked.astype(str))
+        if not np.ma.getmaskarray(masked).any():
+            return np.asarray(masked)
+        return np.asarray(np.ma.filled(masked, np.nan)) if masked.dtype.kind == "f" else masked
 
     def _name(self, name: str) -> str:
         """Return a name as the file has it: VizieR tells b_rgeo from B_rgeo by nothing but case."""
@@ -124,12 +146,3 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     return InputError(
         path, expected="a table", found=f"one that cannot be read ({reason})", remedy="Copy or download it again."
     )
-
-
-def _filled(values: Any) -> Array:
-    masked = np.ma.asarray(values)
-    if masked.dtype.kind == "O":
-        masked = np.ma.asarray(masked.astype(str))
-    if not np.ma.getmaskarray(masked).any():
-        return np.asarray(masked)
-    return np.asarray(np.ma.filled(masked, np.nan)) if masked.dtype.kind == "f" else masked

@@ -22,9 +22,14 @@ from astropy.io import ascii as text
 from specdis.errors import InputError
 from specdis.references.contents import Content, described, of_arrow, of_astropy, units_of, unpacked
 from specdis.references.names import NO_NUMBER, SEXAGESIMAL
+from specdis.storage import require_bounded
 
 _START = 1 << 20
 """Bytes within which the first row begins, whatever is said above it."""
+
+_BYTES_OF_A_LINE = 100
+_BYTES_OF_A_LETTER = 4
+"""In an array of words, all as long as the longest."""
 
 _BYTE_BY_BYTE = "byte-by-byte description"
 _ECSV = re.compile(r"#\s*%ECSV")
@@ -72,8 +77,8 @@ def content(path: Path) -> Content:
     if any(_BYTE_BY_BYTE in line.lower() for line in lines):
         return _machine_readable(path)
     if _is_ipac(lines):
-        with unpacked(path) as stream, _explained(path):
-            return of_astropy(text.read(_lines(stream.read()), format="ipac", guess=False))
+        with _explained(path):
+            return of_astropy(text.read(_all_lines(path), format="ipac", guess=False))
     layout = _layout(path, lines)
     if layout is None:
         return _machine_readable(path, _read_me(path))
@@ -96,6 +101,14 @@ def _encoding(data: bytes) -> str:
 def _lines(data: bytes) -> list[str]:
     """Return the lines of a text."""
     return re.split(r"\r\n|\r|\n", data.removeprefix(codecs.BOM_UTF8).decode(_encoding(data), "replace"))
+
+
+def _all_lines(path: Path) -> list[str]:
+    """Return all lines of a file, each of which is an object in memory."""
+    with unpacked(path) as stream:
+        data = stream.read()
+    require_bounded(path, len(data) + _BYTES_OF_A_LINE * (data.count(b"\n") + data.count(b"\r")))
+    return _lines(data)
 
 
 @contextmanager
@@ -121,8 +134,8 @@ def _is_ipac(lines: Sequence[str]) -> bool:
 
 def _machine_readable(path: Path, read_me: Path | None = None) -> Content:
     """Read a table by the description of its bytes, in the same file or in a ReadMe."""
-    with unpacked(path) as stream, _explained(path):
-        lines = [line for line in _lines(stream.read()) if line.strip()]
+    with _explained(path):
+        lines = [line for line in _all_lines(path) if line.strip()]
         described_in = None if read_me is None else str(read_me)
         reader = text.get_reader(text.Cds, readme=described_in, fill_values=[("", "0")])  # as text.read has it
         reader.data.table_name = path.name.removesuffix(".gz")
@@ -270,9 +283,10 @@ def _load_blanks(path: Path, layout: _Layout, names: Sequence[str]) -> Mapping[s
     if layout.starts:
         ends = [*(start - 1 for start in layout.starts[1:]), None]
         form = {"format": "fixed_width_no_header", "col_starts": layout.starts, "col_ends": ends}
-    with unpacked(path) as stream, _explained(path):
-        rows = [line.replace("\N{MINUS SIGN}", "-") for line in _lines(stream.read())[layout.first :] if line.strip()]
+    with _explained(path):
+        rows = [line.replace("\N{MINUS SIGN}", "-") for line in _all_lines(path)[layout.first :] if line.strip()]
         rows = [row for row in rows if not row.startswith("#") and not _DASHES.fullmatch(row)]
+        require_bounded(path, _BYTES_OF_A_LETTER * len(rows) * max(map(len, rows), default=0))
         if not all(map(str.isascii, rows)):  # which the fast reader does not take
             form["format"] = form["format"].removeprefix("fast_")
         table = text.read(rows, names=layout.names, guess=False, **form)

@@ -90,8 +90,10 @@ NULL_OF_OTHERS = -1
 WAVELENGTHS = (2_000.0, 30_000.0)
 """Angstrom: the middle of a spectrum lies in here, or its wavelengths are in another unit."""
 
-_SHORTEST = 900.0
-"""Angstrom: hydrogen between the stars lets nothing of a star's light through below its Lyman limit."""
+_SHORTEST, _LONGEST = 900.0, 300_000.0
+"""Angstrom: hydrogen between the stars lets nothing of a star's light through below its Lyman limit, and no
+spectrum that is optical in the middle goes on beyond 30 micron. One wrong number there would make a grid that fills the
+memory."""
 
 
 class Cleaned(NamedTuple):
@@ -377,14 +379,15 @@ def wavelengths(values: Array, unit: str | UnitBase | None, place: str) -> Float
     angstrom = converted("WAVELENGTH", np.asarray(values, dtype=np.float64), unit, place)
     usable = angstrom[np.isfinite(angstrom) & (angstrom > 0)]  # what is neither is refused elsewhere
     if len(usable):
-        middle, least = float(np.median(usable)), float(usable.min())
-        if not (WAVELENGTHS[0] <= middle <= WAVELENGTHS[1] and least >= _SHORTEST):
-            low, high = WAVELENGTHS
+        middle, least, most = float(np.median(usable)), float(usable.min()), float(usable.max())
+        low, high = WAVELENGTHS
+        if not (low <= middle <= high and least >= _SHORTEST and most <= _LONGEST):
             raise InputError(
                 place,
-                expected=f"wavelengths in Angstrom, in the middle between {low:,.0f} and {high:,.0f}",
-                found=f"{usable.min():.6g} to {usable.max():.6g}{_look_like(middle)}",
-                remedy="Convert them to Angstrom.",
+                expected=f"wavelengths in Angstrom, from {_SHORTEST:,.0f} to {_LONGEST:,.0f} and in the middle between "
+                f"{low:,.0f} and {high:,.0f}",
+                found=f"{least:.6g} to {most:.6g}{_look_like(middle)}",
+                remedy="Correct those that are none." if low <= middle <= high else "Convert them to Angstrom.",
             )
     return np.asarray(angstrom)
 

@@ -15,7 +15,7 @@ from specdis.binaries import BinariesSettings
 from specdis.calibration import Calibration, calibration_stars, fit
 from specdis.components import Basis
 from specdis.distances import training_error
-from specdis.domain import Domain, measure, references
+from specdis.domain import Domain, Parameter, measure, references
 from specdis.encoding import Fit
 from specdis.log import Progress, logger
 from specdis.model import (
@@ -41,7 +41,7 @@ _CHECKPOINT_SECONDS = 20.0
 _FEWEST_PRECISE = 100  # stars of precise parallax, for a model of binaries
 _FEWEST_CALIBRATION = 300
 
-_PARAMETERS = ("TEFF", "LOGG", "FEH")
+_PARAMETERS: tuple[Parameter, ...] = ("TEFF", "LOGG", "FEH")
 _MEASURED = 20_000  # training stars that show the limits of the domain
 
 
@@ -241,7 +241,7 @@ def _held_out_labels(ensemble: Ensemble, inputs: Float32, fold: Int) -> Float64:
 
 def _domain(context: Context, stars: Stars, rows: Int64, grid: PixelGrid, basis: Basis) -> Domain:
     """Measure where the training stars lie, of which a part is enough."""
-    ranges_of = {}
+    ranges_of: dict[Parameter, tuple[float, float]] = {}
     for name in _PARAMETERS:
         known = stars[name][np.isfinite(stars[name])]
         if len(known):
