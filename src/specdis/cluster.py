@@ -426,9 +426,12 @@ def _server() -> multiprocessing.context.ForkServerContext:
     context.set_forkserver_preload(["specdis.pipeline.stages"])
     before = dict(os.environ)
     os.environ.update(_ONE_EACH)
+    # A terminal that closes tells all processes: only this one may heed it, and the others inherit that they must not.
+    heeded = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         multiprocessing.forkserver.ensure_running()
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, heeded)
         os.environ.clear()
         os.environ.update(before)
     return context

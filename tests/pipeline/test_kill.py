@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -39,24 +40,71 @@ def test_the_command_line_finds_nothing_left_to_do(config, copied):
     assert done.stdout.split() == [str(copied / "catalogue" / "specdis.fits"), str(copied / "report" / "index.html")]
 
 
+def spectra_again(directory, config, first, **options):
+    """Start the stage `spectra` in a process of its own, after some statements."""
+    command = f"{first}; from specdis.cli import main; main()"
+    arguments = [
+        "run",
+        config,
+        "--set",
+        f"run.directory={directory}",
+        "--from",
+        "spectra",
+        "--to",
+        "spectra",
+        "--force",
+    ]
+    return subprocess.Popen([sys.executable, "-c", command, *arguments], stderr=subprocess.PIPE, text=True, **options)
+
+
+HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); signal.signal(signal.SIGHUP, 0)"
+"""Heed what is ignored where a shell starts tests in the background."""
+
+
 @pytest.mark.slow
-def test_a_run_that_is_asked_to_end_does_so_in_order(config, copied, finished):
-    command = "from specdis.cli import main; main()"
-    arguments = ["run", config, "--set", f"run.directory={copied}", "--from", "spectra", "--to", "spectra", "--force"]
-    with subprocess.Popen(
-        [sys.executable, "-c", command, *arguments], stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as running:
+@pytest.mark.parametrize("request_to_end", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_run_that_is_asked_to_end_does_so_in_order(config, copied, finished, request_to_end):
+    with spectra_again(copied, config, HEED, start_new_session=True) as running:
         assert running.stderr is not None
         said = ""
         while "sky windows" not in said:
             said += running.stderr.readline()
-        running.send_signal(signal.SIGTERM)  # SIGINT is ignored where a shell starts tests in the background
+        os.killpg(running.pid, request_to_end)  # to all of its processes, as a terminal and a batch system do
         said += running.stderr.read()
     assert running.returncode == 130
     assert said.splitlines()[-1] == "specdis: interrupted. The same command goes on where it stopped."
     assert "Traceback" not in said
     start(config, copied, last="spectra")
     assert products(copied) == products(finished)
+
+
+LIMITED = "import resource; resource.setrlimit(resource.{}, ({}, {}))"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "limit",
+    [
+        LIMITED.format("RLIMIT_NOFILE", 64, 64),
+        LIMITED.format("RLIMIT_AS", 4 << 30, 4 << 30),
+        "import os; os.environ['TMPDIR'] = '/nowhere'",
+    ],
+    ids=["64 open files", "4 GB of addresses", "no folder for temporary files"],
+)
+def test_a_run_within_limits_of_the_system_ends_with_the_same_bytes(config, copied, finished, limit):
+    with spectra_again(copied, config, limit) as running:
+        said = running.communicate()[1]
+    assert running.returncode == 0, said
+    assert products(copied) == products(finished)
+
+
+@pytest.mark.slow
+def test_too_little_memory_for_the_processes_is_a_message(config, copied):
+    with spectra_again(copied, config, LIMITED.format("RLIMIT_AS", 700 << 20, 700 << 20)) as running:
+        said = running.communicate()[1]
+    assert running.returncode == 1
+    assert said.splitlines()[-1].startswith("specdis: ")
+    assert "Traceback" not in said
 
 
 def interrupted_after(calls: int, function):

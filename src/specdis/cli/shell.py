@@ -205,7 +205,9 @@ def main() -> None:
     """Run the command line; a request to end is an interrupt, so that a batch system ends a run as a user does."""
     interrupted: list[int] = []
     atexit.register(_end, interrupted)  # registered first, it runs last
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for request in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(request) != signal.SIG_IGN:  # as nohup asks for
+            signal.signal(request, signal.default_int_handler)
     if isinstance(sys.stdout, io.TextIOWrapper):  # and not closed
         sys.stdout.reconfigure(errors="backslashreplace")  # a name or a sign that the locale cannot write
     try:
