@@ -20,7 +20,7 @@ from specdis.errors import ConfigError, InputError, ProductError, SpecdisError
 from specdis.pipeline.manifest import Manifest, StageFault, look
 from specdis.pipeline.plan import status
 from specdis.pipeline.runner import RunSettings, run
-from specdis.storage import RunPaths
+from specdis.storage import FORMAT_VERSION, RunPaths
 
 ALL = [stage.name for stage in STAGES]
 
@@ -405,7 +405,7 @@ def test_damaged_manifest_says_what_to_do(config, directory):
     with pytest.raises(ProductError, match=r"does not fit its sum.*remove it, and every stage runs again"):
         start(config)
     (directory / "manifest.json").write_text(json.dumps({**content, "format_version": 1}))
-    with pytest.raises(ProductError, match=r"is of format 1, expected 2.*remove it, and every stage runs again"):
+    with pytest.raises(ProductError, match=rf"is of format 1, expected {FORMAT_VERSION}.*remove it, and every stage runs again"):
         start(config)
 
 

@@ -171,9 +171,10 @@ def _start(config: Config, paths: RunPaths) -> Manifest:
     write_text(paths.config_input, config.source)
     write_text(paths.config_resolved, resolved)
     made_by = {"software": f"specdis {__version__}", "versions": software_versions()}
-    manifest = manifest.model_copy(update={**made_by, "configuration": digest(resolved)})
-    manifest.write(paths.manifest)
-    return manifest
+    started = manifest.model_copy(update={**made_by, "configuration": digest(resolved)})
+    if started != manifest:
+        started.write(paths.manifest)
+    return started
 
 
 def _require_fresh(stage: Stage, stale: dict[str, list[str]]) -> None:
