@@ -405,7 +405,8 @@ def test_damaged_manifest_says_what_to_do(config, directory):
     with pytest.raises(ProductError, match=r"does not fit its sum.*remove it, and every stage runs again"):
         start(config)
     (directory / "manifest.json").write_text(json.dumps({**content, "format_version": 1}))
-    with pytest.raises(ProductError, match=rf"is of format 1, expected {FORMAT_VERSION}.*remove it, and every stage runs again"):
+    said = f"is of format 1, expected {FORMAT_VERSION}.*remove it, and every stage runs again"
+    with pytest.raises(ProductError, match=said):
         start(config)
 
 
