@@ -443,7 +443,7 @@ def _swan_bands(transform: Transform, basis: Basis, grid: PixelGrid, half: int) 
     change = np.zeros(len(grid.wavelength))
     for arm in grid.arms:
         wide = grid.widened(arm, half)
-        depth, covered = _swan_depth(wide), (wide >= arm.native[0]) & (wide <= arm.native[-1])
+        depth, covered = swan_depth(wide), (wide >= arm.native[0]) & (wide <= arm.native[-1])
         mean, _ = running_mean(depth[None], half, covered[None])
         change[arm.start : arm.stop] = mean[0] - depth[half : len(wide) - half]
     change = change[transform.kept] * (1.0 if transform.weight is None else transform.weight)
@@ -452,8 +452,8 @@ def _swan_bands(transform: Transform, basis: Basis, grid: PixelGrid, half: int) 
     return np.asarray(change - (basis.vectors @ change) @ basis.vectors)
 
 
-def _swan_depth(wavelength: Float64) -> Float64:
-    """Return the optical depth of the Swan bands of C2 at vacuum wavelengths in Angstrom, up to a factor."""
+def swan_depth(wavelength: Float64) -> Float64:
+    """Return the optical depth of the Swan bands of C2 at vacuum wavelengths in Angstrom, (pixel,), up to a factor."""
     heads, strengths = np.array([band for sequence in _SWAN for band in sequence]).T
     redward = wavelength - air_to_vacuum(heads)[:, None]
     fading = np.exp(np.minimum(redward, 0) / _SWAN_LENGTH)

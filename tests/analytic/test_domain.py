@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from specdis.domain import Domain, measure, references
-from specdis.encoding import Fit
+from specdis.encoding import Fit, swan_depth
 from specdis.spectra import SpectraSettings, normalise
 from specdis.surveys.base import Arm, Spectra
 from specdis.surveys.wavelengths import refractive_index
@@ -147,6 +147,15 @@ def test_noise_alone_has_no_carbon(snr):
     # the grid share noise, and the running mean takes part of it: a quarter is allowed for both.
     assert abs(z.mean()) < 0.25
     assert z.std() == pytest.approx(1, abs=0.25)
+
+
+def test_the_bands_of_carbon_have_their_heads_in_vacuum_and_fade_to_the_violet():
+    # 5165.2 A in air (Pearse & Gaydon 1976), times the refractive index of air there, 1.000278 (Ciddor 1996).
+    head, step = 5165.2 * 1.000278, 0.01
+    wavelength = np.arange(5155.0, 5180.0, step)
+    depth = swan_depth(wavelength)
+    assert wavelength[np.diff(depth).argmin()] == pytest.approx(head, abs=0.3)  # a tenth of the way from air to vacuum
+    assert depth[0] > 20 * (depth[-1] - swan_depth(np.array([5300.0]))[0])
 
 
 def test_faint_carbon_stars_are_outside():
