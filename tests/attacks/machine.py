@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
-
-import pytest
 
 from attacks.process import Attack
 
@@ -15,9 +15,10 @@ def _test(name: str) -> Attack:
     """Return an attack that a test makes."""
 
     def attack(folder: Path) -> str:
-        options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--basetemp={folder / 'tests'}"]
-        status = pytest.main([*options, str(_TESTS / name)])
-        assert status == 0, f"{name} ended with status {int(status)}"
+        options = ["-q", "-p", "no:cacheprovider", f"--basetemp={folder / 'tests'}"]
+        command = [sys.executable, "-m", "pytest", *options, name]
+        done = subprocess.run(command, cwd=_TESTS, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
         return name
 
     return attack

@@ -40,8 +40,7 @@ class Result(NamedTuple):
     gigabytes: float
 
     def __str__(self) -> str:
-        how = "held  " if self.held else "FAILED"
-        return f"{how} {self.name} ({self.seconds:.1f} s, {self.gigabytes:.1f} GB): {' '.join(self.said.split())[:300]}"
+        return f"{self.name} ({self.seconds:.1f} s, {self.gigabytes:.1f} GB): {' '.join(self.said.split())[:300]}"
 
 
 class _Running(NamedTuple):
