@@ -362,7 +362,8 @@ def read_arrays(path: Path, kind: str) -> tuple[Provenance, dict[str, Array]]:
         with zipfile.ZipFile(path) as archive:
             require_bounded(path, sum(member.file_size for member in archive.infolist()))
         with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            # JAX takes no numbers in another machine's order of bytes.
+            arrays = {name: _of_this_machine(file[name]) for name in file.files}
         provenance = Provenance(**json.loads(bytes(arrays.pop("provenance"))))
     if (provenance.kind, provenance.format_version) != (kind, FORMAT_VERSION):
         raise ProductError(
@@ -370,6 +371,10 @@ def read_arrays(path: Path, kind: str) -> tuple[Provenance, dict[str, Array]]:
             f"{FORMAT_VERSION}: run again with this version."
         )
     return provenance, arrays
+
+
+def _of_this_machine(values: Array) -> Array:
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def write_table(path: Path, provenance: Provenance, columns: Mapping[str, Array]) -> None:

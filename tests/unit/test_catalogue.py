@@ -766,6 +766,14 @@ def test_verify_checks_what_fits_says_of_its_columns(keyword: str, run: Path, tm
     assert any(problem.column == column and problem.rule.startswith(rule) for problem in found), found
 
 
+@pytest.mark.parametrize("name", COLUMNS)
+def test_verify_names_a_column_that_is_not_there(name: str, run: Path, tmp_path: Path) -> None:
+    table = pq.read_table(run / "catalogue" / "specdis.parquet")
+    pq.write_table(table.drop_columns([name]), tmp_path / "specdis.parquet")
+    found = verify(tmp_path / "specdis.parquet")
+    assert name in {problem.column for problem in found.problems}
+
+
 def test_verify_checks_types_and_order(run: Path, tmp_path: Path) -> None:
     table = pq.read_table(run / "catalogue/specdis.parquet")
     position = table.column_names.index("DIST")

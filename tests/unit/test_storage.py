@@ -42,6 +42,15 @@ def test_arrays_come_back_as_they_went(tmp_path):
         assert found[name].dtype == values.dtype
 
 
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">i4", ">i8"])
+def test_arrays_of_another_machine_become_those_of_this_one(tmp_path, dtype):
+    path = tmp_path / "arrays.npz"
+    storage.write_arrays(path, PROVENANCE, {"a": np.arange(6, dtype=dtype)})
+    found = storage.read_arrays(path, "basis")[1]["a"]
+    assert found.dtype.isnative
+    np.testing.assert_array_equal(found, np.arange(6))
+
+
 def test_json_has_null_for_what_is_not_finite(tmp_path):
     path = tmp_path / "metrics.json"
     content = {"a": np.float32(np.nan), "b": [np.inf, np.int64(3)], "c": (np.arange(2),), 4: True}

@@ -17,6 +17,9 @@ Rows = Mapping[str, Array]
 TOLERANCE = 1e-5
 """In mag: G is stored in single precision, good to 1e-6 mag."""
 
+_OF_A_NETWORK = ("M_G_NN", "M_G_NN_ERR", "DIST", "DISTERR")
+"""What stands under the plain names and under those of each network."""
+
 _DESI_SURVEYS = (b"main", b"sv1", b"sv2", b"sv3", b"special", b"cmx")
 
 
@@ -113,7 +116,7 @@ def _of_neither_network(rows: Rows) -> Bool:
     """Tell where the plain columns hold neither what the label's network says nor what the mixture says."""
 
     def equal(suffix: str) -> Bool:
-        pairs = [(rows[name], rows[f"{name}_{suffix}"]) for name in ("DIST", "DISTERR", "M_G_NN", "M_G_NN_ERR")]
+        pairs = [(rows[name], rows[f"{name}_{suffix}"]) for name in _OF_A_NETWORK]
         return np.asarray(np.all([(a == b) | (np.isnan(a) & np.isnan(b)) for a, b in pairs], axis=0))
 
     return ~equal("CHI2") & ~equal("MIX")
@@ -128,7 +131,7 @@ RULES: tuple[Rule, ...] = (
     *(_within(name, *column.allowed, column.range) for name, column in COLUMNS.items() if column.allowed is not None),
     Rule(("A_G",), "A_G is never missing", lambda rows: np.isnan(rows["A_G"])),
     Rule(
-        ("DIST", "M_G_NN", "PHOT_G_MEAN_MAG", "A_G"),
+        ("DIST", "M_G_NN", "PHOT_G_MEAN_MAG", "A_G", "FLAGS"),
         "DIST = 10^((PHOT_G_MEAN_MAG - A_G - M_G_NN) / 5 - 2), missing where one of these is and with BEYOND_REACH",
         _distance_differs,
     ),
@@ -156,7 +159,7 @@ RULES: tuple[Rule, ...] = (
         lambda rows: _flagged(rows, Flag.OUTSIDE_CUTS | Flag.NOT_TRAINABLE) == rows["SELECTED"],
     ),
     Rule(
-        ("M_G_NN", *(f"{name}{end}" for end in ("", "_CHI2", "_MIX") for name in ("DIST", "DISTERR", "M_G_NN_ERR"))),
+        (*_OF_A_NETWORK, *(f"{name}_{network}" for network in ("CHI2", "MIX") for name in _OF_A_NETWORK)),
         "DIST, DISTERR, M_G_NN and M_G_NN_ERR equal those of one network, _CHI2 or _MIX",
         _of_neither_network,
     ),

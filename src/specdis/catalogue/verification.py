@@ -195,8 +195,9 @@ class _RowChecks:
         """Check one block of rows, the next in order."""
         for rule, broken in self._broken.items():
             if _has(block, rule.columns):
+                own = {name: block[name] for name in rule.columns}  # a rule that needs others would fail without them
                 with np.errstate(invalid="ignore", divide="ignore"):
-                    broken.append(self.counts["stars"] + np.flatnonzero(rule.broken(block)))
+                    broken.append(self.counts["stars"] + np.flatnonzero(rule.broken(own)))
         if _has(block, IDENTIFIER):
             self._keys.append(hash64(0, *(block[name] for name in IDENTIFIER)))
         if _has(block, ("SOURCE_ID", "SELECTED")):
