@@ -370,7 +370,7 @@ def test_wavelengths_in_air_become_vacuum_ones(write, content) -> None:
     [
         (b"\x1f\x8bno gzip at all", "gzip that cannot be unpacked"),
         (b"PK\x03\x04" + bytes(3000), "one that starts with b'PK"),
-        (gzip.compress(bytes(1 << 25)), "in a file of 0.0 MiB"),
+        (gzip.compress(bytes(1 << 25), mtime=0), "in a file of 0.0 MiB"),
     ],
 )
 def test_only_fits_and_gzip_of_a_known_size_are_opened(tmp_path, content, found, monkeypatch):
