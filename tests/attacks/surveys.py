@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 
 import desi_files
 import table_files
@@ -145,8 +146,10 @@ def dup_case(folder: Path) -> str:
 
 def tzero_u64id(folder: Path) -> str:
     hdus = table_files.table(STARS)
-    hdus["STARS"]["SOURCE_ID"] = np.uint64(1 << 63) + np.arange(STARS, dtype=np.uint64)
     path = table_files.write(folder / "s.fits", hdus)
+    place = 1 + list(hdus["STARS"]).index("SOURCE_ID")
+    for name, value in ((f"TSCAL{place}", 1), (f"TZERO{place}", 1 << 63)):
+        fits.setval(path, name, value=value, ext="STARS")
     return refused(lambda: _read(path), "60 rows without one")
 
 

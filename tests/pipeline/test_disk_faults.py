@@ -46,7 +46,8 @@ def fails_then_goes_on(config: Path, finished: Path, disk: Path, prepare: str, m
     disk.mkdir()
     specdis = f'{sys.executable} -c "{RUN}" run {config} --set run.directory={disk}/run --to catalogue'
     script = (
-        f"{prepare}; if {{specdis}}; then exit 9; fi; echo mended >&2; {mend}; {{specdis}}; cp -a {{disk}}/run {{kept}}"
+        f"{prepare}; if {{specdis}}; then exit 9; fi; echo --- mended >&2; {mend}; {{specdis}}; "
+        "cp -a {disk}/run {kept}"
     )
     kept = disk.with_suffix(".kept")
     done = subprocess.run(
@@ -58,7 +59,7 @@ def fails_then_goes_on(config: Path, finished: Path, disk: Path, prepare: str, m
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert products(kept) == until(finished, "catalogue")
-    return done.stderr.partition("mended")[0]
+    return done.stderr.partition("--- mended")[0]
 
 
 @needs_namespace

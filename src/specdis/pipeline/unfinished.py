@@ -45,7 +45,12 @@ class Unfinished:
         return map(read_json, sorted(self._done.iterdir()))
 
     def publish(self, path: Path) -> None:
-        """Make the store a product."""
+        """Make the store a product, without the half-written files of processes that were killed.
+
+        Each is a whole file beside it by now: a chunk is written under another name (zarr's `*.partial`) and renamed.
+        """
+        for half in self.path.rglob("*.partial"):
+            half.unlink(missing_ok=True)
         with atomic(path) as temporary:
             os.replace(self.path, temporary)
 
