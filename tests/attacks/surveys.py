@@ -149,7 +149,7 @@ def tzero_u64id(folder: Path) -> str:
     path = table_files.write(folder / "s.fits", hdus)
     place = 1 + list(hdus["STARS"]).index("SOURCE_ID")
     for name, value in ((f"TSCAL{place}", 1), (f"TZERO{place}", 1 << 63)):
-        fits.setval(path, name, value=value, ext="STARS")
+        fits.setval(path, name, value=value, ext=("STARS", 1))
     return refused(lambda: _read(path), "60 rows without one")
 
 
