@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import tiny_run
-from specdis.accelerator import jax
+from specdis.jaxed import jax
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,13 +19,13 @@ from typing import NamedTuple
 
 from jax.experimental.compilation_cache import compilation_cache
 
-from specdis.accelerator import jax
+from specdis.jaxed import jax
 from specdis.mock.settings import MockSettings
 from specdis.mock.survey import CATALOGUE, write_mock
 from specdis.pipeline.config import Config
 from specdis.pipeline.runner import run
 from specdis.pipeline.stage import Context, Outcome, Stage
-from specdis.pipeline.stages import STAGES, learning
+from specdis.pipeline.stages import STAGES, training
 
 ALL = [stage.name for stage in STAGES]
 
@@ -182,7 +182,7 @@ def main(path: Path, compiled: Path, kills: int = len(KILLS)) -> None:
     Every process is a fork of this one, which has imported everything and started no thread.
     """
     keep_compiled(compiled)
-    learning._CHECKPOINT_SECONDS = 0
+    training._CHECKPOINT_SECONDS = 0
     whole, directory = path.parent / "whole", path.parent / "killed"
     operations, chance = finishes(path, whole), random.Random(2)
     assert operations

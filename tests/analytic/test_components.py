@@ -5,9 +5,11 @@ import pytest
 
 from specdis import components
 from specdis.components import Basis, ComponentsSettings, Sums, add_moments, basis_of_moments, vectors_of
-from specdis.encoding import encoder
+from specdis.encoding.encoder import encoder
 from specdis.errors import InputError
-from specdis.spectra import PixelGrid, SpectraSettings, Transform
+from specdis.spectra.grid import PixelGrid
+from specdis.spectra.settings import SpectraSettings
+from specdis.spectra.transform import Transform
 
 STARS, PIXELS, COMPONENTS = 700, 120, 8
 GRID = PixelGrid(4000 + 0.5 * np.arange(PIXELS), (), 0.5)

@@ -14,11 +14,11 @@ from specdis.catalogue import read_catalogue
 from specdis.errors import InputError
 from specdis.mock.settings import MockSettings
 from specdis.mock.stream import MockSurvey
-from specdis.pipeline.ablation import FULL, VARIANTS, Variant, ablate, table
 from specdis.pipeline.config import Config
 from specdis.storage import read_json
 from specdis.surveys import IDENTIFIER, Stars
 from specdis.validation import join
+from specdis.verbs.ablate import FULL, VARIANTS, Variant, ablate, table
 
 UNIVERSE = MockSettings(stars=900, seed=4)
 SETTINGS = tiny_run.SETTINGS.replace("n_folds = 2", "train_fraction = 0.5")

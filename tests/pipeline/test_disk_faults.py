@@ -120,7 +120,7 @@ def test_a_flipped_bit_in_a_network_is_found(config, finished, copied):
     content = bytearray(networks.read_bytes())
     content[len(content) // 2] ^= 1
     networks.write_bytes(bytes(content))
-    assert f"{networks.parent} is damaged" in stopped(config, copied, "--from", "distances", "--force")
+    assert f"{networks.parent} is damaged" in stopped(config, copied, "--from", "model", "--force")
     networks.unlink()
     start(config, copied, last="training")
     assert products(copied) == products(finished)

@@ -12,12 +12,12 @@ import sys
 import pytest
 
 import tiny_run
-from specdis import cluster
 from specdis.log import Progress
 from specdis.pipeline.config import Config
 from specdis.pipeline.manifest import Manifest
 from specdis.pipeline.runner import run
-from specdis.pipeline.stages import STAGES, learning
+from specdis.pipeline.stages import STAGES, training
+from specdis.workers import processes
 from tiny_run import ALL, products, start
 
 
@@ -123,9 +123,9 @@ def interrupted_after(calls: int, function):
 
 def test_an_interrupted_training_goes_on_after_its_last_epoch(copied, config, monkeypatch):
     before = products(copied)
-    monkeypatch.setattr(learning, "_CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0)
     with monkeypatch.context() as patch:
-        patch.setattr(learning._Checkpoint, "save", interrupted_after(7, learning._Checkpoint.save))
+        patch.setattr(training._Checkpoint, "save", interrupted_after(7, training._Checkpoint.save))
         with pytest.raises(KeyboardInterrupt):
             start(config, copied, first="training", last="training", force=True)
     assert start(config, copied, last="training") == ["training"]
@@ -141,9 +141,9 @@ def test_a_block_that_was_done_is_not_done_again(copied, config, monkeypatch, st
         patch.setattr(Progress, "advance", interrupted_after(advances, Progress.advance))
         with pytest.raises(KeyboardInterrupt):
             start(config, copied, first=stage, last=stage, force=True)
-    begun, submit = [], cluster._Machine._submit
+    begun, submit = [], processes.Machine._submit
     monkeypatch.setattr(
-        cluster._Machine, "_submit", lambda self, call, block: begun.append(block) or submit(self, call, block)
+        processes.Machine, "_submit", lambda self, call, block: begun.append(block) or submit(self, call, block)
     )
     assert start(config, copied, last=stage) == [stage]
     assert products(copied) == before

@@ -9,9 +9,9 @@ import pytest
 
 import table_files
 from specdis.pipeline.config import Config
-from specdis.pipeline.pixels import BLOCK
 from specdis.pipeline.runner import run
 from specdis.pipeline.stages import STAGES
+from specdis.stores.zarr import BLOCK
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from specdis import load_model
 from specdis.catalogue import COLUMNS, read_catalogue, verify
 from specdis.errors import InputError
 from specdis.flags import DESCRIPTIONS, Flag
-from specdis.pipeline.predict import predict_files
+from specdis.verbs.predict import predict_files
 
 STARS = 80
 

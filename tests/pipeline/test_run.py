@@ -14,15 +14,18 @@ import zarr
 from astropy.table import Table
 
 from specdis.catalogue import read_catalogue, verify
-from specdis.distances import TARGET_COLUMNS, Targets
+from specdis.distances.targets import TARGET_COLUMNS, Targets
 from specdis.flags import Flag
 from specdis.pipeline.config import Config, config_of
 from specdis.pipeline.manifest import Manifest
-from specdis.pipeline.pixels import PixelStore, open_group, values
-from specdis.pipeline.plan import status
 from specdis.pipeline.stages import STAGES
-from specdis.pipeline.stages.products import _Trial
-from specdis.storage import RunPaths, read_arrays, read_json, read_table
+from specdis.pipeline.stages.binaries import _Trial
+from specdis.pipeline.staleness import status
+from specdis.storage import read_arrays, read_json, read_table
+from specdis.stores.coefficients import CoefficientStore
+from specdis.stores.paths import RunPaths
+from specdis.stores.pixels import PixelStore
+from specdis.stores.zarr import open_group, values
 from specdis.surveys import IDENTIFIER
 from tiny_run import ALL, products, start
 
@@ -97,7 +100,7 @@ def test_products_say_where_they_come_from(paths, manifest):
         "components": read_arrays(paths.basis, "basis")[0].key,
         "training": read_arrays(paths.networks / "mixture.npz", "networks")[0].key,
         "spectra": zarr.open_group(paths.pixels, mode="r").attrs["provenance"]["key"],
-        "distances": read_json(paths.model / "model.json")["provenance"]["key"],
+        "model": read_json(paths.model / "model.json")["provenance"]["key"],
         "catalogue": fitsio.read_header(paths.catalogue / "specdis.fits", ext="SPECDIS"),
     }
     assert keys["catalogue"] in map(str, dict(found.pop("catalogue")).values())
@@ -182,7 +185,7 @@ def test_noisy_copies_are_of_stars_that_may_be_trained_on_and_are_trained_on(cop
     assert copies.shape == (len(plain), 2, plain.shape[1])
     made = np.isfinite(copies).all((1, 2))
     np.testing.assert_array_equal(made, np.isfinite(copies).any((1, 2)))
-    np.testing.assert_array_equal(made, stars["TRAINABLE"] & (stars["SN"] >= 8) & (values(store, "bad") < 1))
+    np.testing.assert_array_equal(made, stars["TRAINABLE"] & (stars["SN"] >= 8) & (values(store, "fraction_bad") < 1))
     assert Manifest.read(paths.manifest).stages["training"].notes["copies"] == 2 * made.sum() > 1000
     # Noise 1.3 to 4 times that of the star moves a coefficient by some of it, and leaves the star what it is.
     one, other = np.moveaxis(copies[made] - plain[made, None], 1, 0)
@@ -214,8 +217,8 @@ def test_a_second_run_does_nothing(copied, config):
         ("training.noisy_copies=2", "components"),
         ("network.output=linear", "training"),
         ("training.epochs=4", "training"),
-        ("distances.n_draws=2", "distances"),
-        ("distances.training_error=star", "distances"),
+        ("distances.n_draws=2", "model"),
+        ("distances.training_error=star", "model"),
         ("run.threads=1", None),
         ("run.memory_limit_gb=9", None),
     ],
@@ -234,7 +237,7 @@ def test_one_key_makes_stale_what_depends_on_it_and_nothing_else(finished, confi
     [
         ("run.name=other", "report"),
         ("survey.truth=truth.parquet", "validation"),
-        ("distances.n_draws=2", "distances"),
+        ("distances.n_draws=2", "model"),
         ("training.epochs=4", "training"),
         ("sample.ruwe_max=1.15", "sample"),
     ],
@@ -248,9 +251,7 @@ def test_one_key_reruns_what_depends_on_it_and_nothing_else(copied, config, monk
     after = products(copied)
     assert after.keys() == before.keys()
     remade = {name.split("/")[0] for name in after if after[name] != before[name]}
-    folders = [*ALL[:4], "model", *ALL[4:]]
-    expected = folders[folders.index("model" if first == "distances" else first) : folders.index(last) + 1]
-    assert remade == set(expected)
+    assert remade == set(ALL[ALL.index(first) : ALL.index(last) + 1])
     if "truth" in override:  # the same truth under another name: its metrics are equal
         name = "validation/metrics.json"
         assert after[name] == before[name]
@@ -261,7 +262,11 @@ def test_an_injected_companion_has_its_light_in_the_spectrum_that_is_judged(fini
     stars = read_table(paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "LOGG"])
     rows = np.flatnonzero(stars["LOGG"] > 4.2)[:8]
     mine = {name: values[rows] for name, values in stars.items()}
-    trial = _Trial(SimpleNamespace(config=config_of(finished), paths=paths), rows, Targets.of(mine, 1))
+    stores = {
+        "pixels": PixelStore.open(paths.pixels),
+        "coefficients": CoefficientStore.open(paths.coefficients),
+    }
+    trial = _Trial(SimpleNamespace(config=config_of(finished), paths=paths, **stores), rows, Targets.of(mine, 1))
     model, trial._model = trial._model, Mock(wraps=trial._model)
     single, companion, partner = np.full(8, 5.0), np.full(8, 5.5), np.roll(np.arange(8), 1)
     trial.called(np.full(8, 5.0), np.full(8, 5.0), single, companion, partner)
