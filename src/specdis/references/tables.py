@@ -72,7 +72,7 @@ class ReferenceTable:
         except PermissionError as error:
             raise InputError(
                 path,
-                expected="a table that may be read",
+                expected="a readable table",
                 found="permission denied for it or its folder",
                 remedy="Change its permissions, or those of the folders above it.",
             ) from error

@@ -79,7 +79,7 @@ def _require_fits(path: Path) -> None:
         raise FileError(
             "closed-file",
             path,
-            expected="a file that may be read",
+            expected="a readable file",
             found="permission denied for it or its folder",
             remedy="Change its permissions, or those of the folders above it.",
         ) from error
