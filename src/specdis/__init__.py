@@ -12,7 +12,7 @@ from typing import Any
 
 __version__ = version("specdis")
 
-# Arrow's own pool keeps what it has freed; the system's gives it back. Arrow reads this once, when it is imported.
+# Arrow's own pool keeps freed memory; the system's returns it. Arrow reads this once, at import.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 _LAZY = {"Flag": "specdis.flags", "load_model": "specdis.model", "read_catalogue": "specdis.catalogue"}

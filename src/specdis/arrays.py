@@ -1,4 +1,4 @@
-"""Array types used throughout, and the few operations on arrays that every layer needs."""
+"""Array types, and the few array operations that every layer needs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ranges(total: int, size: int) -> Iterator[slice]:
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """Return an array of any content that JAX on a CPU takes without a copy: it begins at a multiple of 64 bytes."""
+    """Return an uninitialised array, aligned to 64 bytes, so that JAX on a CPU uses it without a copy."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = np.empty(size + _ALIGNMENT, np.uint8)
     first = -memory.ctypes.data % _ALIGNMENT

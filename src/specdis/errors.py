@@ -1,4 +1,4 @@
-"""The errors that a user can mend: each says where, what was expected, what was found and what to do."""
+"""Errors that a user can correct: each names place, expected, found and remedy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def shown(text: object) -> str:
-    """Return a text on one line: names of files may hold any sign, and a message is one line that can be printed."""
+    """Return a text as one printable line: file names may contain any character."""
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in str(text))
 
 
@@ -26,13 +26,13 @@ class InputError(SpecdisError):
     Parameters
     ----------
     place
-        Where: a file, or file and HDU and column.
+        A file, with HDU and column.
     expected
-        What should be there.
+        The expected content.
     found
-        What is there.
+        The actual content.
     remedy
-        What the user can do.
+        An action for the user.
     """
 
     def __init__(self, place: str | Path, *, expected: str, found: str, remedy: str) -> None:
@@ -40,7 +40,7 @@ class InputError(SpecdisError):
         super().__init__(shown(f"{place}: expected {expected}, found {found}. {remedy}"))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let it pass between processes: exceptions are made anew from their message alone otherwise."""
+        """Support pickling between processes, which by default keeps only the message."""
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 

@@ -1,7 +1,7 @@
-"""The one place that opens FITS files with cfitsio, which takes brackets, parentheses and more in a name for commands.
+"""Opening FITS files with cfitsio, which reads brackets, parentheses and other characters in a name as commands.
 
-`a.fits[STARS][PARALLAX>1]` is another file to it, filtered, and `a.fits(b.fits)` makes it write b.fits. A name that is
-not plain goes to it as the number of an open file or folder, in which there is nothing to understand.
+`a.fits[STARS][PARALLAX>1]` opens a filtered file, and `a.fits(b.fits)` writes b.fits. All FITS files are opened here; a
+name with special characters is replaced by the number of the open file or folder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import fitsio
 
-# .imh makes cfitsio read a file of IRAF.
+# cfitsio reads .imh as an IRAF file.
 _PLAIN = re.compile(r"(?!.*\.imh)[\w./-]+", re.ASCII)
 
 
@@ -25,7 +25,7 @@ def opened(path: Path) -> Iterator[fitsio.FITS]:
     Raises
     ------
     OSError
-        When the file is not there, may not be read or is no FITS file.
+        When the file does not exist, cannot be read, or is not FITS.
     """
     absolute = os.path.abspath(path)
     with path.open("rb") as stream:
@@ -36,17 +36,17 @@ def opened(path: Path) -> Iterator[fitsio.FITS]:
 
 @contextmanager
 def created(path: Path) -> Iterator[fitsio.FITS]:
-    """Open a new FITS file for writing, in a folder of any name, in place of an older one.
+    """Create or replace a FITS file for writing, in a folder of any name.
 
     Parameters
     ----------
     path
-        The file; its own name is one of the software's, which are plain.
+        The file; its own name is chosen by this software, without special characters.
 
     Raises
     ------
     OSError
-        When the folder is not there or may not be written.
+        When the folder does not exist or cannot be written.
     """
     path.unlink(missing_ok=True)
     with appended(path) as file:

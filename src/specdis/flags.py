@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 
 class Flag(IntFlag):
-    """One bit per reason; 0 is a star with nothing to say about it."""
+    """One bit per reason; 0 means no warning."""
 
     OUTSIDE_CUTS = 1
     NO_SPECTRUM = 2
@@ -30,7 +30,7 @@ class Flag(IntFlag):
 
 DESCRIPTIONS: Mapping[Flag, str] = MappingProxyType(
     {
-        Flag.OUTSIDE_CUTS: "fails a cut that concerns its prediction, was predicted all the same",
+        Flag.OUTSIDE_CUTS: "outside a cut that concerns its prediction; predicted anyway",
         Flag.NO_SPECTRUM: "spectrum missing, unreadable or without a good pixel: no prediction",
         Flag.LABEL_NOT_POSITIVE: "predicted label <= 0: no M_G_NN_CHI2, DIST_CHI2 or BINARY_FLAG",
         Flag.DRAW_NOT_POSITIVE: "at least one Monte-Carlo draw has a label <= 0: no DISTERR_CHI2",
@@ -39,12 +39,12 @@ DESCRIPTIONS: Mapping[Flag, str] = MappingProxyType(
         Flag.A_G_FALLBACK: "A_G from the colour or a constant, because Teff is missing",
         Flag.NO_ZERO_POINT: "parallax zero point not defined for this star: parallax not corrected",
         Flag.NO_EBV: "no reddening: A_G taken as 0",
-        Flag.OUTSIDE_DOMAIN: "spectrum unlike the training spectra: residual, line width, bands of C2 or coefficients",
+        Flag.OUTSIDE_DOMAIN: "spectrum outside the domain: residual, line width, bands of C2 or coefficients",
         Flag.MANY_BAD_PIXELS: "more than a quarter of the pixels is bad",
         Flag.OUTSIDE_PARAMETERS: "Teff, log g or [Fe/H] outside the range of the training stars",
         Flag.BINARY_OUTSIDE_DOMAIN: "a giant, or brighter than giants: BINARY_FLAG and BINARY_POSSIBILITY mean little",
-        Flag.BEYOND_REACH: "the distance would be farther than a star's spectrum is taken, 10,000 kpc: no distance",
-        Flag.NOT_TRAINABLE: "fails a cut that concerns training alone: this is no fault of its prediction",
-        Flag.INSIDE_DUST: "near enough for 0.05 mag of A_G or more to be dust behind the star",
+        Flag.BEYOND_REACH: "the distance would be beyond 10,000 kpc: no distance",
+        Flag.NOT_TRAINABLE: "outside a cut that concerns training only; the prediction is not affected",
+        Flag.INSIDE_DUST: "near: 0.05 mag of A_G or more may be dust behind the star",
     }
 )

@@ -1,7 +1,7 @@
-"""What this process may use of the machine: not the cores and the memory of the node, but its share of them.
+"""Cores and memory that this process may use, which can be less than those of the machine.
 
-A batch system, a container or `taskset` gives a process some of the cores, and a control group (cgroup) some of the
-memory. Linux says so in files; elsewhere the whole machine counts.
+A batch system, a container or `taskset` restricts the cores of a process, and a control group (cgroup) its memory.
+Linux has this in files; elsewhere the whole machine counts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def cores(root: Path = Path("/")) -> int:
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for group in _groups(root, "cpu"):
-        # Two files in the first version of control groups, and one in the second.
+        # Two files in version 1 of control groups, one in version 2.
         quota, period = (_number(group / f"cpu.cfs_{what}_us") for what in ("quota", "period"))
         text = _text(group / "cpu.max").split()
         if len(text) == 2:
@@ -34,7 +34,7 @@ def cores(root: Path = Path("/")) -> int:
 
 
 def memory_gb(root: Path = Path("/")) -> float:
-    """Return the memory that this process and those that it starts may use, GB; argument as in `cores`."""
+    """Return the memory for this process and its children, GB; argument as in `cores`."""
     limits = [float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")]
     limits += [_number(group / name) for group in _groups(root, "memory") for name in _MEMORY]
     address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
@@ -44,7 +44,7 @@ def memory_gb(root: Path = Path("/")) -> float:
 
 
 _MEMORY = ("memory.max", "memory.limit_in_bytes")
-"""In the second version of control groups, and in the first."""
+"""In version 2 of control groups, and in version 1."""
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
@@ -60,7 +60,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _text(path: Path) -> str:
-    """Return the content of a small file, nothing where it cannot be read."""
+    """Return the content of a small file, empty if it cannot be read."""
     try:
         return path.read_text()
     except OSError:
@@ -68,6 +68,6 @@ def _text(path: Path) -> str:
 
 
 def _number(path: Path) -> float:
-    """Return the number in a file, infinity where there is none."""
+    """Return the number in a file, infinity if there is none."""
     text = _text(path).strip()
     return float(text) if text.isdigit() else math.inf

@@ -16,21 +16,21 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     alternatives: ClassVar[tuple[str, ...]] = ()
-    """Keys of which only one can be given: the user's own takes the place of a preset's other one."""
+    """Keys that exclude each other: the user's key replaces the other one of a preset."""
 
 
 def departs(default: Any, *, paper: Any) -> Any:
-    """Return the field of a key whose default is not the choice of the paper."""
+    """Return the field of a key whose default differs from the choice of the paper."""
     return Field(default, json_schema_extra={_PAPER: paper})
 
 
 def departs_from(field: FieldInfo) -> bool:
-    """Tell whether the default of a key is not the choice of the paper."""
+    """Tell whether the default of a key differs from the choice of the paper."""
     return isinstance(field.json_schema_extra, dict) and _PAPER in field.json_schema_extra
 
 
 def papers_choice(field: FieldInfo) -> Any:
-    """Return what the paper chooses for a key that has a default: the default, unless the field says otherwise."""
+    """Return the paper's choice of a key that has a default: the default, unless the field says otherwise."""
     if isinstance(field.json_schema_extra, dict) and departs_from(field):
         return field.json_schema_extra[_PAPER]
     return field.get_default(call_default_factory=True)

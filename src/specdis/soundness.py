@@ -1,7 +1,7 @@
-"""Whether the parts of a model that somebody gives are what they must be: kinds, shapes, numbers that can be.
+"""Validity of the parts of a model from an untrusted source: types, shapes, finite numbers.
 
-The sums of a model tell damage. Who makes a model can make its sums as well, so that what is read is held against what
-the computation needs before any is done.
+The sums of a model reveal damage, but its author can write matching sums to any content. So the parts are checked
+against the needs of the computation before any is done.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from specdis.spectra.settings import SpectraSettings
 from specdis.spectra.transform import Transform
 
 _LONGEST = 300_000.0
-"""Angstrom, as of every survey."""
+"""Limits of wavelengths, Angstrom, as for surveys."""
 
 
 def misfits(
@@ -33,12 +33,12 @@ def misfits(
     domain: Domain,
     settings: SpectraSettings,
 ) -> list[str]:
-    """Return which parts of a model are not what they must be, or do not have the sizes that go together.
+    """Return the parts of a model that are invalid or have inconsistent sizes.
 
     Parameters
     ----------
     grid, transform, basis, calibration, domain
-        As of `Model`.
+        As in `Model`.
     networks
         Its networks by name.
     settings
@@ -75,7 +75,7 @@ def misfits(
 
 
 def _is_grid(grid: PixelGrid, settings: SpectraSettings) -> bool:
-    """Tell whether the pixels are those of some arms in steps, and the native ones those of a spectrum."""
+    """Tell whether the arms have pixels of constant steps, and valid native wavelengths."""
     wavelength, filled = grid.wavelength, 0
     if not (_are_numbers(wavelength, (len(wavelength),)) and grid.arms):
         return False
@@ -107,7 +107,7 @@ def _is_basis(basis: Basis, kept: int) -> bool:
 
 
 def _is_chain(ensemble: Ensemble, inputs: int, outputs: int | None) -> bool:
-    """Tell whether each layer of the networks takes what the one before gives, shapes (network, in, out)."""
+    """Tell whether the layers of the networks fit together, shapes (network, in, out)."""
     weights, biases = ensemble.networks.weights, ensemble.networks.biases
     networks = ensemble.n_folds * ensemble.n_seeds
     for weight, bias in zip(weights, biases, strict=True):
@@ -133,7 +133,7 @@ def _is_domain(domain: Domain, components: int, arms: set[str]) -> bool:
 
 
 def _are_numbers(values: Any, shape: tuple[int, ...]) -> bool:
-    """Tell whether something is an array of finite numbers of a shape."""
+    """Tell whether a value is an array of finite numbers with this shape."""
     values = np.asarray(values)
     return values.shape == shape and values.dtype.kind == "f" and bool(np.isfinite(values).all())
 

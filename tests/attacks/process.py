@@ -156,7 +156,7 @@ def specdis(*arguments: object) -> tuple[int, str]:
     said = result.output
     assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
     assert "Traceback" not in said, said
-    assert "a fault of specdis" not in said, said
+    assert "a bug in specdis" not in said, said
     assert "not enough memory" not in said, said
     return result.exit_code, said
 

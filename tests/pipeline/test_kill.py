@@ -72,7 +72,7 @@ def test_a_run_that_is_asked_to_end_does_so_in_order(config, copied, finished, r
         os.killpg(running.pid, request_to_end)  # to all of its processes, as a terminal and a batch system do
         said += running.stderr.read()
     assert running.returncode == 130
-    assert said.splitlines()[-1] == "specdis: interrupted. The same command goes on where it stopped."
+    assert said.splitlines()[-1] == "specdis: interrupted. Repeat the command to resume."
     assert "Traceback" not in said
     start(config, copied, last="spectra")
     assert products(copied) == products(finished)

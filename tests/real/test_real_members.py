@@ -80,7 +80,7 @@ def test_identifiers_of_pal_5_have_lost_digits_and_its_stars_are_found_on_the_sk
     file = MemberFile(path=MEMBERS / "pal5_members_gaia.ecsv", kind="cluster")
     members = read_members("Pal 5", file, TABLE_A1, everybody.probability_min)
     assert "SOURCE_ID" not in members.columns
-    assert "have been through floats" in caplog.text
+    assert "were stored as floats" in caplog.text
     found = find_members([members], streamfinder, everybody)
     rows = found.columns["ROW"]
     assert len(rows) == 2  # of the stream that Ibata et al. found around the cluster, which they left out

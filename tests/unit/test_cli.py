@@ -171,7 +171,7 @@ def test_what_nobody_foresaw_is_one_line_and_its_traceback_is_kept(specdis, conf
     result = specdis("run", config, "--set", "run.name=broken")
     assert result.exit_code == 1
     line = result.stderr.splitlines()[-1]
-    assert line.startswith("specdis: ZeroDivisionError: division by zero. This is a fault of specdis: please report it")
+    assert line.startswith("specdis: ZeroDivisionError: division by zero. This is a bug in specdis: please report it")
     kept = Path(line.rpartition(" ")[2])
     assert kept.parent == tmp_path
     assert "in report\n" in kept.read_text()
@@ -379,7 +379,7 @@ def test_errors_of_the_configuration_are_status_1(specdis, config):
 
 def test_interrupted_is_status_130_and_says_how_to_go_on(specdis, config):
     result = expect(specdis("run", config, "--set", "run.name=interrupt"), 130)
-    assert "The same command goes on where it stopped" in result.stderr
+    assert "Repeat the command to resume" in result.stderr
     assert "sample: runs" not in expect(specdis("run", config), 0).stderr
 
 

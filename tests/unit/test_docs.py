@@ -218,6 +218,34 @@ def test_layers_are_those_of_the_code():
     assert set(re.findall(r"`(\w+)`", cells)) == parts
 
 
+def guards() -> list[str]:
+    """Return the tests that guard invariants, as the page names them."""
+    page = (ROOT / "docs" / "developing.md").read_text().split("\n## Invariants\n")[1].split("\n## ")[0]
+    return re.findall(r"`(tests/[^`]+)`", page)
+
+
+@pytest.mark.parametrize("test", guards())
+def test_every_invariant_has_the_test_that_the_page_names(test):
+    path, _, function = test.partition("::")
+    assert re.search(rf"^def {function or 'test_'}", (ROOT / path).read_text(), flags=re.MULTILINE)
+
+
+def test_places_to_add_something_exist():
+    page = (ROOT / "docs" / "developing.md").read_text().split("\n## Where would I add\n")[1].split("\n## ")[0]
+    source = ROOT / "src" / "specdis"
+    places = [
+        cell
+        for row in page.splitlines()
+        if row.startswith("| a ")
+        for cell in re.findall(r"`([^`]+)`", row.split("|")[2])
+    ]
+    names = {place for place in places if place.isidentifier() and not (source / place).exists()}
+    assert len(places) > 10
+    assert [place for place in places if not place.isidentifier() and not (source / place).exists()] == []
+    code = "\n".join(path.read_text() for path in source.rglob("*.py"))
+    assert [name for name in names if not re.search(rf"^(?:def )?{name}\b", code, flags=re.MULTILINE)] == []
+
+
 def map_rows() -> list:
     """Return the rows of the paper map: what, code, test."""
     page = (ROOT / "docs" / "paper-map.md").read_text()

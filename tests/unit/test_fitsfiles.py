@@ -126,7 +126,7 @@ def test_a_file_that_may_not_be_read_is_a_fault(tmp_path, monkeypatch, method):
 
     path = write(tmp_path / "a.fits", np.arange(3))
     monkeypatch.setattr(Path, method, refuse)
-    message = r"a\.fits: expected a file that may be read, found one that is closed"
+    message = r"a\.fits: expected a readable file, found permission denied"
     with pytest.raises(FileError, match=message) as caught, reading(path):
         pass
     assert caught.value.fault == "closed-file"

@@ -165,9 +165,9 @@ def test_identifiers_that_have_been_floats_are_matched_on_the_sky(tmp_path: Path
     Table({"source_id": rounded, **places}).write(path, format="ascii.csv")
     found = match_rival(ReferenceFile(path=path), catalogue, Targets(catalogue), 1.0)
     assert found["ROW"].tolist() == list(range(40))  # by identifier it would be a quarter of them
-    assert "have been through floats and lost digits; matched on the sky" in caplog.text
+    assert "were stored as floats and lost digits; matched on the sky" in caplog.text
     Table({"source_id": rounded, "dist": places["dist"]}).write(path, format="ascii.csv", overwrite=True)
-    with pytest.raises(InputError, match="integers that have all their digits"):
+    with pytest.raises(InputError, match="integers with all their digits"):
         match_rival(ReferenceFile(path=path), catalogue, Targets(catalogue), 1.0)
     assert not were_floats(whole)
     assert not were_floats(rounded[:19])  # too few to tell
@@ -612,12 +612,12 @@ def test_a_table_without_names_is_read_by_its_read_me(tmp_path: Path, name: str)
     ("content", "message"),
     [
         (b"", "found an empty file. Copy or download it again"),
-        (b"<!DOCTYPE html>\n<html>Not found</html>", "found a web page.*Download it again"),
+        (b"<!DOCTYPE html>\n<html>Not found</html>", "found a web page.*download the file again"),
         (b"\x89HDF\r\n\x1a\n\0\0\0\0", "found another format. Convert it"),
-        (b"source_id,ra\n1,2,3\n", "as many names.*'source_id,ra' above '1,2,3'. Correct the line of names"),
+        (b"source_id,ra\n1,2,3\n", "one name.*'source_id,ra' above '1,2,3'. Correct the line of names"),
         (b"source_id,ra\n1,2\n3\n", "as many values in every row.*got 1: 3. Correct the row"),
         (b"source_id ra\n1 2\n3\n", "as many values in every row.*Correct the row"),
-        (gzip.compress(rows(",").encode(), mtime=0)[:40], "one that cannot be read.*Copy or download it again"),
+        (gzip.compress(rows(",").encode(), mtime=0)[:40], "an unreadable file.*Copy or download it again"),
     ],
 )
 def test_what_is_wrong_with_a_text_is_said_with_what_helps(tmp_path: Path, content: bytes, message: str) -> None:
@@ -677,7 +677,7 @@ def test_no_link_of_a_votable_is_followed(tmp_path: Path, tag: str) -> None:
         data = votable_text.encode()
         (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
         with pytest.raises(
-            InputError, match=f"{name}: expected a VOTable that holds its data, found a link.*No other file"
+            InputError, match=f"{name}: expected a VOTable that contains its data, found a link.*No other file"
         ):
             ReferenceTable.open(tmp_path / name)
     (tmp_path / "none.vot").write_text(

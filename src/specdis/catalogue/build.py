@@ -24,13 +24,13 @@ SAMPLE_COLUMNS = (
     *_taken_from("sample"),
     *("G_0", "PARALLAX_CORRECTED", "A_G_SOURCE", "CUT_FLAGS", "INSIDE_DUST_WITHIN"),
 )
-"""What the catalogue reads of the sample."""
+"""Columns of the sample that the catalogue reads."""
 
 DISTANCES_COLUMNS = (*IDENTIFIER, *_taken_from("distances"), "FLAGS")
-"""What the catalogue reads of the predictions."""
+"""Columns of the predictions that the catalogue reads."""
 
 BINARIES_COLUMNS = (*IDENTIFIER, *_taken_from("binaries"), "FLAGS")
-"""What the catalogue reads of the binaries."""
+"""Columns of the binaries that the catalogue reads."""
 
 
 def build(
@@ -38,7 +38,7 @@ def build(
 ) -> dict[str, Array]:
     """Join the sample, its predictions and its binaries into the columns of the catalogue (Table 1).
 
-    Arrays that need no change are not copied: they are shared with the input.
+    Unchanged arrays are shared with the input.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def build(
     Raises
     ------
     InputError
-        When a column is missing, an identifier is repeated or stands in one table alone, or a string is too long.
+        When a column is missing, an identifier is repeated or is in one table only, or a string is too long.
     """
     _require("the sample", sample, SAMPLE_COLUMNS)
     _require("the predictions", distances, DISTANCES_COLUMNS)
@@ -84,13 +84,13 @@ def build(
 
 
 def _geometric_magnitude(sample: Mapping[str, Array]) -> tuple[Array, Array]:
-    """Return M_G,geo and its error in mag; an error that is not positive says nothing."""
+    """Return M_G,geo and its error in mag, the latter NaN unless the parallax error is positive."""
     error = sample["PARALLAX_ERROR_USED"]
     return geometric_magnitude(sample["PARALLAX_CORRECTED"], np.where(error > 0, error, np.nan), sample["G_0"])
 
 
 def _flags(sample: Mapping[str, Array]) -> Int:
-    """Return the bits that the sample alone decides: those of the cuts, and of what lacks."""
+    """Return the bits that depend on the sample alone: those of the cuts and of missing values."""
     source = sample["A_G_SOURCE"]
     reasons = {
         Flag.NO_MAGNITUDE: np.isnan(sample["PHOT_G_MEAN_MAG"]),
@@ -105,7 +105,7 @@ def _flags(sample: Mapping[str, Array]) -> Int:
 
 
 def _matching_rows(sample: Mapping[str, Array], distances: Mapping[str, Array]) -> Int64 | slice:
-    """Return the row of `distances` for each row of `sample`: all of them, as they stand, where the order agrees."""
+    """Return the row of `distances` for each row of `sample`; a full slice if the order agrees."""
     wanted, found = (_keys(place, table) for place, table in (("the sample", sample), ("the predictions", distances)))
     if np.array_equal(wanted, found):
         return slice(None)
@@ -126,7 +126,7 @@ def _matching_rows(sample: Mapping[str, Array], distances: Mapping[str, Array]) 
 
 
 def _keys(place: str, table: Mapping[str, Array]) -> Array:
-    """Return one hash per identifier, having seen that no two rows share one."""
+    """Return one hash per identifier, after checking that all differ."""
     keys = hash64(0, *(_typed(COLUMNS[name], table[name]) for name in IDENTIFIER))
     kept, counts = np.unique(keys, return_counts=True)
     if len(kept) < len(keys):
@@ -160,7 +160,7 @@ def _require(place: str, table: Mapping[str, Array], names: tuple[str, ...]) -> 
 
 
 def _typed(column: Column, values: Array) -> Array:
-    """Return the values in the column's type, as they are where they have it already."""
+    """Return the values in the type of the column, without a copy if they have it."""
     typed = values.astype(column.dtype, copy=False)
     if typed.dtype.kind == "S" and not np.array_equal(typed, values):
         raise InputError(

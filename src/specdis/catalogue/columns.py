@@ -16,7 +16,7 @@ from specdis.flags import Flag
 
 @dataclass(frozen=True)
 class Field:
-    """What a file says of one of its columns.
+    """Description of one column of a file.
 
     Parameters
     ----------
@@ -78,13 +78,13 @@ _FRACTION = (0.0, 1.0)
 _LATITUDE = (-90.0, 90.0)
 
 _NOT_GIVEN = "the survey does not give it"
-_NO_LABEL = "no spectrum, or the label that predicts it <= 0"
+_NO_LABEL = "no spectrum, or its predicted label <= 0"
 _NO_DISTANCE = "M_G_NN or PHOT_G_MEAN_MAG is missing, or it would be beyond 10,000 kpc"
 _NO_DRAWS = "no spectrum or no error spectrum"
 _NO_ERROR = "no error spectrum, or a draw has a label <= 0"
-_NO_ERROR_OF_LABEL = "or, by the label, no error spectrum or a draw with a label <= 0"
-_NO_QUANTILES = "DIST is missing, or, by the label, no error spectrum"
-_NO_BINARIES = "no spectrum, no parallax, or the model knows no binaries"
+_NO_ERROR_OF_LABEL = "or, by the label network, no error spectrum or a draw with a label <= 0"
+_NO_QUANTILES = "DIST is missing, or, by the label network, no error spectrum"
+_NO_BINARIES = "no spectrum, no parallax, or a model without a binary network"
 _NO_BINARY_FLAG = f"M_G_NN_CHI2 is missing, {_NO_BINARIES.removeprefix('no spectrum, ')}"
 _NO_SPECTRUM = "no spectrum"
 
@@ -146,7 +146,7 @@ _COLUMNS: tuple[Column, ...] = (
     Column("BINARY_POSSIBILITY", "f4", "", "stat.probability",
            "Probability that the star is a binary, from spectrum, magnitude and parallax",
            source="binaries.BINARY_POSSIBILITY", missing=_NO_BINARIES, allowed=_FRACTION),
-    # Which spectrum, and what the survey says of the star.
+    # The spectrum, and the survey's parameters of the star.
     Column("SURVEY", "S7", "", "meta.dataset", "DESI survey: main, sv1, sv2, sv3, special, cmx",
            source="sample.SURVEY", missing=_NOT_GIVEN),
     Column("PROGRAM", "S6", "", "meta.code;obs", "DESI programme: bright, backup, dark, other",
@@ -174,12 +174,12 @@ _COLUMNS: tuple[Column, ...] = (
            source="sample.PHOT_RP_MEAN_MAG", missing=_NOT_GIVEN),
     # Errors, quantiles, quality.
     Column("M_G_NN_ERR", "f4", "mag", "stat.error;phys.magAbs;em.opt",
-           "Uncertainty of M_G_NN: noise and training in quadrature, or, by the mixture, half of 16 to 84 %",
+           "Uncertainty of M_G_NN: noise and training in quadrature, or half of 16 to 84 % by the mixture network",
            source="distances.M_G_NN_ERR", missing=f"M_G_NN is missing, {_NO_ERROR_OF_LABEL}", allowed=_NOT_NEGATIVE),
     Column("M_G_NN_ERR_NOISE", "f4", "mag", "stat.error;phys.magAbs;em.opt",
            "Uncertainty of M_G_NN from the noise of the spectrum: scatter of equally likely spectra",
            source="distances.M_G_NN_ERR_NOISE", allowed=_NOT_NEGATIVE,
-           missing="M_G_NN is missing, no error spectrum, or, by the label, a draw with a label <= 0"),
+           missing="M_G_NN is missing, no error spectrum, or, by the label network, a draw with a label <= 0"),
     Column("M_G_NN_ERR_TRAINING", "f4", "mag", "stat.error;phys.magAbs;em.opt",
            "Uncertainty of M_G_NN from training: scatter between networks of different seeds",
            source="distances.M_G_NN_ERR_TRAINING", missing="M_G_NN is missing, a single seed, or one's label <= 0",
@@ -212,16 +212,16 @@ _COLUMNS: tuple[Column, ...] = (
            "Fraction of the draws whose label, averaged over the networks, is <= 0",
            source="distances.FRACTION_UNBOUND", missing=_NO_DRAWS, allowed=_FRACTION),
     Column("PROB_GIANT", "f4", "", "stat.probability",
-           "Probability that M_G < 3.5: a giant, or a hot star as bright, by the mixture",
+           "Probability that M_G < 3.5, a giant or an equally bright hot star, by the mixture network",
            source="distances.PROB_GIANT", missing=_NO_SPECTRUM, allowed=_FRACTION),
-    # What either kind of network says; one of them stands under the plain names as well.
+    # The results of both networks; those of one of them are also in the columns without suffix.
     Column("DIST_CHI2", "f8", "kpc", "pos.distance;pos.heliocentric",
-           "Distance by the network of the label, trained by LOSS of the header; chi2 is the paper's",
+           "Distance by the label network, trained with LOSS of the header; chi2 is the paper's",
            source="distances.DIST_CHI2", missing="M_G_NN_CHI2 or PHOT_G_MEAN_MAG is missing", allowed=_POSITIVE),
     Column("DISTERR_CHI2", "f4", "kpc", "stat.error;pos.distance;pos.heliocentric",
            "Uncertainty of DIST_CHI2 as in the paper: noise and training in quadrature",
            source="distances.DISTERR_CHI2", missing=f"DIST_CHI2 is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
-    Column("M_G_NN_CHI2", "f8", "mag", "phys.magAbs;em.opt", "Absolute G magnitude by the network of the label",
+    Column("M_G_NN_CHI2", "f8", "mag", "phys.magAbs;em.opt", "Absolute G magnitude by the label network",
            source="distances.M_G_NN_CHI2", missing=_NO_LABEL),
     Column("M_G_NN_ERR_CHI2", "f4", "mag", "stat.error;phys.magAbs;em.opt",
            "Uncertainty of M_G_NN_CHI2 as in the paper: noise and training in quadrature",
@@ -238,22 +238,22 @@ _COLUMNS: tuple[Column, ...] = (
            "Half of 16 to 84 per cent of the magnitude by the mixture network", source="distances.M_G_NN_ERR_MIX",
            missing=_NO_SPECTRUM, allowed=_NOT_NEGATIVE),
     Column("MIX_SHIFT", "f4", "mag", "phys.magAbs;arith.diff",
-           "What recalibration added to the magnitudes of the mixture", source="distances.MIX_SHIFT",
+           "Shift of the mixture network's magnitudes by recalibration", source="distances.MIX_SHIFT",
            missing=_NO_SPECTRUM),
     Column("MIX_STRETCH", "f4", "", "arith.factor",
-           "Factor by which recalibration widened the distribution of the mixture", source="distances.MIX_STRETCH",
+           "Factor by which recalibration widens the mixture network's distribution", source="distances.MIX_STRETCH",
            missing=_NO_SPECTRUM, allowed=_POSITIVE),
     Column("HELD_OUT", "?", "", "meta.code",
-           "True where it is known that no network that predicted the star was trained on any spectrum of it",
+           "True where no network that predicted the star was trained on it; False if that is unknown",
            source="sample.HELD_OUT"),
     Column("CALIBRATION", "?", "", "meta.code",
-           "True where the star is of the share that recalibrated the mixture's errors",
+           "True where the star was used for recalibration",
            source="distances.CALIBRATION"),
     Column("SELECTED", "?", "", "meta.code",
-           "True where the row passes every cut of the sample and is the one chosen for its star",
+           "True where the row passes every cut of the sample and is the one selected for its star",
            source="sample.SELECTED"),
     Column("CHI2_RECONSTRUCTION", "f4", "", "stat.fit.chi2",
-           "Reduced chi-square of the spectrum rebuilt from its components",
+           "Reduced chi-square of the spectrum reconstructed from its components",
            source="distances.CHI2_RECONSTRUCTION", missing=_NO_DRAWS, allowed=_NOT_NEGATIVE),
     Column("FRACTION_BAD", "f4", "", "meta.code.qual", "Fraction of the spectrum's pixels that are bad",
            source="distances.FRACTION_BAD", missing="no spectrum", allowed=_FRACTION),

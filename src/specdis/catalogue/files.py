@@ -1,4 +1,4 @@
-"""The catalogue on disk: specdis.fits, specdis.parquet and SHA256SUMS; written as one, read from any of them."""
+"""The catalogue on disk: specdis.fits, specdis.parquet and SHA256SUMS, written together, read from either."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _BLOCK = 1 << 16  # rows read at a time
 def write(directory: Path, columns: Mapping[str, Array], provenance: Provenance, header: Cards) -> None:
     """Write the catalogue as a folder: FITS, VOParquet and their SHA-256 sums; equal input, equal bytes.
 
-    The folder appears as a whole, or stays as it was.
+    The folder appears complete, or stays unchanged.
 
     Parameters
     ----------
     directory
-        The folder, made or replaced.
+        The folder, created or replaced.
     columns
-        What `build` returns.
+        The result of `build`.
     provenance
-        Where the catalogue comes from.
+        Origin of the catalogue.
     header
         Cards besides those of the provenance, EBVSCALE among them: keyword to value and comment.
 
@@ -89,7 +89,7 @@ def read_catalogue(path: str | Path, columns: Sequence[str] | None = None, witho
     path
         A run, its catalogue folder, or one of the two files.
     columns
-        Names of the columns wanted; all by default.
+        Names of the columns; all by default.
     without
         Bits of FLAGS: rows that have any of them are left out, as in
         ``without=Flag.OUTSIDE_CUTS | Flag.DRAW_NOT_POSITIVE``.
@@ -104,7 +104,7 @@ def read_catalogue(path: str | Path, columns: Sequence[str] | None = None, witho
     InputError
         When there is no catalogue, it cannot be read, or it lacks a column.
     """
-    file = locate(Path(path))[-1]  # Parquet where there is one: it reads the columns wanted and no others
+    file = locate(Path(path))[-1]  # Parquet if available: it reads single columns
     header = read_header(file)
     names = list(header.fields) if columns is None else list(columns)
     needed = list(dict.fromkeys([*names, "FLAGS"] if without else names))
@@ -119,12 +119,12 @@ def read_catalogue(path: str | Path, columns: Sequence[str] | None = None, witho
 
 
 def as_table(columns: Mapping[str, Array], header: Cards) -> Table:
-    """Return a catalogue that is in memory as `read_catalogue` returns one.
+    """Convert a catalogue in memory to a table as from `read_catalogue`.
 
     Parameters
     ----------
     columns
-        What `build` returns.
+        The result of `build`.
     header
         Cards for the table's `meta`: keyword to value and comment.
     """
@@ -186,12 +186,12 @@ def locate(path: Path) -> list[Path]:
 
 
 def read_header(file: Path) -> Header:
-    """Return what a catalogue file says of itself.
+    """Read the header of a catalogue file.
 
     Raises
     ------
     InputError
-        When the file is no catalogue or is damaged.
+        When the file is damaged, or is not a catalogue.
     """
     with reading(file):
         try:
@@ -200,7 +200,7 @@ def read_header(file: Path) -> Header:
             raise InputError(
                 file,
                 expected=f"a catalogue of specdis: FITS with the table {fits.EXTNAME}, or VOParquet",
-                found="a file without it",
+                found="another file",
                 remedy=f"Give {FITS_NAME} or {PARQUET_NAME} of a run, or what `specdis predict` wrote.",
             ) from error
         return header
@@ -220,14 +220,14 @@ def read_blocks(file: Path, names: Sequence[str], rows: int) -> Iterator[dict[st
 
 @contextmanager
 def reading(file: Path) -> Iterator[None]:
-    """Make an `InputError` of whatever goes wrong while a catalogue file is read."""
+    """Convert any error inside the block, which reads a catalogue file, to an `InputError`."""
     try:
         yield
     except InputError:
         raise
     except OSError as error:
         raise _unreadable(file, error.strerror or str(error)) from error
-    except Exception as error:  # astropy, fitsio, pyarrow and XML each have their own for a damaged file
+    except Exception as error:  # astropy, fitsio, pyarrow and XML raise their own errors for a damaged file
         raise _unreadable(file, str(error.args[0] if error.args else type(error).__name__)) from error
 
 
@@ -258,8 +258,8 @@ def _unreadable(file: Path, reason: str) -> InputError:
     return InputError(
         file,
         expected="a catalogue of specdis",
-        found=f"one that is damaged or may not be read ({' '.join(reason.split())})",
-        remedy="Look at its permissions; if it was copied, copy it again; else run the stage catalogue again.",
+        found=f"a damaged or unreadable file ({' '.join(reason.split())})",
+        remedy="Check its permissions; if it was copied, copy it again; else run the stage catalogue again.",
     )
 
 

@@ -77,7 +77,7 @@ def _tform(dtype: str) -> str:
 
 
 def _record() -> np.dtype[np.void]:
-    """Return a row of the table as FITS stores it: big-endian, logicals as the letters T and F."""
+    """Return the type of a row as FITS stores it: big-endian, logicals as the letters T and F."""
     return np.dtype(
         [
             (name, "S1" if column.dtype == "?" else np.dtype(column.dtype).newbyteorder(">"))
@@ -102,7 +102,7 @@ def _write_rows(file: BinaryIO, columns: Mapping[str, Array]) -> int:
 
 
 def _sealed(header: fits.Header, datasum: int) -> bytes:
-    """Return the header's bytes with DATASUM and CHECKSUM, of one length whatever the sums are.
+    """Return the header's bytes with DATASUM and CHECKSUM; their length does not depend on the sums.
 
     astropy and cfitsio write the date of the sum into the comment; equal runs must write equal bytes.
     """
@@ -122,9 +122,9 @@ def _checksum(data: bytes, total: int = 0) -> int:
 
 
 def _encoded(value: int) -> str:
-    """Write a 32-bit number as 16 letters and digits whose own checksum is that number (FITS standard, appendix J).
+    """Encode a 32-bit number as 16 letters and digits whose checksum is that number (FITS standard, appendix J).
 
-    Each byte becomes four characters that add up to it; a pair with punctuation in it moves apart, its sum unchanged.
+    Each byte becomes four characters with that sum; a pair that contains punctuation is moved apart, at equal sum.
     """
     characters = np.empty((4, 4), dtype=np.uint8)
     for place, byte in enumerate(value.to_bytes(4, "big")):
@@ -139,8 +139,8 @@ def _encoded(value: int) -> str:
 
 
 def read_header(path: Path) -> Header:
-    """Return what the file says of itself and of its columns."""
-    with path.open("rb") as file:  # astropy would take some names for addresses
+    """Read the header and the description of the columns."""
+    with path.open("rb") as file:  # astropy would read some names as URLs
         header = fits.getheader(file, EXTNAME)
     fields = {}
     for number in range(1, header["TFIELDS"] + 1):
@@ -168,7 +168,7 @@ def read_blocks(path: Path, names: Sequence[str], rows: int) -> Iterator[dict[st
 
 
 def _plain(values: Array) -> Array:
-    """Return numbers in the machine's byte order, and strings, which fitsio gives as UCS-4, as the ASCII they are."""
+    """Return numbers in native byte order, and strings, which fitsio gives as UCS-4, as ASCII."""
     if values.dtype.kind == "U":
         characters = np.ascontiguousarray(values).view(np.uint32).astype(np.uint8)
         return characters.view(f"S{values.dtype.itemsize // 4}")
@@ -179,7 +179,7 @@ def damage(path: Path) -> list[str]:
     """Return the checksums that do not agree, HDU by HDU."""
     found = []
     with warnings.catch_warnings(), path.open("rb") as file, path.open("rb") as other, fits.open(other) as hdus:
-        warnings.simplefilter("ignore", AstropyUserWarning)  # a truncated file: its sums tell
+        warnings.simplefilter("ignore", AstropyUserWarning)  # a truncated file: its sums disagree
         for number, hdu in enumerate(hdus):
             where = hdu.fileinfo()
             data = _checksum_of(file, where["datLoc"], where["datLoc"] + where["datSpan"], 0)

@@ -1,4 +1,4 @@
-"""What both files say of themselves: where they come from, and the bits of FLAGS."""
+"""The header of both files: their origin, and the bits of FLAGS."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Cards = Mapping[str, tuple[Value, str]]
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself.
+    """The header of a catalogue file.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def cards(provenance: Provenance, extra: Cards) -> Cards:
     Parameters
     ----------
     provenance
-        Where the catalogue comes from.
+        Origin of the catalogue.
     extra
         Keyword of at most eight characters to value and comment.
     """
@@ -58,16 +58,16 @@ def cards(provenance: Provenance, extra: Cards) -> Cards:
 
 
 def header_cards(ebv_scale: float, kind: str, loss: str) -> Cards:
-    """Return what a catalogue says of the run that made it.
+    """Return the cards that describe the run.
 
     Parameters
     ----------
     ebv_scale
         Factor that E(B-V) of the survey was multiplied by.
     kind
-        Network whose distances stand under the plain names, `mlp` or `mixture`.
+        Network whose distances are in the columns without suffix, `mlp` or `mixture`.
     loss
-        Loss that trained the network of the label, `chi2` or `robust`.
+        Loss of the label network, `chi2` or `robust`.
     """
     return {
         "EBVSCALE": (ebv_scale, "EBV over E(B-V) of the survey file"),

@@ -87,7 +87,7 @@ def _datatype(dtype: str) -> dict[str, str]:
 
 
 def read_header(path: Path) -> Header:
-    """Return what the file says of itself and of its columns; types are those of the data, not of the VOTable."""
+    """Read the header and the description of the columns; types are those of the data, not of the VOTable."""
     with pq.ParquetFile(path) as file:
         schema, stars = file.schema_arrow, file.metadata.num_rows
     require_bounded(path, table_size(path, schema.names))
@@ -121,13 +121,13 @@ def read_blocks(path: Path, names: Sequence[str], rows: int) -> Iterator[dict[st
     """Yield columns, `rows` stars at a time or fewer; missing integers are the column's null value."""
     fields = read_header(path).fields
     with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):  # one by one: read as a whole, they stay in memory to the end
+        for group in range(file.num_row_groups):  # one by one: read together, all stay in memory
             for batch in file.iter_batches(batch_size=rows, row_groups=[group], columns=list(names)):
                 yield {name: _from_arrow(fields[name], batch.column(name)) for name in names}
 
 
 def _from_arrow(field: Field, values: pa.Array) -> Array:
     if field.dtype[0] == "S":
-        words = values.dictionary_encode()  # few different ones: converting each row by itself takes seconds
+        words = values.dictionary_encode()  # few distinct values: converting every row would take seconds
         return np.asarray(words.dictionary.to_numpy(zero_copy_only=False).astype(field.dtype)[words.indices])
     return np.asarray((values if field.null is None else values.fill_null(field.null)).to_numpy(zero_copy_only=False))

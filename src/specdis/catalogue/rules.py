@@ -1,4 +1,4 @@
-"""What must hold in every row of a catalogue."""
+"""Rules for every row of a catalogue."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from specdis.photometry import distance_modulus, geometric_magnitude
 Rows = Mapping[str, Array]
 
 TOLERANCE = 1e-5
-"""In mag: G is stored in single precision, good to 1e-6 mag."""
+"""Tolerance, mag: G is stored in single precision, to 1e-6 mag."""
 
 _OF_A_NETWORK = ("M_G_NN", "M_G_NN_ERR", "DIST", "DISTERR")
-"""What stands under the plain names and under those of each network."""
+"""Columns that exist without a suffix and with that of each network."""
 
 _DESI_SURVEYS = (b"main", b"sv1", b"sv2", b"sv3", b"special", b"cmx")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A statement about each row by itself.
+    """A statement about a single row.
 
     Parameters
     ----------
     columns
-        The columns that it is about; what is wrong is reported under the first.
+        Its columns; violations are reported under the first.
     text
         The statement.
     broken
-        Tells in which rows it does not hold, shape (star,).
+        Returns the rows that violate it, shape (star,).
     warning
-        Whether breaking it is odd rather than wrong.
+        Whether a violation is unusual rather than wrong.
     """
 
     columns: tuple[str, ...]
@@ -62,7 +62,7 @@ def _flagged(rows: Rows, flags: Flag) -> Bool:
 
 
 def _flag_means(flag: Flag, name: str, text: str, expected: Callable[[Array], Bool]) -> Rule:
-    """Return the rule that a flag is set where, and only where, a column tells the same."""
+    """Return the rule that a flag is set if and only if a column agrees."""
 
     def broken(rows: Rows) -> Bool:
         return np.asarray(_flagged(rows, flag) != expected(rows[name]))
@@ -71,7 +71,7 @@ def _flag_means(flag: Flag, name: str, text: str, expected: Callable[[Array], Bo
 
 
 def _differ(found: Array, expected: Array) -> Bool:
-    """Return True where two values are apart by more than the tolerance, or one of them alone is NaN."""
+    """Tell where two values differ by more than the tolerance, or only one of them is NaN."""
     return np.asarray((np.abs(found - expected) > TOLERANCE) | (np.isnan(found) != np.isnan(expected)))
 
 
@@ -113,7 +113,7 @@ def _error_unexplained(rows: Rows) -> Bool:
 
 
 def _of_neither_network(rows: Rows) -> Bool:
-    """Tell where the plain columns hold neither what the label's network says nor what the mixture says."""
+    """Tell where the columns without suffix equal neither the label network's nor the mixture network's."""
 
     def equal(suffix: str) -> Bool:
         pairs = [(rows[name], rows[f"{name}_{suffix}"]) for name in _OF_A_NETWORK]
@@ -176,4 +176,4 @@ RULES: tuple[Rule, ...] = (
     Rule(("PARALLAX_ERR",), "PARALLAX_ERR > 0", lambda rows: rows["PARALLAX_ERR"] <= 0, warning=True),
     Rule(("HEALPIX", "SOURCE_ID", "SURVEY"), "HEALPIX = SOURCE_ID >> 47", _another_pixel, warning=True),
 )
-"""Every rule, in the order in which what breaks them is reported."""
+"""All rules, in the order of the report."""

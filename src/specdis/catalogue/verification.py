@@ -32,28 +32,28 @@ from specdis.storage import file_digest
 from specdis.surveys.base import IDENTIFIER
 
 _BLOCK = 1 << 16  # rows
-_SHOWN = 5  # rows named in a problem
+_SHOWN = 5  # rows listed in a problem
 _NAMES = (FITS_NAME, PARQUET_NAME, SUMS_NAME)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A rule that does not hold.
+    """A violated rule.
 
     Parameters
     ----------
     file
         Name of the file.
     column
-        The column; empty where the rule is about the file.
+        The column; empty if the rule concerns the file.
     rule
-        What is expected, and for a file what is found.
+        The expectation, and for a file what was found.
     rows
-        Number of rows that break it; 0 where it is not about rows.
+        Number of rows that violate it; 0 if it does not concern rows.
     first
-        The first of them, counted from 0.
+        The first of these rows, counted from 0.
     warning
-        Whether it is odd rather than wrong.
+        Whether it is unusual rather than wrong.
     """
 
     file: str
@@ -71,12 +71,12 @@ class Problem:
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found.
+    """The result of `verify`.
 
     Parameters
     ----------
     problems
-        All that does not hold, files first.
+        All violated rules, files first.
     counts
         Number of stars, of those SELECTED and HELD_OUT, of those with finite M_G_NN, M_G_GEO, DIST and DISTERR, and
         of those with each flag.
@@ -97,12 +97,12 @@ def verify(path: str | Path) -> Verification:
     Parameters
     ----------
     path
-        A run or its catalogue folder, where both files and SHA256SUMS must be there; or one file by itself.
+        A run or its catalogue folder, which must have both files and SHA256SUMS; or a single file.
 
     Returns
     -------
     Verification
-        Problems and counts. Rows are read in blocks; what is kept of each is 16 bytes, twice that while sorting.
+        Problems and counts. Rows are read in blocks; memory is 16 bytes per row, twice that while sorting.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def verify(path: str | Path) -> Verification:
 
 @contextmanager
 def _noting(problems: list[Problem]) -> Iterator[None]:
-    """Make a problem of a file that cannot be read, and go on."""
+    """Record a file that cannot be read as a problem, and continue."""
     try:
         yield
     except InputError as error:
@@ -144,7 +144,7 @@ def _noting(problems: list[Problem]) -> Iterator[None]:
 
 
 def _check_sum(file: Path) -> Iterator[Problem]:
-    """Check a file against SHA256SUMS, where that stands beside it."""
+    """Check a file against SHA256SUMS in the same folder, if there is one."""
     sums = file.parent / SUMS_NAME
     with reading(sums):
         known = sums.read_bytes().splitlines() if sums.is_file() else None
@@ -163,7 +163,7 @@ def _check_bytes(file: Path) -> Iterator[Problem]:
 
 
 def _check_schema(file: Path, header: Header) -> Iterator[Problem]:
-    """Compare the columns, and what is said of them, with `COLUMNS`."""
+    """Compare the columns and their descriptions with `COLUMNS`."""
     for name in COLUMNS:
         if name not in header.fields:
             yield Problem(file.name, name, "the column")
@@ -183,7 +183,7 @@ def _check_schema(file: Path, header: Header) -> Iterator[Problem]:
 
 
 class _RowChecks:
-    """Every rule about rows, applied block by block."""
+    """All rules for rows, applied block by block."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter(stars=0)
@@ -195,7 +195,7 @@ class _RowChecks:
         """Check one block of rows, the next in order."""
         for rule, broken in self._broken.items():
             if _has(block, rule.columns):
-                own = {name: block[name] for name in rule.columns}  # a rule that needs others would fail without them
+                own = {name: block[name] for name in rule.columns}  # a rule cannot be applied without its columns
                 with np.errstate(invalid="ignore", divide="ignore"):
                     broken.append(self.counts["stars"] + np.flatnonzero(rule.broken(own)))
         if _has(block, IDENTIFIER):
@@ -214,7 +214,7 @@ class _RowChecks:
             self.counts[str(flag.name)] += int(np.count_nonzero(block.get("FLAGS", np.int32(0)) & flag))
 
     def problems(self, file: str) -> Iterator[Problem]:
-        """Yield what does not hold in the file of this name."""
+        """Yield the violated rules of the file with this name."""
         for rule, broken in self._broken.items():
             yield from _problem(file, rule.columns[0], rule.text, _joined(broken), rule.warning)
         identifier = ", ".join(IDENTIFIER)
@@ -252,7 +252,7 @@ def _problem(file: str, column: str, rule: str, rows: Array, warning: bool = Fal
 
 
 def _repeated(values: Array) -> Array:
-    """Return the rows whose value an earlier row has already; 0 is no value."""
+    """Return the rows that repeat the value of an earlier row; 0 means no value."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
     return np.sort(order[1:][(ordered[1:] == ordered[:-1]) & (ordered[1:] != 0)])

@@ -1,4 +1,4 @@
-"""What all verbs have in common: options, answers as text or JSON, and failures as messages and exit statuses."""
+"""Common parts of all verbs: options, results as text or JSON, failures as messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from specdis.errors import SpecdisError
 
 
 class Answer(NamedTuple):
-    """What a verb answers.
+    """The result of a verb.
 
     Parameters
     ----------
     content
-        For programs: what `--json` prints.
+        For programs, printed with `--json`.
     lines
         For people.
     good
-        Whether the exit status is 0, and not 1.
+        Whether the exit status is 0; otherwise 1.
     """
 
     content: Any
@@ -41,13 +41,13 @@ class Answer(NamedTuple):
     good: bool = True
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Log nothing but warnings.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log details too.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print results and errors as JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings only.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log details.")]
 
 
 class _Verbs(TyperGroup):
-    """Turns failures into messages and exit statuses."""
+    """Converts failures to messages and exit statuses."""
 
     as_json = False
 
@@ -56,11 +56,11 @@ class _Verbs(TyperGroup):
         status = 1
         try:
             try:
-                # Bad usage is a message of the library's own, unless it is to be JSON.
+                # typer prints wrong usage itself, except as JSON.
                 status = super().main(args, *rest, **options | {"standalone_mode": not self.as_json}) or 0
             finally:
-                print(end="", flush=True)  # what is still to be written can fail too
-        except BrokenPipeError:  # who reads the output has seen enough
+                print(end="", flush=True)  # writing the rest of the output can fail too
+        except BrokenPipeError:  # the reader of the output has closed it
             _write_no_more()
         except Exception as error:
             usage = getattr(error, "format_message", None)
@@ -77,7 +77,7 @@ class _Verbs(TyperGroup):
             self._fail(str(error))
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
-            self._fail("interrupted. The same command goes on where it stopped.")
+            self._fail("interrupted. Repeat the command to resume.")
             raise typer.Exit(130) from None
 
     def _fail(self, message: str) -> None:
@@ -89,13 +89,13 @@ class _Verbs(TyperGroup):
 
 
 def _write_no_more() -> None:
-    """Send what is left of the output nowhere, so that it does not fail once more at the end of the process."""
-    with suppress(AttributeError, OSError):  # closed, or no file at all
+    """Discard the rest of the output, so that it does not fail again at the end of the process."""
+    with suppress(AttributeError, OSError):  # closed, or not a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _unexpected(error: Exception) -> str:
-    """Say what went wrong: with the system, or with the software, whose traceback is kept in a file."""
+    """Report a failure of the system, or one of the software with its traceback in a file."""
     log.logger.debug("the traceback", exc_info=error)
     if isinstance(error, OSError) and error.errno is not None:
         place = error.filename or "the output"
@@ -114,8 +114,8 @@ def _unexpected(error: Exception) -> str:
         ) as file:
             file.write(account)
     except OSError:
-        return f"{said}. This is a fault of specdis: please report it to its developers with these lines.\n{account}"
-    return f"{said}. This is a fault of specdis: please report it to its developers with the file {file.name}"
+        return f"{said}. This is a bug in specdis: please report it to its developers with these lines.\n{account}"
+    return f"{said}. This is a bug in specdis: please report it to its developers with the file {file.name}"
 
 
 app = typer.Typer(
@@ -130,7 +130,7 @@ app = typer.Typer(
 
 
 def verb(example: str) -> Callable[[Callable[..., Answer]], Callable[..., None]]:
-    """Make a verb of a function: with the options of all verbs, its answer printed, and an example at the end of help.
+    """Make a verb from a function: add the common options, print its result, and end its help with an example.
 
     Parameters
     ----------
@@ -202,25 +202,25 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; a request to end is an interrupt, so that a batch system ends a run as a user does."""
+    """Run the command line; SIGTERM acts like an interrupt, so that a batch system can end a run."""
     interrupted: list[int] = []
     atexit.register(_end, interrupted)  # registered first, it runs last
     for request in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(request) != signal.SIG_IGN:  # as nohup asks for
+        if signal.getsignal(request) != signal.SIG_IGN:  # as with nohup
             signal.signal(request, signal.default_int_handler)
     if isinstance(sys.stdout, io.TextIOWrapper):  # and not closed
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name or a sign that the locale cannot write
+        sys.stdout.reconfigure(errors="backslashreplace")  # a character that the locale cannot write
     try:
         app(prog_name="specdis")
     except SystemExit as end:
         if end.code == 130:
             interrupted.append(130)
-            warnings.simplefilter("ignore")  # of libraries, about what was left undone
+            warnings.simplefilter("ignore")  # of libraries, about unfinished work
         raise
 
 
 def _end(interrupted: Sequence[int]) -> None:
-    """End an interrupted process at once: JAX may compute still, and crashes when Python ends under it."""
+    """End an interrupted process at once: JAX may still compute, and would crash at the end of Python."""
     for status in interrupted:
         for stream in (sys.stdout, sys.stderr):
             with suppress(AttributeError, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What verbs answer to people: lines and columns of text."""
+"""Results of verbs as lines and columns of text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def status(stages: Sequence[StageStatus]) -> Iterator[str]:
-    """Yield one line per stage: its state, and how it went or why it is not fresh."""
+    """Yield one line per stage: its state, and its rate or the reasons why it is stale."""
     for stage in stages:
         yield f"{stage.name:<12}{stage.state:<13}{_detail(stage)}".rstrip()
 
@@ -31,7 +31,7 @@ def _detail(stage: StageStatus) -> str:
 
 
 def check(found: Findings) -> Iterator[str]:
-    """Yield what `check` found."""
+    """Yield the result of `check`."""
     for name, value in found.facts.items():
         yield f"{name}: {value}"
     yield f"choices that differ from the paper's: {len(found.differences)}"
@@ -41,7 +41,7 @@ def check(found: Findings) -> Iterator[str]:
 
 
 def comparison(found: dict[str, Any]) -> Iterator[str]:
-    """Yield differences of distance moduli by our modulus, and what both do on known distances."""
+    """Yield differences of distance moduli by our modulus, and the errors of both against known distances."""
     yield f"{found['n_matched']:,} of {found['n_catalogue']:,} stars are in both"
     yield f"{'theirs - ours':<24}{'stars':>8}{'median [mag]':>18}{'scatter [mag]':>18}"
     differences = found["comparison"]

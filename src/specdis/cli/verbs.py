@@ -1,4 +1,4 @@
-"""The verbs: what each is given, and what it answers."""
+"""The verbs: arguments and results."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Overrides = Annotated[
         "--set",
         metavar="SECTION.KEY=VALUE",
         callback=_checked_overrides,
-        help="Put a value over the configuration's; may be given many times.",
+        help="Override a value of the configuration; repeatable.",
     ),
 ]
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The configuration, a TOML file.")]
@@ -62,14 +62,14 @@ def init(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", autocompletion=lambda: list(templates()), help=f"Which one: {', '.join(templates())}."
+            metavar="NAME", autocompletion=lambda: list(templates()), help=f"One of {', '.join(templates())}."
         ),
     ] = "demo",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="The file to write, NAME.toml by default.")
     ] = None,
 ) -> Answer:
-    """Write a configuration to start from. A file that is there is never written over."""
+    """Write a configuration to start from. An existing file is never overwritten."""
     from specdis.pipeline.templates import write_template
 
     path = out or Path(f"{name}.toml")
@@ -91,7 +91,7 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Run the stages even if nothing changed.")] = False,
     overrides: Overrides = [],  # noqa: B006 - typer copies it
 ) -> Answer:
-    """Turn a survey's files into a catalogue. Only stale stages run, and an interrupted run goes on."""
+    """Turn a survey's files into a catalogue. Only stale stages run; repeat the command to resume."""
     _limit_threads(config, overrides)
     from specdis.pipeline import runner
     from specdis.pipeline.config import Config
@@ -114,7 +114,7 @@ def status(directory: RunDirectory) -> Answer:
 
 @verb("specdis check config.toml")
 def check(config: ConfigFile, overrides: Overrides = []) -> Answer:  # noqa: B006
-    """Check that a run can succeed. Inputs, folder, disk and memory are looked at; nothing is started."""
+    """Check that a run can succeed. Inputs, folder, disk and memory are examined; nothing is started."""
     from dataclasses import asdict
 
     from specdis.pipeline.config import Config
@@ -130,7 +130,7 @@ def predict(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Spectra tables, DESI coadd or spmod files.")],
     output: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The catalogue to write.")],
 ) -> Answer:
-    """Give distances to new spectra with a trained model."""
+    """Predict distances for new spectra with a trained model."""
     from specdis.verbs.predict import predict_files
 
     predict_files(model, inputs, output)
@@ -141,7 +141,7 @@ def predict(
 def verify(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A run, a model, or a catalogue: its folder or a file.")],
 ) -> Answer:
-    """Check that a run, a model or a catalogue is whole. Sums, schema, ranges, units and identifiers are compared."""
+    """Verify a run, a model or a catalogue. Checksums, schema, ranges, units and identifiers are checked."""
     from dataclasses import asdict
 
     from specdis.verbs.verify import verify as examine
@@ -164,7 +164,7 @@ def demo(
         int | None, typer.Option("--stars", min=300, metavar="N", help="Stars of the mock survey.")
     ] = None,
 ) -> Answer:
-    """Make a mock survey, run everything on it and write a report."""
+    """Make a mock survey, run all stages on it and write a report."""
     from specdis.verbs.demo import demo as show
 
     return _products(*show(out, stars))
@@ -177,15 +177,13 @@ def mock(
     seed: Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="Random seed.")] = None,
     library: Annotated[
         Path | None,
-        typer.Option(
-            "--library", metavar="TABLE", help="A spectra table of real stars, to be copied to new distances."
-        ),
+        typer.Option("--library", metavar="TABLE", help="A spectra table of real stars, cloned to new distances."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="CONFIG", help="A configuration, whose section [mock] to use.")
+        Path | None, typer.Option("--config", metavar="CONFIG", help="A configuration whose section [mock] is used.")
     ] = None,
 ) -> Answer:
-    """Write a mock survey of known truth in DESI's file formats."""
+    """Write a mock survey in DESI's file formats. Its true distances are known."""
     from specdis.mock.settings import MockSettings
     from specdis.mock.survey import write_mock
     from specdis.pipeline.config import Config
@@ -200,12 +198,12 @@ def mock(
 @verb("specdis compare demo/run theirs.csv --column DIST=d_kpc")
 def compare(
     catalogue: Annotated[Path, typer.Argument(metavar="CATALOGUE", help="A run, its catalogue, or a table.")],
-    other: Annotated[Path, typer.Argument(metavar="OTHER", help="What to compare it with: the same, of anyone.")],
+    other: Annotated[Path, typer.Argument(metavar="OTHER", help="A run, its catalogue, or any table to compare with.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the numbers and figures.")] = Path(
         "comparison"
     ),
     references: Annotated[
-        Path | None, typer.Option("--references", metavar="DIR", help="Folder with members/ of known distance.")
+        Path | None, typer.Option("--references", metavar="DIR", help="Folder with lists of members in members/.")
     ] = None,
     columns: Annotated[
         list[str],
@@ -213,11 +211,11 @@ def compare(
             "--column",
             metavar="QUANTITY=NAME",
             callback=_checked_columns,
-            help="OTHER's name for a quantity, as DIST=d_kpc; may be given many times.",
+            help="OTHER's name for a quantity, as DIST=d_kpc; repeatable.",
         ),
     ] = [],  # noqa: B006 - typer copies it
 ) -> Answer:
-    """Match two catalogues and say how their distances differ."""
+    """Match two catalogues and compare their distances."""
     from specdis.verbs.compare import compare as measure
 
     named = dict(column.split("=", 1) for column in columns)
@@ -227,7 +225,7 @@ def compare(
 
 @verb("specdis ablate config.toml")
 def ablate(config: ConfigFile, overrides: Overrides = []) -> Answer:  # noqa: B006
-    """Undo the paper's choices one by one. A table says what that does to bias and scatter."""
+    """Undo the paper's choices one by one. A table shows the effect on bias and scatter."""
     _limit_threads(config, overrides)
     from specdis.storage import read_json
     from specdis.verbs.ablate import ablate as compare
@@ -240,10 +238,10 @@ def ablate(config: ConfigFile, overrides: Overrides = []) -> Answer:  # noqa: B0
 @verb("specdis bench --stars 4096")
 def bench(
     stars: Annotated[
-        int, typer.Option("--stars", min=2500, metavar="N", help="Stars of the mock survey it is measured on.")
+        int, typer.Option("--stars", min=2500, metavar="N", help="Number of stars of the mock survey.")
     ] = 4096,
 ) -> Answer:
-    """Say how fast each stage is. Beside it: how fast this machine could do it, and the plain version."""
+    """Benchmark the stages. Rates stand beside the limit of this machine and a plain version."""
     from tempfile import TemporaryDirectory
 
     from specdis.verbs.bench import bench as measure
@@ -277,7 +275,7 @@ def _limit_threads(path: Path, overrides: Sequence[str]) -> None:
 
 
 def _products(config: Config, ran: Sequence[str]) -> Answer:
-    """Say which stages ran, and where the catalogue and the report are, if they are there."""
+    """Return the stages that ran, and the paths of the catalogue and the report, if they exist."""
     from specdis.stores.paths import RunPaths
 
     paths = RunPaths(config.run.directory)

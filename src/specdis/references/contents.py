@@ -1,4 +1,4 @@
-"""What a reader of any format gives: names of columns with their units, and a way to load some of them."""
+"""The result of every reader: names and units of columns, and a function that loads some of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from specdis.arrays import Array
 from specdis.storage import require_bounded
 
 _BYTES_OF_A_LETTER = 4
-"""What text takes in memory as columns of numbers or words, at most."""
+"""Largest ratio of the memory of text columns to the size of their file."""
 
 
 class Content(NamedTuple):
@@ -27,17 +27,17 @@ class Content(NamedTuple):
     units: Mapping[str, str]
     """Name of each column as the file has it, and its unit; empty where none is given."""
     load: Callable[[Sequence[str]], Mapping[str, Any]]
-    """Returns columns by these names."""
+    """Returns columns by name."""
 
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[BufferedIOBase]:
-    """Open a file to read its bytes, those inside where it is packed with gzip, whatever its name is.
+    """Open a file to read its bytes, unpacked if it is gzip by content.
 
     Raises
     ------
     InputError
-        When it is read on to where it would take far more memory than it has bytes.
+        When its content would take far more memory than the file has bytes.
     """
     with path.open("rb") as stream:
         if stream.read(2) != b"\x1f\x8b":
@@ -52,7 +52,7 @@ _PIECE = 1 << 18
 
 
 class _Bounded(RawIOBase):
-    """What is in a packed file, as long as it is not too much."""
+    """Content of a packed file, up to a limit."""
 
     def __init__(self, path: Path, stream: gzip.GzipFile) -> None:
         self._path, self._stream = path, stream
@@ -77,7 +77,7 @@ class _Bounded(RawIOBase):
 
 
 def of_astropy(table: Table) -> Content:
-    """Return the content of a table of astropy."""
+    """Return the content of an astropy table."""
     units = {name: str(table[name].unit or "") for name in table.colnames}
     return Content(units, lambda names: {name: table[name] for name in names})
 

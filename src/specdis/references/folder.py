@@ -1,4 +1,4 @@
-"""Which lists and catalogues there are: those that a configuration names and those that lie in its folder."""
+"""Lists and catalogues in use: those that a configuration names and those in its folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from specdis.references.systems import CLUSTERS, SAGITTARIUS, TABLE_A1, System, 
 from specdis.references.tables import Columns, is_table
 
 MEMBERS, RIVALS = "members", "rivals"
-"""Folders of lists of members and of rival catalogues; see `docs/references.md` for what they hold."""
+"""Folders of lists of members and of rival catalogues; see `docs/references.md`."""
 
 _KIND_OF_FOLDER: Mapping[str, Kind] = {"clusters": "cluster", "dwarfs": "dwarf", "streams": "stream"}
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Unread:
-    """A file in the folder that could not be used, and why: named in the report, never the end of a run."""
+    """A file in the folder that could not be used, with the reason: the report names it, and the run continues."""
 
     place: str
     message: str
@@ -57,7 +57,7 @@ class References:
         return sorted({*named, *systems, *self._lying(MEMBERS), *self._lying(RIVALS)})
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the files that the configuration names, before any star is matched."""
+        """Yield the errors of the files that the configuration names, before any star is matched."""
         for name, file in self.settings.members.items():
             yield from _problem(partial(read_members, name, file, self._systems(), self.settings.probability_min))
         for rival in self.settings.rivals.values():
@@ -80,7 +80,7 @@ class References:
         for path in self._lying(MEMBERS):
             kind = _kind(path)
             if kind is None:
-                self._leave(path.name, "lies in none of clusters/, dwarfs/ and streams/, and its name says nothing")
+                self._leave(path.name, "is not in clusters/, dwarfs/ or streams/, and its name gives no kind")
                 continue
             name = _name(path, kind)
             if kind in ("cluster", "dwarf") and find_system(name, systems) is None:
@@ -115,7 +115,7 @@ class References:
         return found
 
     def _lying(self, name: str) -> Iterator[Path]:
-        """Yield the tables in a folder, those aside that the configuration names."""
+        """Yield the tables in a folder, except those that the configuration names."""
         if self.folder is None:
             return
         named = {file.path.resolve() for file in (*self.settings.members.values(), *self.settings.rivals.values())}
@@ -141,7 +141,7 @@ class References:
 
 
 def _problem(read: Callable[[], object]) -> Iterator[str]:
-    """Yield the message of the error that reading ends with, if it does."""
+    """Yield the message of the error that reading raises, if any."""
     try:
         read()
     except InputError as error:
@@ -149,7 +149,7 @@ def _problem(read: Callable[[], object]) -> Iterator[str]:
 
 
 def _kind(path: Path) -> Kind | None:
-    """Tell what a list in the folder is by where it lies, however deep, or by what it is called."""
+    """Return the kind of a list by its folder, at any depth, or by its name."""
     for folder in path.parents:
         if folder.name == MEMBERS:
             break

@@ -1,4 +1,4 @@
-"""The formats in which tables are published, told by what is in a file and not by how it is called."""
+"""The formats in which tables are published, recognised by content and not by name."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SUFFIXES = (
     *(".fits", ".fit", ".parquet", ".csv", ".ecsv", ".txt", ".dat", ".tab", ".tsv", ".mrt", ".tbl", ".rdb", ".asc"),
     *(".vot", ".votable", ".xml"),
 )
-"""Endings of files that are taken for tables, with or without .gz behind."""
+"""Endings of files that are taken for tables, with or without .gz."""
 
 
 _BYTES_OF_AN_ELEMENT = 200
-"""What the library takes in memory for a row or a value while it reads a VOTable."""
+"""Memory of a row and of a value while the library reads a VOTable, bytes."""
 
 
 def tables(path: Path) -> list[Content]:
@@ -37,7 +37,7 @@ def tables(path: Path) -> list[Content]:
     Raises
     ------
     InputError
-        When the file is in no format that is read, or is one of text that cannot be understood.
+        When the file is in an unknown format, or is text that cannot be parsed.
     """
     with unpacked(path) as stream:
         start = stream.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -50,7 +50,7 @@ def tables(path: Path) -> list[Content]:
             path,
             expected="a table",
             found="a web page, as servers send it in place of a file",
-            remedy="Download it again, and look at what the page says.",
+            remedy="Read the page for the reason, and download the file again.",
         )
     if start.startswith(b"<"):
         return _votable(path)
@@ -58,19 +58,19 @@ def tables(path: Path) -> list[Content]:
 
 
 def _fits(path: Path) -> list[Content]:
-    """Return the tables of a FITS file; those with as many rows are one, because DESI splits its tables over HDUs."""
+    """Return the tables of a FITS file; HDUs of equal length form one, because DESI splits its tables."""
     with fits.reading(path) as file:
         rows = [hdu.get_nrows() for hdu in file if hdu.get_exttype() == "BINARY_TBL"]
         text = [hdu.get_extnum() for hdu in file if hdu.get_exttype() == "ASCII_TBL"]
     if not rows and not text:
         raise InputError(path, expected="a table", found="no HDU with one", remedy="Give a file with a table.")
-    # The other library reads integers of text through floats: an identifier of Gaia would lose its last digits.
+    # fitsio reads integers of text tables through floats: Gaia identifiers would lose digits.
     read = [of_astropy(Table.read(path, hdu=number)) for number in text]
     return [_binary(path, count) for count in dict.fromkeys(rows)] + read
 
 
 def _binary(path: Path, rows: int) -> Content:
-    """Return the columns of all binary tables that have so many rows."""
+    """Return the columns of all binary tables with this number of rows."""
     home: dict[str, tuple[int, int]] = {}
     units: dict[str, str] = {}
     nulls: dict[str, int | None] = {}
@@ -93,7 +93,7 @@ def _binary(path: Path, rows: int) -> Content:
                 if rows == 0:
                     found |= {name: np.empty(0) for name in here}
                     continue
-                # By number, because names are looked up without regard to case.
+                # By number, because lookup by name ignores case.
                 record = file[place].read(columns=[home[name][1] for name in here])
                 found |= {name: _with_null(fits.plain(record[name]), nulls[name]) for name in here}
             return found
@@ -102,7 +102,7 @@ def _binary(path: Path, rows: int) -> Content:
 
 
 def _with_null(values: Array, null: int | None) -> Array:
-    """Return integers masked where they are the one that marks missing values."""
+    """Mask the integer that stands for missing values."""
     return values if null is None or values.dtype.kind not in "iu" else np.ma.masked_equal(values, null)
 
 
@@ -115,7 +115,7 @@ def _parquet(path: Path) -> Content:
 
     def load(names: Sequence[str]) -> Mapping[str, Array]:
         require_bounded(path, table_size(path, names))
-        # A word that stands in many rows may be long: it is kept once.
+        # Repeated long words are stored once.
         words = [field.name for field in schema if pyarrow.types.is_string(field.type)]
         return of_arrow(pyarrow.parquet.read_table(path, columns=list(names), read_dictionary=words))
 
@@ -131,14 +131,14 @@ def _votable(path: Path) -> list[Content]:
         raise InputError(
             path,
             expected="a VOTable with a table",
-            found="none, as where a query has failed",
-            remedy="Read what the file says of the query, and repeat it.",
+            found="none, as after a failed query",
+            remedy="Read the status of the query in the file, and repeat it.",
         )
     return [of_astropy(table.to_table(use_names_over_ids=True)) for table in found]
 
 
 def _require_no_links(path: Path, data: bytes) -> None:
-    """Refuse what would be read from elsewhere, and words that stand for longer ones, without keeping the elements."""
+    """Refuse links to other data and definitions of entities, without keeping the elements."""
     rows = values = 0
 
     def start(name: str, attributes: Mapping[str, str]) -> None:
@@ -148,7 +148,7 @@ def _require_no_links(path: Path, data: bytes) -> None:
         if name == "STREAM" and "href" in attributes:
             raise InputError(
                 path,
-                expected="a VOTable that holds its data",
+                expected="a VOTable that contains its data",
                 found=f"a link to them (STREAM href='{attributes['href']}')",
                 remedy="No other file is read: save the table with its data inside, as TABLEDATA, BINARY or BINARY2.",
             )
@@ -156,8 +156,8 @@ def _require_no_links(path: Path, data: bytes) -> None:
     def entity(name: str, *_: object) -> None:
         raise InputError(
             path,
-            expected="a VOTable without words of its own",
-            found=f"one that says what &{name}; stands for",
+            expected="a VOTable without entity definitions",
+            found=f"a definition of &{name};",
             remedy="Save the table again, for instance with TOPCAT or astropy.",
         )
 

@@ -14,18 +14,18 @@ from specdis.log import logger
 from specdis.references.settings import ReferenceFile
 
 GAIA_EPOCH = 2016.0
-"""Year of the positions of Gaia DR3, and so of the catalogue."""
+"""Epoch of the positions of Gaia DR3, and so of the catalogue, year."""
 
 MATCH_COLUMNS = ("TARGETID", "SOURCE_ID", "RA", "DEC", "PMRA", "PMDEC")
 """Columns of the catalogue by which its stars are found."""
 
 _ARCSEC = np.pi / 180.0 / 3600.0
 _OTHER_RELEASE = 3, 10
-"""So many times, and so many, more matches on the sky than by identifier tell of another release of Gaia."""
+"""If sky matches exceed identifier matches by this factor and by this number, the list uses another Gaia release."""
 
 
 class Targets:
-    """The catalogue's stars, to be found by identifier or on the sky; sorted once, however many tables there are.
+    """The stars of the catalogue, sorted once for all tables, to be found by identifier or on the sky.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ class Targets:
         return len(self._stars["TARGETID"])
 
     def by_identifier(self, name: str, wanted: Int64) -> Int64:
-        """Return the row of each identifier, -1 where it is not there or is 0, shape (wanted,).
+        """Return the row of each identifier, -1 where it is absent or 0, shape (wanted,).
 
-        The first row counts where one stands in the catalogue twice.
+        Of repeated identifiers the first row counts.
         """
         known = self._stars[name]
         order = self._orders.setdefault(name, np.argsort(known, kind="stable"))
@@ -54,10 +54,10 @@ class Targets:
         return np.where(found, row, -1)
 
     def on_sky(self, ra: Float64, dec: Float64, epoch: float, radius: float) -> Int64:
-        """Return the row of the star nearest to each place, -1 where none is near, shape (place,).
+        """Return the row of the star nearest to each place, -1 where none lies within the radius, shape (place,).
 
-        Stars are taken along their proper motions from `GAIA_EPOCH` to the epoch of the places. A star that is nearest
-        to several places goes to the nearest of them alone.
+        Proper motions take the stars from `GAIA_EPOCH` to the epoch of the places. A star that is nearest to several
+        places is matched to the nearest of them only.
 
         Parameters
         ----------
@@ -96,16 +96,16 @@ class Targets:
 def find_rows(
     columns: Mapping[str, Array], epoch: float, file: ReferenceFile, targets: Targets, radius: float
 ) -> Int64:
-    """Return the row in the catalogue of each row of a published table, -1 where it is not there, shape (row,).
+    """Return the row in the catalogue of each row of a published table, -1 without a match, shape (row,).
 
-    By SOURCE_ID where the table has one, else by TARGETID, and on the sky where it has neither, says so, or has a place
-    but the identifier 0. Where many more stars are found on the sky than by SOURCE_ID, its numbers are those of another
-    release of Gaia, and all are matched on the sky.
+    Rows are matched by SOURCE_ID if the table has it, else by TARGETID; on the sky if it has neither, if `file` says
+    so, or for rows with a position but the identifier 0. If many more stars match on the sky than by SOURCE_ID, the
+    identifiers are those of another Gaia release, and all rows are matched on the sky.
 
     Parameters
     ----------
     columns
-        Those of SOURCE_ID, TARGETID, RA and DEC that the table has, shape (row,).
+        SOURCE_ID, TARGETID, RA and DEC, as far as the table has them, shape (row,).
     epoch
         Year of its positions.
     file
@@ -137,13 +137,13 @@ def find_rows(
 
 def _say_other_release(path: Path, by_name: int, on_sky: int) -> None:
     logger.warning(
-        "%s: %d stars match by identifier and %d on the sky: its numbers are not those of Gaia DR3; matched on the sky",
+        "%s: %d stars match by identifier and %d on the sky: not identifiers of Gaia DR3; matched on the sky",
         *(path, by_name, on_sky),
     )
 
 
 def directions_at(ra: Float64, dec: Float64, pmra: Float64, pmdec: Float64, epoch: float) -> Float64:
-    """Return unit vectors of stars at an epoch, shape (star, 3); an unknown proper motion is taken as none.
+    """Return unit vectors of stars at an epoch, shape (star, 3); an unknown proper motion counts as 0.
 
     Parameters
     ----------

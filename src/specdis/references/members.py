@@ -17,44 +17,44 @@ from specdis.references.systems import System, find_system
 from specdis.references.tables import Columns, ReferenceTable
 
 PRIORITY: Sequence[Kind] = get_args(Kind)
-"""Kinds of lists in the order in which a star that stands in several is given to one."""
+"""Kinds of lists in order of precedence: a star in several lists goes to the first kind."""
 
 _OWN = ("stream", "bhb")
-"""Kinds whose systems are not the known ones: a stream of a cluster's name is not the cluster."""
+"""Kinds whose names are not matched to known systems: a stream named after a cluster is not the cluster."""
 
 _SOME_NAMES = 100
-"""Of so many names one at least is known, where they are of systems."""
+"""A column names systems, if at least one in this many of its names is known."""
 
 
 class Count(NamedTuple):
-    """What became of the stars that a system's list names."""
+    """Fate of the stars in the list of one system."""
 
     system: str
     kind: str
     listed: int
-    """Rows of the list that are probable enough."""
+    """Rows of the list above the least probability."""
     matched: int
     """Of these, stars of the catalogue."""
     elsewhere: int
-    """Of these, given to a system of a list that goes before."""
+    """Of these, assigned to a system of higher precedence."""
     without_distance: int
     """Of the rest, without a known distance."""
     clipped: int
-    """Of the rest, those whose radial velocity lies apart or is not known."""
+    """Of the rest, those with an outlying or unknown radial velocity."""
     kept: int
 
 
 @dataclass(frozen=True)
 class Members:
-    """Stars of the catalogue whose distance is known because they belong to something.
+    """Stars of the catalogue whose distance is known from the system that they belong to.
 
     Parameters
     ----------
     columns
-        `ROW` in the catalogue, SYSTEM, KIND, DIST_REF and DIST_REF_ERR (kpc, the latter NaN where not known), shape
+        `ROW` in the catalogue, SYSTEM, KIND, DIST_REF and DIST_REF_ERR (kpc, the latter NaN where unknown), shape
         (member,).
     counts
-        Of each system.
+        Counts of each system.
     """
 
     columns: Columns
@@ -63,12 +63,12 @@ class Members:
 
 @dataclass(frozen=True)
 class MemberList:
-    """A list of members, as read: its probable rows and what they may be matched by.
+    """A list of members as read: its probable rows and their identifiers or positions.
 
     Parameters
     ----------
     file
-        Where it is, what its stars belong to and how to match them.
+        Its path, system and matching.
     columns
         SYSTEM, DIST_REF and DIST_REF_ERR (kpc), and those of SOURCE_ID, TARGETID, RA and DEC that the list has.
     epoch
@@ -86,7 +86,7 @@ def read_members(name: str, file: MemberFile, systems: Sequence[System], probabi
     Parameters
     ----------
     name
-        Name of the system. A column of names goes before where it names systems and not stars.
+        Name of the system. A column of names takes precedence if it names systems and not stars.
     file
         The list.
     systems
@@ -97,7 +97,7 @@ def read_members(name: str, file: MemberFile, systems: Sequence[System], probabi
     Raises
     ------
     InputError
-        When the list cannot be read, has nothing to match by, or no distance is known for it.
+        When the list cannot be read, has neither identifiers nor positions, or has no known distance.
     """
     quantities = Quantities(ReferenceTable.open(file.path, file.columns.values()), file.columns)
     quantities.require_identifier()
@@ -113,9 +113,9 @@ def read_members(name: str, file: MemberFile, systems: Sequence[System], probabi
 
 
 def _are_systems(named: Array, name: str, kind: Kind, systems: Sequence[System]) -> bool:
-    """Tell whether a column of names is of systems: it has known ones, or the same for many rows; stars have their own.
+    """Tell whether a column names systems: it has known names, or repeats a name in many rows, unlike names of stars.
 
-    A list that is itself called by a known system says more than names that are not known.
+    If the list itself is named after a known system, unknown names in it are not those of systems.
     """
     words = [str(word) for word in np.unique(named) if word]
     if kind not in _OWN and any(find_system(word, systems) for word in words[:_SOME_NAMES]):
@@ -126,10 +126,10 @@ def _are_systems(named: Array, name: str, kind: Kind, systems: Sequence[System])
 def _distances(
     quantities: Quantities, file: MemberFile, named: Array, systems: Sequence[System]
 ) -> tuple[Array, Float64, Float64]:
-    """Return names as the systems have them, distances and errors in kpc, shape (row,) each.
+    """Return the systems' own names, and distances and errors in kpc, shape (row,) each.
 
-    A list's own distances are those of its stars for streams and blue stars. In lists of clusters and dwarfs, a column
-    of that name is as often the distance from the centre on the sky, so there the system's is taken.
+    In lists of streams and blue stars, a column of distances holds those of the stars. In lists of clusters and dwarf
+    galaxies it is as often the distance from the centre on the sky, so the system's distance is used.
     """
     words, place = np.unique(named, return_inverse=True)
     known = [find_system(str(word), systems) for word in words]
@@ -154,9 +154,9 @@ def _distances(
 
 
 def find_members(lists: Sequence[MemberList], stars: Columns, settings: ReferencesSettings) -> Members:
-    """Find the stars of lists in the catalogue, give each to one system, and keep those of like velocity (section 2.5).
+    """Find the listed stars in the catalogue, assign each to one system, and clip velocities (section 2.5).
 
-    Where the catalogue has no velocities at all, none is asked for.
+    Without any velocities in the catalogue, none are clipped.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def find_members(lists: Sequence[MemberList], stars: Columns, settings: Referenc
     every = _claimed(lists, Targets(stars), settings.match_radius)
     known = np.isfinite(every["DIST_REF"]) & ~every["ELSEWHERE"]
     vrad = np.asarray(stars["VRAD"], dtype=np.float64)
-    iterations = settings.velocity_iterations if np.any(np.isfinite(vrad)) else 0  # some surveys measure none
+    iterations = settings.velocity_iterations if np.any(np.isfinite(vrad)) else 0  # some surveys measure no velocities
     kept = known.copy()
     kept[known] = velocity_clip(vrad[every["ROW"][known]], every["SYSTEM"][known], settings.velocity_clip, iterations)
     counts = [_count(every, known, kept, *key, rows) for key, rows in _listed(lists).items()]
@@ -178,7 +178,7 @@ def find_members(lists: Sequence[MemberList], stars: Columns, settings: Referenc
 
 
 def _claimed(lists: Sequence[MemberList], targets: Targets, radius: float) -> Columns:
-    """Return the columns of `Members` of all listed stars, and whether a list that goes before has the star already."""
+    """Return the columns of `Members` of all listed stars, and whether a list of higher precedence has the star."""
     taken = np.zeros(len(targets), dtype=bool)
     parts = [_NOBODY]
     for members in sorted(lists, key=lambda members: PRIORITY.index(members.file.kind)):
@@ -193,7 +193,7 @@ def _claimed(lists: Sequence[MemberList], targets: Targets, radius: float) -> Co
 
 
 def _listed(lists: Sequence[MemberList]) -> dict[tuple[str, Kind], int]:
-    """Return the rows that the lists have of each system and kind, in the order of the kinds."""
+    """Return the listed rows of each system and kind, in the order of the kinds."""
     rows: dict[tuple[str, Kind], int] = {}
     for members in lists:
         for system, count in zip(*np.unique(members.columns["SYSTEM"], return_counts=True), strict=True):
@@ -228,9 +228,9 @@ def _count(every: Columns, known: Bool, kept: Bool, system: str, kind: str, list
 
 
 def velocity_clip(vrad: Array, system: Array, sigmas: float, iterations: int) -> Bool:
-    """Return True for stars whose radial velocity is near the mean of their system's (section 2.5), shape (star,).
+    """Tell which stars have a radial velocity near the mean of their system (section 2.5), shape (star,).
 
-    Mean and standard deviation are those of the stars that are left, measured as often as asked for.
+    Mean and standard deviation are measured again from the remaining stars at each iteration.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def velocity_clip(vrad: Array, system: Array, sigmas: float, iterations: int) ->
     sigmas
         Standard deviations from the mean beyond which a star is dropped.
     iterations
-        Times that mean and standard deviation are measured; 0 keeps every star.
+        Number of measurements of mean and standard deviation; 0 keeps every star.
     """
     vrad = np.asarray(vrad, dtype=np.float64)
     kept = np.isfinite(vrad) if iterations else np.ones(len(vrad), dtype=bool)

@@ -38,12 +38,12 @@ NAMES: Mapping[str, Sequence[str]] = {
     "FLUX_R": ("flux_r",),
     "EBV": ("ebv",),
 }
-"""Quantity to the names under which it is published, tried in this order, in any case. SOURCE_ID is Gaia DR3's, whose
-numbers are those of EDR3; those of DR2 are others and are not looked for. Names of a lower and an upper bound stand in
-the order of the distances that they belong to."""
+"""Quantity to the names under which it is published, tried in this order, in any case. SOURCE_ID is Gaia DR3's,
+equal to that of EDR3; that of DR2 differs and is not searched for. Names of lower and upper bounds are in the order of
+their distances."""
 
 NO_NUMBER = ("", "nan", "null", "none", "masked", "n/a", "na", "-", "--", "---", "...")
-"""What writers of text leave for a missing number, in lower case."""
+"""Words for a missing number in text tables, in lower case."""
 
 SEXAGESIMAL = ("h:m:s", "d:m:s")
-"""What VizieR gives as the units of positions in hours or degrees, minutes and seconds."""
+"""VizieR's units of sexagesimal positions."""

@@ -1,4 +1,4 @@
-"""What is read of a published table, and under which names: one list for members and rivals of every origin."""
+"""Quantities of a published table and their names: one list for members and rivals of every origin."""
 
 from __future__ import annotations
 
@@ -23,16 +23,15 @@ UNITS: Mapping[str, str] = {
     **dict.fromkeys(("PHOT_G_MEAN_MAG", "DISTMOD", "DISTMOD_ERR", "M_G", "M_G_ERR", "EBV"), "mag"),
     "VRAD": "km / s",
 }
-"""Units of the quantities. A column in another unit is converted, and one whose unit is of another kind is not taken
-for the quantity: a DIST in degrees is the separation from somewhere."""
+"""Units of the quantities. A column in another unit is converted; one whose unit has another dimension is not taken
+for the quantity: a DIST in degrees is a separation on the sky."""
 
 _ONLY_WITH_UNIT = ("mg", "mu", "dm")
-"""Names that are as often those of magnesium, a proper motion and a measure of dispersion: without the unit mag they
-are not taken."""
+"""Names that also stand for magnesium, a proper motion and a measure of dispersion: taken only with the unit mag."""
 
 _ANY_DISTANCE = ("dist", "distance")
-"""Names that, without a unit and an error, are as often the separation from a place on the sky: another distance of the
-table goes before."""
+"""Names that, without a unit and an error, also stand for a separation on the sky: another distance of the table takes
+precedence."""
 
 LIMITS: Mapping[str, Limits] = {
     **{name: values.LIMITS[name] for name in ("RA", "DEC", "PMRA", "PMDEC", "PHOT_G_MEAN_MAG", "VRAD", "EBV")},
@@ -43,10 +42,10 @@ LIMITS: Mapping[str, Limits] = {
     "DISTMOD": Limits(-10, 35, zero=False),
     "M_G": Limits(-15, 30),
 }
-"""What a quantity can be; anything else is missing."""
+"""Limits of a quantity; values beyond count as missing."""
 
 _KPC_PER_PC = 1e-3
-_FARTHEST = 1000.0  # kpc; a median beyond it is no distance in kpc
+_FARTHEST = 1000.0  # kpc; a larger median is not in kpc
 _PER_MAG = 0.2 * np.log(10.0)
 
 
@@ -58,8 +57,8 @@ class Quantities:
     table
         The table.
     columns
-        Quantity to the table's name for it, where it is none of `NAMES` or the wrong one of them; an empty name says
-        that the table does not have the quantity.
+        Quantity to the table's name for it, if that is not in `NAMES` or another name is meant; an empty name means
+        that the table lacks the quantity.
     """
 
     def __init__(self, table: ReferenceTable, columns: Mapping[str, str] | None = None) -> None:
@@ -75,7 +74,7 @@ class Quantities:
                 table.read([], required=[name])
 
     def name(self, quantity: str) -> str | None:
-        """Return the table's name for a quantity, None where it does not have it."""
+        """Return the table's name for a quantity, or None."""
         if quantity in self._given:
             return self._given[quantity] or None
         if quantity not in self._found:
@@ -84,7 +83,7 @@ class Quantities:
         return self._found[quantity]
 
     def _candidates(self, quantity: str) -> Sequence[str]:
-        """Return the names of a quantity; a bound belongs to the distance that has its place in the list."""
+        """Return the names of a quantity; a bound belongs to the distance at the same place in the list."""
         distance = quantity.removesuffix("_LOW").removesuffix("_HIGH")
         if distance == quantity or (used := self.name(distance)) is None:
             return NAMES[quantity]
@@ -93,52 +92,52 @@ class Quantities:
         return NAMES[quantity][place : place + 1]
 
     def _may_be(self, quantity: str, name: str) -> bool:
-        """Tell by its unit whether a column of a known name is the quantity."""
+        """Tell by its unit whether a column with a known name is the quantity."""
         unit = self.table.unit(name)
         if quantity not in UNITS or (not unit and name not in _ONLY_WITH_UNIT) or unit.strip('"') in SEXAGESIMAL:
             return True
         if unit and factor(unit, UNITS[quantity]) is not None:
             return True
         logger.warning(
-            "%s: the column %s %s is not taken for %s, which is in %s; name it in `columns` if it is",
+            "%s: the column %s %s is not taken for %s, which is in %s; if it is, name it in `columns`",
             *(self.table.path, name, f"in '{unit}'" if unit else "without a unit", quantity, UNITS[quantity]),
         )
         return False
 
     def has(self, *quantities: str) -> bool:
-        """Return True where the table has all of these."""
+        """Tell whether the table has all of these."""
         return all(self.name(quantity) is not None for quantity in quantities)
 
     def require_identifier(self) -> None:
-        """Raise an `InputError` unless there is something to match by: SOURCE_ID, TARGETID, or RA and DEC."""
+        """Raise an `InputError` unless the table has SOURCE_ID, TARGETID, or RA and DEC, to be matched by."""
         if not (self.has("SOURCE_ID") or self.has("TARGETID") or self.has("RA", "DEC")):
             raise self._lacking("SOURCE_ID, TARGETID, or RA and DEC", "Name one in the section's `columns`.")
 
     def _lacking(self, expected: str, remedy: str, like: str = "") -> InputError:
-        """Return an error that names the columns, those whose names contain one of the words in `like` first."""
+        """Return an error that lists the columns, first those with a word of `like` in their names."""
         first = sorted(self.table.names, key=lambda name: not re.search(like, name, re.IGNORECASE))
         names = ", ".join(first[:20]) + (", ..." if len(first) > 20 else "")
         return InputError(self.table.path, expected=expected, found=f"the columns {names}", remedy=remedy)
 
     def read(self, *quantities: str) -> Columns:
-        """Return those of the quantities that the table has: identifiers as integers, NAME as text, all else floats.
+        """Read the quantities that the table has: identifiers as integers, NAME as text, all others as floats.
 
-        A SOURCE_ID that has been through floats and lost its last digits is left out where there are places to match
-        by, with a warning.
+        A SOURCE_ID that was stored as float and lost its last digits is left out with a warning, if positions can
+        replace it.
 
         Raises
         ------
         InputError
-            When identifiers are floats or have been and there are no places, or a number is none.
+            When identifiers are or were floats and there are no positions, or a value is not a number.
         """
         names = {quantity: self.name(quantity) for quantity in quantities}
         loaded = self.table.read(dict.fromkeys(name for name in names.values() if name))
         found = {quantity: self._cast(quantity, loaded[name]) for quantity, name in names.items() if name}
         if "SOURCE_ID" in found and were_floats(found["SOURCE_ID"]):
             if not self.has("RA", "DEC"):
-                raise self._wrong("SOURCE_ID", "integers that have all their digits", found["SOURCE_ID"])
+                raise self._wrong("SOURCE_ID", "integers with all their digits", found["SOURCE_ID"])
             place = f"{self.table.path}, column {self.name('SOURCE_ID')}"
-            logger.warning("%s: the identifiers have been through floats and lost digits; matched on the sky", place)
+            logger.warning("%s: the identifiers were stored as floats and lost digits; matched on the sky", place)
             del found["SOURCE_ID"]
         return found
 
@@ -162,7 +161,7 @@ class Quantities:
         return self._measured(quantity, self._converted(quantity, numbers))
 
     def _converted(self, quantity: str, numbers: Float64) -> Float64:
-        """Return numbers in the unit of the quantity, probabilities of more than 1 being per cent."""
+        """Convert numbers to the unit of the quantity; probabilities above 1 are per cent."""
         unit = self.table.unit(str(self.name(quantity)))
         if quantity == "PROBABILITY":
             return numbers / 100 if np.any((numbers > 1) & (numbers <= 100)) else numbers
@@ -177,7 +176,7 @@ class Quantities:
         return numbers * by
 
     def _measured(self, quantity: str, numbers: Float64) -> Float64:
-        """Return numbers with NaN for what stands for a missing value or cannot be, and say how many there are."""
+        """Replace missing and impossible numbers by NaN, and log how many there are."""
         if quantity not in LIMITS:
             return numbers
         found, reasons = measured(quantity, numbers, str(self.table.path), LIMITS)
@@ -187,7 +186,7 @@ class Quantities:
 
     def _identifiers(self, quantity: str, values: Array) -> Int64:
         if values.dtype.kind in "iu" or not len(values):
-            return values.astype(np.int64)  # what is beyond its range comes out negative
+            return values.astype(np.int64)  # overflow makes it negative
         if values.dtype.kind not in "SU":
             raise self._wrong(quantity, "integers", values)
         words = np.char.decode(values) if values.dtype.kind == "S" else values
@@ -203,14 +202,14 @@ class Quantities:
 
     @property
     def epoch(self) -> float:
-        """Year to which the positions belong: 2000 where the column says so, else 2016, that of Gaia DR3."""
+        """Epoch of the positions, year: 2000 if the name of the column says so, else 2016, as in Gaia DR3."""
         return 2000.0 if (self.name("RA") or "").lower().endswith("2000") else 2016.0
 
     def distance(self, magnitude: Array | None = None) -> tuple[Float64, Float64]:
-        """Return distances and their errors in kpc, NaN where the table has none, shape (row,) each.
+        """Read distances and their errors in kpc, NaN where missing, shape (row,) each.
 
-        They are taken from distances, from distance moduli or, where `magnitude` is given, from absolute magnitudes
-        in G, the first of these that the table has.
+        They come from the first of these that the table has: distances, distance moduli or, if `magnitude` is given,
+        absolute magnitudes in G.
 
         Parameters
         ----------
@@ -231,12 +230,12 @@ class Quantities:
                 self.table.path,
                 expected="distances in kpc",
                 found=f"a median of {np.nanmedian(distance):,.0f}",
-                remedy='If they are in pc, say so: `columns = { DIST = "", DIST_PC = "their name" }`.',
+                remedy='If they are in pc, set `columns = { DIST = "", DIST_PC = "their name" }`.',
             )
         return distance, np.full(len(distance), np.nan) if error is None else np.asarray(error)
 
     def _distance_quantity(self, magnitude: Array | None) -> str:
-        """Return what distances are made of."""
+        """Return the quantity from which distances are computed."""
         quantities = ["DIST", "DIST_PC", "DISTMOD"]
         if self._may_be_separation():
             quantities = ["DIST_PC", "DISTMOD", "DIST"]
@@ -254,13 +253,13 @@ class Quantities:
         )
 
     def _may_be_separation(self) -> bool:
-        """Tell whether nothing but a name that has two meanings says that DIST is a distance."""
+        """Tell whether DIST may be a separation: its name has two meanings, and no unit or error decides."""
         name = self.name("DIST") or ""
         plain = "DIST" not in self._given and name.lower() in _ANY_DISTANCE
         return plain and not self.table.unit(name) and not self.has("DISTERR")
 
     def _distance_from(self, used: str, magnitude: Array | None) -> tuple[Float64, Array | None]:
-        """Return distances in kpc made of a quantity, and their errors where the table has any."""
+        """Return distances in kpc from a quantity, with errors if the table has them."""
         if used in ("DIST", "DIST_PC"):
             by, spread = (1.0, "DISTERR") if used == "DIST" else (_KPC_PER_PC, "DIST_PC_ERR")
             low, high = f"{used}_LOW", f"{used}_HIGH"
@@ -282,9 +281,9 @@ class Quantities:
 
 
 def _last_number(word: str) -> int:
-    """Return the identifier in `Gaia DR3 4418642906513912320`, or 0 where there is none that a star can have.
+    """Return the identifier in `Gaia DR3 4418642906513912320`, or 0 if there is no valid one.
 
-    Those of Gaia DR1 and DR2 are of other stars in DR3.
+    Identifiers of Gaia DR1 and DR2 may name other stars in DR3.
     """
     found = None if re.search(r"DR[12]\b", word) else re.search(r"(?<!\d)(\d{1,19})\s*$", word)
     number = int(found[1]) if found else 0
@@ -292,22 +291,22 @@ def _last_number(word: str) -> int:
 
 
 def were_floats(identifiers: Int64) -> bool:
-    """Return True where Gaia's identifiers have been through double-precision floats, and so lost their last digits.
+    """Tell whether Gaia's identifiers were stored as double-precision floats and lost their last digits.
 
-    Beyond 2^60 neighbouring floats are 256 apart or more. Identifiers are multiples of 128, so that each is a float by
-    chance with a probability of a half at most; that twenty are leaves one in a million.
+    Beyond 2^60 neighbouring floats differ by 256 or more. Identifiers are multiples of 128, so each is a float by
+    chance with a probability of at most 1/2, and all of twenty are with one of 10^-6.
     """
     large = identifiers[identifiers >= 1 << 60]
     return len(large) >= 20 and bool(np.all(large.astype(np.float64).astype(np.int64) == large))
 
 
 def as_numbers(values: Array) -> Float64:
-    """Return a column as float64; NaN where it is masked, and for the words that writers leave for missing numbers.
+    """Return a column as float64; masked values and the words for a missing number become NaN.
 
     Raises
     ------
     ValueError
-        When a word is no number.
+        When another word is not a number.
     """
     if values.dtype.kind not in "SU":
         return np.asarray(np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan))
@@ -316,16 +315,16 @@ def as_numbers(values: Array) -> Float64:
 
 
 def _words(values: Array) -> Array:
-    """Return a column as text without blanks around it, empty where it is missing, with the minus sign of programs."""
+    """Return a column as stripped text, empty where missing, with ASCII minus signs."""
     filled = np.ma.filled(np.ma.asarray(values), "") if values.dtype.kind in "SU" else np.ma.filled(values, 0)
     words = np.char.strip(np.char.decode(filled) if filled.dtype.kind == "S" else filled.astype("U"))
-    if not len(words):  # of which NumPy cannot replace anything
+    if not len(words):  # NumPy cannot replace in an empty array
         return words
     return np.where(np.isin(np.char.lower(words), NO_NUMBER), "", np.char.replace(words, "\N{MINUS SIGN}", "-"))
 
 
 def _of_sexagesimal(quantity: str, values: Array) -> Float64 | None:
-    """Return degrees of positions in hours or degrees, minutes and seconds; None where they are not."""
+    """Convert sexagesimal positions to degrees; return None for other texts."""
     if values.dtype.kind not in "SU":
         return None
     words = _words(values)

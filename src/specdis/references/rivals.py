@@ -1,4 +1,4 @@
-"""Catalogues of distances by others, matched with ours star by star (sections 4.4 and 4.5, appendix C)."""
+"""Rival catalogues of distances, matched with ours star by star (sections 4.4 and 4.5, appendix C)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ RIVAL_COLUMNS = ("PHOT_G_MEAN_MAG", "A_G")
 
 
 def open_rival(file: ReferenceFile) -> Quantities:
-    """Open a rival catalogue that has something to match by.
+    """Open a rival catalogue that has identifiers or positions to match by.
 
     Raises
     ------
     InputError
-        When it cannot be read or has nothing to match by.
+        When it cannot be read or has neither.
     """
     quantities = Quantities(ReferenceTable.open(file.path, file.columns.values()), file.columns)
     quantities.require_identifier()
@@ -28,14 +28,14 @@ def open_rival(file: ReferenceFile) -> Quantities:
 
 
 def match_rival(file: ReferenceFile, stars: Columns, targets: Targets, radius: float) -> Columns:
-    """Return the stars of a rival catalogue that ours has too.
+    """Return the stars of a rival catalogue that are also in ours.
 
     Parameters
     ----------
     file
         The rival catalogue.
     stars
-        `RIVAL_COLUMNS` of ours, shape (star,).
+        `RIVAL_COLUMNS` of our catalogue, shape (star,).
     targets
         Our stars, to be found.
     radius
@@ -45,12 +45,12 @@ def match_rival(file: ReferenceFile, stars: Columns, targets: Targets, radius: f
     -------
     dict
         ROW in our catalogue, DIST_RIVAL and DISTERR_RIVAL (kpc, the latter NaN where the rival gives none), shape
-        (match,). A star that the rival has twice is taken where it first stands.
+        (match,). Of repeated stars of the rival the first row counts.
 
     Raises
     ------
     InputError
-        When the rival catalogue cannot be read, or has nothing to match by or no distance.
+        When the rival catalogue cannot be read, or lacks identifiers and positions, or distances.
     """
     quantities = open_rival(file)
     columns = quantities.read("SOURCE_ID", "TARGETID", "RA", "DEC")

@@ -1,4 +1,4 @@
-"""Section [references]: lists of members and catalogues of distances to compare with."""
+"""Section [references]: lists of members and catalogues of distances for comparison."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ Kind = Literal["cluster", "dwarf", "stream", "bhb"]
 
 
 class ReferenceFile(Settings):
-    """A table that somebody has published."""
+    """A published table."""
 
     path: Path
     """The table: FITS, Parquet, VOTable, CSV, ECSV or other text."""
     columns: dict[str, str] = Field(default={})
-    """Quantity to the table's name for it, where [it is not found by itself](references.md)."""
+    """Quantity to the table's name for it, if [it is not found automatically](references.md)."""
     match: Literal["auto", "sky"] = "auto"
-    """`auto`: by SOURCE_ID or TARGETID where the table has one, else on the sky. `sky`: on the sky all the same."""
+    """`auto`: by SOURCE_ID or TARGETID if the table has one, else on the sky. `sky`: always on the sky."""
     epoch: float | None = Field(default=None, ge=1900.0, le=2100.0)
-    """Year of the positions; by default 2016, or 2000 where the name of the column says so."""
+    """Epoch of the positions, year; by default 2016, or 2000 if the name of the column says so."""
 
 
 class MemberFile(ReferenceFile):
     """A list of members of a system of known distance."""
 
     kind: Kind
-    """What the system is: duplicates go to a cluster before a dwarf, a stream and the blue stars (`bhb`)."""
+    """Kind of the system. A star in several lists goes to a cluster, else dwarf galaxy, stream, blue stars (`bhb`)."""
     distance: float | None = Field(default=None, gt=0.0)
-    """Distance of the system in kpc, where neither the list nor the known systems give it."""
+    """Distance of the system in kpc, if neither the list nor the known systems give it."""
     distance_error: float | None = Field(default=None, ge=0.0)
-    """Its error in kpc."""
+    """Error of the distance in kpc."""
 
 
 class ReferencesSettings(Settings):
@@ -48,10 +48,10 @@ class ReferencesSettings(Settings):
     rivals: dict[str, ReferenceFile] = Field(default={})
     """Further catalogues of distances, by name."""
     probability_min: float = Field(default=0.9, ge=0.0, le=1.0)
-    """Least probability to be a member, where a list gives one."""
+    """Least membership probability, if a list gives one."""
     match_radius: float = Field(default=1.0, gt=0.0)
     """Largest separation of a match on the sky, arcsec."""
     velocity_clip: float = Field(default=2.0, gt=0.0)
-    """Members' radial velocities lie within so many standard deviations of their mean."""
+    """Largest deviation of a member's radial velocity from the mean of its system, in standard deviations."""
     velocity_iterations: int = Field(default=1, ge=0)
-    """Times that mean and scatter are measured and members dropped; 0 keeps all."""
+    """Number of times that mean and scatter are measured and members are clipped; 0 keeps all."""

@@ -1,8 +1,8 @@
 """Systems of known distance: the globular clusters and dwarf galaxies of Table A1, and others from a database.
 
-Figures of the clusters: places, velocities and proper motions of Vasiliev & Baumgardt (2021, MNRAS 505, 5978) and
+Data of the clusters: places, velocities and proper motions of Vasiliev & Baumgardt (2021, MNRAS 505, 5978) and
 Baumgardt et al. (2019, MNRAS 482, 5138), distances of Baumgardt & Vasiliev (2021, MNRAS 505, 5957). Distances of the
-dwarfs: Pace et al. (2022, ApJ 940, 136). All else: the Local Volume Database (Pace 2025, OJAp 8, 142).
+dwarf galaxies: Pace et al. (2022, ApJ 940, 136). All else: the Local Volume Database (Pace 2025, OJAp 8, 142).
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ DWARFS = (
 # fmt: on
 TABLE_A1 = CLUSTERS + DWARFS
 SAGITTARIUS = "Sagittarius"
-"""Name of the stream that is cut into bins of distance (Fig. A3)."""
+"""Name of the stream that is divided into bins of distance (Fig. A3)."""
 
 
 def read_systems(file: ReferenceFile) -> tuple[System, ...]:
@@ -144,21 +144,21 @@ _MODULUS = ("distance_modulus", "distance_modulus_em", "distance_modulus_ep")
 
 
 def find_system(name: str, systems: Sequence[System]) -> System | None:
-    """Return the system that a list is named after, None where there is none.
+    """Return the system that a list is named after, or None.
 
-    Names are compared without case, spaces, underscores and leading zeros of numbers. Words may be cut short, as in
-    `Pal` and `Sext`, where one system alone begins so. Lists may append a second name, as NGC_6205_M_13 does, or the
-    number of the first of its constellation, as draco_1 and Draco I do. `N` is NGC; `M 5` is known by its number.
+    Case, spaces, underscores and leading zeros of numbers are ignored. Words may be shortened, as in `Pal` and `Sext`,
+    if only one system begins with them. Lists may append a second name, as in NGC_6205_M_13, or the number 1 of a
+    constellation's first galaxy, as in draco_1 and Draco I. `N` is NGC; `M 5` is found by its Messier number.
     """
     word = _plain(name)
     word = _MESSIER.get(word, word)
-    known = {_plain(system.name): system for system in reversed(systems)}  # the first of a name counts
+    known = {_plain(system.name): system for system in reversed(systems)}  # of repeated names the first counts
     for exact in (word, word.removesuffix(" 1")):
         if exact in known:
             return known[exact]
         if len(begun := [key for key in known if _begins(exact.split(), key.split())]) == 1:
             return known[begun[0]]
-    # Draco II is another system than Draco, but 47 Tuc is another name of NGC 104.
+    # Draco II is not Draco, but 47 Tuc is NGC 104.
     longer = [key for key in known if re.match(rf"{key} " + ("" if key[-1:].isdigit() else "([a-z]|1 )"), word)]
     return known[max(longer, key=len)] if longer else None
 
@@ -171,7 +171,7 @@ _ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii"
 
 
 def _begins(words: Sequence[str], of: Sequence[str]) -> bool:
-    """Return True where words are those of a name, or at least three letters of theirs; numbers are the same."""
+    """Tell whether words equal those of a name or begin them with at least three letters; numbers must be equal."""
     pairs = list(zip(words, of, strict=False))
     return len(words) == len(of) and all(a == b or (len(a) > 2 and a.isalpha() and b.startswith(a)) for a, b in pairs)
 

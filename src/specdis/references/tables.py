@@ -1,4 +1,4 @@
-"""Tables of other people, in any format, read column by column."""
+"""Published tables in any format, read column by column."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Columns = dict[str, Array]
 
 
 def is_table(path: Path) -> bool:
-    """Return True for a file whose name ends as that of a table does."""
+    """Tell whether the name of a file has the ending of a table."""
     is_named = Path(path.name.removesuffix(".gz")).suffix.lower() in SUFFIXES
-    return is_named and not os.path.isdir(path)  # one in a closed folder is still to be named
+    return is_named and not os.path.isdir(path)  # a file in a folder without permission is still listed
 
 
 class ReferenceTable:
@@ -47,8 +47,8 @@ class ReferenceTable:
     def open(cls, path: Path, named: Collection[str] = ()) -> ReferenceTable:
         """Open a table, its format told by its content.
 
-        Of several tables in a file, that one is opened that has most of the columns in `named`, and of these the one
-        that has most of the quantities in `NAMES`.
+        Of several tables in a file, the one with most of the columns in `named` is opened; among equals, the one with
+        most of the quantities in `NAMES`.
 
         Parameters
         ----------
@@ -60,7 +60,7 @@ class ReferenceTable:
         Raises
         ------
         InputError
-            When there is no such file, or it is no table.
+            When the file does not exist, or is not a table.
         """
         try:
             require_file(path)
@@ -72,36 +72,36 @@ class ReferenceTable:
         except PermissionError as error:
             raise InputError(
                 path,
-                expected="a table that may be read",
-                found="one that is closed, or lies in a closed folder",
+                expected="a readable table",
+                found="permission denied for it or its folder",
                 remedy="Change its permissions, or those of the folders above it.",
             ) from error
-        except Exception as error:  # each library has its own for a damaged file
+        except Exception as error:  # each library raises its own error for a damaged file
             raise _unreadable(path, error) from error
         best = max(found, key=lambda table: (sum(map(table.has, named)), table._quantities()))
         if len(found) > 1:
-            logger.info("%s: of %d tables the one with the column %s is read", path, len(found), best.names[0])
+            logger.info("%s: of %d tables, reading the one with the column %s", path, len(found), best.names[0])
         return best
 
     def _quantities(self) -> int:
-        """Return how many quantities the table seems to have."""
+        """Return the number of quantities that the table seems to have."""
         return sum(any(self.has(name) for name in names) for names in NAMES.values())
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Columns as the file has them."""
+        """Names of the columns, as in the file."""
         return tuple(self._units)
 
     def has(self, name: str) -> bool:
-        """Return True where the table has a column of this name, in any case."""
+        """Tell whether the table has a column of this name, in any case."""
         return name in self._units or name.lower() in self._names
 
     def unit(self, name: str) -> str:
-        """Return the unit of a column as the file gives it."""
+        """Return the unit of a column, as in the file."""
         return self._units[self._name(name)]
 
     def read(self, names: Iterable[str], required: Iterable[str] = ()) -> Columns:
-        """Return columns by the names asked for; floats are NaN where they are missing, others are masked.
+        """Read columns by name; missing floats are NaN, other missing values masked.
 
         Raises
         ------
@@ -128,7 +128,7 @@ class ReferenceTable:
     def _filled(self, values: Any) -> Array:
         masked = np.ma.asarray(values)
         if masked.dtype.kind == "O":
-            # As an array every word is as long as the longest.
+            # In an array every string is as long as the longest.
             longest = max(map(len, map(str, masked.data.flat)), default=0)
             require_bounded(self.path, np.dtype("U1").itemsize * masked.size * longest)
             masked = np.ma.asarray(masked.astype(str))
@@ -137,12 +137,12 @@ class ReferenceTable:
         return np.asarray(np.ma.filled(masked, np.nan)) if masked.dtype.kind == "f" else masked
 
     def _name(self, name: str) -> str:
-        """Return a name as the file has it: VizieR tells b_rgeo from B_rgeo by nothing but case."""
+        """Return a name as in the file: VizieR's b_rgeo and B_rgeo differ by case only."""
         return name if name in self._units else self._names[name.lower()]
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     return InputError(
-        path, expected="a table", found=f"one that cannot be read ({reason})", remedy="Copy or download it again."
+        path, expected="a table", found=f"an unreadable file ({reason})", remedy="Copy or download it again."
     )

@@ -1,6 +1,6 @@
-"""Tables in text: columns set apart by a character or by blanks, ECSV, and those of CDS, the AAS and IPAC.
+"""Tables in text: columns separated by a character or by blanks, ECSV, and the formats of CDS, the AAS and IPAC.
 
-What stands where is told by the text: comments, the line of names, lines of units and of dashes, and the first row.
+The layout is found from the text: comments, the line of names, lines of units and of dashes, and the first row.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from specdis.references.names import NO_NUMBER, SEXAGESIMAL
 from specdis.storage import require_bounded
 
 _START = 1 << 20
-"""Bytes within which the first row begins, whatever is said above it."""
+"""Bytes within which the first row must begin."""
 
 _BYTES_OF_A_LINE = 100
 _BYTES_OF_A_LETTER = 4
-"""In an array of words, all as long as the longest."""
+"""Bytes of an array of strings, all as long as the longest."""
 
 _BYTE_BY_BYTE = "byte-by-byte description"
 _ECSV = re.compile(r"#\s*%ECSV")
@@ -42,25 +42,25 @@ _NUMBER = re.compile(r"[-+\N{MINUS SIGN}]?(\d[\d: ]*\.?\d*|\.\d+)([eEdD][-+]?\d+
 
 
 class _Layout(NamedTuple):
-    """Where things stand in a text."""
+    """Layout of a text table."""
 
     names: list[str]
     units: list[str]
     delimiter: str
-    """`_BLANKS` where any number of blanks sets columns apart."""
+    """`_BLANKS` if columns are separated by any number of blanks."""
     first: int
     """Line of the first row."""
     starts: Sequence[int] = ()
-    """Where columns begin that stand one below the other, so that blanks in them are missing values."""
+    """Starts of aligned columns, in which blanks are missing values."""
 
 
 def content(path: Path) -> Content:
-    """Return the table in a text, of which no more than the start is read at first.
+    """Return the table in a text; only its start is read at first.
 
     Raises
     ------
     InputError
-        When it is no text, has no names of columns, or as many as no row has values.
+        When it is not text, has no column names, or has rows of another number of values.
     """
     with unpacked(path) as stream:
         start = stream.read(_START)
@@ -90,9 +90,9 @@ def content(path: Path) -> Content:
 
 
 def _encoding(data: bytes) -> str:
-    """Return the encoding of a text, or of its start: that of today, or else the one of older archives."""
+    """Return the encoding of a text or of its start: UTF-8, else that of older archives."""
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(data)  # the last letter may be cut
+        codecs.getincrementaldecoder("utf-8")().decode(data)  # the last character may be incomplete
     except UnicodeDecodeError:
         return "latin-1"
     return "utf-8"
@@ -104,7 +104,7 @@ def _lines(data: bytes) -> list[str]:
 
 
 def _all_lines(path: Path) -> list[str]:
-    """Return all lines of a file, each of which is an object in memory."""
+    """Return all lines of a file, within the limit of memory."""
     with unpacked(path) as stream:
         data = stream.read()
     require_bounded(path, len(data) + _BYTES_OF_A_LINE * (data.count(b"\n") + data.count(b"\r")))
@@ -113,10 +113,10 @@ def _all_lines(path: Path) -> list[str]:
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn the errors of libraries for rows that do not fit into messages on them."""
+    """Convert the libraries' errors about wrong rows to an `InputError`."""
     try:
         yield
-    except (ValueError, pa.ArrowInvalid) as error:  # those of astropy are among the former
+    except (ValueError, pa.ArrowInvalid) as error:  # astropy's are ValueErrors
         raise InputError(
             path,
             expected="as many values in every row as there are columns",
@@ -126,18 +126,18 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _is_ipac(lines: Sequence[str]) -> bool:
-    """Return True for a table of IPAC: its keywords begin with a backslash, names and units stand between bars."""
+    """Tell whether it is an IPAC table: keywords begin with a backslash, names and units stand between bars."""
     said = [line for line in lines if line.strip() and not line.startswith("\\")]
     bars = next((k for k, line in enumerate(said) if not line.startswith("|")), len(said))
     return 0 < bars < len(said) and "|" not in said[bars]
 
 
 def _machine_readable(path: Path, read_me: Path | None = None) -> Content:
-    """Read a table by the description of its bytes, in the same file or in a ReadMe."""
+    """Read a table by its byte-by-byte description, in the same file or in a ReadMe."""
     with _explained(path):
         lines = [line for line in _all_lines(path) if line.strip()]
         described_in = None if read_me is None else str(read_me)
-        reader = text.get_reader(text.Cds, readme=described_in, fill_values=[("", "0")])  # as text.read has it
+        reader = text.get_reader(text.Cds, readme=described_in, fill_values=[("", "0")])  # line ends as in text.read
         reader.data.table_name = path.name.removesuffix(".gz")
         table = reader.read(lines)
     if {"RAh", "RAm", "RAs", "DE-", "DEd", "DEm", "DEs"} <= {*table.colnames}:
@@ -162,7 +162,7 @@ def _read_me(path: Path) -> Path:
 
 
 def _layout(path: Path, lines: Sequence[str]) -> _Layout | None:
-    """Tell what stands where; None where the first line is a row and no comment has as many names as it has values."""
+    """Find the layout; None if the first line is a row and no comment has a name for each of its values."""
     plain = [k for k, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")]
     if _ECSV.match(lines[0]):
         header = described([line.lstrip()[2:] for line in lines[1 : plain[0] if plain else None]])
@@ -172,7 +172,7 @@ def _layout(path: Path, lines: Sequence[str]) -> _Layout | None:
     while plain and _DASHES.fullmatch(lines[plain[0]]):  # a frame around the names
         plain = plain[1:]
     commented = not plain or _has_number(lines[plain[0]])
-    if commented:  # the names stand in a comment, the last that fits
+    if commented:  # the names are in the last comment that fits
         first = plain[0] if plain else len(lines)
         above = [line.strip().lstrip("# \t") for line in reversed(lines[:first])]
         titles = sorted(above, key=_is_about_columns)
@@ -193,15 +193,15 @@ def _layout(path: Path, lines: Sequence[str]) -> _Layout | None:
         return None
     raise InputError(
         path,
-        expected="as many names in the first line as values in the rows",
+        expected="one name in the first line for each value of a row",
         found=f"'{_short(titles[0])}' above '{_short(row or '')}'",
-        remedy="Correct the line of names; write values that have blanks in them in quotes.",
+        remedy="Correct the line of names; quote values that contain blanks.",
     )
 
 
 def _names(title: str, delimiter: str, width: int | None) -> list[str]:
-    """Return the names of columns in a line, none where they are not as many as values in a row."""
-    for mark in (delimiter, "\t", _BLANKS):  # the line may be written in another way than the rows
+    """Return the column names in a line, empty if their number differs from that of the values in a row."""
+    for mark in (delimiter, "\t", _BLANKS):  # the line may have another separator than the rows
         names = _split(title, mark)
         fits = len(names) == (width or len(names)) and (len(names) > 1 or len(title.split()) == 1)
         if fits and not _has_number(title) and not (len(names) == 1 and _SET_APART.search(title)):
@@ -210,7 +210,7 @@ def _names(title: str, delimiter: str, width: int | None) -> list[str]:
 
 
 def _units(about: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Return the units of a line that has one for each column, each empty where no line has."""
+    """Return the units from a line with one for each column, or empty units."""
     for units in about:
         if len(units) == width and not all(_DASHES.fullmatch(unit) or _TYPE.fullmatch(unit) for unit in units):
             return [unit.strip("[]() ") for unit in units]
@@ -218,23 +218,23 @@ def _units(about: Sequence[Sequence[str]], width: int) -> list[str]:
 
 
 def _cut(line: str, starts: Sequence[int]) -> list[str]:
-    """Return what stands in a line from one start to the next."""
+    """Split a line at the starts of its columns."""
     return [line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)]
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    """Return names of which the second of the same has a number behind it, and so on."""
+    """Append a number to repeated names, from the second on."""
     return [name if name not in names[:k] else f"{name}_{names[:k].count(name) + 1}" for k, name in enumerate(names)]
 
 
 def _split(line: str, delimiter: str) -> list[str]:
-    """Return the values in a line, without the quotes that they may have."""
+    """Return the values in a line without quotes."""
     words = " ".join(line.split()) if delimiter == _BLANKS else line
     return [word.strip() for word in next(csv.reader([words], delimiter=delimiter or " ", skipinitialspace=True), [])]
 
 
 def _rough(line: str) -> list[str]:
-    """Return the values in a line of which nothing else is known."""
+    """Return the values in a line of unknown layout."""
     return [word.strip(' "') for word in (_SET_APART.split(line) if _SET_APART.search(line) else line.split())]
 
 
@@ -243,7 +243,7 @@ def _has_number(line: str) -> bool:
 
 
 def _is_about_columns(line: str) -> bool:
-    """Return True for a line of dashes, and for one of units: no number, and known units for the most part."""
+    """Tell whether a line has dashes or units: no numbers, and mostly known units."""
     words = [word for word in _rough(line) if word]
     units = sum(_is_unit(word.strip("[]()")) for word in words)
     return bool(_DASHES.fullmatch(line)) or (not _has_number(line) and 2 * units >= len(words))
@@ -287,7 +287,7 @@ def _load_blanks(path: Path, layout: _Layout, names: Sequence[str]) -> Mapping[s
         rows = [line.replace("\N{MINUS SIGN}", "-") for line in _all_lines(path)[layout.first :] if line.strip()]
         rows = [row for row in rows if not row.startswith("#") and not _DASHES.fullmatch(row)]
         require_bounded(path, _BYTES_OF_A_LETTER * len(rows) * max(map(len, rows), default=0))
-        if not all(map(str.isascii, rows)):  # which the fast reader does not take
+        if not all(map(str.isascii, rows)):  # the fast reader cannot read these
             form["format"] = form["format"].removeprefix("fast_")
         table = text.read(rows, names=layout.names, guess=False, **form)
         return {name: table[name] for name in names}

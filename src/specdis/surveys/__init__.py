@@ -1,4 +1,4 @@
-"""Surveys: one module per survey's files, all giving the same stars and spectra."""
+"""Readers of surveys: one module for each kind of files; all return the same `Stars` and `Spectra`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class SurveySettings(Settings):
 
     @property
     def truth_file(self) -> Path | None:
-        """The file with true distances: the one that is set, or the one that lies beside the stars, or none."""
+        """The file with true distances: the configured one, else truth.parquet beside the stars, if there is one."""
         if self.truth is not None:
             return self.truth
         stars = self.catalogue or self.spectra
@@ -71,7 +71,7 @@ class SurveySettings(Settings):
 
 
 def open_survey(settings: SurveySettings) -> Survey:
-    """Return the survey whose files a configuration names.
+    """Open the survey that a configuration names.
 
     Raises
     ------
@@ -90,12 +90,12 @@ def open_survey(settings: SurveySettings) -> Survey:
 
 
 def open_file(path: Path) -> Survey:
-    """Return the survey that one file of spectra is by itself: a spectra table, a DESI coadd or spmod file.
+    """Open a single file of spectra as a survey: a spectra table, or a coadd or spmod file of DESI.
 
     Raises
     ------
     InputError
-        When the file is none of these, or is damaged.
+        When the file is of another kind, or is damaged.
     """
     from specdis.surveys.desi import CoaddSurvey
     from specdis.surveys.fits import reading
@@ -118,6 +118,6 @@ def open_file(path: Path) -> Survey:
             path,
             expected="a spectra table, with the HDUs STARS, WAVELENGTH and FLUX, or a coadd or spmod file of DESI",
             found=f"the HDUs {', '.join(sorted(names)) or 'without names'}",
-            remedy="Write the spectra as a spectra table: docs/formats.md says how.",
+            remedy="Write the spectra as a spectra table: see docs/formats.md.",
         )
     return CoaddSurvey(path)

@@ -1,4 +1,4 @@
-"""Spectra that are arrays in Python, all on one wavelength grid: checked, converted and given out as any survey."""
+"""Python arrays of spectra on one wavelength grid, checked, converted and presented as a survey."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _UNNAMED = {"SURVEY": b"table", "PROGRAM": b"", "HEALPIX": STAR_COLUMNS["HEALPIX
 
 
 class ArraySurvey(Survey):
-    """Arrays of spectra, of which `Model.predict` describes every argument.
+    """Arrays of spectra; `Model.predict` describes every argument.
 
     Parameters
     ----------
@@ -39,18 +39,18 @@ class ArraySurvey(Survey):
     frame
         `observed` or `rest`.
     stars
-        Name of a column of `STAR_COLUMNS` or PARENT_ID, in any case, to its values: one, or one per star; None is left
-        out.
+        Name of a column of `STAR_COLUMNS` or PARENT_ID, in any case, to its values: one for all stars, or one per star.
+        None is ignored.
 
     Raises
     ------
     InputError
-        When shapes disagree, a value cannot be what it is given for, or the rest frame cannot be reached.
+        When shapes disagree, a value is impossible for its argument, or the rest frame cannot be reached.
 
     Attributes
     ----------
     identified
-        Whether the stars have identifiers of their own, and not just the numbers of their rows.
+        Whether the caller gave identifiers; otherwise they are row numbers.
     """
 
     name = _PLACE
@@ -98,7 +98,7 @@ class ArraySurvey(Survey):
         return len(self.flux)
 
     def _columns(self, given: Mapping[str, Any]) -> Stars:
-        """Return the stars, with every column that a table of them would have."""
+        """Return the stars with all columns that a spectra table would have."""
         count = len(self.flux)
         data = {name: _column(name, value, count) for name, value in given.items()}
         columns, missing = values.cleaned(data, _PLACE)
@@ -113,15 +113,15 @@ class ArraySurvey(Survey):
         return Stars({**canonical(columns), _ROW: np.arange(count)}, missing)
 
     def rows(self, stars: Stars) -> Array:
-        """Return which of the arrays' rows some of the stars are, shape (star,)."""
+        """Return the row of each star in the arrays, shape (star,)."""
         return stars[_ROW]
 
     def parts(self, block: int = BLOCK) -> Iterator[slice]:
-        """Yield the rows, all at once: they are in memory."""
+        """Yield all rows as one part, since they are in memory."""
         yield slice(0, max(block, len(self)))
 
     def part(self, rows: slice) -> Stars:
-        """Return some rows."""
+        """Return the stars of these rows."""
         return Stars(self._stars.take(rows).columns, self._stars.missing)
 
     def spectra(self, stars: Stars) -> Iterator[Spectra | Fault]:
@@ -155,7 +155,7 @@ def _require_shape(name: str, found: tuple[int, ...], expected: tuple[int, ...])
 
 
 def _pixels(name: str, given: Any) -> tuple[Float64, Bool, Any]:
-    """Return values of pixels, shape (star, pixel), which of them are masked, and their unit if they have one."""
+    """Return pixel values, shape (star, pixel), their mask, and their unit or None."""
     unit, mask = getattr(given, "unit", None), getattr(given, "mask", False)
     mask = False if callable(mask) else mask  # a method of pandas' tables
     bare = getattr(given, "unmasked", given)
@@ -171,7 +171,7 @@ def _pixels(name: str, given: Any) -> tuple[Float64, Bool, Any]:
 
 
 def _mask(given: Any, shape: tuple[int, ...]) -> Bool:
-    """Return which pixels a mask marks: True, or any bit; a value that is itself masked marks its pixel."""
+    """Return the pixels that a mask marks by True or by any bit; a masked value of the mask marks its pixel too."""
     if given is None:
         return np.zeros(shape, np.bool_)
     mask = np.atleast_2d(np.ma.filled(np.ma.asarray(given) != 0, True))
@@ -180,7 +180,7 @@ def _mask(given: Any, shape: tuple[int, ...]) -> Bool:
 
 
 def _factor(flux: Any, ivar: Any) -> float:
-    """Return what brings inverse variances to the unit of the flux."""
+    """Return the factor that converts inverse variances to the unit of the flux."""
     if ivar is None:
         return 1.0  # in the unit of the flux, as the documentation says
     from astropy import units as u
@@ -197,7 +197,7 @@ def _factor(flux: Any, ivar: Any) -> float:
 
 
 def _wavelengths(given: Any, pixels: int) -> Float64:
-    """Return wavelengths in Angstrom, in the medium in which they were given."""
+    """Return wavelengths in Angstrom, still in the given medium."""
     wavelength = np.asarray(values.plain("WAVELENGTH", given, "wavelength"), np.float64)
     if wavelength.shape != (pixels,):
         raise InputError(
@@ -227,7 +227,7 @@ def _wavelengths(given: Any, pixels: int) -> Float64:
 
 
 def _name(name: str) -> str:
-    """Return a column's name as the spectra table has it."""
+    """Return the name of a column in the spectra table."""
     upper = name.upper()
     if upper in _KNOWN:
         return upper
@@ -241,7 +241,7 @@ def _name(name: str) -> str:
 
 
 def _column(name: str, given: Any, stars: int) -> Array:
-    """Return one value per star in the type and unit of `STAR_COLUMNS`, what is missing as it says."""
+    """Return one value per star in the type and unit of `STAR_COLUMNS`, with its missing values."""
     lower = "identifier" if name == "TARGETID" else name.lower()
     column = np.asarray(values.plain(name, given, _PLACE))
     if column.shape not in ((), (1,), (stars,)):

@@ -1,4 +1,4 @@
-"""What every survey gives the pipeline: stars as columns, spectra as blocks of native pixels in vacuum."""
+"""What every reader returns: stars as columns, spectra as blocks of native pixels in vacuum."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 from specdis.arrays import Array, Bool, Float32, Float64, Int64
 
 ROWS = 10_000
-"""Rows of a catalogue that are read at a time."""
+"""Rows of a catalogue read at a time."""
 
 
 class StarColumn(NamedTuple):
-    """One quantity that the pipeline knows of a star; floats are NaN and strings empty where it is missing."""
+    """One quantity of a star; a missing float is NaN, a missing string empty."""
 
     dtype: str
     unit: str
@@ -65,7 +65,7 @@ IDENTIFIER = ("TARGETID", "SURVEY", "PROGRAM", "HEALPIX")
 
 
 class Missing(NamedTuple):
-    """A kind of value that counts as missing: where it stands and why."""
+    """A kind of value that counts as missing: its column and the reason."""
 
     place: str
     column: str
@@ -81,8 +81,8 @@ class Stars:
     columns
         Name to array, shape (star,), native byte order. `IDENTIFIER` is always there; what a survey lacks is absent.
     missing
-        How many values of the file count as missing, by column and reason, of the rows as they were read: a choice of
-        them has none.
+        Number of values that count as missing, by column and reason, among the rows as they were read; empty after
+        `take`.
     """
 
     columns: Mapping[str, Array]
@@ -98,14 +98,14 @@ class Stars:
         return name in self.columns
 
     def get(self, name: str) -> Array:
-        """Return a column of `STAR_COLUMNS`, filled with its missing value where the survey lacks it."""
+        """Return a column of `STAR_COLUMNS`; where the survey lacks it, all its values are missing."""
         if name in self.columns:
             return self.columns[name]
         column = STAR_COLUMNS[name]
         return np.full(len(self), column.missing, dtype=column.dtype)
 
     def take(self, rows: Array | slice) -> Stars:
-        """Return the rows that an index, a mask or a slice chooses."""
+        """Select rows by an index, a mask or a slice."""
         return Stars({name: values[rows] for name, values in self.columns.items()})
 
     def replace(self, **columns: Array) -> Stars:
@@ -123,14 +123,14 @@ FLUX_LIMIT = 1e3
 """A pixel whose flux or error is larger than this many times the median of the spectrum's absolute flux is bad."""
 
 _FLUX_MAX = 1e18
-"""The sum of squares of larger fluxes is more than single precision holds."""
+"""The sum of squares of larger fluxes overflows single precision."""
 
 
 def absurd(flux: Float32, ivar: Float32 | None, bad: Bool) -> Bool:
-    """Tell the pixels whose flux or error is absurd beside the rest of their spectrum, shape (star, pixel).
+    """Find pixels with an absurd flux or error for their spectrum, shape (star, pixel).
 
-    Such a pixel would be the spectrum: the continuum around it, its mean and its norm. The measure is the median of the
-    absolute flux of the good pixels, which a few pixels do not move; no line of a star comes near the limit.
+    Such a pixel would dominate the continuum around it, the mean and the norm. The measure is the median absolute flux
+    of the good pixels, which is robust against a few pixels; no stellar line comes near the limit.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def absurd(flux: Float32, ivar: Float32 | None, bad: Bool) -> Bool:
     if ivar is not None:
         with np.errstate(over="ignore", under="ignore"):
             too_uncertain = np.sqrt(ivar, where=~bad, out=np.ones_like(ivar)) * limit < 1
-        # Where there is no flux at all, nothing tells how large an error should be.
+        # Without any flux there is no scale to compare errors with.
         found |= too_uncertain & (limit > 0)
     return np.asarray(found & ~bad)
 
@@ -178,15 +178,15 @@ class Arm:
 
     @property
     def native_wavelength(self) -> Float64:
-        """Wavelengths in Angstrom of the detector's pixels, to which the noise belongs, shape (native pixel,)."""
+        """Wavelengths of the detector's pixels, which have independent noise, Angstrom, shape (native pixel,)."""
         return self.wavelength if self.native is None else self.native
 
     @classmethod
     def cleaned(cls, wavelength: Float64, flux: Array, ivar: Array | None, masked: Bool) -> Arm:
-        """Return an arm from a survey's own arrays, its bad pixels found and set to 0.
+        """Make an arm from the arrays of a survey; find its bad pixels and set them to 0.
 
-        Bad is what the survey masks, a flux that is not finite and, where there are errors, an inverse variance that
-        is not finite and positive; and a flux or an error that is absurd beside the rest of the spectrum.
+        A pixel is bad if the survey masks it, if its flux is not finite, if there are errors and its inverse variance
+        is not finite and positive, or if its flux or error is absurd for the spectrum.
         """
         with np.errstate(over="ignore"):
             flux = flux.astype(np.float32)
@@ -201,15 +201,15 @@ class Arm:
         return cls(wavelength, flux, ivar, bad)
 
     def take(self, rows: Array) -> Arm:
-        """Return the stars that an index or a mask chooses."""
+        """Select stars by an index or a mask."""
         ivar = None if self.ivar is None else self.ivar[rows]
         return replace(self, flux=self.flux[rows], ivar=ivar, bad=self.bad[rows])
 
 
 def flux_unit(flux: Array) -> Float64:
-    """Return the power of two next to each star's mean flux, by which single precision holds flux of any unit.
+    """Return the power of two nearest to the mean flux of each star; divided by it, any flux fits single precision.
 
-    The mean is that of the logarithm of absolute values. Dividing by a power of two loses no digit.
+    The mean is taken over the logarithm of absolute values. Division by a power of two is exact.
 
     Parameters
     ----------
@@ -229,12 +229,12 @@ def flux_unit(flux: Array) -> Float64:
 
 @dataclass(frozen=True)
 class Spectra:
-    """Spectra of some of the stars that were asked for.
+    """Spectra of some of the requested stars.
 
     Parameters
     ----------
     row
-        Row of each spectrum in the `Stars` that were asked for, shape (star,).
+        Row of each spectrum in the requested `Stars`, shape (star,).
     arms
         Name to arm; an arm that a file lacks is absent.
     velocity
@@ -263,7 +263,7 @@ class Spectra:
         return self.observed_velocity if resampled else self.velocity
 
     def take(self, chosen: Array) -> Spectra:
-        """Return the spectra that an index or a mask chooses."""
+        """Select spectra by an index or a mask."""
         arms = {name: arm.take(chosen) for name, arm in self.arms.items()}
         return Spectra(self.row[chosen], arms, self.velocity[chosen], self.observed_velocity[chosen], self.normalised)
 
@@ -281,7 +281,7 @@ class Fault:
     message
         What is wrong and what to do.
     row
-        Rows of the `Stars` that were asked for which are lost by it, shape (star,).
+        Rows of the requested `Stars` that are lost by it, shape (star,).
     """
 
     name: str
@@ -298,11 +298,11 @@ class Survey(Protocol):
     name
         Short name for logs and provenance.
     columns
-        Names of `STAR_COLUMNS` that the survey's files hold; a cut on any other is not applied, and that is reported.
+        Names of `STAR_COLUMNS` that the files hold; a cut on any other is not applied, and this is reported.
     predicts_every_row
         True where rows outside the selection are predicted too unless the configuration says otherwise.
     inputs
-        Files whose size and date tell that the survey changed.
+        Files whose size and date show that the survey changed.
     """
 
     name: str
@@ -311,11 +311,11 @@ class Survey(Protocol):
     inputs: Sequence[Path]
 
     def parts(self, block: int = ROWS) -> Iterator[Any]:
-        """Yield what names `block` rows at a time, all rows in file order; it can be pickled."""
+        """Yield parts of `block` rows, in file order, as objects that can be pickled."""
         ...
 
     def part(self, rows: Any) -> Stars:
-        """Return rows that `parts` names, only the columns needed."""
+        """Read the rows of one part, only the needed columns."""
         ...
 
     def stars(self, block: int = ROWS) -> Iterator[Stars]:
@@ -323,7 +323,7 @@ class Survey(Protocol):
         return map(self.part, self.parts(block))
 
     def files(self, stars: Stars) -> Sequence[Path]:  # noqa: ARG002
-        """Return the files beside `inputs` that hold the spectra of the given stars, whether they are there or not."""
+        """Return the files, besides `inputs`, with the spectra of the given stars, existing or not."""
         return ()
 
     def spectra(self, stars: Stars) -> Iterator[Spectra | Fault]:

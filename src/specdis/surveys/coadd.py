@@ -35,7 +35,7 @@ SpectraKind = Literal["coadd", "spmod"]
 ARMS = ("B", "R")
 
 BLOCK = 2048
-"""At most so many stars in one block of spectra."""
+"""Largest number of stars in one block of spectra."""
 
 SPMOD_ERROR_MAX = 100.0
 """Larger errors of normalised flux mark bad pixels: spmod has no mask, but an error of about 1000 where it had none."""
@@ -47,16 +47,16 @@ more than 100 microns off, a bad trace, flat field or arc, too many bad columns 
 
 
 class Fibres(NamedTuple):
-    """What FIBERMAP says of the fibres of a file, shape (row,)."""
+    """Fibres of a file as FIBERMAP describes them, shape (row,)."""
 
     target: Bool
     """Whether the fibre was on a target (OBJTYPE = TGT), and not on the sky or bad."""
     fatal: Bool
-    """Whether COADD_FIBERSTATUS has a bit with which no spectrum is that of its target."""
+    """Whether COADD_FIBERSTATUS has a fatal bit: the spectrum cannot be that of the target."""
 
 
 def fibres(table: Table) -> Fibres:
-    """Return what a FIBERMAP says of its fibres; all are good where it lacks the columns."""
+    """Read the fibres from FIBERMAP; without the columns all are good."""
     target, fatal = np.ones(len(table), bool), np.zeros(len(table), bool)
     if "OBJTYPE" in table:
         table.check_kind("OBJTYPE", "S")
@@ -82,7 +82,7 @@ class SpectraFile(ABC):
     """
 
     parts: ClassVar[Sequence[str]]
-    """What an arm consists of: the second half of the names of its HDUs."""
+    """The parts of an arm, as they end the names of its HDUs."""
 
     def __init__(self, path: Path, file: fitsio.FITS, negative: NegativeVariances) -> None:
         self.path, self.file, self.negative = path, file, negative
@@ -97,7 +97,7 @@ class SpectraFile(ABC):
         self.wavelength = {arm: read_wavelength(path, file, f"{arm}_WAVELENGTH") for arm in present}
 
     def locate(self, targets: Int64) -> tuple[Int64, Int64]:
-        """Return the row of each TARGETID (any one, where the file has none or several), and how many it has."""
+        """Return the row of each TARGETID and how often the file has it; unless that is once, the row is arbitrary."""
         order = np.argsort(self.targets, kind="stable")
         first = np.searchsorted(self.targets, targets, sorter=order)
         last = np.searchsorted(self.targets, targets, side="right", sorter=order)
@@ -105,7 +105,7 @@ class SpectraFile(ABC):
 
     @abstractmethod
     def spectra(self, place: Int64, rows: Int64, stars: Stars) -> Spectra:
-        """Read the rows `place` of the file: `stars`, which are `rows` of those that were asked for."""
+        """Read the rows `place` of the file, which belong to `stars`, `rows` of the requested ones."""
 
 
 class CoaddFile(SpectraFile):
@@ -114,12 +114,12 @@ class CoaddFile(SpectraFile):
     parts = ("WAVELENGTH", "FLUX", "IVAR")
 
     def spectra(self, place: Int64, rows: Int64, stars: Stars) -> Spectra:
-        """Return spectra that VRAD takes to the rest frame."""
+        """Read spectra in the observed frame; VRAD takes them to the rest frame."""
         arms = {name: self._arm(name, place) for name in self.wavelength}
         return Spectra(rows, arms, stars.get("VRAD"), stars.get("VRAD"))
 
     def _arm(self, name: str, place: Int64) -> Arm:
-        """Read one arm. Any bit of MASK is bad, and so is IVAR <= 0, whichever of the two a file sets."""
+        """Read one arm; a pixel is bad with any bit of MASK, or with IVAR <= 0."""
         flux, ivar = self._image(f"{name}_FLUX", place), self._image(f"{name}_IVAR", place)
         self.negative.add(f"{self.path}[{name}_IVAR]", ivar)
         has_mask = f"{name}_MASK" in self.file
@@ -138,13 +138,13 @@ class SpmodFile(SpectraFile):
     parts = ("WAVELENGTH", "MODEL")
 
     def spectra(self, place: Int64, rows: Int64, stars: Stars) -> Spectra:
-        """Return spectra that are at rest and divided by their continuum."""
+        """Read spectra at rest, divided by their continuum."""
         velocity = _adopted_velocity(stars)
         arms = {name: self._arm(name, place, velocity) for name in self.wavelength}
         return Spectra(rows, arms, np.zeros(len(rows)), velocity, normalised=True)
 
     def _arm(self, name: str, place: Int64, velocity: Float64) -> Arm:
-        """Read one arm; beyond the data, where the file repeats the last value, all is bad."""
+        """Read one arm; pixels beyond the data, where the file repeats the last value, are bad."""
         table = Table(self.path, self.file, f"{name}_MODEL")
         table.require(["OBS", "ERR"])
         needed, back = np.unique(place, return_inverse=True)
@@ -160,7 +160,7 @@ class SpmodFile(SpectraFile):
 
 
 def _adopted_velocity(stars: Stars) -> Float64:
-    """Return the velocity with which spmod reached the rest frame: RV_ADOP, and VRAD where that is not known."""
+    """Return the velocity by which spmod was brought to rest: RV_ADOP, else VRAD."""
     if "RV_ADOP" not in stars:
         return stars.get("VRAD")
     return np.where(np.isfinite(stars["RV_ADOP"]), stars["RV_ADOP"], stars.get("VRAD"))
@@ -181,7 +181,7 @@ def read_spectra(
     kind
         What it holds.
     stars
-        The stars that were asked for: TARGETID, VRAD, and for spmod RV_ADOP where the survey gives it.
+        The requested stars: TARGETID, VRAD, and for spmod RV_ADOP where the survey gives it.
     rows
         Those of `stars` that the file should hold, shape (star,).
     negative
@@ -206,7 +206,7 @@ def read_spectra(
 
 
 def _not_once(path: Path, stars: Stars, rows: Int64, count: Int64) -> Iterator[Fault]:
-    """Yield the faults of targets that the file lacks or holds more than once."""
+    """Yield the faults of targets that the file lacks or repeats."""
     for name, wrong, found, remedy in (
         ("missing-row", count == 0, "none", "Check that catalogue and spectra come from one production."),
         ("duplicate-row", count > 1, "several", "Leave one row per target in the file."),
@@ -232,7 +232,7 @@ def _bad_fibres(path: Path, stars: Stars, rows: Int64) -> Iterator[Fault]:
             f"{path}[FIBERMAP]",
             expected="OBJTYPE = TGT, and no fatal bit in COADD_FIBERSTATUS",
             found=f"{len(rows)} fibres otherwise (TARGETID {targets}{', ...' if len(rows) > 3 else ''})",
-            remedy="Leave these stars out: their spectra are not theirs.",
+            remedy="Leave these stars out: these spectra are of other sources or defective.",
         )
         yield Fault(error.fault, error.place, str(error), rows)
 
@@ -248,6 +248,6 @@ def with_good_pixels(place: str, spectra: Spectra) -> Iterator[Spectra | Fault]:
             place,
             expected="at least one good pixel in every spectrum",
             found=f"none in {np.sum(~good)} of {len(good)} spectra",
-            remedy="Leave these stars out, or look at their flux, inverse variance and mask.",
+            remedy="Leave these stars out, or check their flux, inverse variance and mask.",
         )
         yield Fault(error.fault, place, str(error), spectra.row[~good])

@@ -36,7 +36,7 @@ _COLUMNS: Mapping[str, Sequence[str]] = {
     ),
 }
 
-# Without these there is no join, no rest frame or no label; a cut or a correction can do without any other.
+# Needed for the join, the rest frame or the label; without any other column a cut or a correction is left out.
 _REQUIRED: Mapping[str, Sequence[str]] = {
     "RVTAB": ("TARGETID", "SURVEY", "PROGRAM", "HEALPIX", "VRAD"),
     "SPTAB": ("TARGETID", "RV_ADOP"),
@@ -45,7 +45,7 @@ _REQUIRED: Mapping[str, Sequence[str]] = {
 }
 
 _ALIGNED_WITHIN = 0.1
-"""Degrees: target and Gaia source are one object; even the fastest star moves a hundredth of this in between."""
+"""Largest separation of a target from its Gaia source, degrees; the fastest star moves a hundredth of this."""
 
 
 class DesiSurvey(Survey):
@@ -88,7 +88,7 @@ class DesiSurvey(Survey):
         self.columns = frozenset(columns & set(STAR_COLUMNS)) | ({"SN"} if {"SN_B", "SN_R"} <= columns else frozenset())
 
     def _tables(self, file: fitsio.FITS) -> dict[str, tuple[Table, tuple[str, ...]]]:
-        """Return the tables with the columns to read, after checking them."""
+        """Check the tables and return them with the columns to read."""
         tables = {}
         for hdu in self._hdus:
             table = Table(self.catalogue, file, hdu)
@@ -105,7 +105,7 @@ class DesiSurvey(Survey):
         return tables
 
     def parts(self, block: int = ROWS) -> Iterator[slice]:
-        """Yield the rows, `block` at a time, or all at once: a compressed file is unpacked whenever it is opened."""
+        """Yield parts of `block` rows, or one part for a compressed file, which is unpacked at each opening."""
         yield from ranges(self._rows, self._rows if self.catalogue.suffix == ".gz" else block)
 
     def part(self, rows: slice) -> Stars:
@@ -136,7 +136,7 @@ class DesiSurvey(Survey):
         return stars.replace(SN=(stars["SN_B"] + stars["SN_R"]) / 2) if "SN" in self.columns else stars
 
     def _require_aligned(self, data: Mapping[str, Mapping[str, Array]], matched: Bool, rows: slice) -> None:
-        """Compare identifiers between HDUs, and positions with those of GAIA, which has no TARGETID."""
+        """Check that HDUs have equal identifiers; for GAIA, which has no TARGETID, compare positions."""
         target = data["RVTAB"]
         for hdu, columns in data.items():
             if "TARGETID" in columns and (other := columns["TARGETID"] != target["TARGETID"]).any():
@@ -159,7 +159,7 @@ class DesiSurvey(Survey):
         )
 
     def files(self, stars: Stars) -> Sequence[Path]:
-        """Return the files that hold the spectra of the given stars, whether they are there or not."""
+        """Return the files with the spectra of the given stars, existing or not."""
         return [path for path, _ in self._by_file(stars)]
 
     def spectra(self, stars: Stars) -> Iterator[Spectra | Fault]:
@@ -183,11 +183,11 @@ class DesiSurvey(Survey):
 
 
 class CoaddSurvey(Survey):
-    """One coadd or spmod file by itself, to predict its stars without a catalogue.
+    """A single coadd or spmod file, to predict its stars without a catalogue.
 
-    Magnitudes are those of targeting, Gaia DR2 and not DR3; the file has no DR3 source and no parallax error, so that
-    there is neither SOURCE_ID nor PARALLAX. Velocities and parameters come from the file rvtab_coadd-* in the same
-    folder; without one, spectra in the observed frame have no rest frame. Fibres that are not on targets are left out.
+    Magnitudes are those of targeting, from Gaia DR2. The file has no DR3 source and no parallax error, so SOURCE_ID and
+    PARALLAX are missing. Velocities and parameters come from the file rvtab_coadd-* in the same
+    folder; without it, observed spectra cannot be brought to rest. Fibres that are not on targets are left out.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ class CoaddSurvey(Survey):
                 fibermap.place,
                 expected="at least one fibre on a target (OBJTYPE = TGT)",
                 found=f"none in {len(target)} rows",
-                remedy="Leave this file out: it holds no star.",
+                remedy="Leave this file out: it has no stars.",
             )
         values, count = np.unique(fibermap.read(["TARGETID"])["TARGETID"][target], return_counts=True)
         if (count > 1).any():
@@ -271,7 +271,7 @@ class CoaddSurvey(Survey):
         return {**columns, "SN": (columns["SN_B"] + columns["SN_R"]) / 2}
 
     def _from_velocities(self, targets: Int64) -> dict[str, Array]:
-        """Return velocities and parameters of the targets that the rvtab file holds; the others are missing."""
+        """Read velocities and parameters from the rvtab file; those of targets that it lacks are missing."""
         names = ("VRAD", "RVS_WARN", "TEFF", "LOGG", "FEH", "ALPHAFE")
         if not self.velocities.is_file():
             logger.warning(f"{self.path.name}: no velocities, because {self.velocities.name} is not beside it")
@@ -298,7 +298,7 @@ class CoaddSurvey(Survey):
         yield from ranges(len(self._stars), block)
 
     def part(self, rows: slice) -> Stars:
-        """Return some targets; the first of them tell what counts as missing in the file."""
+        """Return the targets of a part; the first part reports what counts as missing in the file."""
         return replace(self._stars.take(rows), missing={} if rows.start else self._stars.missing)
 
     def spectra(self, stars: Stars) -> Iterator[Spectra | Fault]:
@@ -309,11 +309,11 @@ class CoaddSurvey(Survey):
 
 
 def _compressed_or_not(path: Path) -> Path:
-    """Return the path, or the one that differs by .gz at its end where that is there and this one is not."""
+    """Return the path, or its variant with or without .gz if only that exists."""
     other = path.with_suffix("") if path.suffix == ".gz" else path.with_name(f"{path.name}.gz")
     try:
         return other if other.exists() and not path.exists() else path
-    except OSError:  # a folder that may not be entered: reading it says so
+    except OSError:  # without permission for the folder: the reader reports it
         return path
 
 
@@ -327,8 +327,8 @@ _TARGETING = {
 def reddening(fibermap: Mapping[str, Array], gaia: Mapping[str, Array], rows: int) -> Float64:
     """Return E(B-V) of FIBERMAP, of GAIA where that has none, and NaN where neither has.
 
-    Secondary and older targets hold 0, which no star behind dust has: it counts as missing. A value below 0 stays where
-    there is no better one, to be counted with all that is impossible.
+    Secondary and older targets hold 0, which counts as missing. A negative value without an alternative is kept, to be
+    counted with the impossible values.
     """
     ebv = np.full(rows, np.nan)
     for columns in (gaia, fibermap):

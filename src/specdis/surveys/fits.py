@@ -1,4 +1,4 @@
-"""FITS files read by name and in row ranges; what is wrong with one is said with its place and a remedy."""
+"""FITS files read by name and in row ranges; errors name the place and a remedy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from specdis.storage import require_bounded
 from specdis.surveys.base import STAR_COLUMNS
 from specdis.surveys.values import converted, wavelengths, without_nulls
 
-# Rows that are not needed cost less to read than to skip, up to this many.
+# Up to this many unneeded rows are cheaper to read than to skip.
 _GAP = 8
 
 _GZIP = b"\x1f\x8b"
@@ -31,7 +31,7 @@ _KINDS = {"i": ("integers", "iu"), "f": ("numbers", "fiu"), "S": ("strings", "SU
 
 
 class FileError(InputError):
-    """A file that cannot be used, with the name of the `Fault` that it is among many good files."""
+    """An unusable file, with the name of its `Fault` for runs where other files are good."""
 
     def __init__(self, fault: str, place: str | Path, *, expected: str, found: str, remedy: str) -> None:
         self.fault = fault
@@ -40,30 +40,29 @@ class FileError(InputError):
 
 @contextmanager
 def reading(path: Path) -> Iterator[fitsio.FITS]:
-    """Open a FITS file that is whole; an error of the library while it is read becomes a `FileError`.
+    """Open a complete FITS file; errors of the library inside the block become a `FileError`.
 
     Raises
     ------
     FileError
-        `missing-file`, `closed-file` when it may not be read, or `unreadable-file` when the file is no FITS file or
-        ends before its data do.
+        `missing-file`; `closed-file` without permission; `unreadable-file` when it is not FITS, or is truncated.
     """
     _require_fits(path)
     try:
         with opened(path) as file:
             _require_whole(path, file)
             yield file
-    # The second from bytes that are no text, in messages too.
+    # UnicodeError: bytes that are not text, also in the library's messages.
     except (OSError, UnicodeDecodeError, fitsio.FITSFormatError) as error:
-        # The library's first line says what is wrong; those after it hold the name under which it knows the file.
+        # The first line says what is wrong; the following ones hold the library's own name of the file.
         reason = (str(error).splitlines() or [type(error).__name__])[0].strip()
         raise _unreadable(path, f"one that cannot be read ({reason})") from error
 
 
 def _require_fits(path: Path) -> None:
-    """Refuse what is neither FITS nor FITS in gzip, and gzip that fills the memory, into which the library unpacks it.
+    """Refuse anything but FITS and gzipped FITS, and gzip that would fill the memory when the library unpacks it.
 
-    What the library knows besides, and tells by the first bytes whatever the name, could be anything.
+    By the first bytes the library would also open other formats, whatever the name of the file.
     """
     try:
         if path.is_file():
@@ -80,12 +79,12 @@ def _require_fits(path: Path) -> None:
         raise FileError(
             "closed-file",
             path,
-            expected="a file that may be read",
-            found="one that is closed, or that lies in a closed folder (permission denied)",
+            expected="a readable file",
+            found="permission denied for it or its folder",
             remedy="Change its permissions, or those of the folders above it.",
         ) from error
     except OSError as error:
-        raise _unreadable(path, f"one that may not be read ({error.strerror})") from error
+        raise _unreadable(path, f"an unreadable file ({error.strerror})") from error
     raise FileError(
         "missing-file", path, expected="a file", found=found, remedy="Copy or download it, or correct the path."
     )
@@ -107,7 +106,7 @@ def _unreadable(path: Path, found: str, remedy: str = "Copy or download it again
 
 
 def _require_whole(path: Path, file: fitsio.FITS) -> None:
-    """Compare the size of the file with what its headers promise; a file that is cut short opens without complaint."""
+    """Compare the size of the file with its headers; a truncated file opens without an error."""
     if path.suffix == ".gz":
         return
     end, size = max(hdu.get_offsets()["data_end"] for hdu in file), path.stat().st_size
@@ -134,9 +133,9 @@ def require(path: Path, file: fitsio.FITS, name: str) -> fitsio.hdu.base.HDUBase
         path,
         expected=f"an HDU {name}",
         found="only an empty primary HDU" if empty else f"the HDUs {names or 'without names'}",
-        remedy="Nothing was processed for this file: leave it out."
+        remedy="This file has no results of processing: leave it out."
         if empty
-        else "Check that this is the right file, and complete.",
+        else "Check that this is the right file, and that it is complete.",
     )
 
 
@@ -171,7 +170,7 @@ class Table:
                 remedy="Rename one of them.",
             )
         record, *_ = self._hdu.get_rec_dtype()
-        named = [column for column in record.names if column in self._hdu.get_colnames()]  # numpy names the nameless
+        named = [column for column in record.names if column in self._hdu.get_colnames()]  # numpy names the unnamed
         self._names = {column.upper(): column for column in named}
         self._dtypes = {column.upper(): record[column] for column in named}
 
@@ -188,7 +187,7 @@ class Table:
 
     @property
     def scalars(self) -> tuple[str, ...]:
-        """Columns with one number, string or logical a row, in file order."""
+        """Columns with one number, string or logical per row, in file order."""
         return tuple(name for name, dtype in self._dtypes.items() if dtype.shape == () and dtype.kind in "iufSUb")
 
     def require(self, columns: Iterable[str]) -> None:
@@ -204,12 +203,12 @@ class Table:
                 )
 
     def present(self, columns: Iterable[str]) -> tuple[str, ...]:
-        """Return those of `columns` that the table has, checked against `STAR_COLUMNS`; others must be numbers.
+        """Return the `columns` that the table has, their types checked by `STAR_COLUMNS`; others must be numbers.
 
         Raises
         ------
         FileError
-            `wrong-type`: identifiers as floats have lost digits, and strings are no velocities.
+            `wrong-type`: for instance identifiers stored as floats, which lose digits.
         """
         found = tuple(name for name in columns if name in self)
         for name in found:
@@ -217,7 +216,7 @@ class Table:
         return found
 
     def check_kind(self, name: str, kind: str) -> None:
-        """Raise a `FileError` unless the column holds one value a row of a numpy kind: `i`, `f`, `S` or `b`."""
+        """Raise a `FileError` unless the column holds one value per row of a numpy kind: `i`, `f`, `S` or `b`."""
         dtype, (expected, kinds) = self._dtypes[name], _KINDS[kind]
         if dtype.shape != () or dtype.kind not in kinds:
             raise FileError(
@@ -233,11 +232,11 @@ class Table:
         return self._hdu.read_header()
 
     def _described(self, key: str, column: str) -> Any:
-        """Return what the header says of a column under TNULL or TUNIT, None where it says nothing."""
+        """Return the TNULL or TUNIT of a column, or None."""
         return self._header.get(f"{key}{self._hdu.get_colnames().index(self._names[column]) + 1}")
 
     def read(self, columns: Iterable[str], rows: slice | Int64 | None = None) -> dict[str, Array]:
-        """Return columns for a range of rows or increasing row numbers.
+        """Read columns for a range of rows or increasing row numbers.
 
         They are in native byte order, strings stripped; in the units of `STAR_COLUMNS`, by the unit that the file gives
         (TUNIT); null integers (TNULL) are missing, as in `without_nulls`.
@@ -256,15 +255,15 @@ class Table:
         return {name: self._meant(name, plain(record[column])) for name, column in names.items()}
 
     def _meant(self, name: str, values: Array) -> Array:
-        """Return a column in the unit of `STAR_COLUMNS`, its null integers missing."""
+        """Convert a column to the unit of `STAR_COLUMNS`; null integers become missing values."""
         values = without_nulls(name, values, self._described("TNULL", name))
         return converted(name, values, self._described("TUNIT", name), self.place)
 
 
 def plain(values: Array) -> Array:
-    """Return a column in native byte order, strings as bytes without blanks at their ends."""
+    """Return a column in native byte order, strings as bytes without trailing blanks."""
     if values.dtype.kind == "U":
-        # The library decodes bytes to 32-bit characters; narrowing them at once is ten times as fast as encoding each.
+        # The library decodes to 32-bit characters; narrowing the array is ten times faster than encoding each string.
         values = np.ascontiguousarray(values).view(np.uint32).astype(np.uint8).view(f"S{values.itemsize // 4}")
     return np.strings.strip(values, b" \0") if values.dtype.kind == "S" else native(values)
 
@@ -279,14 +278,14 @@ def canonical(columns: Mapping[str, Array]) -> dict[str, Array]:
 
 def _cast(values: Array, dtype: str) -> Array:
     if values.dtype.kind == "S" and len(values):
-        # A longer string than DESI's keeps its length rather than being cut to another star's or survey's name.
+        # Longer strings than DESI's are kept whole: a shortened one could equal the name of another star or survey.
         dtype = f"S{max(np.dtype(dtype).itemsize, int(np.strings.str_len(values).max()))}"
     with np.errstate(over="ignore"):
         return values.astype(dtype)
 
 
 class NegativeVariances:
-    """Counts pixels of negative inverse variance, which are bad, to say so once and not once per file."""
+    """Counts pixels of negative inverse variance, which are bad, to log them once instead of for every file."""
 
     def __init__(self) -> None:
         self._pixels, self._place = 0, ""
@@ -298,7 +297,7 @@ class NegativeVariances:
         self._pixels += pixels
 
     def log(self) -> None:
-        """Say how many there were, and where first."""
+        """Log their number and the first place."""
         if self._pixels:
             logger.warning(
                 f"{self._pixels:,} pixels of negative inverse variance are taken as bad, the first in {self._place}"
@@ -308,7 +307,7 @@ class NegativeVariances:
 def read_rows(hdu: fitsio.hdu.ImageHDU, rows: Int) -> Array:
     """Return rows of a two-dimensional image, in any order and with repetitions, shape (row, pixel).
 
-    Runs of neighbouring rows are read at once; no image is read whole for the sake of a few stars.
+    Runs of neighbouring rows are read at once; an image is not read whole for a few stars.
     """
     order = np.argsort(rows, kind="stable")
     runs = np.split(order, np.flatnonzero(np.diff(rows[order]) > _GAP) + 1)
@@ -320,7 +319,7 @@ def read_rows(hdu: fitsio.hdu.ImageHDU, rows: Int) -> Array:
 
 
 def require_shape(place: str, found: Sequence[int], expected: tuple[int, int]) -> None:
-    """Raise a `FileError`, `wrong-shape`, unless an image has the rows and the pixels that go with its table."""
+    """Raise a `FileError`, `wrong-shape`, unless an image has the rows of its table and the pixels of its grid."""
     if tuple(found) != expected:
         raise FileError(
             "wrong-shape",
@@ -337,8 +336,8 @@ def read_wavelength(path: Path, file: fitsio.FITS, name: str) -> Float64:
     Raises
     ------
     FileError
-        `bad-wavelength` when they are not one finite, positive, strictly increasing row of numbers, or not in
-        Angstrom and not in a unit that can be converted.
+        `bad-wavelength` unless they are one row of finite, positive, strictly increasing numbers in Angstrom or in a
+        unit that can be converted.
     """
     hdu, place = require(path, file, name), f"{path}[{name}]"
     header = hdu.read_header()
@@ -347,7 +346,7 @@ def read_wavelength(path: Path, file: fitsio.FITS, name: str) -> Float64:
         raise FileError(
             "bad-wavelength",
             place,
-            expected="the wavelengths that all spectra share, an image of shape (pixel,)",
+            expected="one wavelength grid for all spectra, an image of shape (pixel,)",
             found="a table" if shape is None else f"an array of shape {shape}",
             remedy="Bring all spectra to one grid, and write its wavelengths once.",
         )

@@ -1,8 +1,8 @@
 """The layout of DESI DR1 files: columns of every table, and the wavelength grids of the three arms.
 
 The columns follow the data models of the DESI coadds and of the Milky Way Survey's DR1 catalogue (DESI collaboration,
-desidatamodel and desi-mws-dr1-datamodel), with the row widths of the published files. Reading goes by name, since
-the order of HDUs and columns varies from file to file; this is what a new file is made from.
+desidatamodel and desi-mws-dr1-datamodel), with the row widths of the published files. Readers go by name, since
+the order of HDUs and columns varies; this layout serves to write new files.
 """
 
 from __future__ import annotations

@@ -28,9 +28,9 @@ from specdis.surveys.values import NO_SOURCE, cleaned
 from specdis.surveys.wavelengths import air_to_vacuum
 
 ARM = "A"
-"""The one arm that a table's spectra have."""
+"""The only arm of a spectra table."""
 
-# Which columns give S/N, the first pair that the table has.
+# Columns of S/N: the first pair that the table has.
 _SN = (("SN", "SN"), ("SN_B", "SN_R"), ("SN_G", "SN_R"))
 
 
@@ -39,8 +39,8 @@ class TableSurvey(Survey):
 
     STARS has SOURCE_ID or TARGETID, which must be unique, and any other columns: those of `STAR_COLUMNS` under these
     names, the rest carried along as it is. Where TARGETID is missing it is SOURCE_ID; SURVEY is then `table`.
-    Units are those of `STAR_COLUMNS` unless the header gives others, which are converted. What counts as missing says
-    `values`, as in every survey.
+    Units are those of `STAR_COLUMNS` unless the header gives others, which are converted. Missing values are those of
+    the module `values`, as in every survey.
 
     WAVELENGTH is in Angstrom unless BUNIT says otherwise, strictly increasing, on any grid. Its header says WAVEMED =
     vacuum or air, and FRAME = rest or observed; observed needs STARS.VRAD (km/s).
@@ -91,13 +91,13 @@ class TableSurvey(Survey):
         self.columns = frozenset({*self._names} & {*STAR_COLUMNS}) | {"TARGETID", *(["SN"] if self._sn else [])}
 
     def _readable(self, table: Table) -> tuple[str, ...]:
-        """Return the columns that go on, after checking those that the pipeline knows."""
+        """Return the columns to read, after checking those of `STAR_COLUMNS`."""
         if "TARGETID" not in table:
             table.require(["SOURCE_ID"])
         table.present(STAR_COLUMNS)
         table.present(name for pair in _SN for name in pair)
         if left := [name for name in table.names if name not in table.scalars]:
-            logger.info(f"{table.place}: columns with several values a row are not carried along: {', '.join(left)}")
+            logger.info(f"{table.place}: columns with several values per row are ignored: {', '.join(left)}")
         return table.scalars
 
     def _choice(self, header: fitsio.FITSHDR, key: str, choices: tuple[str, str]) -> str:
@@ -140,12 +140,12 @@ class TableSurvey(Survey):
         return identifiers
 
     def parts(self, block: int = ROWS) -> Iterator[slice]:
-        """Yield the rows, `block` at a time, or all at once: a compressed file is unpacked whenever it is opened."""
+        """Yield parts of `block` rows, or one part for a compressed file, which is unpacked at each opening."""
         rows = len(self._identifiers)
         yield from ranges(rows, rows if self.path.suffix == ".gz" else block)
 
     def part(self, rows: slice) -> Stars:
-        """Return some rows, with every column of one value a row."""
+        """Return the stars of these rows, with every column that has one value per row."""
         with reading(self.path) as file:
             return self._canonical(Table(self.path, file, "STARS").read(self._names, rows))
 
@@ -188,14 +188,14 @@ class TableSurvey(Survey):
         if (other := self._identifiers[place] != identifiers).any():
             raise InputError(
                 f"{self.path}[STARS]",
-                expected="the stars that the table held before",
+                expected="the stars that the table had before",
                 found=f"no row for {other.sum()} of them, the first {identifiers[np.argmax(other)]}",
                 remedy="The table changed: start again from the stage `sample`.",
             )
         return np.asarray(place)
 
     def _arms(self, image: dict[str, Array], stars: Stars) -> Iterator[tuple[Int64, Arm]]:
-        """Yield arms with and without errors, each with the stars that it holds."""
+        """Yield arms with errors and arms without, each with its stars."""
         flux, masked = image["FLUX"], np.zeros(image["FLUX"].shape, bool)
         if "MASK" in image:
             masked = image["MASK"] != 0

@@ -1,4 +1,4 @@
-"""What a number in a column means: its unit, what stands for a missing one, and what no star can have.
+"""The meaning of numbers in columns: units, missing values, and limits that no star exceeds.
 
 One table, `LIMITS`, and one rule for every file and for arrays in Python. Nothing is dropped: a value that is missing
 or impossible becomes NaN, or the column's own missing value, and is counted by column and reason.
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from astropy.units import UnitBase
 
 FILLERS = (-999.0, -9999.0)
-"""What many surveys write into a column of floats where they have no value."""
+"""Values that many surveys write for a missing float."""
 
 NO_SOURCE = 999_999
-"""What DESI's catalogue writes as SOURCE_ID where a target has no Gaia source, and astropy for a masked integer."""
+"""SOURCE_ID of a target without a Gaia source in DESI's catalogue; also astropy's value for a masked integer."""
 
 
 class Limits(NamedTuple):
-    """What a column of floats can hold, both ends included; anything else counts as missing."""
+    """Limits of a column of floats, inclusive; values beyond count as missing."""
 
     low: float
     high: float
     zero: bool = True
-    """False where 0 is no value: files hold it where they have none."""
+    """False where 0 stands for a missing value."""
 
 
-# Wide enough for any star, and for the errors of a measurement; narrow enough for what files write in place of a value.
+# Wide enough for any star with errors of measurement; narrow enough to exclude the placeholders that files contain.
 LIMITS: Mapping[str, Limits] = {
     "RA": Limits(-180, 360),
     "DEC": Limits(-90, 90),
@@ -76,59 +76,57 @@ _MEANS: Mapping[str, str] = {
     "RV_ADOP": "VRAD",
     "SN_G": "SN",
 }
-"""Other columns that are read, and the one of `STAR_COLUMNS` that has their unit and limits."""
+"""Other columns that are read, with the one of `STAR_COLUMNS` whose unit and limits they share."""
 
 _REFUSED = ("RA", "DEC")
-"""Outside of their limits they are no value of a single star gone wrong, but columns that were confused."""
+"""Values beyond these limits mean that columns were confused, not that single values are wrong."""
 
 WITH_ERROR = ("PARALLAX", "PMRA", "PMDEC")
 """Columns whose 0 is missing without a positive error."""
 
 NULL_OF_OTHERS = -1
-"""What a null integer of a column that is not in `STAR_COLUMNS` becomes."""
+"""Missing value of an integer column that is not in `STAR_COLUMNS`."""
 
 WAVELENGTHS = (2_000.0, 30_000.0)
-"""Angstrom: the middle of a spectrum lies in here, or its wavelengths are in another unit."""
+"""Range of the middle wavelength of a spectrum, Angstrom; beyond it the wavelengths are in another unit."""
 
 _SHORTEST, _LONGEST = 900.0, 300_000.0
-"""Angstrom: hydrogen between the stars lets nothing of a star's light through below its Lyman limit, and no
-spectrum that is optical in the middle goes on beyond 30 micron. One wrong number there would make a grid that fills the
-memory."""
+"""Range of wavelengths, Angstrom: from the Lyman limit, below which interstellar hydrogen absorbs all light, to 30
+micron. One wrong number beyond it would make a grid that fills the memory."""
 
 
 class Cleaned(NamedTuple):
-    """Columns with NaN, or their own missing value, for what is missing or impossible, and how many values that is."""
+    """Columns whose missing and impossible values are replaced, with the number of these."""
 
     columns: dict[str, Array]
     missing: Counter[Missing]
 
 
 def cleaned(columns: Mapping[str, Array], place: str) -> Cleaned:
-    """Find what is missing or impossible in the columns of stars.
+    """Replace missing and impossible values in columns of stars.
 
     Parameters
     ----------
     columns
-        Name to plain array in the units of `STAR_COLUMNS`, shape (star,). Columns that are not known stay as they are.
+        Name to plain array in the units of `STAR_COLUMNS`, shape (star,). Unknown columns stay unchanged.
     place
         File and HDU, or the name of the function, for messages.
 
     Returns
     -------
     Cleaned
-        The columns, floats as float64; and the number of values by column and reason. NaN, the missing value that
-        everybody knows, is not counted.
+        The columns, floats as float64, and the number of replaced values by column and reason. NaN is not counted.
 
     Raises
     ------
     InputError
-        When positions lie beyond any sky: RA outside -180..360, DEC outside -90..90.
+        When positions are impossible: RA outside -180..360, DEC outside -90..90.
     """
     missing: Counter[Missing] = Counter()
     found = dict(columns)
     for name in columns:
         if name == "SOURCE_ID":
-            source = np.asarray(columns[name]).astype(np.int64)  # what is beyond its range comes out negative
+            source = np.asarray(columns[name]).astype(np.int64)  # overflow makes it negative
             none = (source < 0) | (source == NO_SOURCE)
             found[name] = np.where(none, STAR_COLUMNS[name].missing, source)
             _count(missing, place, name, {"no Gaia source": none})
@@ -146,19 +144,19 @@ def cleaned(columns: Mapping[str, Array], place: str) -> Cleaned:
 def measured(
     name: str, values: Float64, place: str, limits: Mapping[str, Limits] = LIMITS
 ) -> tuple[Float64, dict[str, Bool]]:
-    """Return the values of one column that is in `limits`, NaN where they are missing or impossible, and why they are.
+    """Return the values of one column with NaN for missing and impossible ones, and the reasons.
 
     Parameters
     ----------
     name, values, place
         As in `cleaned`.
     limits
-        What columns can hold.
+        Limits by column.
 
     Returns
     -------
     tuple
-        The values, and for each reason where it holds, one at most for each value; shape (star,).
+        The values, and a mask for each reason; a value has one reason at most. Shape (star,).
     """
     means = _MEANS.get(name, name)
     low, high, zero = limits[means]
@@ -188,7 +186,7 @@ def _count(missing: Counter[Missing], place: str, name: str, reasons: Mapping[st
 
 
 def say(missing: Iterable[Mapping[str, Any]]) -> None:
-    """Log what counts as missing (`missing_values` of the cut flow), one line for each place."""
+    """Log the values that count as missing (`missing_values` of the cut flow), one line for each place."""
     places: dict[str, list[str]] = {}
     for kind in missing:
         places.setdefault(kind["place"], []).append(f"{kind['column']} of {kind['stars']:,} stars ({kind['reason']})")
@@ -197,7 +195,7 @@ def say(missing: Iterable[Mapping[str, Any]]) -> None:
 
 
 def without_nulls(name: str, values: Array, null: Array | int | None) -> Array:
-    """Return a column of integers whose nulls are missing: NaN where `STAR_COLUMNS` has floats, else its missing value.
+    """Replace the nulls of an integer column: by NaN where `STAR_COLUMNS` has floats, else by its missing value.
 
     Parameters
     ----------
@@ -220,7 +218,7 @@ def without_nulls(name: str, values: Array, null: Array | int | None) -> Array:
 
 
 def _column(name: str) -> StarColumn | None:
-    """Return what is known of a column, under this name or as one that means the same."""
+    """Return the entry of a column in `STAR_COLUMNS`, under its name or one of the same meaning."""
     return STAR_COLUMNS.get(_MEANS.get(name, name))
 
 
@@ -237,33 +235,33 @@ _SPELLINGS = {
     **dict.fromkeys(("abmag", "mag(ab)", "mag(st)", "stmag", "vegamag", "mag(vega)", "mags", "magnitude"), "mag"),
     **dict.fromkeys(("parsec", "parsecs"), "pc"),
     "kiloparsec": "kpc",
-    # Lower case would make it a milliparsec.
+    # In lower case it would be a milliparsec.
     "mpc": "Mpc",
 }
-"""Spellings of units, in lower case, that the library does not know or takes for something else."""
+"""Spellings of units, in lower case, that astropy does not know or misreads."""
 
 _NO_UNIT = ("", "1", "-", "--", "---", "none", "null", "nan", "n/a", "unitless", "dimensionless", "adimensional")
 
 
 def converted(name: str, values: Array, unit: str | UnitBase | None, place: str) -> Array:
-    """Return values in the unit that this software uses for a column.
+    """Convert values to the unit that this software uses for a column.
 
     Parameters
     ----------
     name
-        A column of `STAR_COLUMNS`, or WAVELENGTH, which is in Angstrom. Columns that have no unit there, and columns
-        that are not known, stay as they are.
+        A column of `STAR_COLUMNS`, or WAVELENGTH, which is in Angstrom. Columns without a unit and unknown columns stay
+        unchanged.
     values
         Numbers, any shape.
     unit
-        What they are in: the text of a FITS header (TUNIT, BUNIT) or a unit of astropy. Empty or None: as expected.
+        Their unit: the text of a FITS header (TUNIT, BUNIT) or a unit of astropy. Empty or None means the expected one.
     place
         File and HDU, or the name of the function, for messages.
 
     Raises
     ------
     InputError
-        When the unit is unknown, or is none of the column's kind.
+        When the unit is unknown, or of another dimension.
     """
     column = _column(name)
     expected = "Angstrom" if name == "WAVELENGTH" else "" if column is None else column.unit
@@ -284,14 +282,14 @@ def converted(name: str, values: Array, unit: str | UnitBase | None, place: str)
 
 
 def factor(text: str, expected: str) -> float | None:
-    """Return what a number in one unit is multiplied by to be in another; None where there is no such number.
+    """Return the factor from one unit to another, or None if they do not convert.
 
     Parameters
     ----------
     text
         The unit as a header gives it; 1 is returned where it is empty.
     expected
-        The unit that is wanted, by its name in astropy.
+        The target unit, by its name in astropy.
     """
     if text.strip().lower() in _NO_UNIT:
         return 1.0
@@ -305,14 +303,14 @@ def factor(text: str, expected: str) -> float | None:
             parsed = u.Unit(spelling)
         except (ValueError, TypeError):
             continue
-        # Logarithms of a length and the like convert, but not by a factor; dex and dB are magnitudes to the library.
+        # Logarithmic units convert, but not by a factor; astropy treats dex and dB as magnitudes.
         if isinstance(parsed, u.UnitBase) and parsed.is_equivalent(target) and not {u.dex, u.dB} & {*parsed.bases}:
             return float(parsed.to(target))
     return None
 
 
 def _logarithm(name: str, values: Array, text: str, place: str) -> Array:
-    """Return logarithms as they are, whatever they are of; refuse what is none, such as an acceleration itself."""
+    """Return logarithms of any unit unchanged; refuse linear values, such as an acceleration."""
     if text.lower() in _NO_UNIT or text.lower().startswith(("dex", "log", "[", "lg")):
         return values
     raise InputError(
@@ -324,7 +322,7 @@ def _logarithm(name: str, values: Array, text: str, place: str) -> Array:
 
 
 def plain(name: str, values: Any, place: str) -> Array:
-    """Return what a user gives for a column as a plain array in the unit of `STAR_COLUMNS`.
+    """Convert an argument of a user to a plain array in the unit of `STAR_COLUMNS`.
 
     Parameters
     ----------
@@ -338,7 +336,7 @@ def plain(name: str, values: Any, place: str) -> Array:
     Raises
     ------
     InputError
-        When the unit is unknown or of another kind, or a value is no number.
+        When the unit is unknown or of another dimension, or a value is not a number.
     """
     unit, mask = getattr(values, "unit", None), getattr(values, "mask", np.ma.nomask)
     if callable(mask):  # a method of pandas' columns
@@ -360,7 +358,7 @@ def plain(name: str, values: Any, place: str) -> Array:
 
 
 def wavelengths(values: Array, unit: str | UnitBase | None, place: str) -> Float64:
-    """Return wavelengths in Angstrom, of numbers that can be wavelengths of a star's spectrum.
+    """Convert wavelengths to Angstrom, and check that they are plausible for a stellar spectrum.
 
     Parameters
     ----------
@@ -374,10 +372,10 @@ def wavelengths(values: Array, unit: str | UnitBase | None, place: str) -> Float
     Raises
     ------
     InputError
-        When the unit is none of a length, or the numbers cannot be Angstrom: it says what they look like.
+        When the unit is not one of length, or the numbers cannot be Angstrom; the message guesses their unit.
     """
     angstrom = converted("WAVELENGTH", np.asarray(values, dtype=np.float64), unit, place)
-    usable = angstrom[np.isfinite(angstrom) & (angstrom > 0)]  # what is neither is refused elsewhere
+    usable = angstrom[np.isfinite(angstrom) & (angstrom > 0)]  # others are refused elsewhere
     if len(usable):
         middle, least, most = float(np.median(usable)), float(usable.min()), float(usable.max())
         low, high = WAVELENGTHS
@@ -387,13 +385,13 @@ def wavelengths(values: Array, unit: str | UnitBase | None, place: str) -> Float
                 expected=f"wavelengths in Angstrom, from {_SHORTEST:,.0f} to {_LONGEST:,.0f} and in the middle between "
                 f"{low:,.0f} and {high:,.0f}",
                 found=f"{least:.6g} to {most:.6g}{_look_like(middle)}",
-                remedy="Correct those that are none." if low <= middle <= high else "Convert them to Angstrom.",
+                remedy="Correct the impossible values." if low <= middle <= high else "Convert them to Angstrom.",
             )
     return np.asarray(angstrom)
 
 
 def _look_like(middle: float) -> str:
-    """Say what unit wavelengths seem to have, by the middle of those of an optical spectrum."""
+    """Guess the unit of wavelengths from the middle of an optical spectrum."""
     for low, high, unit in (
         (3.3, 4.5, "the logarithm of Angstrom"),
         (0.2, 3.0, "micron"),

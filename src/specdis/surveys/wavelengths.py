@@ -1,4 +1,4 @@
-"""Wavelengths in air and in vacuum; everything beyond this module is in vacuum."""
+"""Wavelengths in air and in vacuum; outside this module all wavelengths are in vacuum."""
 
 from __future__ import annotations
 
