@@ -37,7 +37,7 @@ from specdis.storage import RunPaths, atomic, read_arrays, read_table, write_arr
 from specdis.surveys import Stars
 from specdis.training import Ensemble, TrainingStars, TrainingState, train, train_mixture
 
-_CHECKPOINT_SECONDS = 20.0
+CHECKPOINT_SECONDS = 20.0
 _FEWEST_PRECISE = 100  # stars of precise parallax, for a model of binaries
 _FEWEST_CALIBRATION = 300
 
@@ -292,7 +292,7 @@ class _Checkpoint:
 
     def save(self, state: TrainingState) -> None:
         self._last = state
-        if time.monotonic() - self._saved >= _CHECKPOINT_SECONDS:
+        if time.monotonic() - self._saved >= CHECKPOINT_SECONDS:
             self.finish()
 
     def finish(self) -> None:
