@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from specdis import components
+from specdis.arrays import ranges
 from specdis.components import Basis, ComponentsSettings, Sums, add_moments, basis_of_moments, vectors_of
 from specdis.encoding.encoder import encoder
 from specdis.errors import InputError
@@ -19,7 +20,7 @@ PLAIN = Transform(np.arange(PIXELS), subtract_mean=False, signed_log=False, unit
 @pytest.fixture(autouse=True)
 def several_bands(monkeypatch):
     """Sum the moments of 120 pixels in three bands, the last of them short, as those of thousands are."""
-    monkeypatch.setattr(components, "_BAND", 50)
+    monkeypatch.setattr(components, "ranges", lambda pixels, _: ranges(pixels, 50))
 
 
 @pytest.fixture(scope="module")

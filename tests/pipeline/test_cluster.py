@@ -12,7 +12,6 @@ import pytest
 
 from cluster_tasks import CATALOGUE, deadly, double, open_deadly, wrong
 from specdis.errors import ConfigError, InputError, SpecdisError
-from specdis.log import Progress
 from specdis.pipeline.config import Config
 from specdis.pipeline.runner import run
 from specdis.pipeline.stages import STAGES
@@ -23,7 +22,7 @@ from specdis.workers import start_workers
 from specdis.workers.answers import Died
 from specdis.workers.dask import slurm
 from specdis.workers.settings import ClusterSettings
-from tiny_run import products, start, until
+from tiny_run import products, start, until, watched
 
 LOOPBACK = "0100007F"
 """127.0.0.1, as /proc/net writes it."""
@@ -35,8 +34,18 @@ KINDS = {
 }
 
 
+QUICK = {"three processes": "catalogue", "dask, two workers": "components"}
+"""How far kinds of workers go in the quick tests."""
+
+
+@pytest.mark.parametrize(("kind", "last"), QUICK.items())
+def test_the_same_products_bit_by_bit(finished, config, tmp_path, kind, last):
+    start(config, tmp_path / "run", *KINDS[kind], last=last)
+    assert products(tmp_path / "run") == until(finished, last)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if QUICK.get(kind) != "catalogue"])
 def test_the_same_catalogue_bit_by_bit(finished, config, tmp_path, kind):
     start(config, tmp_path / "run", *KINDS[kind], last="catalogue")
     assert products(tmp_path / "run") == until(finished, "catalogue")
@@ -67,22 +76,30 @@ def children() -> dict[int, str]:
     return {child: command[child] for child in mine - {os.getpid()}}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["three processes", "dask, two workers"])
-@pytest.mark.parametrize("stage", ["spectra", "components", "distances"])
-def test_a_worker_that_is_killed_in_a_stage_changes_nothing(finished, config, copied, monkeypatch, kind, stage):
-    advance, killed = Progress.advance, []
+@pytest.mark.parametrize(
+    ("kind", "stage"),
+    [
+        ("three processes", "distances"),
+        *(
+            pytest.param(kind, stage, marks=pytest.mark.slow)
+            for kind in ("three processes", "dask, two workers")
+            for stage in ("spectra", "components", "distances")
+            if (kind, stage) != ("three processes", "distances")
+        ),
+    ],
+)
+def test_a_worker_that_is_killed_in_a_stage_changes_nothing(finished, config, copied, kind, stage):
+    killed = []
     workers_of = {"three processes": "forkserver", "dask, two workers": "spawn_main"}
 
-    def kill_first(progress: Progress, count: int) -> None:
-        advance(progress, count)
+    def kill_first(block: object) -> None:
         own = sorted(child for child, command in children().items() if workers_of[kind] in command)
-        if not killed and progress.stage == stage:
+        if not killed:
             killed.append(own[-1])
             os.kill(own[-1], signal.SIGKILL)
 
-    monkeypatch.setattr(Progress, "advance", kill_first)
-    assert start(config, copied, *KINDS[kind], first=stage, last=stage, force=True) == [stage]
+    options = {"first": stage, "last": stage, "force": True, "stages": watched(stage, kill_first)}
+    assert start(config, copied, *KINDS[kind], **options) == [stage]
     assert killed
     assert products(copied) == products(finished)
 

@@ -139,16 +139,16 @@ def test_integrals_of_the_densities_are_those_of_their_formulas() -> None:
     assert outer == pytest.approx(0.005 * 8.2**2.3 * 27**2.3 * (27**-1.6 - 54**-1.6) / 1.6, rel=1e-4)
 
 
-def test_distances_follow_density_times_volume(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_distances_follow_density_times_volume() -> None:
     """Where every star is seen, distances of the halo follow the integral along the line of sight, done anew here."""
-    monkeypatch.setattr(galaxy, "_seen", lambda programme, population, modulus: np.ones_like(modulus))
+    programme = PROGRAMMES[0]._replace(bright=-100.0, faint=100.0)
     settings = MockSettings(
         halo_fraction=1.0, distant_fraction=0.0, bhb_fraction=0.0, stream_fraction=0.0, member_fraction=0.0
     )
     pixel = np.full(20_000, 12_345)
     draws = Draws(1, (np.arange(20_000),))
     members = galaxy.populations(settings.seed)
-    component, found = galaxy._components_and_distances(settings, PROGRAMMES[0], members, pixel, draws)
+    component, found = galaxy._components_and_distances(settings, programme, members, pixel, draws)
     assert (component == galaxy.HALO).all()
     place = SkyCoord(*healpix_to_lonlat(12_345, 64, order="nested")).galactic
     away = np.geomspace(0.05, 100, 20_001)

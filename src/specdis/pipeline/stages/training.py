@@ -21,7 +21,7 @@ from specdis.pipeline.stage import Context, Outcome
 from specdis.pipeline.tasks import trainable
 from specdis.storage import atomic, read_arrays, read_table, write_arrays, write_text
 
-_CHECKPOINT_SECONDS = 20.0
+CHECKPOINT_SECONDS = 20.0
 _FEWEST_PRECISE = 100  # stars of precise parallax, for a model of binaries
 
 
@@ -142,7 +142,7 @@ class _Checkpoint:
 
     def save(self, state: TrainingState) -> None:
         self._last = state
-        if time.monotonic() - self._saved >= _CHECKPOINT_SECONDS:
+        if time.monotonic() - self._saved >= CHECKPOINT_SECONDS:
             self.finish()
 
     def finish(self) -> None:
