@@ -131,9 +131,7 @@ def products(directory: Path) -> dict[str, str]:
 
 def until(directory: Path, last: str) -> dict[str, str]:
     """Return those of the products that are there after a stage."""
-    folders = {"sample": "sample", "spectra": "spectra", "components": "components", "training": "training"}
-    folders |= {"distances": "distances model", "binaries": "binaries", "catalogue": "catalogue"}
-    made = " ".join(folders[stage] for stage in ALL[: ALL.index(last) + 1]).split()
+    made = ALL[: ALL.index(last) + 1]
     return {name: content for name, content in products(directory).items() if name.split("/")[0] in made}
 
 
