@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: venv demo test test-oldest test-newest lint bench docs lock
+.PHONY: venv demo test test-all test-oldest test-newest lint bench docs lock
 
 venv: .venv/complete
 
@@ -27,25 +27,29 @@ demo: venv
 	$(BIN)/specdis verify demo/run
 	@echo "Open demo/run/report/index.html in a browser."
 
-# Two processes of one thread each are quicker on two cores than processes whose threads wait for each other.
-test: export PJRT_NPROC = 1
-test: export OMP_NUM_THREADS = 1
-test: export OPENBLAS_NUM_THREADS = 1
+# Two processes of one thread each are quicker on two cores than processes whose threads wait for each other. Files of
+# tests are begun in their order: first the long ones of tests/pipeline, last the many short ones of tests/unit.
+PYTEST := pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test test-all test-oldest test-newest: export PJRT_NPROC = 1
+test test-all test-oldest test-newest: export OMP_NUM_THREADS = 1
+test test-all test-oldest test-newest: export OPENBLAS_NUM_THREADS = 1
+
+# All but the tests marked slow.
 test: venv
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/$(PYTEST) -m "not slow"
+
+test-all: venv
+	$(BIN)/$(PYTEST)
 
 # All tests with the oldest and with the newest versions that pyproject.toml allows, whatever is pinned. They need uv:
 # make test-oldest PYTHON=python3.11, make test-newest PYTHON=python3.13. Old libraries call new ones by deprecated names.
 test-oldest: RESOLUTION := lowest-direct
 test-oldest: WARNINGS := -W default::DeprecationWarning
 test-newest: RESOLUTION := highest
-test-oldest test-newest: export PJRT_NPROC = 1
-test-oldest test-newest: export OMP_NUM_THREADS = 1
-test-oldest test-newest: export OPENBLAS_NUM_THREADS = 1
 test-oldest test-newest: test-%:
 	uv venv --quiet --clear --python $(PYTHON) .venv-$*
 	uv pip install --quiet --python .venv-$*/bin/python --resolution $(RESOLUTION) --group dev --editable .
-	.venv-$*/bin/pytest --numprocesses 2 --dist loadfile $(WARNINGS)
+	.venv-$*/bin/$(PYTEST) $(WARNINGS)
 
 lint: venv
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ import signal
 from typing import Any
 
 from specdis.log import logger
-from specdis.pipeline.survey import open_survey
+from specdis.pipeline.inputs import open_survey
 from specdis.surveys import desi
 from specdis.surveys.fits import FileError
 

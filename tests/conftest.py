@@ -1,13 +1,17 @@
-"""Compiled programs are kept for all tests of a worker."""
+"""What all tests of a worker share: compiled programs, and a folder that it shares with the other workers."""
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import tiny_run
-from specdis.accelerator import jax
+from specdis.jaxed import jax
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -17,8 +21,36 @@ def compiled(tmp_path_factory) -> Path:
     From the first test on: a server of processes that a test starts keeps its settings, and a program from the folder
     may differ in the last bit from one that was compiled without it. JAX starts here, too: it learns its number of
     threads when it does, sums depend on that in the last bit, and tests of the command line change the variable.
+    Every worker has its own folder: JAX writes a program in place, where another worker might read half of it.
     """
     folder = tmp_path_factory.mktemp("compiled")
     tiny_run.keep_compiled(folder)
     jax.devices()
     return folder
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory, compiled) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Return a function that makes a folder in the first worker that needs it; the others wait, and take it as it is.
+
+    They take what the first has compiled until then, too.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder, finished, programs = (shared / f"{name}{suffix}" for suffix in ("", ".finished", ".compiled"))
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not finished.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                shutil.copytree(compiled, programs)
+                finished.touch()
+        for program in programs.iterdir():
+            if not (compiled / program.name).exists():
+                shutil.copy(program, compiled)
+        return folder
+
+    return made

@@ -15,14 +15,15 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from specdis.cluster import ClusterSettings
 from specdis.errors import InputError
-from specdis.pipeline.document import Document
 from specdis.pipeline.manifest import StageFault
-from specdis.pipeline.runner import RunSettings, run
+from specdis.pipeline.runner import run
+from specdis.pipeline.settings import RunSettings
 from specdis.pipeline.stage import Context, Outcome, Stage
+from specdis.pipeline.strict_toml import Document
 from specdis.settings import Settings
 from specdis.storage import atomic, write_json, write_text
+from specdis.workers.settings import ClusterSettings
 
 STARS = 60
 BLOCK = 10

@@ -31,12 +31,12 @@ from attacks import models, runs, stores
 from specdis.errors import SpecdisError
 from specdis.model import load_model
 from specdis.pipeline.config import Config, config_of
-from specdis.pipeline.plan import status
 from specdis.pipeline.stages import STAGES
-from specdis.pipeline.verify import verify
+from specdis.pipeline.staleness import status
 from specdis.references import References, ReferencesSettings, Unread, find_members
 from specdis.storage import Provenance, read_json, read_table
 from specdis.surveys import SurveySettings, open_file, open_survey
+from specdis.verbs.verify import verify
 from synthetic_spectra import model
 
 SECONDS = 20

@@ -9,21 +9,26 @@ from functools import cache
 
 import numpy as np
 
-from specdis.accelerator import jax, jnp
 from specdis.arrays import Array, Float64
 from specdis.binaries import BinariesSettings
 from specdis.calibration import Calibration
 from specdis.components import ComponentsSettings, Sums, add_moments, basis_of_moments, vectors_of
-from specdis.distances import DistancesSettings, Targets, star_keys
+from specdis.distances.settings import DistancesSettings
+from specdis.distances.targets import Targets, star_keys
 from specdis.domain import Domain, Limits, references
-from specdis.model import Model, ModelSettings, Networks, transform_of
+from specdis.jaxed import jax, jnp
+from specdis.model import Model, ModelSettings, Networks
+from specdis.network.ensemble import Ensemble
 from specdis.network.mlp import MLP, MixtureNetwork, NetworkSettings
 from specdis.photometry import PhotometrySettings
 from specdis.sample import SampleSettings
-from specdis.spectra import SPEED_OF_LIGHT, GridSettings, PixelGrid, SpectraSettings, normalise
+from specdis.spectra.grid import PixelGrid
+from specdis.spectra.normalise import normalise
+from specdis.spectra.settings import GridSettings, SpectraSettings
+from specdis.spectra.sky import SPEED_OF_LIGHT
+from specdis.spectra.transform import Transform
 from specdis.surveys.base import Arm, Spectra
 from specdis.surveys.layout import NATIVE_GRID
-from specdis.training import Ensemble
 
 DESI = {name: NATIVE_GRID[name].wavelength() for name in ("B", "R")}
 SMALL = {"B": 4000 + 0.8 * np.arange(401), "R": 4300 + 0.8 * np.arange(401)}
@@ -109,7 +114,7 @@ def model(
     block = spectra(60, arms=arms, seed=9, snr=500.0)
     grid = PixelGrid.of(arms, spectra_settings)
     pixels = normalise(block, grid, spectra_settings)
-    transform = transform_of(spectra_settings, np.arange(len(grid.wavelength)))
+    transform = Transform.of(spectra_settings, np.arange(len(grid.wavelength)))
     vectors = vectors_of(transform)(pixels.flux, pixels.bad, np.ones(60, bool))
     sums = add_moments(Sums.zero(len(transform.kept)), vectors)
     basis = basis_of_moments(sums, ComponentsSettings(n_components=n_components))

@@ -14,18 +14,21 @@ import sys
 import threading
 import traceback
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jax.experimental.compilation_cache import compilation_cache
 
-from specdis.accelerator import jax
+from specdis.jaxed import jax
 from specdis.mock.settings import MockSettings
 from specdis.mock.survey import CATALOGUE, write_mock
 from specdis.pipeline.config import Config
 from specdis.pipeline.runner import run
 from specdis.pipeline.stage import Context, Outcome, Stage
-from specdis.pipeline.stages import STAGES, learning
+from specdis.pipeline.stages import STAGES, training
+from specdis.workers import Workers
 
 ALL = [stage.name for stage in STAGES]
 
@@ -82,9 +85,40 @@ def keep_compiled(folder: Path) -> None:
     compilation_cache.reset_cache()
 
 
-def start(path: Path, directory: Path, *overrides: str, **options: object) -> list[str]:
+def start(
+    path: Path, directory: Path, *overrides: str, stages: Sequence[Stage] = STAGES, **options: object
+) -> list[str]:
     """Run the stages in a directory; return the names of those that ran."""
-    return run(Config.load(path, [f"run.directory={directory}", *overrides]), STAGES, **options)
+    return run(Config.load(path, [f"run.directory={directory}", *overrides]), stages, **options)
+
+
+class Watched(NamedTuple):
+    """Workers that say which blocks of stars the stage has dealt with."""
+
+    workers: Workers
+    heard: Callable[[Any], None]
+
+    def each(self, task: Callable[[Any], Any], blocks: Iterable[Any], **options: bool) -> Iterator[tuple[Any, Any]]:
+        for block, result in self.workers.each(task, blocks, **options):
+            yield block, result
+            if hasattr(block, "rows"):
+                self.heard(block)
+
+    def total(self, *arguments: Any) -> Any:
+        return self.workers.total(*arguments)
+
+    def memory_gb(self) -> float:
+        return self.workers.memory_gb()
+
+
+def watched(name: str, heard: Callable[[Any], None]) -> list[Stage]:
+    """Return the stages, one of which has watched workers."""
+
+    def work(context: Context) -> Outcome:
+        return stage.run(replace(context, workers=Watched(context.workers, heard)))
+
+    stage = STAGES[ALL.index(name)]
+    return [stage._replace(run=work) if other is stage else other for other in STAGES]
 
 
 def products(directory: Path) -> dict[str, str]:
@@ -182,7 +216,7 @@ def main(path: Path, compiled: Path, kills: int = len(KILLS)) -> None:
     Every process is a fork of this one, which has imported everything and started no thread.
     """
     keep_compiled(compiled)
-    learning._CHECKPOINT_SECONDS = 0
+    training.CHECKPOINT_SECONDS = 0
     whole, directory = path.parent / "whole", path.parent / "killed"
     operations, chance = finishes(path, whole), random.Random(2)
     assert operations

@@ -22,7 +22,8 @@ from closure_tables import table
 from specdis.binaries import LEAST_RATIO
 from specdis.mock.binaries import LEAST_RATIO as LEAST_OF_ALL
 from specdis.pipeline.templates import template
-from specdis.storage import RunPaths, read_json
+from specdis.storage import read_json
+from specdis.stores.paths import RunPaths
 
 CHOICES = (
     *("sample.n_folds=5", "components.n_components=40", "training.batch=64", "training.n_seeds=2"),

@@ -18,14 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
-from specdis.accelerator import jnp
-from specdis.model import basis_of
+from specdis.components import Basis
+from specdis.jaxed import jnp
+from specdis.network.training import TrainingStars, train
 from specdis.photometry import absolute_magnitude, geometric_magnitude, sqrt_flux
 from specdis.pipeline.config import Config
-from specdis.pipeline.pixels import open_group, values
 from specdis.statistics import robust_scatter
-from specdis.storage import RunPaths, read_arrays, read_table
-from specdis.training import TrainingStars, train
+from specdis.storage import read_arrays, read_table
+from specdis.stores.paths import RunPaths
+from specdis.stores.zarr import open_group, values
 
 CANDIDATES = {
     "n_components": (40, 100),
@@ -38,8 +39,8 @@ def learned(paths: RunPaths, n_components: int) -> tuple[TrainingStars, np.ndarr
     """Return the trainable stars with so many components, and their geometric magnitudes (NaN below S/N 10)."""
     stars = read_table(paths.sample)
     store = open_group(paths.coefficients, "coefficients")
-    rows = np.flatnonzero(stars["TRAINABLE"] & (values(store, "bad") < 1))
-    eigenvalues = basis_of(read_arrays(paths.basis, "basis")[1]).eigenvalues[:n_components]
+    rows = np.flatnonzero(stars["TRAINABLE"] & (values(store, "fraction_bad") < 1))
+    eigenvalues = Basis.of(read_arrays(paths.basis, "basis")[1]).eigenvalues[:n_components]
     inputs = values(store, "coefficients")[rows, :n_components] / np.float32(np.sqrt(eigenvalues.mean()))
     parallax, error = stars["PARALLAX_CORRECTED"][rows], stars["PARALLAX_ERROR_USED"][rows]
     magnitude, _ = geometric_magnitude(parallax, error, stars["G_0"][rows])

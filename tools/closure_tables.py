@@ -20,9 +20,10 @@ from specdis import validation
 from specdis.arrays import Array, Bool, Float64
 from specdis.catalogue import read_columns
 from specdis.pipeline.config import Config
-from specdis.pipeline.survey import truth
+from specdis.pipeline.inputs import truth
 from specdis.statistics import coverage, robust_scatter
-from specdis.storage import RunPaths, read_json, read_table
+from specdis.storage import read_json, read_table
+from specdis.stores.paths import RunPaths
 from specdis.surveys import IDENTIFIER, Stars
 
 DISTANCES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)  # kpc

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import specdis
-from specdis.pipeline.compare import compare
 from specdis.pipeline.config import Config
 from specdis.pipeline.runner import run
 from specdis.pipeline.stages import STAGES
 from specdis.storage import read_json
+from specdis.verbs.compare import compare
 
 ROOT = Path(__file__).parents[1]
 NUMBERS = ROOT / "docs" / "demo.json"

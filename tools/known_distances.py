@@ -14,7 +14,8 @@ from typing import Any
 
 from closure_tables import table
 
-from specdis.storage import RunPaths, read_json
+from specdis.storage import read_json
+from specdis.stores.paths import RunPaths
 
 KINDS = {
     "cluster": "in clusters",

@@ -20,7 +20,7 @@ from specdis.mock.survey import CATALOGUE
 from specdis.pipeline.config import Config
 from specdis.pipeline.manifest import Manifest, StageRecord
 from specdis.pipeline.templates import template
-from specdis.storage import RunPaths
+from specdis.stores.paths import RunPaths
 
 SPECDIS = (sys.executable, "-c", "from specdis.cli import main; main()")
 

@@ -25,12 +25,13 @@ import zarr
 from specdis import catalogue
 from specdis.arrays import Array
 from specdis.pipeline.config import Config, config_of
+from specdis.pipeline.inputs import open_survey, references
 from specdis.pipeline.manifest import Manifest
-from specdis.pipeline.pixels import create_array
 from specdis.pipeline.stage import Context, SurveyFiles
 from specdis.pipeline.stages import STAGES
-from specdis.pipeline.survey import open_survey, references
-from specdis.storage import Provenance, RunPaths, read_table, write_table
+from specdis.storage import Provenance, read_table, write_table
+from specdis.stores.paths import RunPaths
+from specdis.stores.zarr import create_array
 
 _SPACING = 1 << 42  # between the identifiers of copies
 _SHIFTED = ("M_G_NN", "M_G_GEO")

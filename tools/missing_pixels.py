@@ -19,13 +19,14 @@ from pathlib import Path
 import numpy as np
 
 from specdis.arrays import Array, Bool, Float64
-from specdis.distances import TARGET_COLUMNS, Targets
+from specdis.distances.targets import TARGET_COLUMNS, Targets
 from specdis.flags import Flag
 from specdis.model import Model, load_model
 from specdis.pipeline.config import Config, config_of
-from specdis.pipeline.survey import open_survey, truth
+from specdis.pipeline.inputs import open_survey, truth
 from specdis.statistics import robust_scatter
-from specdis.storage import RunPaths, column_names, read_table
+from specdis.storage import column_names, read_table
+from specdis.stores.paths import RunPaths
 from specdis.surveys import IDENTIFIER, Spectra, Stars
 from specdis.validation import join
 from specdis.validation.stars import PARALLAX_SNR

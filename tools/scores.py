@@ -25,9 +25,10 @@ from scipy.special import logsumexp
 from specdis.arrays import Array, Bool, Float64, Int64, ranges
 from specdis.model import Model, load_model
 from specdis.pipeline.config import config_of
-from specdis.pipeline.stages.learning import network_inputs
 from specdis.statistics import bootstrap_errors, robust_scatter
-from specdis.storage import RunPaths, read_table
+from specdis.storage import read_table
+from specdis.stores.coefficients import CoefficientStore
+from specdis.stores.paths import RunPaths
 from specdis.surveys import IDENTIFIER
 from specdis.validation import GIANT_LOGG
 
@@ -81,7 +82,9 @@ def scored(run: Path) -> Scored:
         np.asarray(values[rows], np.float64) for values in (found["M_G_NN"] - true, found["M_G_NN_ERR"], stars["SN"])
     )
     if config.network.kind == "mixture":
-        log_p = mixture(model, network_inputs(paths, rows), stars["FOLD"][rows], snr, true[rows])
+        log_p = mixture(
+            model, CoefficientStore.open(paths.coefficients).inputs(rows), stars["FOLD"][rows], snr, true[rows]
+        )
     else:
         log_p = gaussian(error / width, width)
     return Scored(identifiers(stars, rows), stars["LOGG"][rows] < GIANT_LOGG, snr, error, error / width, log_p)

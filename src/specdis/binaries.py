@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat
 
 from specdis.arrays import Array, Bool, Float64
-from specdis.distances import GIANT_MAGNITUDE
+from specdis.distances.answers import GIANT_MAGNITUDE
 from specdis.flags import Flag
 from specdis.settings import Settings
 

@@ -13,9 +13,9 @@ import numpy as np
 from pydantic import Field, PositiveInt
 from scipy.optimize import minimize
 
-from specdis import streams
-from specdis.accelerator import jax, jnp
+from specdis import rng
 from specdis.arrays import Bool, Float64, Int64, ranges
+from specdis.jaxed import jax, jnp
 from specdis.network.mixture import Mixture, ParallaxInErrors, log_probabilities
 from specdis.settings import Settings
 
@@ -92,7 +92,7 @@ def _features(centre: jax.Array, snr: jax.Array) -> jax.Array:
 
 def calibration_stars(fold: Int64, identifier: Int64, settings: CalibrationSettings, seed: int) -> Bool:
     """Tell which stars the recalibration may be fitted to, shape (star,): a hashed share of the held-out ones."""
-    chosen = streams.uniform(streams.stream(seed, "calibration"), identifier) < settings.fraction
+    chosen = rng.uniform(rng.stream(seed, "calibration"), identifier) < settings.fraction
     return np.asarray(settings.on & (fold >= 0) & chosen)
 
 

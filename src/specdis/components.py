@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -11,12 +11,12 @@ from pydantic import PositiveInt
 from scipy.linalg import eigh
 from scipy.sparse.linalg import eigsh
 
-from specdis import streams
-from specdis.accelerator import ArrayLike, jax, jnp
-from specdis.arrays import Float32, Float64, ranges
+from specdis import rng
+from specdis.arrays import Array, Float32, Float64, ranges
 from specdis.errors import InputError
+from specdis.jaxed import ArrayLike, jax, jnp
 from specdis.settings import Settings
-from specdis.spectra import Transform
+from specdis.spectra.transform import Transform
 
 _BAND = 1024
 """Rows of the matrix of second moments summed at a time."""
@@ -62,6 +62,20 @@ class Basis(NamedTuple):
     def n_components(self) -> int:
         """Length of the coefficients of a star."""
         return len(self.eigenvalues)
+
+    @property
+    def scale(self) -> float:
+        """The one number by which all coefficients are divided before networks see them: their root mean square."""
+        return float(np.sqrt(self.eigenvalues.mean()))
+
+    def arrays(self) -> dict[str, Array]:
+        """Return what is saved: `of` is the inverse."""
+        return {name: np.asarray(values) for name, values in self._asdict().items() if values is not None}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array]) -> Basis:
+        """Return a basis that was saved as `arrays`."""
+        return cls(arrays.get("vectors"), arrays["eigenvalues"], arrays["mean"], float(arrays["total"]))
 
     @property
     def explained(self) -> float:
@@ -174,6 +188,6 @@ def _leading_eigenvectors(matrix: Float64, count: int) -> tuple[Float64, Float64
     if 2 * count >= len(matrix):
         eigenvalues, vectors = eigh(matrix, subset_by_index=(len(matrix) - count, len(matrix) - 1))
     else:
-        start = streams.generator(0, "lanczos").standard_normal(len(matrix))
+        start = rng.generator(0, "lanczos").standard_normal(len(matrix))
         eigenvalues, vectors = eigsh(matrix, count, which="LA", v0=start)
     return eigenvalues[::-1], vectors.T[::-1]

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from specdis.accelerator import jax, jnp
 from specdis.arrays import Array, Bool, Float32, Float64
-from specdis.encoding import Fit
+from specdis.encoding.encoder import Fit
+from specdis.jaxed import jax, jnp
 from specdis.settings import Settings
 
 MOST_BAD = 0.25

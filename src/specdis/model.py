@@ -12,32 +12,23 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from specdis import catalogue
-from specdis.accelerator import jax, jnp
 from specdis.arrays import Array, Bool, Float32, Float64, ranges
 from specdis.binaries import BinariesSettings, classify
 from specdis.calibration import Calibration
 from specdis.components import Basis
-from specdis.distances import (
-    GIANT_MAGNITUDE,
-    LEVELS,
-    Chain,
-    DistancesSettings,
-    Labels,
-    Magnitudes,
-    Targets,
-    between_networks,
-    distribution,
-    drawer,
-    linear,
-    summarise,
-    summarise_labels,
-    summarise_mixture,
-)
+from specdis.distances.answers import GIANT_MAGNITUDE, Labels, Magnitudes, between_networks, distribution
+from specdis.distances.columns import LEVELS, summarise, summarise_labels, summarise_mixture
+from specdis.distances.errors import Chain, drawer, linear
+from specdis.distances.settings import DistancesSettings
+from specdis.distances.targets import Targets
 from specdis.domain import MOST_BAD, Domain, Limits
-from specdis.encoding import Completer, Completion, Encoder, encoder
+from specdis.encoding.completion import Completer, Completion
+from specdis.encoding.encoder import Encoder, encoder
 from specdis.errors import InputError, ProductError
 from specdis.flags import Flag
+from specdis.jaxed import jax, jnp
 from specdis.log import Progress, logger
+from specdis.network.ensemble import Ensemble
 from specdis.network.mixture import ParallaxInErrors, binary_probability, points
 from specdis.network.mlp import MLP, MixtureNetwork, NetworkSettings, Perceptron
 from specdis.noise import NativePixels, native_pixels
@@ -45,12 +36,14 @@ from specdis.photometry import PhotometrySettings, absolute_magnitude, geometric
 from specdis.sample import SampleSettings, TrainedStars, select
 from specdis.settings import Settings
 from specdis.soundness import misfits
-from specdis.spectra import ArmPixels, Normalised, PixelGrid, SpectraSettings, Transform, normalise
+from specdis.spectra.grid import ArmPixels, PixelGrid
+from specdis.spectra.normalise import Normalised, normalise
+from specdis.spectra.settings import SpectraSettings
+from specdis.spectra.transform import Transform
 from specdis.storage import Provenance, digest, file_digest, plain, read_arrays, read_json, write_arrays, write_json
 from specdis.surveys.arrays import ArraySurvey
 from specdis.surveys.base import IDENTIFIER, Arm, Fault, Spectra, Stars, Survey
 from specdis.surveys.values import say
-from specdis.training import Ensemble
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -194,7 +187,7 @@ class Model:
     @cached_property
     def scale(self) -> float:
         """The number by which coefficients are divided before the networks see them."""
-        return input_scale(self.basis)
+        return self.basis.scale
 
     def save(self, directory: Path, provenance: Provenance) -> None:
         """Write the model as a folder of npz files and model.json, which holds their sums and one over itself."""
@@ -204,7 +197,7 @@ class Model:
         if self.transform.weight is not None:
             pixels["weight"] = np.asarray(self.transform.weight)
         write_arrays(directory / "preprocessing.npz", provenance, pixels)
-        write_arrays(directory / "basis.npz", provenance, basis_arrays(self.basis))
+        write_arrays(directory / "basis.npz", provenance, self.basis.arrays())
         for name, ensemble in self.networks._asdict().items():
             if ensemble is not None:
                 write_arrays(directory / f"{name}.npz", provenance, ensemble_arrays(ensemble))
@@ -678,9 +671,9 @@ def load_model(directory: str | Path) -> Model:
         model = Model(
             settings,
             PixelGrid(pixels["wavelength"], arms, settings.spectra.grid.step),
-            transform_of(settings.spectra, pixels["kept"], pixels.get("weight")),
+            Transform.of(settings.spectra, pixels["kept"], pixels.get("weight")),
             tuple((float(low), float(high)) for low, high in content["sky_windows"]),
-            basis_of(basis),
+            Basis.of(basis),
             networks_of(ensembles, settings.network),
             Calibration(*(np.asarray(content["calibration"][name]) for name in Calibration._fields)),
             np.nan if training is None else float(training),
@@ -768,26 +761,6 @@ def _read_trained(path: Path) -> TrainedStars:
     if not found.is_sound():
         raise ProductError(f"{path} is no list of a model's training stars: copy the model again.")
     return found
-
-
-def transform_of(settings: SpectraSettings, kept: Array, weight: Array | None = None) -> Transform:
-    """Return the transform that a configuration asks for, on the pixels that were kept, with their weights."""
-    return Transform(kept, settings.subtract_mean, settings.signed_log, settings.unit_norm, weight)
-
-
-def input_scale(basis: Basis) -> float:
-    """Return the one number by which all coefficients are divided: their root mean square."""
-    return float(np.sqrt(basis.eigenvalues.mean()))
-
-
-def basis_arrays(basis: Basis) -> dict[str, Array]:
-    """Return a basis as named arrays."""
-    return {name: np.asarray(values) for name, values in basis._asdict().items() if values is not None}
-
-
-def basis_of(arrays: Mapping[str, Array]) -> Basis:
-    """Return the basis of which `basis_arrays` made arrays."""
-    return Basis(arrays.get("vectors"), arrays["eigenvalues"], arrays["mean"], float(arrays["total"]))
 
 
 def ensemble_arrays(ensemble: Ensemble) -> dict[str, Array]:

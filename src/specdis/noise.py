@@ -17,10 +17,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from specdis import streams
-from specdis.accelerator import jax, jnp
+from specdis import rng
 from specdis.arrays import Array, Float32, Float64
-from specdis.spectra import SPEED_OF_LIGHT, PixelGrid, SpectraSettings, among_native, uniform_step, with_ends
+from specdis.jaxed import jax, jnp
+from specdis.spectra.grid import PixelGrid, among_native, uniform_step, with_ends
+from specdis.spectra.settings import SpectraSettings
+from specdis.spectra.sky import SPEED_OF_LIGHT
 
 Noise = Literal["native", "paper"]
 
@@ -79,7 +81,7 @@ def perturber(grid: PixelGrid, settings: SpectraSettings, n_draws: int, noise: N
 
     @cache
     def table(rows: int) -> Float32:  # a longer table begins with the same numbers
-        return streams.generator(0, "noise").standard_normal((_WINDOWS + rows, n_draws), np.float32)
+        return rng.generator(0, "noise").standard_normal((_WINDOWS + rows, n_draws), np.float32)
 
     def one(
         flux: jax.Array,

@@ -79,7 +79,6 @@ _TEFF_RANGE = (3500.0, 10000.0)
 _COLOUR_RANGE = (-0.2, 2.5)
 """The same range in intrinsic BP-RP: the fit's cubic turns up again redward of it."""
 _A0_MAX = 20.0
-_ITERATIONS = 5
 
 _POLE = (192.85948, 27.12825)
 """Right ascension and declination of the north Galactic pole, deg (J2000)."""
@@ -133,10 +132,10 @@ def extinction(
     return np.select(rows, values), np.select(rows, list(cases)).astype(np.uint8)
 
 
-def intrinsic_colour(bp_rp: Float64, a_0: Float64) -> Float64:
+def intrinsic_colour(bp_rp: Float64, a_0: Float64, iterations: int = 5) -> Float64:
     """Return BP-RP before the dust, clipped to the range of the law, by iteration."""
     colour = np.clip(bp_rp, *_COLOUR_RANGE)
-    for _ in range(_ITERATIONS):
+    for _ in range(iterations):
         reddening = a_0 * (_ratio(_BP_BY_COLOUR, colour, a_0) - _ratio(_RP_BY_COLOUR, colour, a_0))
         colour = np.clip(bp_rp - reddening, *_COLOUR_RANGE)
     return colour

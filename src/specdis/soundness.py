@@ -15,8 +15,10 @@ from specdis.arrays import Array
 from specdis.calibration import Calibration
 from specdis.components import Basis
 from specdis.domain import Domain
-from specdis.spectra import PixelGrid, SpectraSettings, Transform
-from specdis.training import Ensemble
+from specdis.network.ensemble import Ensemble
+from specdis.spectra.grid import PixelGrid
+from specdis.spectra.settings import SpectraSettings
+from specdis.spectra.transform import Transform
 
 _LONGEST = 300_000.0
 """Limits of wavelengths, Angstrom, as for surveys."""

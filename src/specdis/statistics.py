@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from specdis.arrays import Array, Float64, ranges
-from specdis.streams import generator
+from specdis.rng import generator
 
 Statistic = Callable[[Float64], Any]
 

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from specdis import components
+from specdis.arrays import ranges
 from specdis.components import Basis, ComponentsSettings, Sums, add_moments, basis_of_moments, vectors_of
-from specdis.encoding import encoder
+from specdis.encoding.encoder import encoder
 from specdis.errors import InputError
-from specdis.spectra import PixelGrid, SpectraSettings, Transform
+from specdis.spectra.grid import PixelGrid
+from specdis.spectra.settings import SpectraSettings
+from specdis.spectra.transform import Transform
 
 STARS, PIXELS, COMPONENTS = 700, 120, 8
 GRID = PixelGrid(4000 + 0.5 * np.arange(PIXELS), (), 0.5)
@@ -17,7 +20,7 @@ PLAIN = Transform(np.arange(PIXELS), subtract_mean=False, signed_log=False, unit
 @pytest.fixture(autouse=True)
 def several_bands(monkeypatch):
     """Sum the moments of 120 pixels in three bands, the last of them short, as those of thousands are."""
-    monkeypatch.setattr(components, "_BAND", 50)
+    monkeypatch.setattr(components, "ranges", lambda pixels, _: ranges(pixels, 50))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,10 @@ import pytest
 from pydantic import ValidationError
 from scipy.special import ndtri
 
-from specdis.distances import DistancesSettings, Labels, star_keys, summarise_labels, training_error
+from specdis.distances.answers import Labels, training_error
+from specdis.distances.columns import summarise_labels
+from specdis.distances.settings import DistancesSettings
+from specdis.distances.targets import star_keys
 from specdis.flags import Flag
 
 SETTINGS = DistancesSettings()

@@ -7,8 +7,10 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from specdis.domain import Domain, measure, references
-from specdis.encoding import Fit, swan_depth
-from specdis.spectra import SpectraSettings, normalise
+from specdis.encoding.encoder import Fit
+from specdis.encoding.measures import swan_depth
+from specdis.spectra.normalise import normalise
+from specdis.spectra.settings import SpectraSettings
 from specdis.surveys.base import Arm, Spectra
 from specdis.surveys.wavelengths import refractive_index
 from synthetic_spectra import SMALL, model, rest_flux

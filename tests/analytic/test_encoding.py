@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from specdis.accelerator import jax, jnp
 from specdis.components import Basis
-from specdis.distances import LEVELS, DistancesSettings, star_keys
-from specdis.encoding import Completer, Completion, _inverse_of_triangle, _sum_of_products, encoder
-from specdis.spectra import PixelGrid, SpectraSettings, Transform, normalise
+from specdis.distances.columns import LEVELS
+from specdis.distances.settings import DistancesSettings
+from specdis.distances.targets import star_keys
+from specdis.encoding.completion import Completer, Completion, _inverse_of_triangle, _sum_of_products
+from specdis.encoding.encoder import encoder
+from specdis.jaxed import jax, jnp
+from specdis.spectra.grid import PixelGrid
+from specdis.spectra.normalise import normalise
+from specdis.spectra.settings import SpectraSettings
+from specdis.spectra.transform import Transform
 from synthetic_spectra import model, spectra, targets
 
 PIXELS, COMPONENTS = 90, 6

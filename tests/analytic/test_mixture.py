@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.optimize import minimize
 
-from specdis.accelerator import jax, jnp
+from specdis.jaxed import jax, jnp
 from specdis.network.mixture import Mixture, ParallaxInErrors, binary_probability, log_probabilities
 
 C = np.log(10) / 5

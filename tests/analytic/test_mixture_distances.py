@@ -8,22 +8,15 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from specdis import photometry
-from specdis.accelerator import jnp
 from specdis.calibration import Calibration, CalibrationSettings, calibration_stars, fit
-from specdis.distances import (
-    DistancesSettings,
-    Labels,
-    Magnitudes,
-    between_networks,
-    distribution,
-    summarise,
-    summarise_labels,
-    summarise_mixture,
-)
+from specdis.distances.answers import Labels, Magnitudes, between_networks, distribution
+from specdis.distances.columns import summarise, summarise_labels, summarise_mixture
+from specdis.distances.settings import DistancesSettings
 from specdis.flags import Flag
+from specdis.jaxed import jnp
 from specdis.network.mixture import Mixture, ParallaxInErrors, points, points_with_parallax
 from specdis.network.mlp import NetworkSettings
-from specdis.training import TrainingSettings, TrainingStars, train_mixture
+from specdis.network.training import TrainingSettings, TrainingStars, train_mixture
 
 PAIR = ((0.7, 4.0, 0.2), (0.3, 1.0, 0.8))
 """Fraction, mean and standard deviation of two Gaussians."""

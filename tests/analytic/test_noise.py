@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from scipy.ndimage import uniform_filter1d
 
-from specdis.accelerator import jax, jnp
-from specdis.distances import DistancesSettings, star_keys
+from specdis.distances.settings import DistancesSettings
+from specdis.distances.targets import star_keys
+from specdis.jaxed import jax, jnp
 from specdis.noise import NOISIER, noise_factor, noisier, perturber, propagator
-from specdis.spectra import PixelGrid, SpectraSettings, normalise
+from specdis.spectra.grid import PixelGrid
+from specdis.spectra.normalise import normalise
+from specdis.spectra.settings import SpectraSettings
 from specdis.surveys.base import Arm, Spectra
 from synthetic_spectra import DESI, SMALL, SMALL_SETTINGS, model, spectra, targets
 

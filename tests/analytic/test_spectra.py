@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from scipy.ndimage import uniform_filter1d
 
-from specdis.accelerator import jax, jnp
-from specdis.spectra import ErrorStack, GridSettings, PixelGrid, SpectraSettings, Transform, normalise, running_mean
+from specdis.jaxed import jax, jnp
+from specdis.spectra.grid import PixelGrid
+from specdis.spectra.normalise import normalise, running_mean
+from specdis.spectra.settings import GridSettings, SpectraSettings
+from specdis.spectra.sky import ErrorStack
+from specdis.spectra.transform import Transform
 from specdis.surveys.base import Arm, Spectra
 from specdis.surveys.layout import SPMOD_GRID
 from synthetic_spectra import DESI, SMALL, SMALL_SETTINGS, spectra

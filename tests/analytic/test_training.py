@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from specdis import photometry, streams
-from specdis.accelerator import jnp
+from specdis import photometry, rng
+from specdis.jaxed import jnp
 from specdis.network.likelihood import chi2, robust
 from specdis.network.mlp import NetworkSettings
+from specdis.network.training import TrainingSettings, TrainingStars, train
 from specdis.sample import SampleSettings
 from specdis.sample.split import split
-from specdis.training import TrainingSettings, TrainingStars, train
 
 LINEAR = NetworkSettings(hidden=())
 SEED = 11
@@ -28,7 +28,7 @@ def fit(inputs, terms, factor, parallax, error, identifier, settings):
     The stars that a hash keeps back for early stopping are laid on that solution, so that it does not matter when they
     stop the training.
     """
-    kept_back = streams.uniform(streams.stream(SEED, "inner 0"), identifier) < settings.inner_fraction
+    kept_back = rng.uniform(rng.stream(SEED, "inner 0"), identifier) < settings.inner_fraction
     solution, covariance = least_squares(*(column[~kept_back] for column in (terms, factor, parallax, error)))
     parallax = np.where(kept_back, factor * (solution[0] + terms @ solution[1:]), parallax)
     stars = TrainingStars(inputs, factor, parallax, error, np.full(len(parallax), -1), identifier)

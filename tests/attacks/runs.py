@@ -18,7 +18,7 @@ from astropy.table import Table
 import table_files
 from attacks.process import Attack, specdis, stops
 from specdis.errors import SpecdisError
-from specdis.pipeline.verify import verify
+from specdis.verbs.verify import verify
 
 STARS = 320
 FLIPS = 24

@@ -15,9 +15,11 @@ import zarr
 from numcodecs.checksum32 import CRC32C
 
 from attacks.process import Attack, refused
-from specdis.pipeline.pixels import PixelStore, damage, open_group, values
-from specdis.spectra import ErrorStack, Normalised
+from specdis.spectra.normalise import Normalised
+from specdis.spectra.sky import ErrorStack
 from specdis.storage import Provenance, atomic, read_json, write_json
+from specdis.stores.pixels import PixelStore
+from specdis.stores.zarr import damage, open_group, values
 from synthetic_spectra import model, spectra
 
 STARS = 40

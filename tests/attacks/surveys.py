@@ -17,8 +17,8 @@ import table_files
 from attacks.process import Attack, refused, specdis, stops
 from specdis.fitsfiles import opened
 from specdis.pipeline.config import config_of
-from specdis.pipeline.plan import StageStatus, status
 from specdis.pipeline.stages import STAGES
+from specdis.pipeline.staleness import StageStatus, status
 from specdis.storage import read_json
 from specdis.surveys import open_file
 

@@ -1,4 +1,4 @@
-"""One mock survey and one finished run, for all tests of a worker."""
+"""Surveys and finished runs that are made once for all tests of all workers."""
 
 from __future__ import annotations
 
@@ -7,21 +7,36 @@ from pathlib import Path
 
 import pytest
 
+import table_files
 import tiny_run
 from specdis.log import logger
 
 
 @pytest.fixture(scope="session")
-def config(tmp_path_factory) -> Path:
-    """Return the configuration of a tiny run."""
-    return tiny_run.write_survey(tmp_path_factory.mktemp("tiny"))
+def config(once) -> Path:
+    """Return the configuration of a tiny run, to be read only, as its survey is."""
+    return once("tiny", tiny_run.write_survey) / "tiny.toml"
 
 
 @pytest.fixture(scope="session")
-def finished(config, compiled) -> Path:
-    """Return the directory of a finished run, to be read only."""
-    assert tiny_run.start(config, config.parent / "run") == tiny_run.ALL
-    return config.parent / "run"
+def finished(config, once) -> Path:
+    """Return the directory of a run that has all but its report, which is to be read only."""
+
+    def make(folder: Path) -> None:
+        assert tiny_run.start(config, folder, last="validation") == tiny_run.ALL[:-1]
+
+    return once("tiny/run", make)
+
+
+@pytest.fixture(scope="session")
+def table_run(once) -> Path:
+    """Return the directory of a run on a table of 200 stars, which goes as far as the distances; to be read only."""
+
+    def make(folder: Path) -> None:
+        path = table_files.write_config(table_files.write(folder / "spectra.fits", table_files.table(200)))
+        tiny_run.start(path, folder / "run", last="distances")
+
+    return once("table", make) / "run"
 
 
 @pytest.fixture

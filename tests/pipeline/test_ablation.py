@@ -14,11 +14,11 @@ from specdis.catalogue import read_catalogue
 from specdis.errors import InputError
 from specdis.mock.settings import MockSettings
 from specdis.mock.stream import MockSurvey
-from specdis.pipeline.ablation import FULL, VARIANTS, Variant, ablate, table
 from specdis.pipeline.config import Config
 from specdis.storage import read_json
 from specdis.surveys import IDENTIFIER, Stars
 from specdis.validation import join
+from specdis.verbs.ablate import FULL, VARIANTS, Variant, ablate, table
 
 UNIVERSE = MockSettings(stars=900, seed=4)
 SETTINGS = tiny_run.SETTINGS.replace("n_folds = 2", "train_fraction = 0.5")
@@ -30,6 +30,9 @@ TRIED = (
 )
 
 
+TABLE = (FULL, Variant("pixels alike", {"spectra.weights": "none"}))
+
+
 @pytest.fixture(scope="module")
 def path(tmp_path_factory, compiled) -> Path:
     path = tmp_path_factory.mktemp("ablation") / "tiny.toml"
@@ -39,7 +42,13 @@ def path(tmp_path_factory, compiled) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(path) -> Path:
+def alone(path) -> dict[str, str]:
+    """Return what the full method has made before any variant."""
+    return tiny_run.products(ablate(path, variants=TRIED[:1]).parent / "the-full-method")
+
+
+@pytest.fixture(scope="module")
+def page(path, alone) -> Path:
     return ablate(path, variants=TRIED)
 
 
@@ -48,6 +57,7 @@ def rows(page) -> list[dict]:
     return read_json(page.with_suffix(".json"))
 
 
+@pytest.mark.slow
 def test_a_variant_that_is_the_full_method_is_no_row(rows, page):
     assert [row["name"] for row in rows] == [FULL.name, "without negative parallaxes", "raw pixels"]
     lines = page.read_text().splitlines()
@@ -56,6 +66,7 @@ def test_a_variant_that_is_the_full_method_is_no_row(rows, page):
     assert page.read_text() == table(rows)
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_the_catalogues_and_the_truth(rows, page):
     for row, folder in zip(rows, ("the-full-method", "without-negative-parallaxes", "raw-pixels"), strict=True):
         stars = read_catalogue(page.parent / folder / "catalogue" / "specdis.fits")
@@ -76,22 +87,23 @@ def test_numbers_are_those_of_the_catalogues_and_the_truth(rows, page):
             assert cell["scatter_difference_mag"]["value"] == 0.0
 
 
+@pytest.mark.slow
 def test_dropping_negative_parallaxes_trains_on_fewer_stars(rows):
     full, positive, pixels = (row["trainable"] for row in rows)
     assert 0.7 * full < positive < 0.95 * full
     assert pixels == full
 
 
-def test_variants_leave_the_full_method_as_it_was_and_are_what_they_are_from_scratch(page, path, compiled):
+@pytest.mark.slow
+def test_variants_leave_the_full_method_as_it_was_and_are_what_they_are_from_scratch(page, path, alone):
+    assert tiny_run.products(page.parent / "the-full-method") == alone
     overrides = ("distances.n_draws=2", "sample.train_drop_negative=true")
-    last = {"last": "catalogue"}
-    tiny_run.start(path, page.parent / "scratch", *overrides, **last)
+    tiny_run.start(path, page.parent / "scratch", *overrides, last="catalogue")
     found = tiny_run.products(page.parent / "without-negative-parallaxes")
     assert found == tiny_run.products(page.parent / "scratch")
-    tiny_run.start(path, page.parent / "again", overrides[0], **last)
-    assert tiny_run.products(page.parent / "the-full-method") == tiny_run.products(page.parent / "again")
 
 
+@pytest.mark.slow
 def test_a_second_time_nothing_runs(path, page, rows, caplog):
     before = page.read_bytes()
     with caplog.at_level("INFO"):
@@ -111,15 +123,19 @@ def test_the_table_shows_cells_that_some_variants_lack():
     assert second == "| other | 90 | 3 | 0.200 | -0.010 ± 0.002 | +0.100 (-0.010 ± 0.002) | – |"
 
 
-def test_where_no_truth_is_known_stars_with_precise_parallaxes_are_compared(tmp_path, compiled):
+def test_where_no_truth_is_known_stars_with_precise_parallaxes_are_compared(tmp_path, table_run):
+    """As many stars as `table_run` has, so that nothing is compiled once more."""
     path = table_files.write_config(table_files.write(tmp_path / "stars.fits", table_files.table(200)))
-    tried = (FULL, Variant("2 components", {"components.n_components": 2}))
-    full, other = read_json(ablate(path, variants=tried).with_suffix(".json"))
+    page = ablate(path, variants=TABLE[:1])
+    alone = tiny_run.products(page.parent / "the-full-method")
+    full, other = read_json(ablate(path, variants=TABLE).with_suffix(".json"))
+    assert tiny_run.products(page.parent / "the-full-method") == alone
     assert list(full["cells"]) == ["all"]
     assert full["cells"]["all"]["n"] == other["cells"]["all"]["n"] > 50
     assert other["cells"]["all"]["scatter_mag"] != full["cells"]["all"]["scatter_mag"]
 
 
+@pytest.mark.slow
 def test_too_few_stars_to_compare_is_an_error(tmp_path, compiled):
     path = table_files.write_config(table_files.write(tmp_path / "stars.fits", table_files.table(40)))
     with pytest.raises(InputError, match="at least 50 held-out stars"):

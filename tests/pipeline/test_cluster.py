@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 
 from cluster_tasks import CATALOGUE, deadly, double, open_deadly, wrong
-from specdis import cluster
-from specdis.cluster import ClusterSettings, Died, workers
 from specdis.errors import ConfigError, InputError, SpecdisError
-from specdis.log import Progress
 from specdis.pipeline.config import Config
-from specdis.pipeline.pixels import open_group
 from specdis.pipeline.runner import run
 from specdis.pipeline.stages import STAGES
 from specdis.storage import read_json, read_table
+from specdis.stores.zarr import open_group
 from specdis.surveys.fits import FileError
-from tiny_run import products, start, until
+from specdis.workers import start_workers
+from specdis.workers.answers import Died
+from specdis.workers.dask import slurm
+from specdis.workers.settings import ClusterSettings
+from tiny_run import products, start, until, watched
 
 LOOPBACK = "0100007F"
 """127.0.0.1, as /proc/net writes it."""
@@ -33,8 +34,18 @@ KINDS = {
 }
 
 
+QUICK = {"three processes": "catalogue", "dask, two workers": "components"}
+"""How far kinds of workers go in the quick tests."""
+
+
+@pytest.mark.parametrize(("kind", "last"), QUICK.items())
+def test_the_same_products_bit_by_bit(finished, config, tmp_path, kind, last):
+    start(config, tmp_path / "run", *KINDS[kind], last=last)
+    assert products(tmp_path / "run") == until(finished, last)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if QUICK.get(kind) != "catalogue"])
 def test_the_same_catalogue_bit_by_bit(finished, config, tmp_path, kind):
     start(config, tmp_path / "run", *KINDS[kind], last="catalogue")
     assert products(tmp_path / "run") == until(finished, "catalogue")
@@ -65,22 +76,30 @@ def children() -> dict[int, str]:
     return {child: command[child] for child in mine - {os.getpid()}}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["three processes", "dask, two workers"])
-@pytest.mark.parametrize("stage", ["spectra", "components", "distances"])
-def test_a_worker_that_is_killed_in_a_stage_changes_nothing(finished, config, copied, monkeypatch, kind, stage):
-    advance, killed = Progress.advance, []
+@pytest.mark.parametrize(
+    ("kind", "stage"),
+    [
+        ("three processes", "distances"),
+        *(
+            pytest.param(kind, stage, marks=pytest.mark.slow)
+            for kind in ("three processes", "dask, two workers")
+            for stage in ("spectra", "components", "distances")
+            if (kind, stage) != ("three processes", "distances")
+        ),
+    ],
+)
+def test_a_worker_that_is_killed_in_a_stage_changes_nothing(finished, config, copied, kind, stage):
+    killed = []
     workers_of = {"three processes": "forkserver", "dask, two workers": "spawn_main"}
 
-    def kill_first(progress: Progress, count: int) -> None:
-        advance(progress, count)
+    def kill_first(block: object) -> None:
         own = sorted(child for child, command in children().items() if workers_of[kind] in command)
-        if not killed and progress.stage == stage:
+        if not killed:
             killed.append(own[-1])
             os.kill(own[-1], signal.SIGKILL)
 
-    monkeypatch.setattr(Progress, "advance", kill_first)
-    assert start(config, copied, *KINDS[kind], first=stage, last=stage, force=True) == [stage]
+    options = {"first": stage, "last": stage, "force": True, "stages": watched(stage, kill_first)}
+    assert start(config, copied, *KINDS[kind], **options) == [stage]
     assert killed
     assert products(copied) == products(finished)
 
@@ -112,7 +131,7 @@ SETTINGS = [ClusterSettings(), ClusterSettings(kind="local", workers=2)]
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=["none", "local"])
 def test_every_block_comes_once_with_what_was_logged(settings, caplog):
-    with workers(settings, 2) as available:
+    with start_workers(settings, 2) as available:
         assert sorted(available.each(double, range(20))) == [(number, 2 * number) for number in range(20)]
         assert available.memory_gb() > 0.01
     assert sorted(record.message for record in caplog.records if "doubling" in record.message) == sorted(
@@ -122,7 +141,7 @@ def test_every_block_comes_once_with_what_was_logged(settings, caplog):
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=["none", "local"])
 def test_a_block_that_kills_is_given_up_and_the_others_are_done(settings):
-    with workers(settings, 2) as available:
+    with start_workers(settings, 2) as available:
         found = dict(available.each(deadly, range(6), may_kill=True))
     assert isinstance(found.pop(3), Died)
     assert found == {number: number for number in (0, 1, 2, 4, 5)}
@@ -130,25 +149,28 @@ def test_a_block_that_kills_is_given_up_and_the_others_are_done(settings):
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=["none", "local"])
 def test_a_block_that_kills_where_none_should_is_an_error(settings):
-    with workers(settings, 2) as available, pytest.raises(SpecdisError, match=r"lack of memory.*Run again"):
+    with start_workers(settings, 2) as available, pytest.raises(SpecdisError, match=r"lack of memory.*Run again"):
         list(available.each(deadly, range(6)))
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=["none", "local"])
 def test_an_error_of_a_task_ends_the_pass(settings):
-    with workers(settings, 2) as available, pytest.raises(FileError, match=r"a\.fits: expected a number") as raised:
+    with (
+        start_workers(settings, 2) as available,
+        pytest.raises(FileError, match=r"a\.fits: expected a number") as raised,
+    ):
         list(available.each(wrong, range(6)))
     assert (raised.value.fault, raised.value.remedy) == ("unreadable-file", "Replace it.")
 
 
 def test_sums_meet_two_by_two():
-    with workers(SETTINGS[1]) as available:
+    with start_workers(SETTINGS[1]) as available:
         assert available.total(sum, list(range(101)), int.__add__) == 5050
 
 
 def test_a_scheduler_that_does_not_answer_is_a_clear_error():
     settings = ClusterSettings(kind="address")
-    with workers(settings) as available, pytest.raises(ConfigError, match=r"set cluster\.address"):
+    with start_workers(settings) as available, pytest.raises(ConfigError, match=r"set cluster\.address"):
         list(available.each(double, [1]))
 
 
@@ -163,7 +185,7 @@ def listening() -> dict[int, str]:
 
 def test_a_cluster_on_this_machine_listens_on_its_loopback_alone():
     before = listening()
-    with workers(ClusterSettings(kind="local", workers=1)) as available:
+    with start_workers(ClusterSettings(kind="local", workers=1)) as available:
         assert list(available.each(double, [1])) == [(1, 2)]
         new = listening().items() - before.items()
         assert len(new) >= 2
@@ -175,7 +197,7 @@ def test_slurm_jobs_ask_for_what_the_configuration_says():
         kind="slurm", cores=16, memory_gb=32, walltime="01:30:00", queue="regular", account="m1234",
         directives=("--constraint=cpu",), prologue=("source venv/bin/activate",),
     )  # fmt: skip
-    with cluster.slurm(settings) as jobs:
+    with slurm(settings) as jobs:
         script = jobs.job_script()
         assert listening()[int(re.findall(r":(\d+)/", jobs.dashboard_link)[0])] == LOOPBACK
     for line in ("-p regular", "-A m1234", "-t 01:30:00", "--cpus-per-task=16", "--constraint=cpu", "source venv"):

@@ -38,13 +38,15 @@ needs_namespace = pytest.mark.skipif(
 RUN = "from specdis.cli import main; main()"
 
 
-def fails_then_goes_on(config: Path, finished: Path, disk: Path, prepare: str, mend: str) -> str:
+def fails_then_goes_on(
+    config: Path, finished: Path, disk: Path, prepare: str, mend: str, last: str = "catalogue"
+) -> str:
     """Run in a file system that is prepared so that the run fails, and again when it is mended; return the message.
 
     The second run has to end with the products that an undisturbed one has.
     """
     disk.mkdir()
-    specdis = f'{sys.executable} -c "{RUN}" run {config} --set run.directory={disk}/run --to catalogue'
+    specdis = f'{sys.executable} -c "{RUN}" run {config} --set run.directory={disk}/run --to {last}'
     script = (
         f"{prepare}; if {{specdis}}; then exit 9; fi; echo --- mended >&2; {mend}; {{specdis}}; "
         "cp -a {disk}/run {kept}"
@@ -58,16 +60,18 @@ def fails_then_goes_on(config: Path, finished: Path, disk: Path, prepare: str, m
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    assert products(kept) == until(finished, "catalogue")
+    assert products(kept) == until(finished, last)
     return done.stderr.partition("--- mended")[0]
 
 
 @needs_namespace
-@pytest.mark.slow
-@pytest.mark.parametrize(("size", "stage"), [("300k", "spectra"), ("7m", "[a-z]+")])
-def test_a_full_disk(config, finished, tmp_path, size, stage):
+@pytest.mark.parametrize(
+    ("size", "stage", "last"),
+    [("300k", "spectra", "spectra"), pytest.param("7m", "[a-z]+", "catalogue", marks=pytest.mark.slow)],
+)
+def test_a_full_disk(config, finished, tmp_path, size, stage, last):
     prepare, mend = f"mount -t tmpfs -o size={size} none {{disk}}", "mount -o remount,size=1g {disk}"
-    message = fails_then_goes_on(config, finished, tmp_path / "disk", prepare, mend)
+    message = fails_then_goes_on(config, finished, tmp_path / "disk", prepare, mend, last)
     assert re.search(rf"specdis: .*: no space left while {stage} ran\. Free some\. Run again after that", message)
 
 
@@ -120,7 +124,7 @@ def test_a_flipped_bit_in_a_network_is_found(config, finished, copied):
     content = bytearray(networks.read_bytes())
     content[len(content) // 2] ^= 1
     networks.write_bytes(bytes(content))
-    assert f"{networks.parent} is damaged" in stopped(config, copied, "--from", "distances", "--force")
+    assert f"{networks.parent} is damaged" in stopped(config, copied, "--from", "model", "--force")
     networks.unlink()
     start(config, copied, last="training")
     assert products(copied) == products(finished)

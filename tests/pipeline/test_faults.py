@@ -19,7 +19,8 @@ from specdis.catalogue import read_catalogue, verify
 from specdis.cli import app
 from specdis.flags import Flag
 from specdis.pipeline.manifest import Manifest
-from specdis.storage import RunPaths, read_json, read_table
+from specdis.storage import read_json, read_table
+from specdis.stores.paths import RunPaths
 
 STARS = 60
 

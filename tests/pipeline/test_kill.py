@@ -12,13 +12,12 @@ import sys
 import pytest
 
 import tiny_run
-from specdis import cluster
-from specdis.log import Progress
 from specdis.pipeline.config import Config
 from specdis.pipeline.manifest import Manifest
 from specdis.pipeline.runner import run
-from specdis.pipeline.stages import STAGES, learning
-from tiny_run import ALL, products, start
+from specdis.pipeline.stages import STAGES, training
+from specdis.storage import write_arrays
+from tiny_run import ALL, products, start, watched
 
 
 @pytest.mark.slow
@@ -29,15 +28,6 @@ def test_killed_at_random_moments_of_every_stage_a_run_ends_with_the_same_bytes(
     log = (config.parent / "killed" / "log.txt").read_text()
     assert log.count("INFO tiny: specdis") == len(tiny_run.KILLS) + len(ALL)  # lives: one more than kills
     assert min(map(int, re.findall(r"training \w+: goes on after epoch (\d+)", log))) < 20
-
-
-def test_the_command_line_finds_nothing_left_to_do(config, copied):
-    command = "from specdis.cli import main; main()"
-    arguments = ["run", config, "--set", f"run.directory={copied}"]
-    done = subprocess.run([sys.executable, "-c", command, *arguments], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "everything asked for is up to date" in done.stderr
-    assert done.stdout.split() == [str(copied / "catalogue" / "specdis.fits"), str(copied / "report" / "index.html")]
 
 
 def spectra_again(directory, config, first, **options):
@@ -61,8 +51,10 @@ HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);
 """Heed what is ignored where a shell starts tests in the background."""
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("request_to_end", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "request_to_end",
+    [signal.SIGTERM, *(pytest.param(other, marks=pytest.mark.slow) for other in (signal.SIGINT, signal.SIGHUP))],
+)
 def test_a_run_that_is_asked_to_end_does_so_in_order(config, copied, finished, request_to_end):
     with spectra_again(copied, config, HEED, start_new_session=True) as running:
         assert running.stderr is not None
@@ -107,25 +99,24 @@ def test_too_little_memory_for_the_processes_is_a_message(config, copied):
     assert "Traceback" not in said
 
 
-def interrupted_after(calls: int, function):
+def interrupted_after(calls: int, function=lambda *_: None):
     """Return the function, which raises at the end of its n-th call."""
     done = []
 
-    def work(*arguments, **options):
-        result = function(*arguments, **options)
+    def work(*arguments):
+        function(*arguments)
         done.append(1)
         if len(done) == calls:
             raise KeyboardInterrupt
-        return result
 
     return work
 
 
 def test_an_interrupted_training_goes_on_after_its_last_epoch(copied, config, monkeypatch):
     before = products(copied)
-    monkeypatch.setattr(learning, "_CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
     with monkeypatch.context() as patch:
-        patch.setattr(learning._Checkpoint, "save", interrupted_after(7, learning._Checkpoint.save))
+        patch.setattr(training, "write_arrays", interrupted_after(7, write_arrays))
         with pytest.raises(KeyboardInterrupt):
             start(config, copied, first="training", last="training", force=True)
     assert start(config, copied, last="training") == ["training"]
@@ -133,24 +124,18 @@ def test_an_interrupted_training_goes_on_after_its_last_epoch(copied, config, mo
     assert products(copied) == before
 
 
-# The moments of all stars are one more advance of `components`.
-@pytest.mark.parametrize(("stage", "advances"), [("spectra", 2), ("components", 3), ("distances", 2)])
-def test_a_block_that_was_done_is_not_done_again(copied, config, monkeypatch, stage, advances):
+@pytest.mark.parametrize("stage", ["spectra", "components", "distances"])
+def test_a_block_that_was_done_is_not_done_again(copied, config, stage):
     before = products(copied)
-    with monkeypatch.context() as patch:
-        patch.setattr(Progress, "advance", interrupted_after(advances, Progress.advance))
-        with pytest.raises(KeyboardInterrupt):
-            start(config, copied, first=stage, last=stage, force=True)
-    begun, submit = [], cluster._Machine._submit
-    monkeypatch.setattr(
-        cluster._Machine, "_submit", lambda self, call, block: begun.append(block) or submit(self, call, block)
-    )
-    assert start(config, copied, last=stage) == [stage]
+    with pytest.raises(KeyboardInterrupt):
+        start(config, copied, first=stage, last=stage, force=True, stages=watched(stage, interrupted_after(2)))
+    again = []
+    assert start(config, copied, last=stage, stages=watched(stage, again.append)) == [stage]
     assert products(copied) == before
-    assert len(begun) <= 1  # of three; the third may have been finished when the run broke off
+    assert len(again) <= 1  # of three; the third may have been finished when the run broke off
     record = Manifest.read(copied / "manifest.json").stages[stage]
     assert record.stars_per_second * record.seconds == pytest.approx(
-        sum(block.rows.stop - block.rows.start for block in begun), abs=2
+        sum(block.rows.stop - block.rows.start for block in again), abs=2
     )
 
 

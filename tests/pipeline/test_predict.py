@@ -16,7 +16,7 @@ from specdis import load_model
 from specdis.catalogue import COLUMNS, read_catalogue, verify
 from specdis.errors import InputError
 from specdis.flags import DESCRIPTIONS, Flag
-from specdis.pipeline.predict import predict_files
+from specdis.verbs.predict import predict_files
 
 STARS = 80
 
@@ -26,12 +26,8 @@ def column(table, name):
 
 
 @pytest.fixture(scope="module")
-def table_model(compiled, tmp_path_factory):
-    """Return a model of a table of 200 stars."""
-    folder = tmp_path_factory.mktemp("table")
-    config = table_files.write_config(table_files.write(folder / "spectra.fits", table_files.table(200)))
-    tiny_run.start(config, folder / "run", last="distances")
-    return folder / "run" / "model"
+def table_model(table_run):
+    return table_run / "model"
 
 
 @pytest.fixture
@@ -253,7 +249,7 @@ def survey():
     return hdus
 
 
-@pytest.fixture(scope="module", params=["n_folds = 2", "train_fraction = 0.6"])
+@pytest.fixture(scope="module", params=["n_folds = 2", pytest.param("train_fraction = 0.6", marks=pytest.mark.slow)])
 def three_ways(request, survey, compiled, tmp_path_factory):
     """Return the catalogues of one survey by the three ways, in the order of TARGETID."""
     folder = tmp_path_factory.mktemp("three")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -14,15 +17,18 @@ import zarr
 from astropy.table import Table
 
 from specdis.catalogue import read_catalogue, verify
-from specdis.distances import TARGET_COLUMNS, Targets
+from specdis.distances.targets import TARGET_COLUMNS, Targets
 from specdis.flags import Flag
 from specdis.pipeline.config import Config, config_of
 from specdis.pipeline.manifest import Manifest
-from specdis.pipeline.pixels import PixelStore, open_group, values
-from specdis.pipeline.plan import status
 from specdis.pipeline.stages import STAGES
-from specdis.pipeline.stages.products import _Trial
-from specdis.storage import RunPaths, read_arrays, read_json, read_table
+from specdis.pipeline.stages.binaries import _Trial
+from specdis.pipeline.staleness import status
+from specdis.storage import read_arrays, read_json, read_table
+from specdis.stores.coefficients import CoefficientStore
+from specdis.stores.paths import RunPaths
+from specdis.stores.pixels import PixelStore
+from specdis.stores.zarr import open_group, values
 from specdis.surveys import IDENTIFIER
 from tiny_run import ALL, products, start
 
@@ -30,6 +36,14 @@ from tiny_run import ALL, products, start
 @pytest.fixture(scope="module")
 def paths(finished) -> RunPaths:
     return RunPaths(finished)
+
+
+@pytest.fixture(scope="module")
+def reported(finished, config, tmp_path_factory) -> RunPaths:
+    """Return a copy of the run with its report: its figures take as long as all the rest, so they are drawn once."""
+    directory = Path(shutil.copytree(finished, tmp_path_factory.mktemp("reported") / "run"))
+    assert start(config, directory) == ["report"]
+    return RunPaths(directory)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +82,7 @@ def test_every_selected_star_is_predicted_or_flagged(paths, manifest):
     lost = sum(fault["stars"] for fault in manifest.stages["spectra"].fault_counts.values())
     assert lost == ((catalogue["FLAGS"] & Flag.NO_SPECTRUM) != 0).sum()
     assert catalogue["HELD_OUT"].all()
-    for folder in ("sample", "spectra", "components", "distances", "catalogue", "validation", "report"):
+    for folder in ("sample", "spectra", "components", "distances", "catalogue", "validation"):
         assert manifest.stages[folder].stars in (len(catalogue), read_json(paths.cutflow)["summary"]["rows"])
 
 
@@ -82,7 +96,8 @@ def test_the_mock_s_stars_are_found_where_they_are(paths):
     assert metrics["internal"]["all"]["scatter_mag"] < 0.8
 
 
-def test_the_manifest_has_the_rate_of_every_stage(manifest):
+def test_the_manifest_has_the_rate_of_every_stage(reported):
+    manifest = Manifest.read(reported.manifest)
     assert list(manifest.stages) == ALL
     for record in manifest.stages.values():
         assert record.stars > 0
@@ -97,23 +112,23 @@ def test_products_say_where_they_come_from(paths, manifest):
         "components": read_arrays(paths.basis, "basis")[0].key,
         "training": read_arrays(paths.networks / "mixture.npz", "networks")[0].key,
         "spectra": zarr.open_group(paths.pixels, mode="r").attrs["provenance"]["key"],
-        "distances": read_json(paths.model / "model.json")["provenance"]["key"],
+        "model": read_json(paths.model / "model.json")["provenance"]["key"],
         "catalogue": fitsio.read_header(paths.catalogue / "specdis.fits", ext="SPECDIS"),
     }
     assert keys["catalogue"] in map(str, dict(found.pop("catalogue")).values())
     assert found == {name: keys[name] for name in found}
-    assert keys["report"] in (paths.report / "index.html").read_text()
 
 
-def test_the_report_has_its_figures(paths):
-    figures = {file.name for file in (paths.report / "figures").iterdir()}
+def test_the_report_has_its_figures(reported):
+    figures = {file.name for file in (reported.report / "figures").iterdir()}
     ours = ("training", "truth", "calibration", "recalibration", "estimators")
     names = (*(f"fig{number:02}" for number in range(1, 17)), *(f"figA{number}" for number in range(1, 5)), *ours)
     assert figures == {f"{name}.{kind}" for name in names for kind in ("png", "pdf", "ecsv")}
-    page = (paths.report / "index.html").read_text()
+    page = (reported.report / "index.html").read_text()
+    assert Manifest.read(reported.manifest).stages["report"].key in page
     assert page.count("data:image/png;base64,") == len(names)
     assert "Not drawn: the survey has no column CLUSTER." in page
-    assert json.dumps(read_json(paths.metrics))  # strict JSON: no NaN
+    assert json.dumps(read_json(reported.metrics))  # strict JSON: no NaN
 
 
 def test_members_and_rivals_beside_the_survey_are_found(paths, config):
@@ -143,20 +158,17 @@ def test_table_a1_lists_the_fifteen_systems(paths):
         assert row["N"] == 0 or row["D_NN"] == pytest.approx(found["median_distance_kpc"])
 
 
-def test_a_new_list_makes_the_validation_stale_and_nothing_before_it(finished, config, tmp_path):
+def test_a_new_list_makes_the_validation_stale_and_nothing_before_it(copied, config, tmp_path):
     folder = tmp_path / "references"
     shutil.copytree(config.parent / "survey" / "members", folder / "members")
-    override = [f"references.directory={folder}"]
-    found = status(Config.load(config, override), STAGES)
+    override = f"references.directory={folder}"
+    assert start(config, copied, override, last="validation") == ["validation"]
+    (folder / "rivals").mkdir()
+    (folder / "rivals" / "new.csv").write_text("source_id,dist\n1,1.0\n")
+    found = status(Config.load(config, [f"run.directory={copied}", override]), STAGES)
     assert [stage.name for stage in found if stage.state != "fresh"] == ["validation", "report"]
-    (config.parent / "survey" / "rivals" / "new.csv").write_text("source_id,dist\n1,1.0\n")
-    try:
-        found = status(Config.load(config), STAGES)
-        assert [stage.name for stage in found if stage.state != "fresh"] == ["validation", "report"]
-        (reason,) = found[-2].reasons
-        assert reason.endswith("rivals/new.csv changed")
-    finally:
-        (config.parent / "survey" / "rivals" / "new.csv").unlink()
+    (reason,) = found[-2].reasons
+    assert reason.endswith("rivals/new.csv changed")
 
 
 def test_a_reference_that_cannot_be_read_is_named_and_ends_nothing(copied, config, tmp_path):
@@ -170,11 +182,12 @@ def test_a_reference_that_cannot_be_read_is_named_and_ends_nothing(copied, confi
     assert "external" not in read_json(RunPaths(copied).metrics)
 
 
-def test_noisy_copies_are_of_stars_that_may_be_trained_on_and_are_trained_on(copied, config):
+@pytest.mark.parametrize("last", ["components", pytest.param("training", marks=pytest.mark.slow)])
+def test_noisy_copies_are_of_stars_that_may_be_trained_on_and_are_trained_on(copied, config, last):
     paths = RunPaths(copied)
     before = values(open_group(paths.coefficients, "coefficients"), "coefficients")
-    ran = start(config, copied, "training.noisy_copies=2", "training.epochs=2", last="training")
-    assert ran == ["components", "training"]
+    ran = start(config, copied, "training.noisy_copies=2", "training.epochs=2", last=last)
+    assert ran == ["components", "training"][: 1 + (last == "training")]
     store = open_group(paths.coefficients, "coefficients")
     plain, copies = values(store, "coefficients"), values(store, "copies")
     np.testing.assert_array_equal(plain, before)
@@ -182,8 +195,10 @@ def test_noisy_copies_are_of_stars_that_may_be_trained_on_and_are_trained_on(cop
     assert copies.shape == (len(plain), 2, plain.shape[1])
     made = np.isfinite(copies).all((1, 2))
     np.testing.assert_array_equal(made, np.isfinite(copies).any((1, 2)))
-    np.testing.assert_array_equal(made, stars["TRAINABLE"] & (stars["SN"] >= 8) & (values(store, "bad") < 1))
-    assert Manifest.read(paths.manifest).stages["training"].notes["copies"] == 2 * made.sum() > 1000
+    np.testing.assert_array_equal(made, stars["TRAINABLE"] & (stars["SN"] >= 8) & (values(store, "fraction_bad") < 1))
+    assert 2 * made.sum() > 1000
+    if last == "training":
+        assert Manifest.read(paths.manifest).stages["training"].notes["copies"] == 2 * made.sum()
     # Noise 1.3 to 4 times that of the star moves a coefficient by some of it, and leaves the star what it is.
     one, other = np.moveaxis(copies[made] - plain[made, None], 1, 0)
     assert 0.02 < one.std() / plain[made].std() < 0.5
@@ -191,13 +206,25 @@ def test_noisy_copies_are_of_stars_that_may_be_trained_on_and_are_trained_on(cop
     assert (one - other).std() > 0.5 * one.std()
 
 
-def test_a_second_run_does_nothing(copied, config):
-    made = {path: path.stat().st_mtime_ns for path in copied.rglob("*") if path.is_file() and path.name != "log.txt"}
-    assert start(config, copied) == []
+def test_a_second_run_does_nothing(reported, config):
+    made = {
+        path: path.stat().st_mtime_ns
+        for path in reported.directory.rglob("*")
+        if path.is_file() and path.name != "log.txt"
+    }
+    assert start(config, reported.directory) == []
     kept = {path: path.stat().st_mtime_ns for path in made}
     changed = {path.name for path in made if made[path] != kept[path]}
-    # The copy has another directory: its configuration is written, and the sum of that in the manifest.
-    assert changed <= {".lock", "config.input.toml", "config.resolved.toml", "manifest.json"}
+    assert changed <= {".lock", "config.input.toml", "config.resolved.toml"}
+
+
+def test_the_command_line_finds_nothing_left_to_do(reported, config):
+    command = "from specdis.cli import main; main()"
+    arguments = ["run", config, "--set", f"run.directory={reported.directory}"]
+    done = subprocess.run([sys.executable, "-c", command, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "everything asked for is up to date" in done.stderr
+    assert done.stdout.split() == [str(reported.catalogue / "specdis.fits"), str(reported.report / "index.html")]
 
 
 @pytest.mark.parametrize(
@@ -214,15 +241,15 @@ def test_a_second_run_does_nothing(copied, config):
         ("training.noisy_copies=2", "components"),
         ("network.output=linear", "training"),
         ("training.epochs=4", "training"),
-        ("distances.n_draws=2", "distances"),
-        ("distances.training_error=star", "distances"),
+        ("distances.n_draws=2", "model"),
+        ("distances.training_error=star", "model"),
         ("run.threads=1", None),
         ("run.memory_limit_gb=9", None),
     ],
 )
-def test_one_key_makes_stale_what_depends_on_it_and_nothing_else(finished, config, monkeypatch, override, first):
+def test_one_key_makes_stale_what_depends_on_it_and_nothing_else(reported, config, monkeypatch, override, first):
     monkeypatch.chdir(config.parent / "survey")
-    found = status(Config.load(config, [override]), STAGES)
+    found = status(Config.load(config, [f"run.directory={reported.directory}", override]), STAGES)
     stale = [stage.name for stage in found if stage.state != "fresh"]
     assert stale == (ALL[ALL.index(first) :] if first else [])
     if first:
@@ -232,25 +259,21 @@ def test_one_key_makes_stale_what_depends_on_it_and_nothing_else(finished, confi
 @pytest.mark.parametrize(
     ("override", "first"),
     [
-        ("run.name=other", "report"),
         ("survey.truth=truth.parquet", "validation"),
-        ("distances.n_draws=2", "distances"),
-        ("training.epochs=4", "training"),
-        ("sample.ruwe_max=1.15", "sample"),
+        ("distances.n_draws=2", "model"),
+        pytest.param("training.epochs=4", "training", marks=pytest.mark.slow),
+        pytest.param("sample.ruwe_max=1.15", "sample", marks=pytest.mark.slow),
     ],
 )
 def test_one_key_reruns_what_depends_on_it_and_nothing_else(copied, config, monkeypatch, override, first):
     monkeypatch.chdir(config.parent / "survey")
     before = products(copied)
-    last = "report" if first == "report" else "validation"  # the figures take as long as all the rest
-    assert start(config, copied, override, last=last) == ALL[ALL.index(first) : ALL.index(last) + 1]
-    assert start(config, copied, override, last=last) == []
+    assert start(config, copied, override, last="validation") == ALL[ALL.index(first) : -1]
+    assert start(config, copied, override, last="validation") == []
     after = products(copied)
     assert after.keys() == before.keys()
     remade = {name.split("/")[0] for name in after if after[name] != before[name]}
-    folders = [*ALL[:4], "model", *ALL[4:]]
-    expected = folders[folders.index("model" if first == "distances" else first) : folders.index(last) + 1]
-    assert remade == set(expected)
+    assert remade == set(ALL[ALL.index(first) : -1])
     if "truth" in override:  # the same truth under another name: its metrics are equal
         name = "validation/metrics.json"
         assert after[name] == before[name]
@@ -261,7 +284,11 @@ def test_an_injected_companion_has_its_light_in_the_spectrum_that_is_judged(fini
     stars = read_table(paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "LOGG"])
     rows = np.flatnonzero(stars["LOGG"] > 4.2)[:8]
     mine = {name: values[rows] for name, values in stars.items()}
-    trial = _Trial(SimpleNamespace(config=config_of(finished), paths=paths), rows, Targets.of(mine, 1))
+    stores = {
+        "pixels": PixelStore.open(paths.pixels),
+        "coefficients": CoefficientStore.open(paths.coefficients),
+    }
+    trial = _Trial(SimpleNamespace(config=config_of(finished), paths=paths, **stores), rows, Targets.of(mine, 1))
     model, trial._model = trial._model, Mock(wraps=trial._model)
     single, companion, partner = np.full(8, 5.0), np.full(8, 5.5), np.roll(np.arange(8), 1)
     trial.called(np.full(8, 5.0), np.full(8, 5.0), single, companion, partner)

@@ -17,11 +17,11 @@ import pytest
 from specdis.catalogue import read_catalogue, verify
 from specdis.flags import DESCRIPTIONS, Flag
 from specdis.pipeline.config import Config
-from specdis.pipeline.predict import predict_files
 from specdis.pipeline.runner import run
 from specdis.pipeline.stages import STAGES
 from specdis.pipeline.templates import template
 from specdis.statistics import robust_scatter
+from specdis.verbs.predict import predict_files
 
 REAL = Path(os.environ.get("SPECDIS_REAL_DATA", Path(__file__).parents[3] / "shared" / "real"))
 CHEAP = ("components.n_components=20", "training.epochs=40", "training.n_seeds=2", "distances.n_draws=2")

@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from specdis.accelerator import jax
-from specdis.benchmark import plain
-from specdis.benchmark.limits import Limits, Work
-from specdis.distances import star_keys
+from specdis.distances.targets import star_keys
+from specdis.jaxed import jax
 from specdis.noise import perturber
-from specdis.spectra import PixelGrid, SpectraSettings, normalise
+from specdis.spectra.grid import PixelGrid
+from specdis.spectra.normalise import normalise
+from specdis.spectra.settings import SpectraSettings
+from specdis.verbs.bench import plain
+from specdis.verbs.bench.limits import Limits, Work
 from synthetic_spectra import DESI, model, spectra
 
 SETTINGS = SpectraSettings()

@@ -6,7 +6,7 @@ from scipy.stats import binom, norm
 
 from specdis import binaries, validation
 from specdis.companions import STEEPNESS
-from specdis.distances import Targets, star_keys
+from specdis.distances.targets import Targets, star_keys
 from specdis.flags import Flag
 from specdis.photometry import geometric_magnitude
 from specdis.validation.binaries import _most_likely, measure_binaries

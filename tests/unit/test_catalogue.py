@@ -17,7 +17,7 @@ from astropy.io import fits
 from astropy.io.votable import parse_single_table, ucd
 from astropy.table import Table
 
-from specdis.arrays import Array
+from specdis.arrays import Array, ranges
 from specdis.catalogue import (
     COLUMNS,
     DISTANCES_COLUMNS,
@@ -28,6 +28,7 @@ from specdis.catalogue import (
     write,
     write_file,
 )
+from specdis.catalogue.files import read_blocks
 from specdis.catalogue.header import cards
 from specdis.catalogue.parquet import write_parquet
 from specdis.catalogue.rules import RULES
@@ -358,7 +359,7 @@ def test_writing_twice_gives_equal_bytes(run: Path, tmp_path: Path, columns: dic
 def test_blocks_do_not_change_the_files(
     run: Path, tmp_path: Path, columns: dict[str, Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("specdis.catalogue.fits._BLOCK", 12)
+    monkeypatch.setattr("specdis.catalogue.fits.ranges", lambda rows, _: ranges(rows, 12))
     write(tmp_path / "catalogue", columns, PROVENANCE, HEADER)
     assert (tmp_path / "catalogue/specdis.fits").read_bytes() == (run / "catalogue/specdis.fits").read_bytes()
 
@@ -453,7 +454,7 @@ def test_flagged_rows_can_be_left_out(file: Path, columns: dict[str, Array]) -> 
 
 
 def test_blocks_are_read_in_order(file: Path, columns: dict[str, Array], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("specdis.catalogue.files._BLOCK", 7)
+    monkeypatch.setattr("specdis.catalogue.files.read_blocks", lambda file, names, _: read_blocks(file, names, 7))
     np.testing.assert_array_equal(np.asarray(read_catalogue(file, ["TARGETID"])["TARGETID"]), columns["TARGETID"])
 
 

@@ -106,7 +106,7 @@ def expect(result: Result, status: int) -> Result:
 # Help and bad usage
 
 
-@pytest.mark.parametrize("statement", ["import specdis", "import specdis.cli", "import specdis.pipeline.document"])
+@pytest.mark.parametrize("statement", ["import specdis", "import specdis.cli", "import specdis.pipeline.strict_toml"])
 def test_nothing_heavy_is_imported_before_it_is_used(statement):
     heavy = ["numpy", "jax", "pyarrow", "astropy", "zarr", "matplotlib", "scipy"]
     script = f"{statement}; import sys; print([name for name in {heavy} if name in sys.modules])"
@@ -500,7 +500,7 @@ def test_verify_of_a_model_names_what_changed_in_it(specdis, tmp_path):
 def test_predict_hands_over_its_arguments(specdis, monkeypatch):
     calls = []
     stub = SimpleNamespace(predict_files=lambda *arguments: calls.append(arguments))
-    monkeypatch.setitem(sys.modules, "specdis.pipeline.predict", stub)
+    monkeypatch.setitem(sys.modules, "specdis.verbs.predict", stub)
     assert expect(specdis("predict", "model", "a.fits", "b.fits", "-o", "out.fits"), 0).stdout == "out.fits\n"
     assert calls == [(Path("model"), [Path("a.fits"), Path("b.fits")], Path("out.fits"))]
 

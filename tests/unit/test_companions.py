@@ -5,13 +5,7 @@ import pytest
 from astropy import units as u
 from astropy.modeling.models import BlackBody
 
-from specdis.companions import (
-    companion_magnitude,
-    light_share,
-    magnitude_excess,
-    spectra_of_companions,
-    together,
-)
+from specdis.companions import companion_magnitude, light_share, magnitude_excess, spectra_of_companions, together
 
 
 def test_magnitudes_of_companions_by_hand():

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from specdis.cli import app
 from specdis.errors import InputError
-from specdis.pipeline.compare import compare
+from specdis.verbs.compare import compare
 
 N = 400
 

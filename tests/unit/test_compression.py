@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from specdis.pipeline.stages.compression import SUMMED, spread
+from specdis.pipeline.stages.components import SUMMED, spread
 
 
 def test_all_stars_are_there_once():

@@ -12,7 +12,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from specdis.errors import ConfigError
 from specdis.pipeline.config import Config
-from specdis.pipeline.document import Document
+from specdis.pipeline.strict_toml import Document
 from specdis.pipeline.templates import Preset, template, templates
 from specdis.pipeline.toml import parse_overrides
 from specdis.settings import Settings

@@ -7,10 +7,11 @@ import pytest
 from astropy.coordinates import Latitude, Longitude, SkyCoord
 from astropy_healpix.core import healpix_to_lonlat, lonlat_to_healpix
 
-from specdis.mock import gaia, galaxy
+from specdis.mock import gaia, galaxy, sky
 from specdis.mock.draws import Draws
-from specdis.mock.galaxy import COMPONENTS, PROGRAMMES, density, footprint, reddening, system_pixels, universe
+from specdis.mock.galaxy import COMPONENTS, density, universe
 from specdis.mock.settings import MockSettings
+from specdis.mock.sky import PROGRAMMES, footprint, reddening, system_pixels
 from specdis.mock.systems import stream_coordinates
 from specdis.photometry import PhotometrySettings, corrected
 
@@ -54,12 +55,12 @@ def test_apparent_magnitudes_lie_within_the_limits(stars: dict[str, np.ndarray])
 
 def test_dust_in_front_is_the_integral_of_a_layer() -> None:
     distance, sine = np.geomspace(0.01, 100, 50), np.array([[0.9], [-0.3]])
-    found = galaxy.dust_in_front(0.1, distance, sine)
+    found = sky.dust_in_front(0.1, distance, sine)
     path = np.linspace(0, 1, 20_001)[:, None, None] * distance
     density = np.exp(-path * np.abs(sine) / 0.1)
     column = np.trapezoid(density, path, axis=0)
     np.testing.assert_allclose(found, column * np.abs(sine) / 0.1, rtol=1e-3)
-    np.testing.assert_array_equal(galaxy.dust_in_front(0.0, distance, sine), np.ones((2, 50)))
+    np.testing.assert_array_equal(sky.dust_in_front(0.0, distance, sine), np.ones((2, 50)))
 
 
 def test_near_stars_of_a_dust_layer_are_flagged_where_their_extinction_is_wrong() -> None:
@@ -138,16 +139,16 @@ def test_integrals_of_the_densities_are_those_of_their_formulas() -> None:
     assert outer == pytest.approx(0.005 * 8.2**2.3 * 27**2.3 * (27**-1.6 - 54**-1.6) / 1.6, rel=1e-4)
 
 
-def test_distances_follow_density_times_volume(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_distances_follow_density_times_volume() -> None:
     """Where every star is seen, distances of the halo follow the integral along the line of sight, done anew here."""
-    monkeypatch.setattr(galaxy, "_seen", lambda programme, population, modulus: np.ones_like(modulus))
+    programme = PROGRAMMES[0]._replace(bright=-100.0, faint=100.0)
     settings = MockSettings(
         halo_fraction=1.0, distant_fraction=0.0, bhb_fraction=0.0, stream_fraction=0.0, member_fraction=0.0
     )
     pixel = np.full(20_000, 12_345)
     draws = Draws(1, (np.arange(20_000),))
     members = galaxy.populations(settings.seed)
-    component, found = galaxy._components_and_distances(settings, PROGRAMMES[0], members, pixel, draws)
+    component, found = galaxy._components_and_distances(settings, programme, members, pixel, draws)
     assert (component == galaxy.HALO).all()
     place = SkyCoord(*healpix_to_lonlat(12_345, 64, order="nested")).galactic
     away = np.geomspace(0.05, 100, 20_001)

@@ -15,7 +15,7 @@ from specdis.mock.settings import MockSettings
 from specdis.mock.stream import MockSurvey
 from specdis.mock.survey import CATALOGUE, TRUTH, write_mock
 from specdis.pipeline.config import Config
-from specdis.pipeline.survey import parents
+from specdis.pipeline.inputs import parents
 from specdis.sample.settings import SampleSettings
 from specdis.sample.split import split
 from specdis.storage import read_table

@@ -16,7 +16,9 @@ from specdis.mock.rivals import RIVALS
 from specdis.mock.settings import MockSettings
 from specdis.mock.survey import CATALOGUE, SUMMARY, TRUTH, write_mock
 from specdis.references import TABLE_A1
-from specdis.spectra import PixelGrid, SpectraSettings, normalise
+from specdis.spectra.grid import PixelGrid
+from specdis.spectra.normalise import normalise
+from specdis.spectra.settings import SpectraSettings
 from specdis.storage import file_digest, read_table
 from specdis.surveys.base import Fault, Spectra, Stars
 from specdis.surveys.desi import DesiSurvey

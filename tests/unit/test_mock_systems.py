@@ -8,8 +8,9 @@ from astropy import units
 from astropy.coordinates import CartesianDifferential, Galactocentric, Latitude, Longitude, SkyCoord
 from astropy_healpix.core import lonlat_to_healpix
 
-from specdis.mock.galaxy import stream_velocity, system_pixels, universe
+from specdis.mock.galaxy import stream_velocity, universe
 from specdis.mock.settings import MockSettings
+from specdis.mock.sky import system_pixels
 from specdis.mock.systems import TRACK, stream_coordinates, stream_density, stream_place
 from specdis.references import TABLE_A1
 

@@ -11,18 +11,18 @@ from astropy.utils.masked import Masked
 
 import table_files
 from specdis.catalogue import COLUMNS, read_columns
-from specdis.distances import Targets, star_keys
+from specdis.distances.targets import Targets, star_keys
 from specdis.errors import InputError, ProductError
 from specdis.flags import Flag
 from specdis.model import load_model
 from specdis.photometry import PhotometrySettings, error_inflation, zero_point
-from specdis.pipeline.predict import predict_files
 from specdis.sample import TrainedStars
-from specdis.spectra import Normalised, normalise
+from specdis.spectra.normalise import Normalised, normalise
 from specdis.storage import Provenance, digest, file_digest, read_arrays, read_json, write_arrays, write_json
 from specdis.surveys.arrays import ArraySurvey
 from specdis.surveys.base import Arm, Spectra
 from specdis.surveys.wavelengths import refractive_index
+from specdis.verbs.predict import predict_files
 from synthetic_spectra import SMALL, model, rest_flux, spectra
 
 C = 299_792.458

@@ -4,9 +4,12 @@ import zarr
 
 from specdis.components import ComponentsSettings, Sums, add_moments, basis_of_moments, vectors_of
 from specdis.errors import ProductError
-from specdis.pipeline.pixels import BLOCK, PixelStore, array, create_array, damage, open_group, values
-from specdis.spectra import ErrorStack, Normalised, Transform, normalise
+from specdis.spectra.normalise import Normalised, normalise
+from specdis.spectra.sky import ErrorStack
+from specdis.spectra.transform import Transform
 from specdis.storage import FORMAT_VERSION, Provenance
+from specdis.stores.pixels import PixelStore
+from specdis.stores.zarr import BLOCK, array, create_array, damage, open_group, values
 from synthetic_spectra import model, spectra, targets
 
 PROVENANCE = Provenance("pixels", "key", 1)
@@ -19,7 +22,9 @@ def made():
 
 
 def create(path, made, stars=STARS):
-    return PixelStore.create(path, stars, made.grid, [(4100.0, 4110.0)], ErrorStack(), PROVENANCE)
+    return PixelStore.create(
+        path, np.arange(stars, dtype=np.uint64), made.grid, [(4100.0, 4110.0)], ErrorStack(), PROVENANCE
+    )
 
 
 def normalised(made, stars, seed=3, **kinds):

@@ -18,9 +18,11 @@ import pytest
 from dummy_stages import STAGES, Config, Survey, products, start, write_config
 from specdis.errors import ConfigError, InputError, ProductError, SpecdisError
 from specdis.pipeline.manifest import Manifest, StageFault, look
-from specdis.pipeline.plan import status
-from specdis.pipeline.runner import RunSettings, run
-from specdis.storage import FORMAT_VERSION, RunPaths
+from specdis.pipeline.runner import run
+from specdis.pipeline.settings import RunSettings
+from specdis.pipeline.staleness import status
+from specdis.storage import FORMAT_VERSION
+from specdis.stores.paths import RunPaths
 
 ALL = [stage.name for stage in STAGES]
 
@@ -268,7 +270,7 @@ def test_a_folder_in_place_of_the_log_is_refused(config, directory):
 
 def test_another_version_of_the_software_makes_all_again(config, monkeypatch):
     start(config)
-    monkeypatch.setattr("specdis.pipeline.plan.__version__", "99")
+    monkeypatch.setattr("specdis.pipeline.staleness.__version__", "99")
     assert "made by specdis" in reasons(config, "sample")
     assert start(config) == ALL
 

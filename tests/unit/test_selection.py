@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from specdis.pipeline.stages.selection import catalogue
+from specdis.pipeline.stages.sample import catalogue
 from specdis.surveys import Stars
 
 

@@ -3,7 +3,10 @@ import pytest
 from pydantic import ValidationError
 
 from specdis.errors import InputError
-from specdis.spectra import ErrorStack, GridSettings, PixelGrid, SpectraSettings, merge, native_position, normalise
+from specdis.spectra.grid import PixelGrid, native_position
+from specdis.spectra.normalise import normalise
+from specdis.spectra.settings import GridSettings, SpectraSettings
+from specdis.spectra.sky import ErrorStack, merge
 from specdis.surveys.base import Arm, Spectra, flux_unit
 from synthetic_spectra import SMALL, SMALL_SETTINGS, spectra
 

@@ -3,12 +3,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from specdis import streams
-from specdis.accelerator import jnp
+from specdis import rng
 from specdis.errors import InputError
+from specdis.jaxed import jnp
+from specdis.network.ensemble import Ensemble
 from specdis.network.mlp import MLP, NetworkSettings
-from specdis.training import (
-    Ensemble,
+from specdis.network.training import (
     TrainingSettings,
     TrainingStars,
     TrainingState,
@@ -155,7 +155,7 @@ def test_the_exponential_output_and_the_robust_loss_train():
 def test_the_best_epoch_is_kept_and_patience_ends_the_training():
     # Inner stars that say the opposite of the training stars: the first epochs are the best.
     stars = population(stars=400, fold=np.full(400, -1))
-    inner = streams.uniform(streams.stream(1, "inner 0"), stars.identifier) < 0.3
+    inner = rng.uniform(rng.stream(1, "inner 0"), stars.identifier) < 0.3
     stars = stars._replace(parallax=np.where(inner, -1.0, 5.0) * stars.factor)
     settings = TrainingSettings(
         batch=32, epochs=50, patience=3, n_seeds=1, learning_rate=1e-2, inner_fraction=0.3, weight_decay=0.0

@@ -10,8 +10,8 @@ import pytest
 import zarr
 
 from specdis.arrays import ranges
-from specdis.pipeline.pixels import create_array
-from specdis.pipeline.unfinished import Unfinished
+from specdis.stores.resumable import Unfinished
+from specdis.stores.zarr import create_array
 
 BLOCKS = list(ranges(1200, 512))
 

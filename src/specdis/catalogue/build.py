@@ -11,7 +11,7 @@ from specdis.catalogue.columns import COLUMNS, Column
 from specdis.errors import InputError
 from specdis.flags import Flag
 from specdis.photometry import ExtinctionSource, geometric_magnitude
-from specdis.streams import hash64
+from specdis.rng import hash64
 from specdis.surveys.base import IDENTIFIER
 
 

@@ -19,7 +19,8 @@ from specdis.catalogue.columns import COLUMNS, Field
 from specdis.catalogue.header import Cards, Header, cards
 from specdis.errors import InputError
 from specdis.flags import Flag
-from specdis.storage import Provenance, RunPaths, atomic, file_digest, require_file
+from specdis.storage import Provenance, atomic, file_digest, require_file
+from specdis.stores.paths import RunPaths
 
 FITS_NAME: Final = "specdis.fits"
 PARQUET_NAME: Final = "specdis.parquet"

@@ -27,8 +27,8 @@ from specdis.catalogue.header import Header
 from specdis.catalogue.rules import RULES, Rows, Rule
 from specdis.errors import InputError
 from specdis.flags import Flag
+from specdis.rng import hash64
 from specdis.storage import file_digest
-from specdis.streams import hash64
 from specdis.surveys.base import IDENTIFIER
 
 _BLOCK = 1 << 16  # rows

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from specdis.log import duration
 
 if TYPE_CHECKING:
-    from specdis.benchmark.cases import Row
-    from specdis.pipeline.check import Findings
-    from specdis.pipeline.plan import StageStatus
+    from specdis.pipeline.staleness import StageStatus
+    from specdis.verbs.bench.cases import Row
+    from specdis.verbs.check import Findings
 
 
 def status(stages: Sequence[StageStatus]) -> Iterator[str]:

@@ -17,12 +17,12 @@ from specdis.pipeline.templates import templates
 
 if TYPE_CHECKING:
     from specdis.pipeline.config import Config
-    from specdis.pipeline.plan import StageStatus
+    from specdis.pipeline.staleness import StageStatus
 
 __all__ = ["app"]
 
 StageName = Literal[
-    "sample", "spectra", "components", "training", "distances", "binaries", "catalogue", "validation", "report"
+    "sample", "spectra", "components", "training", "model", "distances", "binaries", "catalogue", "validation", "report"
 ]
 _STAGES = ", ".join(get_args(StageName))
 
@@ -104,11 +104,11 @@ def run(
 @verb("specdis status demo/run")
 def status(directory: RunDirectory) -> Answer:
     """Say which stages of a run are fresh, which are stale, and why."""
-    from specdis.pipeline import plan
+    from specdis.pipeline import staleness
     from specdis.pipeline.config import config_of
     from specdis.pipeline.stages import STAGES
 
-    found = plan.status(config_of(directory), STAGES)
+    found = staleness.status(config_of(directory), STAGES)
     return Answer([_content(stage) for stage in found], tables.status(found))
 
 
@@ -117,8 +117,8 @@ def check(config: ConfigFile, overrides: Overrides = []) -> Answer:  # noqa: B00
     """Check that a run can succeed. Inputs, folder, disk and memory are examined; nothing is started."""
     from dataclasses import asdict
 
-    from specdis.pipeline.check import check as examine
     from specdis.pipeline.config import Config
+    from specdis.verbs.check import check as examine
 
     found = examine(Config.load(config, overrides))
     return Answer(asdict(found), tables.check(found), good=not found.problems)
@@ -131,7 +131,7 @@ def predict(
     output: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The catalogue to write.")],
 ) -> Answer:
     """Predict distances for new spectra with a trained model."""
-    from specdis.pipeline.predict import predict_files
+    from specdis.verbs.predict import predict_files
 
     predict_files(model, inputs, output)
     return Answer({"catalogue": output}, [output])
@@ -144,7 +144,7 @@ def verify(
     """Verify a run, a model or a catalogue. Checksums, schema, ranges, units and identifiers are checked."""
     from dataclasses import asdict
 
-    from specdis.pipeline.verify import verify as examine
+    from specdis.verbs.verify import verify as examine
 
     found = examine(path)
     counts = [", ".join(f"{name} {count}" for name, count in found.counts.items())] if found.counts else []
@@ -165,7 +165,7 @@ def demo(
     ] = None,
 ) -> Answer:
     """Make a mock survey, run all stages on it and write a report."""
-    from specdis.pipeline.demo import demo as show
+    from specdis.verbs.demo import demo as show
 
     return _products(*show(out, stars))
 
@@ -216,7 +216,7 @@ def compare(
     ] = [],  # noqa: B006 - typer copies it
 ) -> Answer:
     """Match two catalogues and compare their distances."""
-    from specdis.pipeline.compare import compare as measure
+    from specdis.verbs.compare import compare as measure
 
     named = dict(column.split("=", 1) for column in columns)
     found = measure(catalogue, other, out, named, references)
@@ -227,8 +227,8 @@ def compare(
 def ablate(config: ConfigFile, overrides: Overrides = []) -> Answer:  # noqa: B006
     """Undo the paper's choices one by one. A table shows the effect on bias and scatter."""
     _limit_threads(config, overrides)
-    from specdis.pipeline.ablation import ablate as compare
     from specdis.storage import read_json
+    from specdis.verbs.ablate import ablate as compare
 
     table = compare(config, overrides)
     rows = read_json(table.with_suffix(".json"))
@@ -244,7 +244,7 @@ def bench(
     """Benchmark the stages. Rates stand beside the limit of this machine and a plain version."""
     from tempfile import TemporaryDirectory
 
-    from specdis.benchmark import bench as measure
+    from specdis.verbs.bench import bench as measure
 
     with TemporaryDirectory(dir=".") as folder:
         rows = list(measure(stars, Path(folder).resolve()))
@@ -264,8 +264,8 @@ def report(directory: RunDirectory) -> Answer:
 
 def _limit_threads(path: Path, overrides: Sequence[str]) -> None:
     """Set the number of CPU threads before NumPy and JAX are imported, when they fix it."""
-    from specdis.cluster import THREADS
     from specdis.pipeline.toml import parse_overrides, read_toml
+    from specdis.workers.answers import THREADS
 
     for content in (read_toml(path), parse_overrides(overrides)):
         section = content.get("run")
@@ -276,7 +276,7 @@ def _limit_threads(path: Path, overrides: Sequence[str]) -> None:
 
 def _products(config: Config, ran: Sequence[str]) -> Answer:
     """Return the stages that ran, and the paths of the catalogue and the report, if they exist."""
-    from specdis.storage import RunPaths
+    from specdis.stores.paths import RunPaths
 
     paths = RunPaths(config.run.directory)
     named = {"catalogue": paths.catalogue / "specdis.fits", "report": paths.report / "index.html"}

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from specdis.arrays import Array, Float32, Float64
-from specdis.streams import hash64, stream, uniform
+from specdis.rng import hash64, stream, uniform
 
 _HALF_STEP = 2.0**-54
 

@@ -17,8 +17,8 @@ from specdis import __version__
 from specdis.arrays import Array
 from specdis.fitsfiles import created
 from specdis.mock.gaia import NO_MATCH, UNSAID
-from specdis.mock.galaxy import NSIDE, SURVEY
 from specdis.mock.observation import LINE_WIDTH, ArmData
+from specdis.mock.sky import NSIDE, SURVEY
 from specdis.storage import atomic
 from specdis.surveys.layout import NATIVE_GRID, columns, dtype
 

@@ -12,53 +12,31 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from astropy.coordinates import Latitude, Longitude
-from astropy_healpix.core import healpix_to_lonlat, lonlat_to_healpix
 
 from specdis.arrays import Array, Float64, Int64
 from specdis.mock import binaries, library, systems
 from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
+from specdis.mock.sky import (
+    KM_S,
+    NSIDE,
+    PROGRAMMES,
+    SUN,
+    SUN_VELOCITY,
+    Programme,
+    directions,
+    dust_in_front,
+    footprint,
+    pixels_of,
+    reddening,
+    sky_of,
+    system_pixels,
+)
 from specdis.mock.stars import BLUE_EDGE, Population, population
 from specdis.references import TABLE_A1
 
-NSIDE = 64
-SURVEY = b"main"
-SUN = np.array([-8.2, 0.0, 0.02])  # kpc; Bland-Hawthorn & Gerhard (2016)
-SUN_VELOCITY = np.array([11.1, 245.8, 7.8])  # km/s towards the centre, along rotation, to the north; same source
 DISTANCE_LIMITS = (0.05, 100.0)  # kpc
 DISTANT_FROM = 10.0  # kpc
-
-# Rotation from ICRS to Galactic Cartesian coordinates (ESA 1997, The Hipparcos Catalogue, Vol. 1, Eq. 1.5.11)
-_GALACTIC = np.array(
-    [
-        [-0.0548755604, -0.8734370902, -0.4838350155],
-        [0.4941094279, -0.4448296300, 0.7469822445],
-        [-0.8676661490, -0.1980763734, 0.4559837762],
-    ]
-)
-_KM_S = 4.740471  # km/s of one kpc times one mas/yr
-
-
-class Programme(NamedTuple):
-    """Limits of a programme in G, Galactic latitude and declination (degrees), and its blue horizontal-branch stars.
-
-    `bhb_fraction` is their share among its targets, if larger than `MockSettings.bhb_fraction`.
-    """
-
-    name: bytes
-    bright: float
-    faint: float
-    latitude: float
-    declination: float = -20.0
-    bhb_fraction: float = 0.0
-
-
-PROGRAMMES = (
-    Programme(b"bright", 16.0, 19.0, 20.0),
-    Programme(b"backup", 11.0, 16.0, 6.0),
-    Programme(b"dark", 16.0, 20.5, 20.0, bhb_fraction=0.5),
-)
 
 
 class Component(NamedTuple):
@@ -142,32 +120,6 @@ def populations(seed: int, parents: Path | None = None) -> tuple[Population, ...
     return tuple(result)
 
 
-def footprint(settings: MockSettings) -> dict[bytes, tuple[int, Int64]]:
-    """Return the number of stars of each programme and their HEALPix pixels (nside 64, nested).
-
-    Pixels are a random subset of the programme's footprint, in one random order for all programmes, so that
-    programmes share pixels. Of the first pixels every fourth is that of a system.
-    """
-    pixels = np.setdiff1d(np.arange(12 * NSIDE**2), system_pixels())
-    pixels = pixels[np.argsort(Draws(settings.seed, (pixels,)).uniform("footprint"), kind="stable")]
-    pixels = np.insert(pixels, 3 * np.arange(1, len(TABLE_A1) + 1), system_pixels())
-    ra, dec = _sky(pixels, NSIDE)
-    latitude = np.degrees(np.arcsin(_directions(ra, dec)[0][2]))
-    backup, dark = (round(settings.stars * share) for share in (settings.backup_fraction, settings.dark_fraction))
-    dark = dark if dark >= settings.stars_per_file else 0
-    result = {}
-    for programme, stars in zip(PROGRAMMES, (settings.stars - backup - dark, backup, dark), strict=True):
-        inside = (np.abs(latitude) > programme.latitude) & (dec > programme.declination)
-        files = max(1, stars // settings.stars_per_file)
-        result[programme.name] = stars, pixels[inside][:files]
-    return result
-
-
-def system_pixels() -> Int64:
-    """Return the HEALPix pixel (nside 64, nested) of the centre of each of `TABLE_A1`."""
-    return _pixels(np.array([system.ra for system in TABLE_A1]), np.array([system.dec for system in TABLE_A1]), NSIDE)
-
-
 def universe(settings: MockSettings) -> dict[str, Array]:
     """Draw all stars.
 
@@ -222,7 +174,7 @@ def _draw(
 
     component, distance = _components_and_distances(settings, programme, members, pixel, draws)
     fine, ra, dec = _positions(component, pixel, draws)
-    towards, east, north = _directions(ra, dec)
+    towards, east, north = directions(ra, dec)
     ebv = reddening(settings.seed, pixel, towards[2])
 
     in_front = ebv * dust_in_front(settings.dust_height, distance, towards[2])
@@ -245,8 +197,8 @@ def _draw(
     velocity = _velocity(component, position, draws)
     field = {
         "VRAD": np.sum(velocity * towards, axis=0),
-        "PMRA": np.sum(velocity * east, axis=0) / (_KM_S * distance),
-        "PMDEC": np.sum(velocity * north, axis=0) / (_KM_S * distance),
+        "PMRA": np.sum(velocity * east, axis=0) / (KM_S * distance),
+        "PMDEC": np.sum(velocity * north, axis=0) / (KM_S * distance),
     }
     bound = _motion_of_systems(component, ra, dec, distance, draws)
     return columns | {name: np.where(component < SGR, field[name], bound[name]) for name in field}
@@ -259,7 +211,7 @@ def _positions(component: Int64, pixel: Int64, draws: Draws) -> tuple[Int64, Flo
     outside the pixel the distance from the centre is halved until they are inside.
     """
     fine = (pixel << 12) | (4096 * draws.uniform("position")).astype(np.int64)
-    ra, dec = _sky(fine, 64 * NSIDE, draws.uniform("position x"), draws.uniform("position y"))
+    ra, dec = sky_of(fine, 64 * NSIDE, draws.uniform("position x"), draws.uniform("position y"))
     mine = np.flatnonzero(component >= FIRST_SYSTEM)
     centre = np.array([(system.ra, system.dec, system.radius / 60.0) for system in TABLE_A1])
     ra_0, dec_0, radius = centre[component[mine] - FIRST_SYSTEM].T
@@ -269,10 +221,10 @@ def _positions(component: Int64, pixel: Int64, draws: Draws) -> tuple[Int64, Flo
     for _ in range(12):
         away = np.where(inside, 0.0, radius)
         here = ra_0 + away * np.cos(angle) / np.cos(np.radians(dec_0)), dec_0 + away * np.sin(angle)
-        found = ~inside & (_pixels(*here, NSIDE) == pixel[mine])
+        found = ~inside & (pixels_of(*here, NSIDE) == pixel[mine])
         ra[mine[found]], dec[mine[found]] = here[0][found], here[1][found]
         inside, radius = inside | found, radius / 2.0
-    fine[mine] = _pixels(ra[mine], dec[mine], 64 * NSIDE)
+    fine[mine] = pixels_of(ra[mine], dec[mine], 64 * NSIDE)
     return fine, ra, dec
 
 
@@ -289,8 +241,8 @@ def _motion_of_systems(
     mean_vrad, mean_pmra, mean_pmdec, dispersion = np.where(component == SGR, of_stream, of_systems)
     return {
         "VRAD": mean_vrad + dispersion * draws.normal("member velocity"),
-        "PMRA": mean_pmra + dispersion * draws.normal("member motion east") / (_KM_S * distance),
-        "PMDEC": mean_pmdec + dispersion * draws.normal("member motion north") / (_KM_S * distance),
+        "PMRA": mean_pmra + dispersion * draws.normal("member motion east") / (KM_S * distance),
+        "PMDEC": mean_pmdec + dispersion * draws.normal("member motion north") / (KM_S * distance),
     }
 
 
@@ -300,38 +252,14 @@ def stream_velocity(lam: Float64) -> Float64:
     Stars move along the track, with the speed that gives its proper motions.
     """
     node, kpc, pmra, pmdec = systems.TRACK.T
-    towards, east, north = _directions(*systems.stream_place(node))
+    towards, east, north = directions(*systems.stream_place(node))
     position = SUN[:, None] + kpc * towards
     along = np.gradient(position, node, axis=1)
     along /= np.linalg.norm(along, axis=0)
-    moving = [_KM_S * kpc * motion + SUN_VELOCITY @ axis for motion, axis in ((pmra, east), (pmdec, north))]
+    moving = [KM_S * kpc * motion + SUN_VELOCITY @ axis for motion, axis in ((pmra, east), (pmdec, north))]
     share = [np.sum(along * axis, axis=0) for axis in (east, north)]
     speed = (moving[0] * share[0] + moving[1] * share[1]) / (share[0] ** 2 + share[1] ** 2)
     return np.asarray(np.interp(lam, node, speed * np.sum(along * towards, axis=0) - SUN_VELOCITY @ towards))
-
-
-def reddening(seed: int, pixel: Int64, sine_latitude: Array) -> Float64:
-    """Return E(B-V) on the scale of SFD98 (mag): a plane layer of dust, patchy from pixel to pixel, shape (star,)."""
-    patch = 0.55 * Draws(seed, (pixel,)).normal("dust") + 0.5 * Draws(seed, (pixel >> 4,)).normal("dust cloud")
-    return np.asarray(0.025 / np.abs(sine_latitude) * np.exp(patch))
-
-
-def dust_in_front(height: float, distance: Float64, sine_latitude: Array) -> Float64:
-    """Return the share of the dust along the line of sight that lies in front of a star, any shape.
-
-    Its density falls exponentially with the distance from a plane through the Sun.
-
-    Parameters
-    ----------
-    height
-        Scale height, kpc; 0 for all dust in front.
-    distance
-        kpc.
-    sine_latitude
-        Sine of the Galactic latitude.
-    """
-    above = distance * np.abs(sine_latitude)
-    return -np.expm1(-above / height) if height > 0.0 else np.ones_like(above)
 
 
 def _components_and_distances(
@@ -345,8 +273,8 @@ def _components_and_distances(
     pixels, place = np.unique(pixel, return_inverse=True)
     edges = np.geomspace(*DISTANCE_LIMITS, 151)
     middle = np.sqrt(edges[1:] * edges[:-1])
-    ra, dec = _sky(pixels, NSIDE)
-    towards = _directions(ra, dec)[0]
+    ra, dec = sky_of(pixels, NSIDE)
+    towards = directions(ra, dec)[0]
     position = SUN[:, None, None] + towards[:, :, None] * middle
     in_front = dust_in_front(settings.dust_height, middle, towards[2][:, None])
     dust = _TYPICAL_A_G * reddening(settings.seed, pixels, towards[2])[:, None] * in_front
@@ -443,28 +371,3 @@ def _velocity(component: Int64, position: Float64, draws: Draws) -> Float64:
     vertical = scatter[:, 2] * draws.normal("vertical velocity")
     across = np.stack([outwards[1], -outwards[0]])
     return np.asarray(np.stack([*(radial * outwards + azimuthal * across), vertical]) - SUN_VELOCITY[:, None])
-
-
-def _sky(pixel: Int64, nside: int, x: Array | float = 0.5, y: Array | float = 0.5) -> tuple[Float64, Float64]:
-    """Return RA and Dec (deg) of positions in nested HEALPix pixels; the centre by default."""
-    ra, dec = healpix_to_lonlat(pixel, nside, dx=x, dy=y, order="nested")
-    return ra.to_value("deg"), dec.to_value("deg")
-
-
-def _pixels(ra: Float64, dec: Float64, nside: int) -> Int64:
-    """Return the nested HEALPix pixels of positions at RA and Dec in degrees."""
-    return np.asarray(lonlat_to_healpix(Longitude(ra, "deg"), Latitude(dec, "deg"), nside, order="nested"), np.int64)
-
-
-def _directions(ra: Array, dec: Array) -> Float64:
-    """Return Galactic Cartesian unit vectors towards stars at RA, Dec (deg), to the east and to the north.
-
-    Returns
-    -------
-    ndarray, shape (3 vectors, 3 coordinates, star)
-    """
-    a, d = np.radians(ra), np.radians(dec)
-    towards = np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)])
-    east = np.stack([-np.sin(a), np.cos(a), np.zeros_like(a)])
-    north = np.stack([-np.sin(d) * np.cos(a), -np.sin(d) * np.sin(a), np.cos(d)])
-    return np.asarray(_GALACTIC @ np.stack([towards, east, north]))

@@ -12,7 +12,7 @@ from specdis.arrays import Array, Bool, Float64, Int64
 from specdis.fitsfiles import appended, created
 from specdis.mock import files
 from specdis.mock.draws import Draws
-from specdis.mock.galaxy import system_pixels
+from specdis.mock.sky import system_pixels
 from specdis.mock.stars import BLUE_EDGE
 from specdis.mock.systems import stream_coordinates, stream_track
 from specdis.references import CLUSTERS, TABLE_A1, System

@@ -11,7 +11,7 @@ from specdis import __version__
 from specdis.arrays import Array, Int64
 from specdis.errors import InputError
 from specdis.log import Progress, logger
-from specdis.mock import files, galaxy, members, observation, rivals, spmod, targets
+from specdis.mock import files, members, observation, rivals, sky, spmod, targets
 from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
 from specdis.storage import Provenance, digest, file_digest, read_json, remove, write_json, write_table
@@ -125,8 +125,8 @@ def _with_sky(rows: dict[str, Array]) -> dict[str, Array]:
 
 
 def _programme(rows: dict[str, Array]) -> Int64:
-    """Return the index of each row's programme in `galaxy.PROGRAMMES`."""
-    return np.asarray(sum(k * (rows["PROGRAM"] == programme.name) for k, programme in enumerate(galaxy.PROGRAMMES)))
+    """Return the place of each row's programme in `sky.PROGRAMMES`."""
+    return np.asarray(sum(k * (rows["PROGRAM"] == programme.name) for k, programme in enumerate(sky.PROGRAMMES)))
 
 
 def _summary(rows: dict[str, Array], gaia: dict[str, Array], snr: dict[str, Array]) -> dict[str, Any]:

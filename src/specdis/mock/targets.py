@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from specdis.arrays import Array, Int64
-from specdis.mock import gaia, galaxy, library, observation
+from specdis.mock import gaia, galaxy, library, observation, sky
 from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
 
@@ -15,7 +15,7 @@ _EXPOSURE = 180.0  # s
 _MAGNITUDES = ("PHOT_G_MEAN_MAG", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG")
 _DARK, _REPEATED = 20, 21
 """Bits of TARGETID beside the star's running number: dark programme, and second spectrum of a bright star."""
-_BRIGHT = next(place for place, programme in enumerate(galaxy.PROGRAMMES) if programme.name == b"bright")
+_BRIGHT = next(place for place, programme in enumerate(sky.PROGRAMMES) if programme.name == b"bright")
 
 Columns = Mapping[str, Array]
 
@@ -25,7 +25,7 @@ def identifiers(settings: MockSettings) -> Iterator[dict[str, Array]]:
 
     Some stars of the bright programme are also targets of the backup programme, with another TARGETID.
     """
-    plan = galaxy.footprint(settings)
+    plan = sky.footprint(settings)
     stars, pixels = plan[b"bright"]
     bright_stars = dict(zip(pixels.tolist(), _stars_per_pixel(stars, len(pixels)).tolist(), strict=True))
     for program, (stars, pixels) in plan.items():
@@ -89,7 +89,7 @@ def observed(settings: MockSettings, targets: Columns) -> tuple[dict[str, Array]
         The columns of `gaia.catalogue`.
     """
     target_id = targets["TARGETID"]
-    branch = np.select([targets["PROGRAM"] == programme.name for programme in galaxy.PROGRAMMES], [0, 1, 2])
+    branch = np.select([targets["PROGRAM"] == programme.name for programme in sky.PROGRAMMES], [0, 1, 2])
     branch = np.where(is_repeat(target_id), _BRIGHT, branch)
     stars = galaxy.draw_stars(settings, branch, targets["HEALPIX"], target_id & ((1 << _DARK) - 1))
     catalogue = gaia.catalogue(stars, settings)
@@ -108,7 +108,7 @@ def truth(settings: MockSettings, rows: Columns, catalogue: Columns) -> dict[str
     n = len(rows["TARGETID"])
     return {
         "TARGETID": rows["TARGETID"],
-        "SURVEY": np.full(n, galaxy.SURVEY),
+        "SURVEY": np.full(n, sky.SURVEY),
         "PROGRAM": rows["PROGRAM"],
         "HEALPIX": rows["HEALPIX"],
         "SOURCE_ID": np.where(catalogue["MATCHED"], rows["SOURCE_ID"], 0),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from specdis.accelerator import jax, jnp
+from specdis.jaxed import jax, jnp
 
 
 def chi2(model: jax.Array, parallax: jax.Array, error: jax.Array) -> jax.Array:

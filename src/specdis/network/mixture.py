@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from specdis.accelerator import ArrayLike, jax, jnp
+from specdis.jaxed import ArrayLike, jax, jnp
 
 Jacobian = Literal["none", "paper"]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 import equinox as eqx
 from pydantic import Field, PositiveInt
 
-from specdis.accelerator import jax, jnp
+from specdis.jaxed import jax, jnp
 from specdis.network.mixture import Jacobian, Mixture
 from specdis.settings import Settings
 

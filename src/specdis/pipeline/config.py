@@ -9,22 +9,22 @@ from typing import Any
 
 from specdis.binaries import BinariesSettings
 from specdis.calibration import CalibrationSettings
-from specdis.cluster import ClusterSettings
 from specdis.components import ComponentsSettings
-from specdis.distances import DistancesSettings
+from specdis.distances.settings import DistancesSettings
 from specdis.errors import ProductError
 from specdis.mock.settings import MockSettings
 from specdis.network.mlp import NetworkSettings
+from specdis.network.training import TrainingSettings
 from specdis.photometry import PhotometrySettings
-from specdis.pipeline.document import Document
-from specdis.pipeline.runner import RunSettings
+from specdis.pipeline.settings import RunSettings
+from specdis.pipeline.strict_toml import Document
 from specdis.pipeline.templates import Preset, preset
 from specdis.references import ReferencesSettings
 from specdis.sample import SampleSettings
-from specdis.spectra import SpectraSettings
-from specdis.storage import RunPaths
+from specdis.spectra.settings import SpectraSettings
+from specdis.stores.paths import RunPaths
 from specdis.surveys import SurveySettings
-from specdis.training import TrainingSettings
+from specdis.workers.settings import ClusterSettings
 
 
 class Config(Document):

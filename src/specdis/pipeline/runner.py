@@ -16,13 +16,12 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
-
-from specdis import __version__, cluster, log, machine
+from specdis import __version__, log
 from specdis.errors import ConfigError, InputError, ProductError, SpecdisError
 from specdis.log import logger
+from specdis.pipeline.inputs import open_survey
 from specdis.pipeline.manifest import (
     FAULTS_LISTED,
     Manifest,
@@ -32,45 +31,16 @@ from specdis.pipeline.manifest import (
     count_faults,
     software_versions,
 )
-from specdis.pipeline.plan import Plan
 from specdis.pipeline.stage import Context, Stage, SurveyFiles
-from specdis.pipeline.survey import open_survey
-from specdis.settings import Settings
-from specdis.storage import RunPaths, content_digest, digest, require_file, require_plain, write_text
+from specdis.pipeline.staleness import Plan
+from specdis.storage import content_digest, digest, require_file, require_plain, write_text
+from specdis.stores.paths import RunPaths
 from specdis.surveys import Survey
+from specdis.workers import start_workers
+from specdis.workers.answers import peak_memory_gb
 
 if TYPE_CHECKING:
     from specdis.pipeline.config import Config
-
-
-MAIN_PROCESS_GB, PROCESS_GB = 1.0, 0.7
-"""Memory of the main process beside what grows with stars and pixels, and of each of the others, measured."""
-
-
-class RunSettings(Settings):
-    """Section [run]: where a run is kept and what it may use."""
-
-    name: str
-    """Name of the run, in the report and in logs."""
-    directory: Path
-    """Folder of all products."""
-    seed: NonNegativeInt = 1
-    """Seed of every random number."""
-    device: Literal["auto", "cpu", "gpu"] = "auto"
-    """Where networks and components are computed; auto takes a GPU where there is one."""
-    threads: PositiveInt | None = None
-    """CPU threads; without it, one per core."""
-    memory_limit_gb: PositiveFloat | None = None
-    """Memory in GB that the run may use: no more processes are started than fit, and `specdis check` compares its
-    estimate with it."""
-
-    @property
-    def processes(self) -> int:
-        """Processes for the passes over the stars: one per thread, as far as the memory goes, and at least one."""
-        wanted = self.threads or machine.cores()
-        if self.memory_limit_gb is None:
-            return wanted
-        return int(min(wanted, max(1, (self.memory_limit_gb - MAIN_PROCESS_GB) / PROCESS_GB)))
 
 
 def run(
@@ -115,7 +85,7 @@ def run(
     with (
         _locked(paths.directory),
         log.to_file(paths.log),
-        cluster.workers(config.cluster, config.run.processes) as workers,
+        start_workers(config.cluster, config.run.processes, preload=("specdis.pipeline.stages",)) as workers,
     ):
         manifest = _start(config, paths)
         files = SurveyFiles(config, manifest, opener)
@@ -240,7 +210,7 @@ def _measured(stage: Stage, plan: Plan, context: Context) -> StageRecord:
         seconds=round(seconds, 3),
         stars=outcome.stars,
         stars_per_second=round((outcome.stars - outcome.resumed) / seconds, 3),
-        peak_memory_gb=round(cluster.peak_memory_gb() + context.workers.memory_gb(), 3),
+        peak_memory_gb=round(peak_memory_gb() + context.workers.memory_gb(), 3),
         fault_counts=count_faults(outcome.faults),
         faults=tuple(outcome.faults[:FAULTS_LISTED]),
         notes=dict(outcome.notes),

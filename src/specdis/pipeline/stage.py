@@ -8,12 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from specdis.cluster import Workers
+from specdis.arrays import Array
 from specdis.errors import InputError
 from specdis.log import logger
 from specdis.pipeline.manifest import Inputs, Manifest, StageFault, States
-from specdis.storage import Provenance, RunPaths
-from specdis.surveys import Survey
+from specdis.storage import Provenance, read_table
+from specdis.stores.coefficients import CoefficientStore
+from specdis.stores.identity import identity
+from specdis.stores.paths import RunPaths
+from specdis.stores.pixels import PixelStore
+from specdis.surveys import IDENTIFIER, Survey
+from specdis.workers import Workers
 
 if TYPE_CHECKING:  # importing the configuration imports every section's code, and JAX with it
     from specdis.pipeline.config import Config
@@ -97,6 +102,21 @@ class Context:
     def opener(self) -> Callable[[Any], Survey]:
         """What opens the survey in another process."""
         return self.files.opener
+
+    @cached_property
+    def identity(self) -> Array:
+        """`identity` of the rows of the sample, to which those of every store must be equal."""
+        return identity(read_table(self.paths.sample, IDENTIFIER))
+
+    @cached_property
+    def pixels(self) -> PixelStore:
+        """The stored pixels, row by row of the sample."""
+        return PixelStore.open(self.paths.pixels, self.identity)
+
+    @cached_property
+    def coefficients(self) -> CoefficientStore:
+        """The stored coefficients, row by row of the sample."""
+        return CoefficientStore.open(self.paths.coefficients, self.identity)
 
     def provenance(self, kind: str) -> Provenance:
         """Return what an artefact of this stage says about its origin."""

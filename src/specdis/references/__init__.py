@@ -2,14 +2,7 @@
 
 from specdis.references.folder import MEMBERS, RIVALS, References, Unread
 from specdis.references.matching import MATCH_COLUMNS, Targets
-from specdis.references.members import (
-    Count,
-    MemberList,
-    Members,
-    find_members,
-    read_members,
-    velocity_clip,
-)
+from specdis.references.members import Count, MemberList, Members, find_members, read_members, velocity_clip
 from specdis.references.names import NAMES
 from specdis.references.quantities import Quantities
 from specdis.references.rivals import RIVAL_COLUMNS, match_rival

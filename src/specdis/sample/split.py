@@ -8,8 +8,8 @@ import numpy as np
 
 from specdis.arrays import Array, Bool, Int64
 from specdis.errors import InputError
+from specdis.rng import stream, uniform
 from specdis.sample.settings import SampleSettings
-from specdis.streams import stream, uniform
 
 
 def split(stars: Mapping[str, Array], settings: SampleSettings, seed: int) -> dict[str, Array]:

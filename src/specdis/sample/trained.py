@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from specdis.arrays import Array, Bool, Int
+from specdis.rng import hash64, stream
 from specdis.sample.split import star_id
-from specdis.streams import hash64, stream
 
 
 class TrainedStars(NamedTuple):

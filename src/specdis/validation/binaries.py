@@ -19,8 +19,8 @@ from specdis.binaries import (
     is_significant,
 )
 from specdis.companions import STEEPNESS
+from specdis.rng import generator
 from specdis.statistics import fraction, robust_scatter
-from specdis.streams import generator
 from specdis.validation.measures import PARAMETER_EDGES, by_cells, by_parameters, cells, mean, measure, share, take
 from specdis.validation.stars import Columns, join, parallax_snr
 

@@ -1,11 +1,23 @@
 """The stages in order: thin shells that read products, call the science and write products."""
 
+from specdis.pipeline.inputs import copies_files, known_files
 from specdis.pipeline.stage import Stage
-from specdis.pipeline.stages import compression, learning, products, reporting, selection
-from specdis.pipeline.survey import copies_files, known_files
+from specdis.pipeline.stages import (
+    binaries,
+    catalogue,
+    components,
+    distances,
+    model,
+    report,
+    sample,
+    spectra,
+    training,
+    validation,
+)
 
 # all but the truth
 _SURVEY = ("survey.kind", "survey.catalogue", "survey.spectra", "survey.spectra_kind", "mock")
+_DEVICE = ("run.seed", "run.device")
 
 STAGES = (
     Stage(
@@ -13,69 +25,66 @@ STAGES = (
         (),
         ("run.seed", *_SURVEY, "sample", "photometry"),
         ("sample", "cutflow"),
-        selection.sample,
+        sample.run,
         copies_files,
     ),
-    Stage("spectra", ("sample",), (*_SURVEY, "spectra"), ("pixels",), selection.spectra),
+    Stage("spectra", ("sample",), (*_SURVEY, "spectra"), ("pixels",), spectra.run),
     Stage(
         "components",
         ("sample", "spectra"),
-        ("run.seed", "run.device", "spectra", "components", "training.noisy_copies"),
+        (*_DEVICE, "spectra", "components", "training.noisy_copies"),
         ("basis", "coefficients"),
-        compression.components,
+        components.run,
     ),
     Stage(
         "training",
         ("sample", "spectra", "components"),
-        ("run.seed", "run.device", "network", "training", "binaries.parallax_snr_min"),
+        (*_DEVICE, "network", "training", "binaries.parallax_snr_min"),
         ("history", "networks"),
-        learning.training,
+        training.run,
+    ),
+    Stage(
+        "model",
+        ("sample", "spectra", "components", "training"),
+        (*_DEVICE, "sample", "photometry", "spectra", "network", "distances", "calibration", "binaries"),
+        ("model",),
+        model.run,
     ),
     Stage(
         "distances",
-        ("sample", "spectra", "components", "training"),
-        (
-            "run.seed",
-            "run.device",
-            "sample",
-            "photometry",
-            "spectra",
-            "network",
-            "distances",
-            "calibration",
-            "binaries",
-        ),
-        ("model", "distances"),
-        products.distances,
+        ("sample", "spectra", "components", "model"),
+        (*_DEVICE, "calibration"),
+        ("distances",),
+        distances.run,
     ),
     Stage(
         "binaries",
-        ("sample", "spectra", "components", "distances"),
-        ("run.seed", "run.device", "binaries"),
+        ("sample", "spectra", "components", "model", "distances"),
+        (*_DEVICE, "binaries"),
         ("binaries", "injected"),
-        products.find_binaries,
+        binaries.run,
     ),
     Stage(
         "catalogue",
         ("sample", "distances", "binaries"),
         ("photometry.ebv_scale", "network.kind"),
         ("catalogue",),
-        products.make_catalogue,
+        catalogue.run,
     ),
     Stage(
         "validation",
         ("sample", "binaries", "catalogue"),
         ("survey.truth", "references", "binaries"),
         ("metrics", "table_a1", "members", "rivals"),
-        reporting.validate,
+        validation.run,
         known_files,
     ),
     Stage(
         "report",
-        ("sample", "spectra", "components", "training", "distances", "binaries", "catalogue", "validation"),
+        ("sample", "spectra", "components", "training", "model", "distances", "binaries", "catalogue", "validation"),
         ("run.name",),
         ("report",),
-        reporting.make_report,
+        report.run,
     ),
 )
 

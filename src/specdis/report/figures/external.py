@@ -29,14 +29,7 @@ from specdis.report.style import (
     styled,
 )
 from specdis.validation import Columns
-from specdis.validation.external import (
-    ENOUGH,
-    MODULUS_EDGES,
-    STREAM_BINS,
-    is_member,
-    is_precise,
-    residual_modulus,
-)
+from specdis.validation.external import ENOUGH, MODULUS_EDGES, STREAM_BINS, is_member, is_precise, residual_modulus
 from specdis.validation.measures import take
 from specdis.validation.rivals import with_reference
 from specdis.validation.stars import corrected_parallax, modulus

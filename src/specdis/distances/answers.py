@@ -1,0 +1,115 @@
+"""What the networks say of stars, before it becomes columns."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from specdis.arrays import Float64
+from specdis.distances.settings import DistancesSettings
+from specdis.jaxed import jax, jnp
+from specdis.network.mixture import Mixture, ParallaxInErrors, Points, points, points_with_parallax
+from specdis.photometry import absolute_magnitude
+
+GIANT_MAGNITUDE = 3.5
+"""Absolute G magnitude that giants are brighter than: log g < 3.8 on the isochrones of old stars."""
+
+
+class Labels(NamedTuple):
+    """What the networks of the label say of some stars.
+
+    Parameters
+    ----------
+    label
+        1/sqrt(L_G) of Eq. 3 from the spectrum itself, by every seed, shape (seed, star); NaN without a spectrum.
+    draws
+        The same from perturbed spectra, shape (seed, draw, star); NaN for stars without errors.
+    """
+
+    label: Float64
+    draws: Float64
+
+
+class Magnitudes(NamedTuple):
+    """What the networks of the mixture say of some stars.
+
+    Parameters
+    ----------
+    quantiles
+        Absolute magnitudes below which `LEVELS` of the recalibrated distribution lie, in the order of distances: the
+        first is the faintest; shape (level, star). NaN without a spectrum.
+    giant
+        Probability of an absolute magnitude below `GIANT_MAGNITUDE`, shape (star,).
+    spread
+        Standard deviation between networks of their mean magnitudes, mag, shape (star,); NaN for a single network.
+    draws
+        Mean magnitude from perturbed spectra, shape (draw, star); NaN for stars without errors.
+    shift, stretch
+        What recalibration moved the distribution by, mag, and widened it by, a factor; shape (star,).
+    """
+
+    quantiles: Float64
+    giant: Float64
+    spread: Float64
+    draws: Float64
+    shift: Float64
+    stretch: Float64
+
+
+def distribution(
+    mixture: Mixture, data: ParallaxInErrors, has_parallax: jax.Array, settings: DistancesSettings
+) -> Points:
+    """Return the distribution of magnitude that distances are quoted from.
+
+    Parameters
+    ----------
+    mixture
+        Recalibrated, shape (star, component).
+    data, has_parallax
+        The star's own parallax, and whether there is one, shape (star,): used where `use_own_parallax` says so.
+    """
+    alone = points(mixture)
+    if not settings.use_own_parallax:
+        return alone
+    both = points_with_parallax(mixture, data)
+    nodes = max(alone.mass.shape[1], both.mass.shape[1])
+
+    def widened(values: jax.Array, mode: str) -> jax.Array:
+        return jnp.pad(values, ((0, 0), (0, nodes - values.shape[1])), mode=mode)
+
+    return Points(
+        jnp.where(has_parallax[:, None], widened(both.magnitude, "edge"), widened(alone.magnitude, "edge")),
+        jnp.where(has_parallax[:, None], widened(both.mass, "constant"), widened(alone.mass, "constant")),
+    )
+
+
+def between_networks(mixture: Mixture) -> jax.Array:
+    """Return the standard deviation between networks of their mean magnitudes, shape (star,), NaN for a single one.
+
+    Parameters
+    ----------
+    mixture
+        Shape (star, network, component); networks that saw the star have no weight.
+    """
+    weight = jnp.exp(mixture.log_weight)
+    share = weight.sum(-1)
+    mean = jnp.where(share > 0, (weight * mixture.mean).sum(-1) / jnp.where(share > 0, share, 1), 0)
+    middle = (share * mean).sum(-1, keepdims=True)
+    networks = (share > 0).sum(-1)
+    variance = (share * (mean - middle) ** 2).sum(-1) * networks / jnp.maximum(networks - 1, 1)
+    return jnp.where(networks > 1, jnp.sqrt(variance), jnp.nan)
+
+
+def training_error(label: Float64) -> float:
+    """Return the paper's one training error in mag: the scatter between seeds over all stars (section 3.3.2).
+
+    Parameters
+    ----------
+    label
+        Labels, shape (seed, star). Stars with any label <= 0 are left out. NaN with a single seed.
+    """
+    if len(label) < 2:
+        return float("nan")
+    magnitude = absolute_magnitude(label[:, (label > 0).all(0)])
+    return float(np.sqrt(magnitude.var(0, ddof=1).mean())) if magnitude.size else float("nan")

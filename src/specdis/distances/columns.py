@@ -1,0 +1,224 @@
+"""Columns of distances.parquet: magnitudes, distances, errors and flags (section 3.3)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from scipy.special import ndtri
+
+from specdis.arrays import Array, Float64
+from specdis.distances.answers import Labels, Magnitudes
+from specdis.distances.settings import DistancesSettings
+from specdis.flags import Flag
+from specdis.photometry import absolute_magnitude, distance, distance_of_modulus, label_of_magnitude, sqrt_flux
+
+_MAGNITUDES = 5 / np.log(10)
+"""Magnitudes per unit relative error of a distance."""
+LEVELS = (0.05, 0.16, 0.50, 0.84, 0.95)
+"""Quantiles of the distance that are quoted, as fractions."""
+QUANTILES = tuple(f"DIST_{round(100 * level):02d}" for level in LEVELS)
+"""Their columns."""
+FARTHEST = 1e4
+"""kpc: farther than any star whose spectrum a survey takes; the brightest have a magnitude of 20 there."""
+
+_POINTS, _GENERATOR = 610, 377
+"""A Fibonacci lattice: every level of the noise is met by a level of the training error, spread evenly over both.
+
+What lies below a quantile of two Gaussians' sum is right to 0.5 per cent of all, whichever is the wider."""
+
+
+def summarise_labels(
+    labels: Labels, magnitude: Float64, constant_error: float, settings: DistancesSettings
+) -> dict[str, Array]:
+    """Turn labels into magnitudes, distances, errors and quantiles, as the paper does.
+
+    The label of a star is the mean over seeds, and so are its draws. A label <= 0 has no magnitude and no distance: NaN
+    and a flag. A draw <= 0 lies at infinity: quantiles use all draws, but the standard deviations of such a star are
+    null. Errors and quantiles hold both the noise and the training error, as section 3.3 adds them. With one seed alone
+    there is no training error: they are those of the noise.
+
+    Parameters
+    ----------
+    labels
+        Labels of the stars and of their draws.
+    magnitude
+        Extinction-corrected G magnitude, shape (star,); NaN gives M_G alone.
+    constant_error
+        The paper's training error, mag.
+    settings
+        Section [distances].
+
+    Returns
+    -------
+    dict
+        Columns LABEL, M_G_NN, M_G_NN_ERR, M_G_NN_ERR_NOISE, M_G_NN_ERR_TRAINING (mag), DIST, DISTERR, DIST_05 to
+        DIST_95 (kpc), DISTMOD, DISTMOD_ERR (mag), FRACTION_UNBOUND and FLAGS, shape (star,).
+    """
+    label, draws = labels.label.mean(0), labels.draws.mean(0)
+    absolute, kpc = absolute_magnitude(label), distance(label, magnitude)
+    has_draws = np.isfinite(draws).all(0)
+    unbound = np.where(has_draws, (draws <= 0).mean(0), np.nan)
+    noise, kpc_noise = absolute_magnitude(draws).std(0, ddof=1), distance(draws, magnitude).std(0, ddof=1)
+    spread, training = np.full(len(label), np.nan), np.zeros(len(label))  # one seed tells nothing of the training
+    if len(labels.label) > 1:
+        spread = absolute_magnitude(labels.label).std(0, ddof=1)
+        training = np.full(len(label), constant_error)
+        if settings.training_error == "star":
+            # Where a seed gives a label <= 0 there are no magnitudes to compare; the labels still say how they scatter.
+            relative = labels.label.std(0, ddof=1) / np.where(label > 0, label, np.nan)
+            training = np.where(np.isfinite(spread), spread, _MAGNITUDES * relative)
+    total = np.hypot(noise, training)
+    quantiles = _quantiles(draws, training, magnitude, settings.method)
+    columns = {
+        "M_G_NN_ERR": total,
+        "M_G_NN_ERR_NOISE": noise,
+        "M_G_NN_ERR_TRAINING": spread,
+        "DISTERR": np.hypot(kpc_noise, kpc * training / _MAGNITUDES),
+        "DISTMOD_ERR": np.where(np.isfinite(magnitude), total, np.nan),
+        "FRACTION_UNBOUND": unbound,
+    }
+    errors = {name: np.where(np.isfinite(label), values, np.nan) for name, values in columns.items()}
+    positive = label > 0
+    return _within_reach(
+        {
+            "LABEL": label,
+            "M_G_NN": absolute,
+            "DIST": kpc,
+            **{name: np.where(positive, values, np.nan) for name, values in quantiles.items()},
+            "DISTMOD": magnitude - absolute,
+            **{
+                name: np.where(positive | (name == "FRACTION_UNBOUND"), values, np.nan).astype(np.float32)
+                for name, values in errors.items()
+            },
+            "FLAGS": _flags(label, magnitude, has_draws, unbound),
+        }
+    )
+
+
+def _quantiles(
+    draws: Float64, training: Float64, magnitude: Float64, method: Literal["monte-carlo", "linear"]
+) -> dict[str, Float64]:
+    """Return the distances in kpc that `LEVELS` of the distribution lie within; infinite where its label is <= 0.
+
+    The distribution is that of a label with the noise of the draws, times 10^(e/5) for a training error of e mag. A
+    label <= 0 stays so whatever the training error. It is not computed with random numbers: at the points of a lattice
+    the noise takes each of many levels once and the error each level of its Gaussian once, independently.
+
+    Parameters
+    ----------
+    draws
+        Labels, shape (draw, star).
+    training
+        Training error in mag, shape (star,).
+    magnitude
+        Extinction-corrected G magnitude, shape (star,).
+    method
+        Where the draws come from, which says what share lies below the k-th of n: k / (n + 1) of equally likely values
+        in the mean, or (k - 1/2) / n where they stand evenly on a Gaussian.
+    """
+    place = np.arange(_POINTS)
+    noise_level = (place + 0.5) / _POINTS
+    # The offset makes the lattice symmetric about the middle of both.
+    error_level = ((_GENERATOR * place + (_GENERATOR - 1 + _POINTS) // 2) % _POINTS + 0.5) / _POINTS
+    rule: Literal["weibull", "hazen"] = "weibull" if method == "monte-carlo" else "hazen"
+    noisy = np.quantile(draws, noise_level, axis=0, method=rule)
+    noisy *= label_of_magnitude(np.multiply.outer(ndtri(error_level), training))
+    labels = np.quantile(noisy, [1 - level for level in LEVELS], axis=0, method="hazen", overwrite_input=True)
+    with np.errstate(divide="ignore"):
+        return dict(zip(QUANTILES, 1 / (np.maximum(labels, 0) * sqrt_flux(magnitude)), strict=True))
+
+
+def summarise_mixture(magnitudes: Magnitudes, magnitude: Float64) -> dict[str, Array]:
+    """Turn distributions of magnitude into magnitudes, distances, errors and quantiles.
+
+    The magnitude of a star is the median. Its error is half of what lies between the 16 and 84 per cent quantiles,
+    which holds the width that the network gives to such spectra, their noise with it, and the scatter between
+    networks; the scatter of draws is quoted beside it and not added a second time.
+
+    Parameters
+    ----------
+    magnitudes
+        What the networks of the mixture say.
+    magnitude
+        Extinction-corrected G magnitude, shape (star,); NaN gives M_G alone.
+
+    Returns
+    -------
+    dict
+        The columns of `summarise_labels` but LABEL and FRACTION_UNBOUND, since every magnitude has a distance; and
+        PROB_GIANT, MIX_SHIFT and MIX_STRETCH, shape (star,).
+    """
+    _, faint, middle, bright, _ = magnitudes.quantiles
+    kpc = distance_of_modulus(magnitude - magnitudes.quantiles)
+    error = 0.5 * (faint - bright)
+    has_draws = np.asarray(np.isfinite(magnitudes.draws).all(0))
+    single = {
+        "M_G_NN_ERR": error,
+        "M_G_NN_ERR_NOISE": np.where(has_draws, magnitudes.draws.std(0, ddof=1), np.nan),
+        "M_G_NN_ERR_TRAINING": magnitudes.spread,
+        "DISTERR": 0.5 * (kpc[3] - kpc[1]),
+        "DISTMOD_ERR": np.where(np.isfinite(magnitude), error, np.nan),
+        "PROB_GIANT": magnitudes.giant,
+        "MIX_SHIFT": magnitudes.shift,
+        "MIX_STRETCH": magnitudes.stretch,
+    }
+    return _within_reach(
+        {
+            "M_G_NN": middle,
+            "DIST": kpc[2],
+            **dict(zip(QUANTILES, kpc, strict=True)),
+            "DISTMOD": magnitude - middle,
+            **{name: values.astype(np.float32) for name, values in single.items()},
+            "FLAGS": _flags(np.where(np.isfinite(middle), 1.0, np.nan), magnitude, has_draws, np.zeros(len(middle))),
+        }
+    )
+
+
+def summarise(labels: dict[str, Array], mixture: dict[str, Array], kind: Literal["mlp", "mixture"]) -> dict[str, Array]:
+    """Join what both kinds of network say.
+
+    Parameters
+    ----------
+    labels, mixture
+        `summarise_labels` and `summarise_mixture` of the same stars.
+    kind
+        The one whose distances stand under the plain names.
+
+    Returns
+    -------
+    dict
+        The columns of that one; LABEL, FRACTION_UNBOUND, PROB_GIANT, MIX_SHIFT, MIX_STRETCH; and DIST, DISTERR, M_G_NN
+        and M_G_NN_ERR of either, with the suffixes _CHI2 and _MIX. FLAGS say what concerns either: the columns _CHI2,
+        and with them binaries, depend on the label whichever is chosen.
+    """
+    chosen = labels if kind == "mlp" else mixture
+    by_kind = {
+        f"{name}_{suffix}": columns[name]
+        for suffix, columns in (("CHI2", labels), ("MIX", mixture))
+        for name in ("DIST", "DISTERR", "M_G_NN", "M_G_NN_ERR")
+    }
+    return {**labels, **mixture, **chosen, **by_kind, "FLAGS": labels["FLAGS"] | mixture["FLAGS"]}
+
+
+def _within_reach(columns: dict[str, Array]) -> dict[str, Array]:
+    """Return the columns without distances beyond `FARTHEST`, which are flagged: the magnitude or G must be wrong."""
+    beyond = columns["DIST"] > FARTHEST
+    nulls = {
+        name: np.where(beyond, np.nan, columns[name]).astype(columns[name].dtype)
+        for name in ("DIST", "DISTERR", "DISTMOD", "DISTMOD_ERR", *QUANTILES)
+    }
+    return {**columns, **nulls, "FLAGS": columns["FLAGS"] | np.where(beyond, Flag.BEYOND_REACH, 0).astype(np.int32)}
+
+
+def _flags(label: Float64, magnitude: Float64, has_draws: Array, unbound: Float64) -> Array:
+    """Return the bits that concern the prediction, int32, shape (star,)."""
+    has_label = np.isfinite(label)
+    reasons = {
+        Flag.NO_SPECTRUM: ~has_label,
+        Flag.LABEL_NOT_POSITIVE: label <= 0,
+        Flag.DRAW_NOT_POSITIVE: unbound > 0,
+        Flag.NO_ERROR_SPECTRUM: has_label & ~has_draws,
+        Flag.NO_MAGNITUDE: ~np.isfinite(magnitude),
+    }
+    return np.asarray(sum(np.where(rows, int(flag), 0) for flag, rows in reasons.items()), dtype=np.int32)

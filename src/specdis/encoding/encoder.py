@@ -1,0 +1,127 @@
+"""From stored pixels to coefficients and how well the components hold a spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from specdis.components import Basis
+from specdis.encoding.completion import SHARED, Completer, Completion
+from specdis.encoding.measures import LAGS, curvature, structure_of, sums_beyond, swan_bands
+from specdis.jaxed import ArrayLike, in_tiles, jax, jnp
+from specdis.spectra.grid import PixelGrid
+from specdis.spectra.settings import SpectraSettings
+from specdis.spectra.transform import Transform
+
+
+class Fit(NamedTuple):
+    """How well the components hold a spectrum, one row per star.
+
+    Parameters
+    ----------
+    residual
+        Sum of squares of R of Eq. 2 over the good pixels, as a fraction of that of the spectrum.
+    structure, structure_error
+        The part of it that is not noise, and its error: the mean product of residuals that are apart by one of `LAGS`,
+        of which the one counts that is more errors above 0. Such residuals share no native pixel: it scatters about 0
+        where noise alone is left, whatever the noise and whatever errors are claimed.
+    broadening, broadening_error
+        By how much the square of the width (a Gaussian's sigma, Angstrom) of the lines exceeds that of the spectra of
+        which the components were made, and its error: the residual is compared with the second derivative of the
+        reconstruction, as far as the components do not hold that. Negative for sharper lines.
+    noise
+        Variance that the noise of the pixels gives a coefficient, in the mean over these, in units of the unit vector.
+    carbon, carbon_error
+        What of the residual lies along the Swan bands of C2, as far as the components do not hold these, as a fraction
+        of the spectrum's length, and its error. Positive where the spectrum has the bands.
+    chi2
+        Reduced chi-square of the reconstruction over good pixels; NaN without errors. Pixels of the grid are
+        interpolated, so that neighbours share their noise: about 0.7 where noise alone is left.
+    """
+
+    residual: jax.Array
+    structure: jax.Array
+    structure_error: jax.Array
+    broadening: jax.Array
+    broadening_error: jax.Array
+    carbon: jax.Array
+    carbon_error: jax.Array
+    noise: jax.Array
+    chi2: jax.Array
+
+
+class Encoded(NamedTuple):
+    """Coefficients of spectra and how well the components hold them, one row per star.
+
+    Parameters
+    ----------
+    coefficients
+        C of Eq. 2, of completed spectra where pixels are missing, float32, shape (star, component).
+    fit
+        How well the components hold the spectra.
+    completion
+        What completes each spectrum; None where missing pixels are zeros.
+    """
+
+    coefficients: jax.Array
+    fit: Fit
+    completion: Completion | None
+
+
+Encoder = Callable[[ArrayLike, ArrayLike, ArrayLike], Encoded]
+
+
+def encoder(transform: Transform, basis: Basis, grid: PixelGrid, settings: SpectraSettings) -> Encoder:
+    """Compile the way from stored pixels (flux, sigma, bad), shape (star, pixel), to coefficients.
+
+    A sigma of NaN or 0 stands for a pixel without an error.
+
+    Parameters
+    ----------
+    transform, basis
+        What is done to the pixels, and their components.
+    grid
+        The pixels.
+    settings
+        Whether missing pixels are estimated, and the width of the running mean.
+    """
+    completer = Completer(basis, settings.missing == "estimated", transform.unit_norm)
+    carbon = jnp.asarray(swan_bands(transform, basis, grid, settings.continuum_half), jnp.float32)
+    beyond = [sums_beyond(transform, *(grid.pixels(lag) for lag in lags)) for lags in LAGS]
+    # How much of the noise of each pixel goes into a coefficient, in the mean over these.
+    leverage = jnp.asarray(1 / basis.n_components if basis.vectors is None else (basis.vectors**2).mean(0), jnp.float32)
+    leverage = jnp.broadcast_to(leverage, basis.mean.shape)
+
+    def encode(flux: jax.Array, sigma: jax.Array, bad: jax.Array) -> Encoded:
+        spectrum, missing = transform.one(flux, bad), bad[transform.kept]
+        completion = completer.completion(spectrum, missing)
+        seen = completer.seen(spectrum, missing)
+        full = seen if completion is None else completion.complete(seen)[0]
+        rebuilt = basis.reconstruct(full)
+        residual = jnp.where(missing, 0, spectrum - rebuilt)
+        good = jnp.maximum((~missing).sum(), 1)
+        square, power = jnp.maximum((spectrum**2).sum(), 1e-30), residual**2
+        structures = jnp.stack([structure_of(residual, missing, sums) for sums in beyond]) * good / square
+        structure, structure_error = structures[(structures[:, 0] / jnp.maximum(structures[:, 1], 1e-30)).argmax()]
+        curve = curvature(transform, basis, grid, rebuilt, missing)
+        steep = jnp.maximum((curve**2).sum(), 1e-30)
+        bands = jnp.where(missing, 0, carbon)
+        deep = jnp.maximum(jnp.sqrt((bands**2).sum() * square), 1e-30)
+        error = sigma[transform.kept].astype(jnp.float32) * transform.slope(flux, bad)
+        known = error > 0
+        chi2 = jnp.where(known, (residual / jnp.where(known, error, 1)) ** 2, 0).sum()
+        freedom = known.sum() - basis.n_components
+        fit = Fit(
+            residual=power.sum() / square,
+            structure=structure,
+            structure_error=structure_error,
+            broadening=(residual @ curve) / steep,
+            broadening_error=jnp.sqrt((power @ curve**2) / SHARED) / steep,
+            carbon=(residual @ bands) / deep,
+            carbon_error=jnp.sqrt((power @ bands**2) / SHARED) / deep,
+            noise=(power @ leverage) / (SHARED * square),
+            chi2=jnp.where(freedom > 0, chi2 / jnp.maximum(freedom, 1), jnp.nan),
+        )
+        return Encoded(completer.coefficients(spectrum, missing, completion), fit, completion)
+
+    return jax.jit(in_tiles(encode))

@@ -1,0 +1,446 @@
+"""Training (section 3.2 of the paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, Self
+
+import equinox as eqx
+import numpy as np
+import optax
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from specdis import rng
+from specdis.arrays import Array, Bool, Float32, Float64, Int, Int64
+from specdis.errors import InputError
+from specdis.jaxed import jax, jnp
+from specdis.network.ensemble import Ensemble
+from specdis.network.likelihood import chi2, robust
+from specdis.network.mixture import ParallaxInErrors, log_probabilities
+from specdis.network.mlp import MLP, MixtureNetwork, NetworkSettings, Perceptron
+from specdis.photometry import absolute_magnitude
+from specdis.settings import Settings
+
+_TILE = 4096
+
+
+class TrainingSettings(Settings):
+    """Section [training]: section 3.2 of the paper, and what the paper leaves open."""
+
+    loss: Literal["chi2", "robust"] = "chi2"
+    """Loss of the label's networks, which fill the columns _CHI2: the chi-square in parallax (Eq. 4), or its robust
+    version for parallaxes of very high S/N. The mixture's is that of Eq. 8, whatever is said here."""
+    huber: PositiveFloat = 5.0
+    """Residual, in sigma, beyond which the robust loss grows linearly; an error with another loss."""
+    intrinsic_scatter: NonNegativeFloat = 0.0
+    """Scatter of the label at given spectrum, as a fraction of it, that the robust loss adds to the parallax error; an
+    error with another loss."""
+    learning_rate: PositiveFloat = 1e-3
+    """Peak learning rate of Adam; it falls to zero as a cosine over the epochs."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Decoupled weight decay."""
+    batch: PositiveInt = 1024
+    """Stars in a batch at most; an epoch shows every network all its stars, in batches of equal size to one star."""
+    epochs: PositiveInt = 100
+    """Epochs at most."""
+    patience: PositiveInt = 20
+    """Epochs without a better loss on the inner stars after which a network stops."""
+    inner_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Fraction of the training stars kept for early stopping."""
+    noisy_copies: NonNegativeInt = 0
+    """Noisier copies of each star's spectrum to train on as well (not in the paper)."""
+    n_seeds: PositiveInt = 4
+    """Networks trained from different random seeds."""
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> Self:
+        default = {name: type(self).model_fields[name].default for name in ("huber", "intrinsic_scatter")}
+        ignored = {name: value for name, value in default.items() if getattr(self, name) != value}
+        if ignored and self.loss != "robust":
+            back = " and ".join(f"{name} = {value:g}" for name, value in ignored.items())
+            raise ValueError(
+                f'{" and ".join(ignored)} would do nothing with loss = "{self.loss}": set loss = "robust", or {back}'
+            )
+        return self
+
+
+class TrainingStars(NamedTuple):
+    """What the networks learn from, one row per star that may be trained on.
+
+    Parameters
+    ----------
+    inputs
+        Scaled coefficients, float32, shape (star, component); those of `aligned_empty` are not copied on a CPU.
+    factor
+        10^(2 - m/5) with m the extinction-corrected G magnitude, shape (star,): model parallax = label x factor.
+    parallax, error
+        Zero-point corrected parallax and its error in mas, shape (star,).
+    fold
+        Fold that holds the star out, shape (star,); -1 where none does.
+    identifier
+        Identity of the star, shape (star,): its copies stay on one side of every split.
+    """
+
+    inputs: Float32
+    factor: Float64
+    parallax: Float64
+    error: Float64
+    fold: Int
+    identifier: Int64
+
+
+class TrainingState(NamedTuple):
+    """Everything that an interrupted training needs to go on as if nothing had happened; all leaves are arrays.
+
+    Parameters
+    ----------
+    networks, optimiser
+        As they are after `epoch` epochs; arrays have a leading axis of length fold x seed.
+    best, best_loss, best_epoch
+        Each network as it was when its loss on its inner stars was lowest.
+    epoch
+        Epochs done.
+    history
+        Mean loss per training and per inner star, shape (epoch, network, 2), NaN where not reached.
+    """
+
+    networks: Any
+    optimiser: optax.OptState
+    best: Any
+    best_loss: Float64
+    best_epoch: Int64
+    epoch: Int64
+    history: Float64
+
+
+class Checkpoint(Protocol):
+    """Where an unfinished training is kept."""
+
+    def load(self, state: TrainingState) -> TrainingState:
+        """Return the state saved last, or `state` when there is none."""
+        ...
+
+    def save(self, state: TrainingState) -> None:
+        """Keep the state; it may decide that it is too early for that."""
+        ...
+
+
+class _Objective(NamedTuple):
+    """What a kind of network is, what it needs of the stars, and what it is to make small.
+
+    Parameters
+    ----------
+    initial
+        Makes an untrained network with a random key.
+    data
+        What the loss needs besides the inputs; every array has the stars on its first axis.
+    typical
+        Makes what the answers of a fold are counted from of the typical label, shape (fold,).
+    loss
+        Takes a network, the fold's `typical`, inputs and data; returns the loss of each star.
+    """
+
+    initial: Callable[[jax.Array], Any]
+    data: Any
+    typical: Callable[[Float64], Float64]
+    loss: Callable[[Any, jax.Array, jax.Array, Any], jax.Array]
+
+
+class _ParallaxData(NamedTuple):
+    """Factor, parallax and error of the training stars, on the device."""
+
+    factor: jax.Array
+    parallax: jax.Array
+    error: jax.Array
+
+
+def train(
+    stars: TrainingStars,
+    network: NetworkSettings,
+    settings: TrainingSettings,
+    seed: int,
+    checkpoint: Checkpoint | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Ensemble, Float64]:
+    """Train one network of the label per fold and seed on the stars outside the fold (Eqs 3-5).
+
+    All networks take each step together, and an epoch is one compiled program. A network is kept as it was when the
+    loss on its inner stars, a hashed part of its own training stars, was lowest.
+
+    Parameters
+    ----------
+    stars
+        Stars that may be trained on.
+    network, settings
+        Sections [network] and [training].
+    seed
+        Random seed of the run.
+    checkpoint
+        Where to find and keep the state of an unfinished training.
+    progress
+        Called with the number of epochs done.
+
+    Returns
+    -------
+    ensemble : Ensemble
+    history : ndarray, shape (epoch, fold x seed, 2)
+        Mean loss per star on the training and on the inner stars.
+
+    Raises
+    ------
+    InputError
+        When a fold leaves too few stars to train on, or a network's loss is not finite from the first epoch on.
+    """
+
+    def loss(one: MLP, unit: jax.Array, inputs: jax.Array, data: _ParallaxData) -> jax.Array:
+        model = one(inputs) * (unit * data.factor)
+        if settings.loss == "chi2":
+            return chi2(model, data.parallax, data.error)
+        return robust(model, data.parallax, data.error, settings.huber, settings.intrinsic_scatter)
+
+    columns = (stars.factor, stars.parallax, stars.error)
+    objective = _Objective(
+        lambda key: MLP.initial(stars.inputs.shape[1], network, key),
+        _ParallaxData(*(jnp.asarray(column, jnp.float32) for column in columns)),
+        lambda label: label,
+        loss,
+    )
+    return _train(stars, objective, settings, seed, checkpoint, progress)
+
+
+def train_mixture(
+    stars: TrainingStars,
+    network: NetworkSettings,
+    n_mixture: int,
+    settings: TrainingSettings,
+    seed: int,
+    checkpoint: Checkpoint | None = None,
+    progress: Callable[[int], None] | None = None,
+    use: Bool | None = None,
+) -> tuple[Ensemble, Float64]:
+    """Train networks of the mixture, as `train` does those of the label (Eqs 7 and 8).
+
+    The loss is -2 ln of the probability of the parallax in units of its error, which for a parallax of no width but its
+    error is the chi-square of Eq. 4 up to a constant. `training.loss` plays no part.
+
+    Parameters
+    ----------
+    n_mixture
+        Number of Gaussians.
+    use
+        Stars to train on, shape (star,); all by default.
+    """
+
+    def loss(one: MixtureNetwork, typical: jax.Array, inputs: jax.Array, data: ParallaxInErrors) -> jax.Array:
+        mixture = one(inputs)
+        mixture = mixture._replace(mean=mixture.mean + typical)
+        return -2 * jax.nn.logsumexp(log_probabilities(mixture, data, network.jacobian), axis=-1)
+
+    magnitude = 5 * (2 - np.log10(stars.factor))
+    objective = _Objective(
+        lambda key: MixtureNetwork.initial(stars.inputs.shape[1], network.hidden, n_mixture, key),
+        ParallaxInErrors.of(magnitude, stars.parallax, stars.error),
+        absolute_magnitude,
+        loss,
+    )
+    return _train(stars, objective, settings, seed, checkpoint, progress, use)
+
+
+def _train(
+    stars: TrainingStars,
+    objective: _Objective,
+    settings: TrainingSettings,
+    seed: int,
+    checkpoint: Checkpoint | None,
+    progress: Callable[[int], None] | None,
+    use: Bool | None = None,
+) -> tuple[Ensemble, Float64]:
+    """Train one network per fold and seed, all in step."""
+    n_folds = int(stars.fold.max(initial=0)) + 1
+    outside = stars.fold[None, :] != np.arange(n_folds)[:, None]
+    if use is not None:
+        outside &= use
+    training, inner = _split(stars, outside, settings, seed)
+    typical = objective.typical(_typical_labels(stars, outside))
+    units = jnp.repeat(jnp.asarray(typical, jnp.float32), settings.n_seeds)
+    data = jnp.asarray(stars.inputs, jnp.float32), objective.data
+    steps = -(-int(training.sum(1).max()) // settings.batch)
+    schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.epochs * steps)
+    optimiser = optax.adamw(schedule, weight_decay=settings.weight_decay)
+    run_epoch = _epoch_program(objective, optimiser)
+    inner_loss = _loss_program(objective)
+    state = _start(objective, settings, optimiser, n_folds, seed)
+    if checkpoint is not None:
+        state = checkpoint.load(state)
+    key = jax.random.key(rng.stream(seed, "batches") >> 1)
+    index = _padded_index(inner)
+    while state.epoch < settings.epochs and (state.epoch - state.best_epoch < settings.patience).any():
+        batches = _batches(training, jax.random.fold_in(key, int(state.epoch)), steps)
+        networks, moments, loss = run_epoch(state.networks, state.optimiser, units, data, batches)
+        inner_now = np.asarray(inner_loss(networks, units, data, *index))
+        state = _after_epoch(state, networks, moments, np.asarray(loss), inner_now, settings.patience)
+        if progress is not None:
+            progress(int(state.epoch))
+        if checkpoint is not None:
+            checkpoint.save(state)
+    lost = int((~np.isfinite(state.best_loss)).sum())
+    if lost:
+        raise InputError(
+            "training",
+            expected="a finite loss on the inner stars",
+            found=f"none in {lost} of {len(state.best_loss)} networks",
+            remedy="Lower training.learning_rate.",
+        )
+    ensemble = Ensemble(state.best, typical, n_folds, settings.n_seeds)
+    return ensemble, state.history[: int(state.epoch)]
+
+
+def _split(stars: TrainingStars, outside: Bool, settings: TrainingSettings, seed: int) -> tuple[Bool, Bool]:
+    """Return who trains and who stops each network, (fold x seed, star), of those outside a fold, (fold, star)."""
+    fractions = [
+        rng.uniform(rng.stream(seed, f"inner {number}"), stars.identifier) for number in range(settings.n_seeds)
+    ]
+    kept_back = np.stack(fractions) < settings.inner_fraction
+    shape = len(outside) * settings.n_seeds, len(stars.fold)
+    training = (outside[:, None] & ~kept_back[None]).reshape(shape)
+    inner = (outside[:, None] & kept_back[None]).reshape(shape)
+    if min(training.sum(1).min(), inner.sum(1).min()) < 1:
+        raise InputError(
+            "sample",
+            expected="stars to train on, and inner stars to stop by, outside every fold",
+            found=f"{len(stars.fold)} stars in {len(outside)} folds",
+            remedy="Select more stars, use fewer folds or raise training.inner_fraction.",
+        )
+    return training, inner
+
+
+def _typical_labels(stars: TrainingStars, outside: Bool) -> Float64:
+    """Return the one label that fits all parallaxes outside a fold best, shape (fold,)."""
+    weight = stars.factor / stars.error**2
+    return np.asarray(np.abs((outside @ (weight * stars.parallax)) / (outside @ (weight * stars.factor))))
+
+
+def _start(
+    objective: _Objective,
+    settings: TrainingSettings,
+    optimiser: optax.GradientTransformation,
+    n_folds: int,
+    seed: int,
+) -> TrainingState:
+    """Return untrained networks: a seed starts from the same weights in every fold."""
+    seeds = [jax.random.key(rng.stream(seed, f"weights {number}") >> 1) for number in range(settings.n_seeds)]
+    networks = eqx.filter_vmap(objective.initial)(jnp.stack(seeds * n_folds))
+    n_networks = n_folds * settings.n_seeds
+    return TrainingState(
+        networks,
+        optimiser.init(networks),
+        networks,
+        np.full(n_networks, np.inf),
+        np.zeros(n_networks, np.int64),
+        np.zeros((), np.int64),
+        np.full((settings.epochs, n_networks, 2), np.nan),
+    )
+
+
+def _batches(training: Bool, key: jax.Array, steps: int) -> tuple[Int, Bool]:
+    """Return the rows of an epoch's batches, and which of them count, both of shape (step, network, batch).
+
+    Each network has an order of its own, in which each of its stars counts once. Its stars are spread evenly over the
+    steps, so that none is left over; where a network has fewer than another, its batches are filled with rows of its
+    own that do not count. They are sorted by numpy, which is three times as fast at it as JAX is on a CPU.
+    """
+
+    def chances(key: jax.Array) -> jax.Array:
+        return jax.random.uniform(key, training.shape[1:], jnp.float32)
+
+    place = np.where(training, np.asarray(jax.vmap(chances)(jax.random.split(key, len(training)))), 2)
+    stars = training.sum(1, keepdims=True)
+    position = np.arange(-(-int(stars.max()) // steps) * steps)
+    order = np.argsort(place, axis=1, kind="stable").astype(np.int32)
+    rows = np.take_along_axis(order, position % stars, axis=1)
+    # The position goes through all steps before a batch gets its next star.
+    shape = len(training), -1, steps
+    return rows.reshape(shape).transpose(2, 0, 1), (position < stars).reshape(shape).transpose(2, 0, 1)
+
+
+def _epoch_program(
+    objective: _Objective, optimiser: optax.GradientTransformation
+) -> Callable[..., tuple[Perceptron, optax.OptState, jax.Array]]:
+    """Compile one epoch: every network goes once through its own training stars, batch after batch."""
+
+    def batch_loss(network: Perceptron, unit: jax.Array, inputs: jax.Array, data: Any, counts: jax.Array) -> jax.Array:
+        loss = objective.loss(network, unit, inputs, data)
+        return jnp.where(counts, loss, 0).sum() / jnp.maximum(counts.sum(), 1)
+
+    def step(
+        carry: tuple[Perceptron, optax.OptState],
+        batch: tuple[jax.Array, jax.Array],
+        units: jax.Array,
+        data: tuple[jax.Array, Any],
+    ) -> tuple[tuple[Perceptron, optax.OptState], jax.Array]:
+        networks, moments = carry
+        rows, counts = batch
+        stars = jax.tree.map(lambda column: column[rows], data)
+        loss, gradient = jax.vmap(jax.value_and_grad(batch_loss))(networks, units, *stars, counts)
+        updates, moments = optimiser.update(gradient, moments, networks)
+        return (optax.apply_updates(networks, updates), moments), loss
+
+    @jax.jit
+    def epoch(
+        networks: Perceptron,
+        moments: optax.OptState,
+        units: jax.Array,
+        data: tuple[jax.Array, Any],
+        batches: tuple[jax.Array, jax.Array],
+    ) -> tuple[Perceptron, optax.OptState, jax.Array]:
+        (networks, moments), loss = jax.lax.scan(lambda c, b: step(c, b, units, data), (networks, moments), batches)
+        return networks, moments, loss.mean(0)
+
+    return epoch
+
+
+def _padded_index(chosen: Bool) -> tuple[jax.Array, jax.Array]:
+    """Return the rows that each network's mask chooses, in tiles, and their weight: 0 for what fills the last tile."""
+    most = -(-int(chosen.sum(1).max()) // _TILE) * _TILE
+    rows = np.argsort(~chosen, axis=1, kind="stable")[:, :most]
+    rows = np.pad(rows, ((0, 0), (0, most - rows.shape[1])))
+    weight = np.arange(most) < chosen.sum(1, keepdims=True)
+    shape = (len(chosen), -1, _TILE)
+    return jnp.asarray(rows.reshape(shape), jnp.int32), jnp.asarray(weight.reshape(shape))
+
+
+def _loss_program(objective: _Objective) -> Callable[..., jax.Array]:
+    """Compile the mean loss per star of each network over stars of its own, tile by tile."""
+
+    def one(
+        network: Perceptron, unit: jax.Array, data: tuple[jax.Array, Any], rows: jax.Array, weight: jax.Array
+    ) -> jax.Array:
+        def tile(total: jax.Array, part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+            loss = objective.loss(network, unit, *jax.tree.map(lambda column: column[part[0]], data))
+            return total + jnp.where(part[1], loss, 0).sum(dtype=jnp.float64), None
+
+        total, _ = jax.lax.scan(tile, jnp.zeros((), jnp.float64), (rows, weight))
+        return total / weight.sum()
+
+    return jax.jit(jax.vmap(one, in_axes=(0, 0, None, 0, 0)))
+
+
+def _after_epoch(
+    state: TrainingState, networks: Perceptron, moments: optax.OptState, loss: Array, inner: Array, patience: int
+) -> TrainingState:
+    """Keep what improved; a network that ran out of patience keeps its best for good."""
+    better = (inner < state.best_loss) & (state.epoch - state.best_epoch < patience)
+
+    def keep(new: jax.Array, old: jax.Array) -> jax.Array:
+        return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+    state.history[int(state.epoch)] = np.stack([loss, inner], axis=1)
+    return TrainingState(
+        networks,
+        moments,
+        jax.tree.map(keep, networks, state.best),
+        np.where(better, inner, state.best_loss),
+        np.where(better, state.epoch + 1, state.best_epoch),
+        state.epoch + 1,
+        state.history,
+    )

@@ -1,0 +1,91 @@
+"""Which survey a configuration names: files, or a mock universe without any; and what is known of its truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from specdis import surveys
+from specdis.arrays import Array
+from specdis.references import References
+from specdis.storage import column_names, read_table
+from specdis.stores.paths import RunPaths
+from specdis.surveys import IDENTIFIER, Stars, Survey
+from specdis.validation import join
+
+if TYPE_CHECKING:
+    from specdis.pipeline.config import Config
+
+
+def open_survey(config: Config) -> Survey:
+    """Return the survey that a configuration names.
+
+    Raises
+    ------
+    InputError
+        When its files are missing or not what they should be.
+    """
+    if config.survey.kind == "mock":
+        from specdis.mock.stream import MockSurvey
+
+        return MockSurvey(config.mock)
+    return surveys.open_survey(config.survey)
+
+
+def truth(config: Config, paths: RunPaths) -> dict[str, Array] | None:
+    """Return `IDENTIFIER`, DIST_TRUE (kpc) and what is known of companions, None where no truth is known.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    paths
+        Of the run, whose sample is asked for. A file with the truth may hold more and other stars.
+
+    Returns
+    -------
+    dict or None
+        With BINARY_TRUE and MASS_RATIO where the truth has them.
+    """
+    columns = (*IDENTIFIER, "DIST_TRUE", "BINARY_TRUE", "MASS_RATIO")
+    if config.survey.kind == "mock":
+        from specdis.mock.stream import MockSurvey
+
+        found = MockSurvey(config.mock).truth(Stars(read_table(paths.sample, IDENTIFIER)))
+        return {name: found[name] for name in columns}
+    path = config.survey.truth_file
+    if path is None:
+        return None
+    present = column_names(path)
+    return read_table(path, [name for name in columns if name in present or name == "DIST_TRUE"])
+
+
+def references(config: Config) -> References:
+    """Return the lists of members and the rival catalogues that a configuration names or that lie beside the survey."""
+    stars = config.survey.catalogue or config.survey.spectra
+    return References(config.references, beside=stars and stars.parent)
+
+
+def known_files(config: Config) -> list[Path]:
+    """Return the files of what is known of the stars from elsewhere: lists, rival catalogues, the truth."""
+    path = config.survey.truth_file
+    return [*references(config).files, *([] if path is None else [path])]
+
+
+def copies_files(config: Config) -> list[Path]:
+    """Return the file with the truth where it says which stars are copies of one, or nothing."""
+    path = config.survey.truth_file
+    return [] if path is None or "PARENT_ID" not in column_names(path) else [path]
+
+
+def parents(config: Config) -> Callable[[Stars], Stars]:
+    """Return what adds PARENT_ID to stars, where the truth of the survey's files says that they are copies."""
+    copies = copies_files(config)
+    if not copies:
+        return lambda stars: stars
+    known = read_table(copies[0], (*IDENTIFIER, "PARENT_ID"))
+    parent = np.append(known["PARENT_ID"], 0)
+    return lambda stars: stars.replace(PARENT_ID=parent[join(stars.columns, known)])

@@ -1,0 +1,186 @@
+"""The stage `binaries`: which stars are binaries, and how many of them are found (section 5 of the paper)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from specdis import binaries, jaxed, rng
+from specdis.arrays import Array, Float64, Int64, ranges
+from specdis.companions import (
+    STEEPNESS,
+    companion_magnitude,
+    light_share,
+    magnitude_excess,
+    spectra_of_companions,
+    together,
+)
+from specdis.distances.targets import TARGET_COLUMNS, Targets
+from specdis.model import PairMagnitudes, load_model
+from specdis.photometry import geometric_magnitude
+from specdis.pipeline.stage import Context, Outcome
+from specdis.storage import read_table, write_table
+from specdis.surveys import IDENTIFIER
+from specdis.validation import join
+
+if TYPE_CHECKING:
+    pass
+
+
+def run(context: Context) -> Outcome:
+    """Say which stars are binaries, and inject some to see how many would be found (section 5)."""
+    jaxed.use(context.config.run.device)
+    config, seed = context.config, context.config.run.seed
+    stars = read_table(context.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", *_OF_SINGLES])
+    found = _of_sample(read_table(context.paths.distances, [*IDENTIFIER, "PROB_BINARY", "M_G_NN_CHI2"]), stars)
+    m_g_nn = found["M_G_NN_CHI2"]
+    geometric, error = geometric_magnitude(stars["PARALLAX_CORRECTED"], stars["PARALLAX_ERROR_USED"], stars["G_0"])
+    identifier = {name: stars[name] for name in IDENTIFIER}
+    called = binaries.classify(found["PROB_BINARY"], m_g_nn, geometric, stars["LOGG"], config.binaries)
+    precision = stars["PARALLAX_CORRECTED"] / stars["PARALLAX_ERROR_USED"]
+    # Simulated parallaxes scatter into the sample as well as out of it.
+    eligible = stars["SELECTED"] & stars["HELD_OUT"] & (precision > _MARGIN * config.binaries.parallax_snr_min)
+    eligible &= np.isfinite(found["PROB_BINARY"]) & binaries.is_in_domain(stars["LOGG"], m_g_nn)
+    rows = np.flatnonzero(eligible)
+    pairs = _pair_magnitudes(context, rows, Targets.of(stars, seed).take(rows))
+    width = np.hypot(pairs.sigma, error[rows])
+    precise = precision[rows] > config.binaries.parallax_snr_min
+    deviation = ((geometric[rows] - pairs.single) / width)[precise]
+    few = _few_of(rng.uniform(rng.stream(seed, "injected stars"), stars["STAR_ID"][rows]), _INJECTED)
+    here = {name: values[rows[few]] for name, values in {**stars, "M_G_NN_CHI2": m_g_nn}.items()}
+    injected = _inject(context, rows[few], here, pairs.single[few], width[few], deviation)
+    write_table(context.paths.injected, context.provenance("injected"), injected)
+    median = np.full(len(geometric), np.nan)
+    median[rows] = np.where(precise, pairs.median, np.nan)
+    columns = {**identifier, **called, "M_G_NN_PAIR": median}
+    write_table(context.paths.binaries, context.provenance("binaries"), columns)
+    counts = {"binaries": int((called["BINARY_FLAG"] == 0).sum()), "injected": len(injected["FOUND"])}
+    return Outcome(len(geometric), notes=counts)
+
+
+def _of_sample(table: dict[str, Array], stars: dict[str, Array]) -> dict[str, Array]:
+    """Return the rows of a table in the order of the sample's."""
+    rows = join(stars, table)
+    return {name: values[rows] for name, values in table.items()}
+
+
+_OF_SINGLES = ("LOGG", "FEH", "SELECTED", "HELD_OUT")
+_MARGIN = 0.5
+"""Parallax S/N over the least one from which single stars and binaries are simulated."""
+_INJECTED = 10_000
+"""Stars that companions are put on at most: completeness is then known to half a per cent."""
+_INJECTIONS = 2
+"""Companions per star and steepness of the main sequence."""
+_TRIAL = 512
+"""Stars simulated at once."""
+
+
+def _few_of(chance: Float64, most: int) -> Int64:
+    """Return the rows of the smallest numbers, in increasing order."""
+    return np.sort(np.argsort(chance, kind="stable")[:most])
+
+
+def _pair_magnitudes(context: Context, rows: Int64, targets: Targets) -> PairMagnitudes:
+    """Return what the two Gaussians say of the magnitudes of some stars."""
+    model = load_model(context.paths.model) if len(rows) else None
+    parts = [np.empty((3, 0))]
+    for block in ranges(len(rows), 1 << 14):
+        assert model is not None
+        parts.append(np.stack(model.pair_magnitudes(context.coefficients.inputs(rows[block]), targets.take(block))))
+    return PairMagnitudes(*np.concatenate(parts, axis=1))
+
+
+def _inject(
+    context: Context, rows: Int64, stars: dict[str, Array], single: Float64, width: Float64, deviation: Float64
+) -> dict[str, Array]:
+    """Simulate single stars, and the same with a companion, and say which are called binaries.
+
+    Nothing is put on an observed star, which may have a companion already, but on the single star that the model takes
+    it for. Its spectrum and that of another star, a companion of less mass, are added up.
+
+    Parameters
+    ----------
+    context
+        Of the stage.
+    rows
+        Places of the stars in the store of pixels, shape (star,).
+    stars
+        Their columns.
+    single, width
+        Magnitudes that they have as single stars, and the error of these and of the parallax; mag, shape (star,).
+    deviation
+        How observed stars deviate, as in `binaries.draw_singles`.
+
+    Returns
+    -------
+    dict
+        Columns `IDENTIFIER`, MASS_RATIO, STEEPNESS, FOUND and FALSE_ALARM.
+    """
+    settings, seed = context.config.binaries, context.config.run.seed
+    dwarfs = binaries.is_on_main_sequence(stars["LOGG"])
+    rounds = STEEPNESS * _INJECTIONS if dwarfs.any() else ()
+    trial = _Trial(context, rows, Targets.of(stars, seed)) if rounds else None
+    none: dict[str, Array] = {"MASS_RATIO": np.empty(0), "STEEPNESS": np.empty(0)}
+    none |= {name: np.empty(0, np.bool_) for name in ("FOUND", "FALSE_ALARM")}
+    parts = [{**{name: stars[name][:0] for name in IDENTIFIER}, **none}]
+    for number, steepness in enumerate(rounds):
+        assert trial is not None
+        chance = {
+            name: rng.uniform(rng.stream(seed, f"injected {name} {number}"), stars["STAR_ID"])
+            for name in ("twin", "mass ratio", "deviation", "side")
+        }
+        alone = binaries.draw_singles(deviation, single, width, chance["deviation"], chance["side"])
+        ratio = binaries.mass_ratios(chance["twin"], chance["mass ratio"], settings.twin_fraction)
+        companion = companion_magnitude(single, ratio, steepness)
+        partner = spectra_of_companions(companion, stars["FEH"], single, stars["FEH"], dwarfs)
+        flags = trial.called(alone, stars["M_G_NN_CHI2"], single, companion, partner)
+        kept = flags.pop("PARALLAX_SNR") > settings.parallax_snr_min
+        part = {**{name: stars[name] for name in IDENTIFIER}, "MASS_RATIO": ratio}
+        part |= {"STEEPNESS": np.full(len(rows), steepness), **flags}
+        parts.append({name: values[kept] for name, values in part.items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+class _Trial:
+    """The stars on which the model of binaries is tried, with their pixels."""
+
+    def __init__(self, context: Context, rows: Int64, targets: Targets) -> None:
+        self._targets, self._threshold = targets, context.config.binaries.threshold
+        self._model = load_model(context.paths.model)
+        self._inputs = context.coefficients.inputs(rows)
+        store = context.pixels
+        self._wavelength = store.grid.wavelength
+        self._flux, self._bad = store.read_stars(rows)
+
+    def called(
+        self, alone: Float64, m_g_nn: Array, single: Float64, companion: Float64, partner: Int64
+    ) -> dict[str, Array]:
+        """Return which of the simulated stars are called binaries, with the companion and without, and their S/N.
+
+        Parameters
+        ----------
+        alone
+            Magnitude by the parallax of the single star, mag, shape (star,).
+        m_g_nn
+            Magnitude by the network of the label, mag, shape (star,).
+        single, companion
+            Absolute magnitudes of the two, mag, shape (star,).
+        partner
+            Whose spectrum is that of the companion, shape (star,).
+        """
+        excess = magnitude_excess(single, companion)
+        targets = self._targets.with_parallax_of(alone)
+        found, false = np.zeros((2, len(alone)), np.bool_)
+        for block in ranges(len(alone), _TRIAL):
+            mine = targets.take(block)
+            share = light_share(self._wavelength, single[block], companion[block])
+            other, bad = partner[block], self._bad[block]
+            flux = together(self._flux[block], self._flux[other], self._bad[other], share)
+            both = self._model.inputs(np.where(bad, 0, flux), bad)
+            pairs = ((found, both, excess[block]), (false, self._inputs[block], np.zeros(len(share))))
+            for flags, inputs, added in pairs:
+                probability = self._model.binary_probability(inputs, mine.brighter(added))
+                network = self._model.label_magnitude(inputs, mine) if flags is found else m_g_nn[block]
+                flags[block] = binaries.is_binary(probability, network, alone[block] - added, self._threshold)
+        return {"FOUND": found, "FALSE_ALARM": false, "PARALLAX_SNR": targets.parallax / targets.error}

@@ -1,0 +1,26 @@
+"""The stage `catalogue`: join sample, distances and binaries into Table 1 of the paper."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from specdis import catalogue
+from specdis.catalogue import BINARIES_COLUMNS, DISTANCES_COLUMNS, SAMPLE_COLUMNS
+from specdis.pipeline.stage import Context, Outcome
+from specdis.storage import read_table
+
+if TYPE_CHECKING:
+    pass
+
+
+def run(context: Context) -> Outcome:
+    """Join sample, distances and binaries into Table 1."""
+    columns = catalogue.build(
+        read_table(context.paths.sample, SAMPLE_COLUMNS),
+        read_table(context.paths.distances, DISTANCES_COLUMNS),
+        read_table(context.paths.binaries, BINARIES_COLUMNS),
+    )
+    config = context.config
+    header = catalogue.header_cards(config.photometry.ebv_scale, config.network.kind, config.training.loss)
+    catalogue.write(context.paths.catalogue, columns, context.provenance("catalogue"), header)
+    return Outcome(len(columns["TARGETID"]))

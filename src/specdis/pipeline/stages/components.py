@@ -1,0 +1,197 @@
+"""The stage `components`: principal components, and the coefficients of all stars (section 3.1 of the paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from specdis import jaxed, rng
+from specdis.arrays import Array, Bool, Float32, Float64, ranges
+from specdis.components import Basis, Sums, Vectors, add_moments, basis_of_moments, vectors_of
+from specdis.distances.targets import star_keys
+from specdis.encoding.completion import Completer
+from specdis.encoding.encoder import Encoder, encoder
+from specdis.jaxed import in_tiles, jax
+from specdis.log import Progress, logger
+from specdis.noise import noise_factor, noisier
+from specdis.pipeline.stage import Context, Outcome
+from specdis.storage import read_arrays, read_table, write_arrays
+from specdis.stores.coefficients import CoefficientStore
+from specdis.stores.pixels import PixelStore
+from specdis.stores.resumable import Unfinished
+from specdis.surveys import IDENTIFIER
+from specdis.workers.processes import read_ahead
+
+if TYPE_CHECKING:
+    pass
+
+from specdis.pipeline.tasks import OnPixels
+
+_LEAST_COPIED = 8.0  # S/N of stars that get a noisier copy
+SUMMED = 2048
+"""Stars whose moments are summed at once."""
+
+
+def run(context: Context) -> Outcome:
+    """Find the principal components of the selected stars and the coefficients of all (section 3.1)."""
+    jaxed.use(context.config.run.device)
+    store = context.pixels
+    saved = context.scratch / "basis.npz"
+    if not saved.exists():
+        write_arrays(saved, context.provenance("basis"), _basis(context, len(store)).arrays())
+    basis = Basis.of(read_arrays(saved, "basis")[1])
+    copies, provenance = context.config.training.noisy_copies, context.provenance("coefficients")
+    unfinished = Unfinished(
+        context.scratch,
+        "coefficients.zarr",
+        lambda path: CoefficientStore.create(path, context.identity, basis, copies, provenance),
+    )
+    CoefficientStore.open(unfinished.path, context.identity)
+    left = unfinished.left(store.blocks())
+    resumed = len(store) - sum(rows.stop - rows.start for rows in left)
+    progress = Progress("components", len(store), resumed)
+    task = Encode(context.config, unfinished.path, saved)
+    for block, _ in context.workers.each(task, blocks(context, store, left), here=jaxed.on_gpu()):
+        unfinished.mark(block.rows)
+        progress.advance(block.rows.stop - block.rows.start)
+    progress.close()
+    write_arrays(context.paths.basis, context.provenance("basis"), basis.arrays())
+    unfinished.publish(context.paths.coefficients)
+    return Outcome(len(store), notes={"explained": basis.explained}, resumed=resumed)
+
+
+def _basis(context: Context, stars: int) -> Basis:
+    """Find the components of the selected stars."""
+    settings = context.config.components
+    sums = context.workers.total(Moments(context.config), spread(stars, settings.stars_max), _add)
+    logger.info("components: made of %s spectra", f"{int(sums.stars):,}")
+    return basis_of_moments(sums, settings)
+
+
+def spread(stars: int, most: int | None) -> list[slice]:
+    """Return blocks of stars, all of them or as many as hold so many stars, spread evenly."""
+    every = list(ranges(stars, SUMMED))
+    wanted = len(every) if most is None else min(len(every), max(1, most // SUMMED))
+    return [every[int(number)] for number in np.linspace(0, len(every) - 1, wanted).round()]
+
+
+@dataclass(frozen=True)
+class Moments(OnPixels):
+    """The work on some blocks: the moments of the spectra of their selected stars."""
+
+    @cached_property
+    def vectors(self) -> Callable[..., Vectors]:
+        """What makes unit vectors of a block, compiled."""
+        return vectors_of(self.transform)
+
+    def __call__(self, blocks: Sequence[slice]) -> Sums:
+        """Return the sums over some blocks."""
+        selected = read_table(self.paths.sample, ["SELECTED"])["SELECTED"]
+
+        def read(rows: slice) -> Vectors:
+            flux, bad = self.store.read_flux(rows)
+            return self.vectors(*(_filled(values, SUMMED) for values in (flux, bad, selected[rows])))
+
+        sums = Sums.zero(len(self.transform.kept))
+        progress = Progress("components (moments)", sum(rows.stop - rows.start for rows in blocks))
+        for rows, vectors in read_ahead(read, blocks):
+            sums = add_moments(sums, vectors)
+            jax.block_until_ready(sums.stars)  # type: ignore[no-untyped-call]
+            progress.advance(rows.stop - rows.start)
+        progress.close()
+        return Sums(*(np.asarray(values) for values in sums))
+
+
+def _filled(values: Array, length: int) -> Array:
+    """Return values of a block, with as many rows of 0 as it lacks: one program for all."""
+    return np.pad(values, [(0, length - len(values)), *[(0, 0)] * (values.ndim - 1)])
+
+
+def _add(one: Sums, other: Sums) -> Sums:
+    return Sums(*(np.asarray(a) + np.asarray(b) for a, b in zip(one, other, strict=True)))
+
+
+class EncodeBlock(NamedTuple):
+    """A block of stars, and what their noisier copies depend on: keys and factors have a leading axis of copies."""
+
+    rows: slice
+    velocity: Float64
+    copied: Bool
+    keys: Array
+    factor: Float64
+
+
+def blocks(context: Context, store: PixelStore, left: Sequence[slice]) -> Iterator[EncodeBlock]:
+    """Yield what is left. Stars that none is trained on, or so noisy that a copy would say nothing, are not copied."""
+    seed, copies = context.config.run.seed, range(context.config.training.noisy_copies)
+    stars = read_table(context.paths.sample, [*IDENTIFIER, "TRAINABLE", "SN"])
+    identifier = [stars[name] for name in IDENTIFIER]
+    copied = stars["TRAINABLE"] & ~(stars["SN"] < _LEAST_COPIED)
+    keys = np.empty((len(copies), len(copied), 2), np.uint32)
+    factor = np.empty((len(copies), len(copied)))
+    for number in copies:
+        keys[number] = star_keys(seed, *identifier, purpose=f"copies {number}")
+        chance = rng.uniform(rng.stream(seed, f"noise of copies {number}"), *identifier)
+        factor[number] = noise_factor(stars["SN"], chance)
+    velocity = store.velocity
+    yield from (EncodeBlock(rows, velocity[rows], copied[rows], keys[:, rows], factor[:, rows]) for rows in left)
+
+
+@dataclass(frozen=True)
+class Encode(OnPixels):
+    """The work on a block: its coefficients, how well the components hold it, and coefficients of noisier copies."""
+
+    path: Path
+    basis_path: Path
+
+    @cached_property
+    def coefficients(self) -> CoefficientStore:
+        """The store of coefficients."""
+        return CoefficientStore.open(self.path, writable=True)
+
+    @cached_property
+    def basis(self) -> Basis:
+        """The components."""
+        return Basis.of(read_arrays(self.basis_path, "basis")[1])
+
+    @cached_property
+    def encode(self) -> Encoder:
+        """The compiled way from pixels to coefficients."""
+        return encoder(self.transform, self.basis, self.store.grid, self.config.spectra)
+
+    @property
+    def estimated(self) -> bool:
+        """Whether missing pixels are estimated."""
+        return self.config.spectra.missing == "estimated"
+
+    @cached_property
+    def encode_noisier(self) -> Callable[..., jax.Array]:
+        """The compiled way from pixels to coefficients of noisier copies."""
+        copy, transform = noisier(self.store.grid, self.config.spectra), self.transform
+        completer = Completer(self.basis, self.estimated, transform.unit_norm)
+
+        def encode(flux: jax.Array, sigma: jax.Array, bad: jax.Array, *others: jax.Array) -> jax.Array:
+            spectrum, missing = transform.one(copy(flux, sigma, bad, *others), bad), bad[transform.kept]
+            return completer.coefficients(spectrum, missing, completer.completion(spectrum, missing))
+
+        return jax.jit(in_tiles(encode))
+
+    def __call__(self, block: EncodeBlock) -> None:
+        """Encode a block and store what is found."""
+        flux, sigma, bad = self.store.read(block.rows)
+        encoded = self.encode(flux, sigma, bad)
+        copies = self._copies(block, flux, sigma, bad) if self.config.training.noisy_copies else None
+        fraction_bad = bad[:, self.transform.kept].mean(1)
+        self.coefficients.write(block.rows, encoded.coefficients, encoded.fit, fraction_bad, copies)
+
+    def _copies(self, block: EncodeBlock, flux: Array, sigma: Array, bad: Array) -> Float32:
+        """Return the coefficients of noisier copies, NaN for stars that are not copied or have no errors."""
+        copies = zip(block.keys, block.factor, strict=True)
+        noisy = [self.encode_noisier(flux, sigma, bad, block.velocity, *one) for one in copies]
+        copied = block.copied & ((sigma > 0) & ~bad).any(1)
+        return np.where(copied[:, None, None], np.stack([np.asarray(one) for one in noisy], 1), np.float32(np.nan))

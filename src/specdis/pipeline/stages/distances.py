@@ -1,0 +1,90 @@
+"""The stage `distances`: predict every star (section 3.3 of the paper)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from specdis import jaxed
+from specdis.arrays import Float64
+from specdis.calibration import calibration_stars
+from specdis.distances.targets import TARGET_COLUMNS, Targets
+from specdis.log import Progress
+from specdis.model import Model, load_model
+from specdis.pipeline.stage import Context, Outcome
+from specdis.spectra.normalise import Normalised
+from specdis.storage import Provenance, read_arrays, read_table, write_arrays, write_table
+from specdis.stores.paths import RunPaths
+from specdis.stores.pixels import PixelStore
+from specdis.surveys import IDENTIFIER
+
+if TYPE_CHECKING:
+    from specdis.pipeline.config import Config
+
+
+def run(context: Context) -> Outcome:
+    """Predict every star (section 3.3), a block at a time; a finished block is not done again."""
+    jaxed.use(context.config.run.device)
+    model, store = load_model(context.paths.model), context.pixels
+    stars = read_table(
+        context.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", "TRAINABLE", "TEFF", "LOGG", "FEH"]
+    )
+    targets = Targets.of(stars, model.seed)
+    velocity, provenance = store.velocity, context.provenance("distances")
+    finished = {rows.start: context.scratch / f"{rows.start:010d}.npz" for rows in store.blocks()}
+    left = [rows for rows in store.blocks() if not finished[rows.start].exists()]
+    resumed = len(store) - sum(rows.stop - rows.start for rows in left)
+    progress = Progress("distances", len(store), resumed)
+    blocks = (PredictBlock(rows, velocity[rows], targets.take(rows), finished[rows.start]) for rows in left)
+    for block, _ in context.workers.each(Predict(context.config, provenance), blocks, here=jaxed.on_gpu()):
+        progress.advance(len(block.velocity))
+    progress.close()
+    parts = [read_arrays(path, "distances")[1] for path in finished.values()]
+    # A column leaves the parts as it is joined, so that it is not held twice.
+    columns = {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
+    columns["FLAGS"] |= model.outside_parameters(stars)
+    calibration = calibration_stars(
+        stars["FOLD"], stars["STAR_ID"], context.config.calibration, context.config.run.seed
+    )
+    # A star without a parallax taught the recalibration nothing.
+    columns["CALIBRATION"] = calibration & np.isin(stars["STAR_ID"], stars["STAR_ID"][stars["TRAINABLE"]])
+    identifier = {name: stars[name] for name in IDENTIFIER}
+    write_table(context.paths.distances, provenance, {**identifier, **columns})
+    return Outcome(len(store), resumed=resumed, notes={"without_distance": int(np.isnan(columns["DIST"]).sum())})
+
+
+class PredictBlock(NamedTuple):
+    """A block of stars, and where what is predicted of it goes."""
+
+    rows: slice
+    velocity: Float64
+    targets: Targets
+    path: Path
+
+
+@dataclass(frozen=True)
+class Predict:
+    """The work on a block: predict it with the run's model."""
+
+    config: Config
+    provenance: Provenance
+
+    @cached_property
+    def model(self) -> Model:
+        """The model, loaded once in every process."""
+        jaxed.use(self.config.run.device)
+        return load_model(RunPaths(self.config.run.directory).model)
+
+    @cached_property
+    def store(self) -> PixelStore:
+        """The stored pixels."""
+        return PixelStore.open(RunPaths(self.config.run.directory).pixels)
+
+    def __call__(self, block: PredictBlock) -> None:
+        """Predict a block and write its part."""
+        pixels = Normalised(*self.store.read(block.rows))
+        write_arrays(block.path, self.provenance, self.model.predict_pixels(pixels, block.velocity, block.targets))

@@ -1,0 +1,123 @@
+"""The stage `model`: networks, recalibration and domain become a model that predicts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from specdis import jaxed, rng
+from specdis.arrays import Float32, Float64, Int, Int64, ranges
+from specdis.calibration import Calibration, calibration_stars, fit
+from specdis.components import Basis
+from specdis.distances.answers import training_error
+from specdis.domain import Domain, Parameter, measure, references
+from specdis.jaxed import jax, jnp
+from specdis.log import logger
+from specdis.model import Model, ModelSettings, Networks, networks_of
+from specdis.network.ensemble import Ensemble
+from specdis.network.mixture import Mixture, ParallaxInErrors
+from specdis.pipeline.stage import Context, Outcome
+from specdis.pipeline.tasks import trainable
+from specdis.sample import TrainedStars
+from specdis.spectra.grid import PixelGrid
+from specdis.storage import atomic, read_arrays, read_table
+from specdis.surveys import Stars
+
+_FEWEST_CALIBRATION = 300
+
+_PARAMETERS: tuple[Parameter, ...] = ("TEFF", "LOGG", "FEH")
+_MEASURED = 20_000  # training stars that show the limits of the domain
+
+
+def run(context: Context) -> Outcome:
+    """Put the trained networks, the recalibration and the domain together into a model that predicts."""
+    config = context.config
+    jaxed.use(config.run.device)
+    names = ["FOLD", *_PARAMETERS, "TRAINABLE", "STAR_ID", "SOURCE_ID", "TARGETID"]
+    stars, rows = Stars(read_table(context.paths.sample, names)), trainable(context)
+    store = context.pixels
+    basis = Basis.of(read_arrays(context.paths.basis, "basis")[1])
+    networks = _networks(context)
+    labels = _held_out_labels(networks.label, context.coefficients.inputs(rows), stars["FOLD"][rows])
+    card = {"training_stars": len(rows), "explained": basis.explained, "loss": config.training.loss}
+    calibration = calibration_stars(stars["FOLD"], stars["STAR_ID"], config.calibration, config.run.seed)
+    trained = TrainedStars.of({**stars.columns, "CALIBRATION": calibration})
+    model = Model(
+        ModelSettings(**{name: getattr(config, name) for name in ModelSettings.model_fields}),
+        store.grid,
+        store.transform(config.spectra),
+        store.sky,
+        basis,
+        networks,
+        _calibration(context, networks.mixture, rows),
+        training_error(labels),
+        _domain(context, stars.take(rows), rows, store.grid, basis),
+        config.run.seed,
+        card,
+        lambda: trained,
+    )
+    with atomic(context.paths.model) as folder:
+        model.save(folder, context.provenance("model"))
+    return Outcome(len(rows), notes={"training_error_mag": model.training_error})
+
+
+def _networks(context: Context) -> Networks:
+    """Read the trained networks."""
+    paths = sorted(context.paths.networks.glob("*.npz"))
+    return networks_of({path.stem: read_arrays(path, "networks")[1] for path in paths}, context.config.network)
+
+
+def _calibration(context: Context, ensemble: Ensemble, rows: Int64) -> Calibration:
+    """Fit the recalibration of the mixture to its share of the held-out stars among some rows of the sample."""
+    config = context.config
+    stars = read_table(
+        context.paths.sample, ["G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "SN", "FOLD", "STAR_ID"]
+    )
+    mine = calibration_stars(stars["FOLD"][rows], stars["STAR_ID"][rows], config.calibration, config.run.seed)
+    rows = rows[mine]
+    if len(rows) < _FEWEST_CALIBRATION:
+        if config.calibration.on:
+            logger.warning("model: %d held-out stars are too few to recalibrate on: errors are as predicted", len(rows))
+        return Calibration.identity()
+    if len(rows) > config.calibration.stars_max:
+        chance = rng.uniform(rng.stream(config.run.seed, "calibration stars"), stars["STAR_ID"][rows])
+        rows = rows[np.sort(np.argsort(chance)[: config.calibration.stars_max])]
+    mixture = _held_out_mixture(ensemble, context.coefficients.inputs(rows), stars["FOLD"][rows])
+    columns = (stars[name][rows] for name in ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED"))
+    return fit(mixture, ParallaxInErrors.of(*columns), stars["SN"][rows])
+
+
+def _held_out_mixture(ensemble: Ensemble, inputs: Float32, fold: Int) -> Mixture:
+    """Return the mixture of each star by networks that never saw it, shape (star, network, component)."""
+    predict = jax.jit(ensemble.held_out_mixture)
+    parts = [
+        predict(jnp.asarray(inputs[rows]), jnp.asarray(fold[rows].astype(np.int32)))
+        for rows in ranges(len(fold), 1 << 14)
+    ]
+    return Mixture._make(jnp.concatenate(values) for values in zip(*parts, strict=True))
+
+
+def _held_out_labels(ensemble: Ensemble, inputs: Float32, fold: Int) -> Float64:
+    """Return the label of each star by networks that never saw it, shape (seed, star)."""
+    predict = jax.jit(ensemble.held_out_labels)
+    parts = [
+        predict(jnp.asarray(inputs[rows]), jnp.asarray(fold[rows].astype(np.int32)))
+        for rows in ranges(len(fold), 1 << 16)
+    ]
+    return np.concatenate([np.asarray(part, np.float64) for part in parts], axis=1)
+
+
+def _domain(context: Context, stars: Stars, rows: Int64, grid: PixelGrid, basis: Basis) -> Domain:
+    """Measure where the training stars lie, of which a part is enough."""
+    ranges_of: dict[Parameter, tuple[float, float]] = {}
+    for name in _PARAMETERS:
+        known = stars[name][np.isfinite(stars[name])]
+        if len(known):
+            low, high = np.quantile(known, (0.001, 0.999))
+            ranges_of[name] = (float(low), float(high))
+    chance = rng.uniform(rng.stream(context.config.run.seed, "domain"), stars["STAR_ID"])
+    chosen = np.sort(np.argsort(chance, kind="stable")[:_MEASURED])
+    fit = context.coefficients.fit(rows[chosen])
+    coefficients = context.coefficients.inputs(rows[chosen]) * np.float32(basis.scale)
+    reference = references(coefficients, chance[chosen])
+    widths = {arm.name: float(np.median(np.diff(arm.native))) for arm in grid.arms}
+    return Domain(measure(coefficients, fit, reference, ranges_of, widths), reference)

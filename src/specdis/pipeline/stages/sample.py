@@ -1,0 +1,75 @@
+"""The stage `sample`: choose the stars (section 2.3 of the paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from specdis.errors import InputError
+from specdis.pipeline.inputs import parents
+from specdis.pipeline.stage import Context, Outcome
+from specdis.sample import select
+from specdis.storage import write_json, write_table
+from specdis.surveys import Stars, Survey
+from specdis.surveys.values import say
+from specdis.workers.answers import Died
+
+if TYPE_CHECKING:
+    pass
+
+from specdis.pipeline.tasks import OnSurvey
+
+
+def run(context: Context) -> Outcome:
+    """Choose the stars (section 2.3)."""
+    config, survey = context.config, context.survey()
+    stars = map(parents(config), catalogue(context))
+    chosen = select(stars, survey.columns, config.sample, config.photometry, config.run.seed, survey.predicts_every_row)
+    flow = chosen.cutflow.to_dict()
+    say(flow["summary"]["missing_values"])
+    if not flow["summary"]["trainable"]:
+        raise nothing_to_learn_from(config.survey.place, survey, flow)
+    write_table(context.paths.sample, context.provenance("sample"), chosen.stars.columns)
+    write_json(context.paths.cutflow, flow)
+    return Outcome(stars=flow["summary"]["rows"], notes=flow["summary"])
+
+
+def catalogue(context: Context) -> Iterator[Stars]:
+    """Yield the survey's rows in file order, read by other processes, which a damaged file may end."""
+    config, waiting, following = context.config, dict[int, Stars](), 0
+    parts = enumerate(context.survey().parts())
+    for (number, _), rows in context.workers.each(ReadRows(config, context.opener), parts, may_kill=True):
+        if isinstance(rows, Died):
+            raise InputError(
+                config.survey.place,
+                expected="a file that its reader survives",
+                found=f"one that is damaged: {rows.reason}",
+                remedy="Copy or download it again.",
+            )
+        waiting[number] = rows
+        while following in waiting:
+            yield waiting.pop(following)
+            following += 1
+
+
+def nothing_to_learn_from(place: str, survey: Survey, flow: Mapping[str, Any]) -> InputError:
+    """Return the error that says why a cut flow leaves no star to train on."""
+    needed = ("PHOT_G_MEAN_MAG", "PARALLAX", "PARALLAX_ERROR")
+    lacking = [f"no column {name}" for name in needed if name not in survey.columns]
+    lost = [f"{line['cut']:,} cut as {line['name']}" for line in flow["cuts"] if line["cut"]]
+    return InputError(
+        place,
+        expected="stars to train on: selected, with a G magnitude, a parallax and a positive parallax error",
+        found=f"none among {flow['summary']['rows']:,} rows ({', '.join(lacking + lost) or 'see [sample]'})",
+        remedy="Add what is missing, or loosen [sample]; stars without parallaxes are for `specdis predict`.",
+    )
+
+
+@dataclass(frozen=True)
+class ReadRows(OnSurvey):
+    """The work on numbered rows of the catalogue: read them."""
+
+    def __call__(self, part: tuple[int, Any]) -> Stars:
+        """Return the rows."""
+        return self.survey.part(part[1])

@@ -1,0 +1,155 @@
+"""The stage `training`: networks learn from parallaxes (sections 3.2 and 5 of the paper)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+
+from specdis import jaxed
+from specdis.arrays import Bool, Float64, Int, Int64, aligned_empty
+from specdis.binaries import BinariesSettings
+from specdis.jaxed import jax
+from specdis.log import Progress, logger
+from specdis.model import ensemble_arrays
+from specdis.network.ensemble import Ensemble
+from specdis.network.training import TrainingStars, TrainingState, train, train_mixture
+from specdis.photometry import sqrt_flux
+from specdis.pipeline.stage import Context, Outcome
+from specdis.pipeline.tasks import trainable
+from specdis.storage import atomic, read_arrays, read_table, write_arrays, write_text
+
+CHECKPOINT_SECONDS = 20.0
+_FEWEST_PRECISE = 100  # stars of precise parallax, for a model of binaries
+
+
+def run(context: Context) -> Outcome:
+    """Train the networks of the label, of the mixture and of binaries (sections 3.2 and 5)."""
+    config = context.config
+    jaxed.use(config.run.device)
+    rows = trainable(context)
+    copied = context.coefficients.with_copies(rows)
+    learned = _training_stars(context, rows, copied)
+    use = _is_precise(learned, config.binaries)
+    precise = learned.fold[: len(rows)][use[: len(rows)]]
+    trainings: dict[str, Callable[..., tuple[Ensemble, Float64]]] = {
+        "label": train,
+        "mixture": partial(train_mixture, n_mixture=config.network.n_mixture),
+    }
+    if _fewest_outside(precise) >= _FEWEST_PRECISE:
+        trainings["binaries"] = partial(train_mixture, n_mixture=2, use=use)
+    else:
+        logger.warning(
+            "training: no model of binaries: %d stars have a parallax S/N above binaries.parallax_snr_min = %g",
+            len(precise),
+            config.binaries.parallax_snr_min,
+        )
+    logger.info(
+        'training: loss = "%s" trains the label (columns _CHI2); the mixture is trained by Eq. 8 whatever the loss',
+        config.training.loss,
+    )
+    done = {name: _trained(context, name, partial(one, learned)) for name, one in trainings.items()}
+    with atomic(context.paths.networks) as folder:
+        folder.mkdir()
+        for name, (ensemble, _) in done.items():
+            write_arrays(folder / f"{name}.npz", context.provenance("networks"), ensemble_arrays(ensemble))
+    write_text(
+        context.paths.history, _history_csv({name: history for name, (_, history) in done.items()}, done["label"][0])
+    )
+    notes = {
+        "precise_parallaxes": len(precise),
+        "copies": len(learned.inputs) - len(rows),
+        **{f"epochs_{name}": len(history) for name, (_, history) in done.items()},
+    }
+    return Outcome(len(rows), notes=notes)
+
+
+def _training_stars(context: Context, rows: Int64, copied: Int64) -> TrainingStars:
+    """Return the training set: stars, and noisier copies of some of them."""
+    names = ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "FOLD", "STAR_ID")
+    store = context.coefficients
+    stars, both = read_table(context.paths.sample, names), np.concatenate([rows, *[copied] * store.n_copies])
+    inputs = aligned_empty((len(both), store.n_components), np.float32)
+    store.inputs(rows, into=inputs[: len(rows)])
+    for number in range(store.n_copies):
+        start = len(rows) + number * len(copied)
+        store.inputs(copied, number, inputs[start : start + len(copied)])
+    magnitude, *others = (stars[name][both] for name in names)
+    return TrainingStars(inputs, sqrt_flux(magnitude), *others)
+
+
+def _is_precise(stars: TrainingStars, settings: BinariesSettings) -> Bool:
+    """Return which stars have a parallax that single stars can be told from binaries by."""
+    return np.asarray(stars.parallax > settings.parallax_snr_min * stars.error)
+
+
+def _fewest_outside(fold: Int) -> int:
+    """Return the number of stars that the networks of the least lucky fold may be trained on."""
+    return len(fold) - int(np.bincount(fold[fold >= 0], minlength=1).max())
+
+
+def _trained(context: Context, name: str, one: Callable[..., tuple[Ensemble, Float64]]) -> tuple[Ensemble, Float64]:
+    """Train one kind of network, going on from where an interrupted attempt has come to."""
+    progress = Progress(f"training {name}", context.config.training.epochs, unit="epochs at most")
+    checkpoint = _Checkpoint(context, progress, name)
+    config = context.config
+    trained = one(
+        network=config.network,
+        settings=config.training,
+        seed=config.run.seed,
+        checkpoint=checkpoint,
+        progress=progress.reach,
+    )
+    checkpoint.finish()
+    progress.close()
+    return trained
+
+
+def _history_csv(histories: Mapping[str, Float64], ensemble: Ensemble) -> str:
+    """Return the histories as CSV: one line per kind, epoch and network."""
+    lines = ["network,epoch,fold,seed,training_loss,inner_loss"]
+    for name, history in histories.items():
+        for epoch, networks in enumerate(history, start=1):
+            for number, (loss, inner) in enumerate(networks):
+                fold, seed = divmod(number, ensemble.n_seeds)
+                lines.append(f"{name},{epoch},{fold},{seed},{loss:.9g},{inner:.9g}")
+    return "\n".join(lines) + "\n"
+
+
+class _Checkpoint:
+    """Keeps an unfinished training in the scratch folder, every now and then."""
+
+    def __init__(self, context: Context, progress: Progress, name: str) -> None:
+        self._progress = progress
+        self._name = name
+        self._path = context.scratch / f"{name}.npz"
+        self._provenance = context.provenance("training-state")
+        self._saved = time.monotonic()
+        self._last: TrainingState | None = None
+
+    def load(self, state: TrainingState) -> TrainingState:
+        if not self._path.exists():
+            return state
+        _, arrays = read_arrays(self._path, "training-state")
+        leaves, structure = jax.tree.flatten(state)
+        loaded = [arrays[f"leaf{number}"] for number in range(len(leaves))]
+        resumed: TrainingState = jax.tree.unflatten(structure, loaded)
+        self._progress.start_from(int(resumed.epoch))
+        logger.info("training %s: goes on after epoch %d", self._name, int(resumed.epoch))
+        return resumed
+
+    def save(self, state: TrainingState) -> None:
+        self._last = state
+        if time.monotonic() - self._saved >= CHECKPOINT_SECONDS:
+            self.finish()
+
+    def finish(self) -> None:
+        """Keep the last state now."""
+        state = self._last
+        if state is None:
+            return
+        leaves = {f"leaf{number}": np.asarray(leaf) for number, leaf in enumerate(jax.tree.leaves(state))}
+        write_arrays(self._path, self._provenance, leaves)
+        self._saved = time.monotonic()

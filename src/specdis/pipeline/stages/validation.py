@@ -1,0 +1,95 @@
+"""The stage `validation`: measure the catalogue (sections 2.5 and 4 of the paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+
+from specdis import catalogue, validation
+from specdis.arrays import Array, Int64
+from specdis.log import logger
+from specdis.pipeline.inputs import references, truth
+from specdis.pipeline.manifest import StageFault
+from specdis.pipeline.stage import Context, Outcome
+from specdis.references import MATCH_COLUMNS, RIVAL_COLUMNS, TABLE_A1, find_members
+from specdis.storage import atomic, read_table, write_json, write_table
+from specdis.surveys import IDENTIFIER
+
+_SOUGHT = (*MATCH_COLUMNS, *RIVAL_COLUMNS, "VRAD")
+"""Columns by which stars are found in the lists and catalogues of others."""
+
+
+def run(context: Context) -> Outcome:
+    """Find the stars of known distance and the rivals' (section 2.5), and measure the catalogue (section 4)."""
+    needed = {*validation.COLUMNS, *validation.MIXTURE_COLUMNS, *_SOUGHT}
+    columns = catalogue.read_columns(context.paths.catalogue, [name for name in catalogue.COLUMNS if name in needed])
+    files = references(context.config)
+    selected = np.flatnonzero(columns["SELECTED"])
+    stars = {name: columns[name][selected] for name in _SOUGHT}
+    lists = files.members()
+    found = find_members(lists, stars, context.config.references)
+    members = _rows_in_catalogue(found.columns, selected)
+    rivals = {name: _rows_in_catalogue(rival, selected) for name, rival in files.rivals(stars).items()}
+    measured = validation.metrics(
+        {**columns, "M_G_NN_PAIR": _pair_magnitude(context, columns)},
+        truth(context.config, context.paths),
+        validation.with_stars(members, columns) if lists else None,
+        [count._asdict() for count in found.counts],
+        {name: validation.with_stars(rival, columns) for name, rival in rivals.items()},
+        read_table(context.paths.injected, [*IDENTIFIER, "MASS_RATIO", "STEEPNESS", "FOUND", "FALSE_ALARM"]),
+        context.config.binaries,
+    )
+    write_json(context.paths.metrics, measured)
+    _write_table_a1(context, measured.get("external", {}).get("systems", []))
+    write_table(context.paths.members, context.provenance("members"), _by_identifier(members, columns))
+    every = _stacked(rivals)
+    write_table(context.paths.rivals, context.provenance("rivals"), _by_identifier(every, columns))
+    faults = [
+        StageFault(name="unread-reference", place=file.place, message=file.message, stars=0) for file in files.unread
+    ]
+    for fault in faults:
+        logger.warning("%s: %s: %s", fault.place, fault.name, fault.message)
+    notes = {"members": len(members["ROW"]), "rivals": {name: len(rival["ROW"]) for name, rival in rivals.items()}}
+    return Outcome(len(columns["TARGETID"]), faults, notes)
+
+
+def _pair_magnitude(context: Context, columns: Mapping[str, Array]) -> Array:
+    """Return the median of the two Gaussians of section 5 of the catalogue's stars, mag; NaN where it has none."""
+    table = read_table(context.paths.binaries, [*IDENTIFIER, "M_G_NN_PAIR"])
+    return np.asarray(table["M_G_NN_PAIR"][validation.join(columns, table)])
+
+
+def _rows_in_catalogue(reference: Mapping[str, Array], selected: Int64) -> dict[str, Array]:
+    """Return a table whose ROW counts all rows of the catalogue, where it counted the selected ones."""
+    return {**reference, "ROW": selected[reference["ROW"]]}
+
+
+def _stacked(rivals: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
+    """Return the rows of all rivals in one table, with their names as RIVAL."""
+    named = [{**rival, "RIVAL": np.full(len(rival["ROW"]), name)} for name, rival in rivals.items()]
+    if not named:
+        distance = np.empty(0)
+        nothing = {"DIST_RIVAL": distance, "DISTERR_RIVAL": distance}
+        return {"ROW": np.empty(0, np.int64), "RIVAL": np.empty(0, "U1"), **nothing}
+    return {key: np.concatenate([part[key] for part in named]) for key in named[0]}
+
+
+def _by_identifier(reference: Mapping[str, Array], columns: Mapping[str, Array]) -> dict[str, Array]:
+    """Return a table with the identifiers of its stars instead of ROW."""
+    identifier = {name: columns[name][reference["ROW"]] for name in IDENTIFIER}
+    return identifier | {name: values for name, values in reference.items() if name != "ROW"}
+
+
+def _write_table_a1(context: Context, systems: Sequence[Mapping[str, Any]]) -> None:
+    known = [(system.name, system.distance, system.distance_error, system.source) for system in TABLE_A1]
+    rows = validation.table_a1(systems, known)
+    table = Table({name: [row[name] for row in rows] for name in validation.TABLE_A1_COLUMNS})
+    for name in ("D_REF", "D_REF_ERR", "D_NN", "D_NN_ERR"):
+        table[name].unit = "kpc"
+    table["BIAS_MAG"].unit = "mag"
+    table.meta["provenance"] = context.provenance("table-a1").to_dict()
+    with atomic(context.paths.table_a1) as temporary:
+        table.write(temporary, format="ascii.ecsv")

@@ -1,0 +1,53 @@
+"""Section [spectra] (section 2.4 of the paper)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat
+
+from specdis.settings import Settings, departs
+
+
+class GridSettings(Settings):
+    """The common rest-frame grid, vacuum Angstrom."""
+
+    start: PositiveFloat | None = None
+    """First wavelength; without it, where the data start."""
+    stop: PositiveFloat | None = None
+    """Last wavelength; without it, where the data end."""
+    step: Annotated[float, Field(ge=0.01, le=100)] = 0.5
+    """Width of a pixel; the grid holds 3579.2 A plus or minus whole steps."""
+
+
+class SpectraSettings(Settings):
+    """Section [spectra]: section 2.4 of the paper."""
+
+    grid: GridSettings = GridSettings()
+    """The common rest-frame grid."""
+    continuum_width: Annotated[float, Field(gt=0, le=10_000)] = 250.5
+    """Width of the running mean, Angstrom."""
+    missing: Literal["estimated", "zeros"] = departs("estimated", paper="zeros")
+    """Pixels without data: estimated from those that have data, or zeros in the running mean and in the components, as
+    in the paper and in the survey's own recipe."""
+    weights: Literal["noise", "none"] = departs("noise", paper="none")
+    """Divide every pixel by its typical noise before the norm, or treat all pixels alike, as the paper does."""
+    sky_windows: Literal["auto", "none"] | tuple[tuple[float, float], ...] = "auto"
+    """Observed-frame windows of sky lines, vacuum Angstrom: found from the stacked errors, none, or a list."""
+    sky_threshold: PositiveFloat = 1.5
+    """A sky line is where the stacked error exceeds its running median by this factor."""
+    join: PositiveFloat | Literal["none"] = 5780.0
+    """Where the B arm ends and the R arm begins, rest-frame Angstrom; `none` keeps every arm whole."""
+    bad_fraction_max: Annotated[float, Field(ge=0, le=1)] = 0.10
+    """A pixel that is bad in more than this fraction of the stars is removed for all."""
+    subtract_mean: bool = True
+    """Subtract each spectrum's own mean over its good pixels."""
+    signed_log: bool = True
+    """Apply Eq. 1."""
+    unit_norm: bool = True
+    """Divide by the root of the sum of squares."""
+
+    @property
+    def continuum_half(self) -> int:
+        """Pixels of the grid in the running mean on either side of its centre."""
+        return round((self.continuum_width / self.grid.step - 1) / 2)

@@ -1,0 +1,144 @@
+"""The store of coefficients: what the components hold of every star's spectrum, and of its noisier copies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from specdis.arrays import Array, Bool, Float32, Float64, Int64, aligned_empty, ranges
+from specdis.components import Basis
+from specdis.encoding.encoder import Fit
+from specdis.jaxed import ArrayLike, jnp
+from specdis.storage import Provenance
+from specdis.stores.identity import require_identity
+from specdis.stores.zarr import BLOCK, array, create_array, keep_array, open_group, read_rows, values
+
+
+class CoefficientStore:
+    """Coefficients of a run's stars (C of Eq. 2).
+
+    Parameters
+    ----------
+    group
+        The open store.
+    """
+
+    def __init__(self, group: zarr.Group) -> None:
+        self._group = group
+
+    @classmethod
+    def create(cls, path: Path, identity: Array, basis: Basis, copies: int, provenance: Provenance) -> CoefficientStore:
+        """Make an empty store.
+
+        Parameters
+        ----------
+        path
+            Where.
+        identity
+            That of the sample's rows, shape (star,).
+        basis
+            The components.
+        copies
+            Noisier copies of each star.
+        provenance
+            What the store says of its origin.
+        """
+        group = zarr.create_group(path, overwrite=True)
+        group.attrs["provenance"] = provenance.to_dict()
+        stars = len(identity)
+        keep_array(group, "identity", identity)
+        keep_array(group, "scale", np.asarray([basis.scale]))
+        create_array(group, "coefficients", (stars, basis.n_components), np.float32)
+        if copies:
+            create_array(group, "copies", (stars, copies, basis.n_components), np.float32)
+        for name in (*Fit._fields, "fraction_bad"):
+            create_array(group, name, (stars,), np.float32)
+        return cls(group)
+
+    @classmethod
+    def open(cls, path: Path, identity: Array | None = None, *, writable: bool = False) -> CoefficientStore:
+        """Open a store: a finished one, or one that an interrupted run began.
+
+        Raises
+        ------
+        ProductError
+            When it is missing or damaged, or holds other rows than those of `identity`.
+        """
+        store = cls(open_group(path, "coefficients", writable=writable))
+        if identity is not None:
+            require_identity(path, values(store._group, "identity"), identity)
+        return store
+
+    def __len__(self) -> int:
+        return int(array(self._group, "coefficients").shape[0])
+
+    @property
+    def n_components(self) -> int:
+        """Length of the coefficients of a star."""
+        return int(array(self._group, "coefficients").shape[1])
+
+    @property
+    def n_copies(self) -> int:
+        """Noisier copies of each star."""
+        return int(array(self._group, "copies").shape[1]) if "copies" in self._group else 0
+
+    def write(
+        self, rows: slice, coefficients: ArrayLike, fit: Fit, fraction_bad: Float64, copies: Array | None
+    ) -> None:
+        """Write one block of stars, `rows` being one chunk."""
+        found = {"coefficients": coefficients, **fit._asdict(), "fraction_bad": fraction_bad}
+        if copies is not None:
+            found["copies"] = copies
+        for name, column in found.items():
+            array(self._group, name)[rows] = np.asarray(column, np.float32)
+
+    def with_spectrum(self, wanted: Bool) -> Int64:
+        """Return the rows of the wanted stars, shape (star,), that have a good pixel."""
+        return np.flatnonzero(wanted & (values(self._group, "fraction_bad") < 1))
+
+    def with_copies(self, rows: Int64) -> Int64:
+        """Return the rows that have noisier copies."""
+        if not self.n_copies:
+            return rows[:0]
+        blocks = ranges(len(self), BLOCK)
+        known: Bool = np.concatenate(
+            [np.isfinite(read_rows(self._group, "copies", block)[:, 0, 0]) for block in blocks]
+        )
+        return rows[known[rows]]
+
+    def read(self, rows: slice) -> Float32:
+        """Read the coefficients of a block of stars, shape (star, component)."""
+        return read_rows(self._group, "coefficients", rows)
+
+    def inputs(self, rows: Int64, copy: int | None = None, into: Float32 | None = None) -> Float32:
+        """Return the networks' inputs of some stars: a block at a time, so that they are once in memory.
+
+        Parameters
+        ----------
+        rows
+            The stars, in increasing order.
+        copy
+            Number of the noisier copy; the spectra themselves without it.
+        into
+            Array to be filled, shape (star, component).
+
+        Returns
+        -------
+        ndarray
+            Coefficients over the one scale of the components, shape (star, component).
+        """
+        inputs = aligned_empty((len(rows), self.n_components), np.float32) if into is None else into
+        scale = np.float32(values(self._group, "scale")[0])
+        name = "coefficients" if copy is None else "copies"
+        for block in ranges(len(self), BLOCK):
+            mine = slice(*np.searchsorted(rows, (block.start, block.stop)))
+            if mine.start < mine.stop:
+                found = read_rows(self._group, name, block)[rows[mine] - block.start]
+                inputs[mine] = (found if copy is None else found[:, copy]) / scale
+        return inputs
+
+    def fit(self, rows: Int64) -> Fit:
+        """Return how well the components hold the spectra of some stars."""
+        return Fit(*(jnp.asarray(values(self._group, name)[rows]) for name in Fit._fields))

@@ -1,0 +1,1 @@
+"""The verbs of the command line, apart from `run`: one module each."""

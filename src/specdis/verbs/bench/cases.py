@@ -1,0 +1,337 @@
+"""The stages on a small mock survey: their passes, timed, beside the plain versions on the same stars."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from specdis.arrays import Array
+from specdis.distances.targets import TARGET_COLUMNS, Targets
+from specdis.mock.settings import MockSettings
+from specdis.mock.survey import CATALOGUE, write_mock
+from specdis.model import Model, load_model
+from specdis.network.mlp import NetworkSettings
+from specdis.network.training import TrainingSettings, TrainingStars, train
+from specdis.pipeline.config import Config
+from specdis.pipeline.inputs import open_survey
+from specdis.pipeline.runner import run
+from specdis.pipeline.stages import STAGES
+from specdis.pipeline.stages.components import SUMMED, Encode, EncodeBlock, Moments
+from specdis.pipeline.stages.distances import Predict, PredictBlock
+from specdis.pipeline.stages.spectra import SpectraBlock
+from specdis.pipeline.templates import template
+from specdis.spectra.grid import PixelGrid
+from specdis.spectra.normalise import normalise
+from specdis.storage import Provenance, read_table
+from specdis.stores.paths import RunPaths
+from specdis.stores.pixels import PixelStore
+from specdis.surveys import IDENTIFIER, Spectra, Stars, Survey
+from specdis.verbs.bench import plain
+from specdis.verbs.bench.limits import Limits, Work, measure
+from specdis.workers import Workers, start_workers
+from specdis.workers.answers import peak_memory_gb
+
+_PLAIN_STARS = 256
+_DRAWS = 20
+_NETWORKS = 4
+_TRAINED = 50_000
+
+
+class Row(NamedTuple):
+    """One line of the table: rates in stars per second, with all cores; NaN where there is none."""
+
+    stage: str
+    rate: float
+    limit: float
+    limited_by: str
+    plain: float
+    memory_gb: float
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """A finished small run and those who work on it."""
+
+    directory: Path
+    config: Config
+    workers: Workers
+
+    @cached_property
+    def paths(self) -> RunPaths:
+        return RunPaths(self.directory / "run")
+
+    @cached_property
+    def store(self) -> PixelStore:
+        return PixelStore.open(self.paths.pixels)
+
+    @cached_property
+    def model(self) -> Model:
+        return load_model(self.paths.model)
+
+    @cached_property
+    def stars(self) -> Stars:
+        return Stars(read_table(self.paths.sample))
+
+    @property
+    def blocks(self) -> list[slice]:
+        """Whole blocks of stars."""
+        return list(self.store.blocks())[:-1]
+
+    @cached_property
+    def pixels(self) -> tuple[Array, Array, Array]:
+        """Flux, sigma and bad pixels for the plain versions, in single precision."""
+        flux, sigma, bad = self.store.read(slice(0, _PLAIN_STARS))
+        return flux.astype(np.float32), sigma.astype(np.float32), bad
+
+    @cached_property
+    def weight(self) -> Array:
+        """What the pixels are multiplied by."""
+        weight = self.model.transform.weight
+        return np.ones(len(self.model.transform.kept)) if weight is None else np.asarray(weight)
+
+    def passes(self, task: Callable[[Any], Any], blocks: Sequence[Any]) -> tuple[float, float]:
+        """Return the rate of a pass over blocks, after another that compiles, and its peak memory."""
+        for _ in range(2):
+            self.workers.memory_gb()
+            start, stars = time.perf_counter(), 0
+            for block, _ in self.workers.each(task, blocks):
+                stars += block.rows.stop - block.rows.start
+            seconds = time.perf_counter() - start
+        return stars / seconds, self.workers.memory_gb()
+
+
+def bench(stars: int, folder: Path) -> Iterator[Row]:
+    """Measure every stage on a mock survey that is written to a folder.
+
+    Parameters
+    ----------
+    stars
+        Stars of the survey; some thousands, so that every core has several blocks.
+    folder
+        An empty folder, on the disk that counts.
+
+    Yields
+    ------
+    Row
+        Reading; normalising; moments; coefficients; training; distances with draws and with derivatives.
+    """
+    config = _config(stars, folder)
+    with start_workers(config.cluster) as workers:
+        limits = measure(folder, workers)
+        run(config, STAGES, last="distances")
+        made = _Bench(folder, config, workers)
+        yield from _reading(made, limits)
+        yield _moments(made, limits)
+        yield _coefficients(made, limits)
+        yield _training(limits)
+        yield from _distances(made, limits)
+
+
+def _config(stars: int, folder: Path) -> Config:
+    """Write the survey; return the configuration of a run on it with the components and networks of the paper."""
+    write_mock(folder / "survey", MockSettings(stars=stars, stars_per_file=200))
+    places = {"run.directory": "run", "survey.catalogue": f"survey/{CATALOGUE}", "survey.spectra": "survey/healpix"}
+    settings = [f"{key}={json.dumps(str(folder / name))}" for key, name in places.items()]
+    settings += ['survey.kind="desi"', "training.epochs=1", "training.patience=1", f"training.n_seeds={_NETWORKS}"]
+    return Config.load(template("mock"), [*settings, f"distances.n_draws={_DRAWS}"])
+
+
+def _reading(made: _Bench, limits: Limits) -> Iterator[Row]:
+    """From files to native pixels, and from those to normalised ones on the grid."""
+    grid, half = made.store.grid, made.config.spectra.continuum_half
+    native = sum(len(arm.native) for arm in grid.arms)
+    widened = len(grid.wavelength) + 2 * half * len(grid.arms)
+    blocks = [SpectraBlock(rows, made.stars.take(rows)) for rows in made.blocks]
+    files = sorted((made.directory / "survey").rglob("coadd-*.fits"))[:4]
+    images = [plain.read_coadd(path) for path in files]
+    velocities = [np.full(len(image["B_FLUX"]), 20.0) for image in images]
+
+    def read() -> int:
+        return sum(len(plain.read_coadd(path)["B_FLUX"]) for path in files)
+
+    def normalise() -> int:
+        for image, velocity in zip(images, velocities, strict=True):
+            plain.normalise(image, velocity, grid, half)
+        return sum(map(len, velocities))
+
+    # Flux, inverse variance and mask of 4 bytes each.
+    rate, memory = made.passes(_Read(made.config), blocks)
+    yield Row("reading", rate, *limits.rate(Work(0.0, 12.0 * native, 12.0 * native)), _timed(read), memory)
+    # Places and weights, two interpolations, a running mean, two divisions.
+    work = Work(flops=20.0 * widened, memory=12.0 * native + 9.0 * len(grid.wavelength))
+    rate, memory = made.passes(_Normalise(made.config, made.paths.pixels), blocks)
+    yield Row("normalising", rate, *limits.rate(work), _timed(normalise), memory)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The work on a block: read its spectra."""
+
+    config: Config
+
+    @cached_property
+    def survey(self) -> Survey:
+        return open_survey(self.config)
+
+    def __call__(self, block: SpectraBlock) -> None:
+        for _ in self.survey.spectra(block.stars):
+            pass
+
+
+@dataclass(frozen=True)
+class _Normalise(_Read):
+    """The work on a block: normalise spectra that are in memory, as many as the block has stars."""
+
+    path: Path
+
+    @cached_property
+    def pixels(self) -> tuple[PixelGrid, Sequence[tuple[float, float]]]:
+        store = PixelStore.open(self.path)
+        return store.grid, store.sky
+
+    @cached_property
+    def spectra(self) -> Spectra:
+        stars = Stars(read_table(RunPaths(self.config.run.directory).sample))
+        return next(part for part in self.survey.spectra(stars) if isinstance(part, Spectra))
+
+    def __call__(self, block: SpectraBlock) -> None:
+        done = 0
+        while done < len(block.stars):
+            normalise(self.spectra, self.pixels[0], self.config.spectra, self.pixels[1])
+            done += len(self.spectra)
+
+
+def _moments(made: _Bench, limits: Limits) -> Row:
+    """Sum the matrix of second moments, of which half is enough."""
+    kept = len(made.model.transform.kept)
+    task, rows = Moments(made.config), [slice(0, SUMMED)] * 8
+    task(rows[:1])
+    start = time.perf_counter()
+    task(rows)
+    rate = SUMMED * len(rows) / (time.perf_counter() - start)
+    flux, _, bad = (values[:, made.model.transform.kept] for values in made.pixels)
+
+    def straightforward() -> int:
+        spectra = plain.unit_vectors(np.tile(flux, (4, 1)), np.tile(bad, (4, 1)), made.weight)
+        total = np.zeros((kept, kept))
+        total += spectra.T @ spectra
+        return len(spectra)
+
+    return Row(
+        "components (moments)",
+        rate,
+        *limits.rate(Work(flops=1.0 * kept**2, memory=3.0 * kept)),
+        _timed(straightforward),
+        peak_memory_gb(),
+    )
+
+
+def _coefficients(made: _Bench, limits: Limits) -> Row:
+    """From stored pixels to coefficients and the chi-square of what they leave."""
+    model, (flux, sigma, bad) = made.model, made.pixels
+    kept, n_components = len(model.transform.kept), model.basis.n_components
+    velocity = made.store.velocity
+    none = np.zeros(len(velocity), bool)
+    copies = np.empty((0, len(velocity), 2)), np.empty((0, len(velocity)))
+    blocks = [
+        EncodeBlock(rows, velocity[rows], none[rows], *(values[:, rows] for values in copies)) for rows in made.blocks
+    ]
+    rate, memory = made.passes(Encode(made.config, made.paths.coefficients, made.paths.basis), blocks)
+    work = Work(flops=kept * (4.0 * n_components + 20), memory=5.0 * len(made.store.grid.wavelength))
+    flux, sigma, bad = (values[:, model.transform.kept] for values in (flux, sigma, bad))
+
+    def straightforward() -> int:
+        plain.encode(flux, sigma, bad, model.basis, made.weight)
+        return len(flux)
+
+    return Row("components (coefficients)", rate, *limits.rate(work), _timed(straightforward), memory)
+
+
+def _training(limits: Limits) -> Row:
+    """One epoch of four networks of the paper's size at once, in stars per second."""
+    random = np.random.default_rng(1)
+    inputs = random.standard_normal((_TRAINED, 100)).astype(np.float32)
+    parallax, error = np.exp(0.1 * inputs[:, 0]), np.full(_TRAINED, 0.1)
+    network, settings = NetworkSettings(), TrainingSettings(epochs=4, patience=4, n_seeds=_NETWORKS)
+    stars = TrainingStars(inputs, error * 10, parallax, error, np.full(_TRAINED, -1), np.arange(_TRAINED))
+    ends: list[float] = []
+    train(stars, network, settings, 1, progress=lambda _: ends.append(time.perf_counter()))
+    rate = _TRAINED * (len(ends) - 1) / (ends[-1] - ends[0])
+    sizes = (100, *network.hidden, 1)
+    weights = sum(a * b for a, b in itertools.pairwise(sizes))
+    # Forward, backward to the inputs and backward to the weights.
+    work = Work(flops=6.0 * weights * _NETWORKS)
+
+    def straightforward() -> int:
+        plain.train(
+            inputs, parallax.astype(np.float32), error.astype(np.float32), network.hidden, settings.batch, _NETWORKS
+        )
+        return _TRAINED
+
+    try:
+        known = _timed(straightforward)
+    except ImportError:
+        known = float("nan")
+    return Row(f"training {_NETWORKS} networks", rate, *limits.rate(work), known, peak_memory_gb())
+
+
+def _distances(made: _Bench, limits: Limits) -> Iterator[Row]:
+    """Predictions with Monte-Carlo errors, then with linear ones; the plain version of both is the one with draws."""
+    model = made.model
+    kept, n_components = model.transform.kept, model.basis.n_components
+    grid, half = made.store.grid, made.config.spectra.continuum_half
+    widened = len(grid.wavelength) + 2 * half * len(grid.arms)
+    flux, sigma, bad = made.pixels
+    layers = list(zip(model.networks.label.networks.weights, model.networks.label.networks.biases, strict=True))
+    networks = [[(np.asarray(w[k]), np.asarray(b[k])) for w, b in layers] for k in range(_NETWORKS)]
+    velocity = made.store.velocity[: len(flux)]
+
+    def straightforward() -> int:
+        few = slice(0, 64)
+        chosen = flux[few], sigma[few], bad[few]
+        vectors = np.asarray(model.basis.vectors)
+        plain.draws(chosen, velocity[few], grid, half, kept, vectors, made.weight, networks, _DRAWS)
+        return 64
+
+    known = _timed(straightforward)
+    # Interpolation, running mean, division, mean, Eq. 1 and norm; projection; every network on every version.
+    each = 35.0 * widened + 2.0 * len(kept) * n_components
+    answers = 2.0 * sum(weight.size for weight in _weights(model))
+    works = {
+        "monte-carlo": Work(_DRAWS * (each + answers), 5.0 * len(grid.wavelength)),
+        "linear": Work(120.0 * widened + 8.0 * len(kept) * n_components + 4 * answers, 5.0 * len(grid.wavelength)),
+    }
+    for method, work in works.items():
+        config = Config.load(made.paths.config_resolved, [f'distances.method="{method}"'])
+        run(config, STAGES, last="distances")
+        stars = read_table(made.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS])
+        targets, scratch = Targets.of(stars, 1), made.directory / "predicted.npz"
+        blocks = [
+            PredictBlock(rows, made.store.velocity[rows], targets.take(rows), scratch.with_suffix(f".{rows.start}.npz"))
+            for rows in made.blocks
+        ]
+        rate, memory = made.passes(Predict(config, Provenance("distances", method, 1)), blocks)
+        name = f"distances, {_DRAWS} draws" if method == "monte-carlo" else "distances, linear"
+        yield Row(name, rate, *limits.rate(work), known, memory)
+
+
+def _weights(model: Model) -> list[Array]:
+    """Return the weights of all networks of the label and of the mixture."""
+    ensembles = model.networks.label, model.networks.mixture
+    return [np.asarray(weight) for ensemble in ensembles for weight in ensemble.networks.weights]
+
+
+def _timed(function: Callable[[], int]) -> float:
+    """Return stars per second of a function that returns how many it did; the first call warms up."""
+    function()
+    start = time.perf_counter()
+    stars = function()
+    return stars / (time.perf_counter() - start)

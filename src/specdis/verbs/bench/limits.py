@@ -1,0 +1,97 @@
+"""What this machine can do: products of matrices, bytes through memory, bytes from the disk."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from specdis import machine
+from specdis.jaxed import jax, jnp
+from specdis.workers import Workers
+
+_SIDE = 4096  # of the matrices
+_COPIED = 1 << 26  # bytes: more than any cache holds
+_ROUNDS = 5
+_FILE = 1 << 28
+
+
+class Work(NamedTuple):
+    """What one star costs at the least.
+
+    Parameters
+    ----------
+    flops
+        Additions and multiplications in single precision.
+    memory
+        Bytes that go in and out, each once.
+    disk
+        Bytes that are read from files.
+    """
+
+    flops: float
+    memory: float = 0.0
+    disk: float = 0.0
+
+
+class Limits(NamedTuple):
+    """Rates of this machine with all its cores."""
+
+    flops: float
+    memory: float
+    disk: float
+
+    def rate(self, work: Work) -> tuple[float, str]:
+        """Return how many stars a second are possible, and what sets that limit."""
+        shares = {name: getattr(work, name) / getattr(self, name) for name in self._fields}
+        most = max(shares, key=lambda name: shares[name])
+        return 1 / shares[most], {"flops": "products", "memory": "memory", "disk": "disk"}[most]
+
+
+def measure(folder: Path, workers: Workers) -> Limits:
+    """Measure the machine; the folder is on the disk that counts."""
+    return Limits(_products(), _bandwidth(workers), _disk(folder))
+
+
+def _products() -> float:
+    """Return the rate of products of large matrices, flops per second."""
+    one = jnp.ones((_SIDE, _SIDE), jnp.float32)
+    product = jax.jit(jnp.matmul)
+    product(one, one).block_until_ready()
+    start = time.perf_counter()
+    for _ in range(_ROUNDS):
+        product(one, one).block_until_ready()
+    return float(2.0 * _SIDE**3 * _ROUNDS / (time.perf_counter() - start))
+
+
+def _copy(_: int) -> float:
+    """Copy an array to and fro, and return the bytes moved per second."""
+    one, other = np.ones(_COPIED, np.uint8), np.ones(_COPIED, np.uint8)
+    start = time.perf_counter()
+    for _ in range(4 * _ROUNDS):
+        np.copyto(other, one)
+    return 2.0 * _COPIED * 4 * _ROUNDS / (time.perf_counter() - start)
+
+
+def _bandwidth(workers: Workers) -> float:
+    """Return the bytes per second that all processes together read and write."""
+    n = machine.cores()
+    return float(sum(rate for _, rate in workers.each(_copy, range(n))))
+
+
+def _disk(folder: Path) -> float:
+    """Return the bytes per second that are read of a file which the system has been told to forget."""
+    path = folder / "read"
+    path.write_bytes(os.urandom(1 << 20) * (_FILE >> 20))
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        start = time.perf_counter()
+        while file.read(1 << 22):
+            pass
+        seconds = time.perf_counter() - start
+    path.unlink()
+    return _FILE / seconds

@@ -1,0 +1,181 @@
+"""Whether a run can succeed: inputs, folder, disk and memory, before anything starts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from specdis import jaxed, machine
+from specdis.errors import SpecdisError
+from specdis.fitsfiles import opened
+from specdis.pipeline.config import Config
+from specdis.pipeline.inputs import open_survey, references
+from specdis.pipeline.settings import MAIN_PROCESS_GB, PROCESS_GB
+from specdis.pipeline.stages.sample import nothing_to_learn_from
+from specdis.sample import CutFlow, select
+from specdis.spectra.grid import PixelGrid
+from specdis.surveys import Fault, Spectra, Stars, Survey
+
+_STARS_TRIED = 100
+
+# Bytes on disk for a star and pixel, before compression: half-precision flux and sigma, and one byte for bad.
+_PIXEL_BYTES = 5
+# Bytes of a star in memory beside its coefficients: the columns of the sample and of the predictions.
+_STAR_BYTES = 1000
+
+
+@dataclass
+class Findings:
+    """What `check` found.
+
+    Parameters
+    ----------
+    problems
+        What would make the run fail, each with place and remedy.
+    facts
+        Numbers by name, for the user to judge.
+    differences
+        By key, the value and the paper's where they differ.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    differences: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def check(config: Config, *, opener: Callable[[Any], Survey] = open_survey) -> Findings:
+    """Look at everything a run needs, without starting one, and list all problems.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    opener
+        Opens the survey that a configuration names.
+    """
+    differences = config.differences().items()
+    found = Findings(differences={key: {"value": value, "paper": paper} for key, (value, paper) in differences})
+    for examine in (_folder, _device):
+        found.problems += _problems(examine(config, found.facts))
+    found.problems += _problems(_survey(config, found.facts, opener))
+    found.problems += _problems(_references(config, found.facts))
+    return found
+
+
+def _problems(examination: Iterator[str]) -> list[str]:
+    """Collect problems; an error that ends an examination is one of them."""
+    problems = []
+    try:
+        for problem in examination:
+            problems.append(problem)  # noqa: PERF402 - an error must not lose those before it
+    except SpecdisError as error:
+        problems.append(str(error))
+    return problems
+
+
+def _folder(config: Config, facts: dict[str, Any]) -> Iterator[str]:
+    """Look whether the run's folder is there or can be made."""
+    there = _existing(config.run.directory)
+    facts["disk_free_gb"] = round(shutil.disk_usage(there).free / 1e9, 1)
+    if not there.is_dir():
+        yield f"{config.run.directory}: {there} is no folder. Choose another run.directory."
+    elif not os.access(there, os.W_OK | os.X_OK):
+        yield f"{config.run.directory}: {there} cannot be written. Choose another run.directory or its permissions."
+
+
+def _existing(path: Path) -> Path:
+    """Return the path, or the nearest of its parents that is there."""
+    return next(parent for parent in (path, *path.parents) if parent.exists())
+
+
+def _device(config: Config, facts: dict[str, Any]) -> Iterator[str]:
+    """Look whether the device is there."""
+    facts["cores"] = machine.cores()
+    jaxed.use(config.run.device)
+    yield from ()
+
+
+def _references(config: Config, facts: dict[str, Any]) -> Iterator[str]:
+    """Read the lists of members and open the rival catalogues that the configuration names."""
+    found = references(config)
+    facts["reference_files"] = len(found.files)
+    yield from found.problems()
+
+
+def _survey(config: Config, facts: dict[str, Any], opener: Callable[[Any], Survey]) -> Iterator[str]:
+    """Open the survey, read a few stars and their spectra, and estimate what all of them need."""
+    survey = opener(config)
+    stars = next(survey.stars(_STARS_TRIED))
+    files = config.survey.catalogue or config.survey.spectra
+    rows = facts["stars"] = config.mock.stars if files is None else _rows(files)
+    column = config.sample.fold_column
+    if column is not None and column not in stars:
+        yield f"sample.fold_column: the survey has no column {column}. It has {', '.join(sorted(stars.columns))}."
+    if config.components.kind == "pca" and rows < config.components.n_components:
+        yield f"components.n_components is {config.components.n_components}, and there are only {rows} stars."
+    if files is not None:
+        yield from _training(config, survey)
+    spectra, faults = _read(survey, stars)
+    yield from (f"{fault.place}: {fault.message}" for fault in faults)
+    if spectra is not None:
+        native = {name: arm.native_wavelength for name, arm in spectra.arms.items()}
+        facts["pixels"] = len(PixelGrid.of(native, config.spectra).wavelength)
+        yield from _resources(config, facts)
+
+
+def _training(config: Config, survey: Survey) -> Iterator[str]:
+    """Look for a star to train on, block by block until there is one; say what becomes of all where there is none."""
+    split = {"predict_outside": True, "n_folds": None, "fold_column": None, "train_fraction": 0.5}
+    settings = config.sample.model_copy(update=split)  # who can train depends neither on the split nor on the rest
+
+    def flow(blocks: Iterable[Stars]) -> CutFlow:
+        return select(blocks, survey.columns, settings, config.photometry, config.run.seed, True).cutflow
+
+    if not any(flow([block]).summary["trainable"] for block in survey.stars()):
+        yield str(nothing_to_learn_from(config.survey.place, survey, flow(survey.stars()).to_dict()))
+
+
+def _read(survey: Survey, stars: Stars) -> tuple[Spectra | None, list[Fault]]:
+    """Return the first spectra that can be read, and the faults before them."""
+    faults: list[Fault] = []
+    for part in survey.spectra(stars):
+        if not isinstance(part, Fault):
+            return part, faults
+        faults.append(part)
+    return None, faults
+
+
+def _rows(path: Path) -> int:
+    """Return the number of stars: the rows of the longest table of a file."""
+    with opened(path) as file:
+        return max(int(hdu.get_nrows()) for hdu in file if hdu.get_exttype() == "BINARY_TBL")
+
+
+def _resources(config: Config, facts: dict[str, Any]) -> Iterator[str]:
+    """Estimate disk and memory, and compare them with what there is."""
+    stars, pixels = facts["stars"], facts["pixels"]
+    components = pixels if config.components.kind == "pixels" else config.components.n_components
+    disk = stars * (pixels * _PIXEL_BYTES + components * 4) / 1e9
+    # Moments of the spectra take pixels x pixels in float64, and their decomposition as much again.
+    memory = (
+        MAIN_PROCESS_GB
+        + PROCESS_GB * config.run.processes
+        + (2 * pixels**2 * 8 + stars * (components * 4 + _STAR_BYTES)) / 1e9
+    )
+    there = machine.memory_gb()
+    limit = min(config.run.memory_limit_gb or there, there)
+    facts |= {"disk_gb": round(disk, 2), "memory_gb": round(memory, 2), "memory_limit_gb": round(limit, 1)}
+    if disk > facts["disk_free_gb"]:
+        yield (
+            f"{config.run.directory}: {disk:.1f} GB are needed, {facts['disk_free_gb']:.1f} GB are free. "
+            "Choose another run.directory or free some space."
+        )
+    if memory > limit:
+        yield (
+            f"{memory:.1f} GB of memory are needed, {limit:.1f} GB are allowed. "
+            "Raise run.memory_limit_gb, ask for more memory, or use a coarser spectra.grid.step."
+        )

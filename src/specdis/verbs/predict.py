@@ -1,0 +1,108 @@
+"""The verb `predict`: a released model on new spectra, without training data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from specdis import catalogue
+from specdis.arrays import Array, Int64
+from specdis.errors import InputError
+from specdis.flags import DESCRIPTIONS, Flag
+from specdis.log import logger
+from specdis.model import load_model
+from specdis.rng import hash64
+from specdis.sample import repeats
+from specdis.storage import Provenance, digest, file_digest
+from specdis.surveys import IDENTIFIER, open_file
+
+
+def predict_files(directory: Path, inputs: Sequence[Path], output: Path) -> None:
+    """Predict every star of some files and write a catalogue of them.
+
+    Parameters
+    ----------
+    directory
+        A model: the folder RUN/model.
+    inputs
+        Spectra tables, or DESI coadd or spmod files.
+    output
+        The catalogue to write: .fits, or .parquet.
+
+    Raises
+    ------
+    InputError
+        When no file can be read, inputs give one identifier to different stars, or the output is neither FITS nor
+        Parquet.
+    """
+    if output.suffix not in (".fits", ".parquet"):
+        raise InputError(
+            output, expected="a name that ends in .fits or .parquet", found=output.name, remedy="Rename it."
+        )
+    model = load_model(directory)
+    read: list[Path] = []
+    parts: list[dict[str, Array]] = []
+    for path in inputs:
+        try:
+            found = model.predict_survey(open_file(path))
+            if not found.spectra:
+                raise InputError(path, expected="spectra", found="none that can be read", remedy="See the log.")
+            read.append(path)
+            parts.append(found.columns)
+        except InputError as error:
+            if len(inputs) == 1:
+                raise
+            logger.warning("%s is left out: %s", path, error)
+    if not parts:
+        raise InputError(
+            ", ".join(map(str, inputs)), expected="spectra", found="no file that can be read", remedy="See the log."
+        )
+    columns = _joined(read, parts)
+    _say_what_is_missing(columns["FLAGS"])
+    made_of = digest([file_digest(directory / "model.json"), *(path.name for path in inputs)])
+    catalogue.write_file(output, columns, Provenance("predictions", made_of, model.seed), model.header)
+
+
+def _joined(paths: Sequence[Path], parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Join the catalogues of several files: every spectrum once, and one row at most SELECTED of every star."""
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    kept, _, worse = repeats(columns, columns["SELECTED"])
+    columns["SELECTED"][worse] = False
+    columns["FLAGS"][worse] |= Flag.NOT_TRAINABLE
+    left = np.setdiff1d(np.arange(len(columns["TARGETID"])), kept)
+    _require_equal_stars(columns, kept, left, paths)
+    file = np.repeat(np.arange(len(parts)), [len(part["TARGETID"]) for part in parts])
+    for number, path in enumerate(paths):
+        if count := int((file[left] == number).sum()):
+            logger.warning("%s: %d spectra that another input has too are left out", path, count)
+    rows = np.sort(kept)
+    return {name: values[rows] for name, values in columns.items()}
+
+
+def _require_equal_stars(columns: Mapping[str, Array], kept: Int64, left: Int64, paths: Sequence[Path]) -> None:
+    """Raise an `InputError` where rows that are left out may be other stars than those whose identifier they have.
+
+    DESI's identifiers are its own; the numbers of two spectra tables mean the same star only if SOURCE_ID says so.
+    """
+    key = hash64(0, *(columns[name] for name in IDENTIFIER))
+    order = kept[np.argsort(key[kept])]
+    twin = order[np.searchsorted(key[order], key[left])]
+    source = columns["SOURCE_ID"]
+    other = (source[left] != source[twin]) | ((source[left] <= 0) & (columns["SURVEY"][left] == b"table"))
+    if other.any():
+        raise InputError(
+            ", ".join(map(str, paths)),
+            expected="identifiers that mean one star in all inputs",
+            found=f"{other.sum()} of one file that another has with a different SOURCE_ID, or none: TARGETID "
+            f"{columns['TARGETID'][left[other][0]]}",
+            remedy="Predict these files one by one, or give them a column SOURCE_ID, or other numbers in TARGETID.",
+        )
+
+
+def _say_what_is_missing(flags: Array) -> None:
+    for flag, description in DESCRIPTIONS.items():
+        count = int((flags & flag > 0).sum())
+        if count:
+            logger.warning("%d of %d stars: %s", count, len(flags), description)

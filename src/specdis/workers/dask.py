@@ -1,0 +1,141 @@
+"""Workers of a dask cluster: processes here, SLURM jobs, or those of a scheduler that runs already."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from importlib import import_module
+from itertools import islice
+from typing import Any
+
+from specdis.errors import ConfigError
+from specdis.log import logger
+from specdis.workers.answers import ONE_EACH, Answer, Died, called, result_of, unless_dead
+from specdis.workers.settings import ClusterSettings
+
+_LOOPBACK = "127.0.0.1"
+"""What other machines cannot reach: a dask scheduler runs any code that it is sent, and a dashboard shows the run."""
+
+
+class Dask:
+    """A dask cluster. Blocks of a worker that dies go to another; a block that kills several is given up."""
+
+    def __init__(self, settings: ClusterSettings, stack: ExitStack) -> None:
+        self._settings, self._stack = settings, stack
+        self._peak: dict[int, float] = {}
+
+    @cached_property
+    def client(self) -> Any:
+        """The client of a cluster that is started, or found, when it is first needed."""
+        client = self._stack.enter_context(_client(self._settings, self._stack))
+        client.wait_for_workers(1)
+        logger.info("cluster: see what the workers do at %s", client.dashboard_link)
+        return client
+
+    @property
+    def n(self) -> int:
+        """Workers that are there now."""
+        return max(1, len(self.client.nthreads()))
+
+    def each(
+        self, task: Callable[[Any], Any], blocks: Iterable[Any], *, may_kill: bool = False, here: bool = False
+    ) -> Iterator[tuple[Any, Any]]:
+        """As in `Workers`."""
+        del here  # every worker has a device of its own
+        yield from unless_dead(self._each(task, blocks), may_kill)
+
+    def _each(self, task: Callable[[Any], Any], blocks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        distributed = import_module("distributed")
+
+        packed, waiting, suspects = pickle.dumps(task), iter(blocks), []
+        asked = {self._submit(called, packed, block): block for block in islice(waiting, 2 * self.n + 1)}
+        pending = distributed.as_completed(list(asked))
+        for future in pending:
+            block = asked.pop(future)
+            try:
+                answer = future.result()
+            except distributed.KilledWorker:
+                suspects.append(block)
+            else:
+                yield block, self._heard(answer)
+            for following in islice(waiting, 1):
+                started = self._submit(called, packed, following)
+                asked[started] = following
+                pending.add(started)
+        for block in suspects:  # alone: a block is blamed too for the death of a worker on which it waited
+            try:
+                yield block, self._heard(self._submit(called, packed, block).result())
+            except distributed.KilledWorker:
+                yield block, Died("every worker that tried it died")
+
+    def _submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return self.client.submit(function, *arguments, pure=False)
+
+    def _heard(self, answer: Answer) -> Any:
+        self._peak[answer.process] = max(answer.peak_memory_gb, self._peak.get(answer.process, 0.0))
+        answer.repeat_log()
+        return answer.result
+
+    def total(self, task: Callable[[Sequence[Any]], Any], blocks: Sequence[Any], add: Callable[[Any, Any], Any]) -> Any:
+        """As in `Workers`: each worker sums over its share, and sums meet two by two."""
+        packed = pickle.dumps(task)
+        share = -(-len(blocks) // self.n)
+        parts = [blocks[start : start + share] for start in range(0, len(blocks), share)]
+        sums = [self._submit(result_of, self._submit(called, packed, part)) for part in parts]
+        while len(sums) > 1:
+            pairs = [sums[k : k + 2] for k in range(0, len(sums), 2)]
+            sums = [self._submit(add, *pair) if len(pair) == 2 else pair[0] for pair in pairs]
+        return sums[0].result()
+
+    def memory_gb(self) -> float:
+        """As in `Workers`."""
+        peak, self._peak = sum(self._peak.values()), {}
+        return peak
+
+
+def _client(settings: ClusterSettings, stack: ExitStack) -> Any:
+    """Start a dask cluster, or find one, and return a client of it."""
+    try:
+        distributed = import_module("distributed")
+
+        if settings.kind == "address":
+            if settings.address is None:
+                raise ConfigError('cluster.kind is "address": set cluster.address to that of the scheduler.')
+            place = "scheduler_file" if settings.address.endswith(".json") else "address"
+            return distributed.Client(**{place: settings.address})
+        if settings.kind == "local":
+            local = distributed.LocalCluster(
+                settings.workers,
+                threads_per_worker=1,
+                host=_LOOPBACK,
+                dashboard_address=f"{_LOOPBACK}:0",
+                memory_limit=0,
+                env=ONE_EACH,
+            )
+            return distributed.Client(stack.enter_context(local))
+        jobs = stack.enter_context(slurm(settings))
+    except ImportError as error:
+        raise ConfigError(
+            f'cluster.kind is "{settings.kind}", which needs {error.name}: pip install "specdis[slurm]".'
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"cluster.address {settings.address}: no scheduler answers ({error}).") from error
+    jobs.scale(jobs=settings.workers)
+    return distributed.Client(jobs)
+
+
+def slurm(settings: ClusterSettings) -> Any:
+    """Return a dask cluster of SLURM jobs, none of them started; `job_script()` of it shows one."""
+    return import_module("dask_jobqueue").SLURMCluster(
+        cores=settings.cores,
+        processes=settings.cores,
+        memory=f"{settings.memory_gb}GB",
+        walltime=settings.walltime,
+        queue=settings.queue,
+        account=settings.account,
+        job_extra_directives=list(settings.directives),
+        job_script_prologue=[*(f"export {name}={one}" for name, one in ONE_EACH.items()), *settings.prologue],
+        scheduler_options={"dashboard_address": f"{_LOOPBACK}:0"},
+    )
