@@ -249,7 +249,7 @@ def test_a_link_in_a_run_is_refused_and_not_followed(config, directory, tmp_path
     (victim / "thesis").write_text("thesis")
     (directory / name).parent.mkdir(parents=True, exist_ok=True)
     (directory / name).symlink_to(victim if name in (".partial", "sample") else victim / "thesis")
-    with pytest.raises(InputError, match=rf"{directory / name}: expected .*, found a symbolic link\. It is neither):
+    with pytest.raises(InputError, match=rf"{directory / name}: expected .*, found a symbolic link\. It is neither"):
         start(config)
     assert (victim / "thesis").read_text() == "thesis"
     assert sorted(path.name for path in victim.iterdir()) == ["sample-2024", "thesis"]
