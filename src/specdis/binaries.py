@@ -1,4 +1,4 @@
-"""Section 5: which stars are binaries (Eqs 9 and 10), and which single stars companions are put on."""
+"""Section 5: classification of binaries (Eqs 9 and 10), and single stars with injected companions."""
 
 from __future__ import annotations
 
@@ -15,91 +15,91 @@ from specdis.settings import Settings
 GIANT_LOGG = 3.8
 """Giants have log g below this (section 4.4)."""
 TWIN_RATIO = 0.8
-"""Mass ratio from which a binary counts as one of near twins."""
+"""Least mass ratio of near twins."""
 EQUAL_RATIO = 0.95
-"""Mass ratio from which a binary is one of twins, whose share among injected companions is a setting."""
+"""Least mass ratio of twins, whose share among injected companions is a setting."""
 LEAST_RATIO = 0.5
-"""Least mass ratio of injected companions: those of less can hardly be told from single stars."""
+"""Least mass ratio of injected companions: below it binaries look like single stars."""
 MAIN_SEQUENCE_LOGG = 4.2
-"""Stars with log g below this may have left the main sequence: they are brighter than others of like spectra even
-without a companion, so that what a single star would be is not known, and neither is the fraction of binaries."""
+"""Stars with log g below this may have left the main sequence: they are brighter than others of similar spectra even
+without a companion, so that neither single stars nor the fraction of binaries are known."""
 
 
 class BinariesSettings(Settings):
     """Section [binaries]: section 5 of the paper."""
 
     parallax_snr_min: NonNegativeFloat = 10.0
-    """Parallax S/N, with the error that the run uses, above which a star trains the mixture of single stars and
-    binaries, has its share in fractions, and gets an injected companion; probabilities are given for all stars."""
+    """Parallax S/N, with the error that the run uses, above which a star trains the binary network, counts in
+    fractions, and gets an injected companion; probabilities are given for all stars."""
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.7
     """Probability above which a star counts as a binary."""
     twin_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """Share of twins, of mass ratios 0.95 to 1, among injected companions; the others' are spread evenly from 0.5."""
+    """Share of twins, of mass ratios 0.95 to 1, among injected companions; others uniform from 0.5 to 1."""
 
 
 def mass_ratios(twin: Array, place: Array, twin_fraction: float) -> Float64:
-    """Return mass ratios of companions, spread evenly from `LEAST_RATIO` to 1 with an excess of twins, shape (star,).
+    """Return mass ratios of companions, uniform from `LEAST_RATIO` to 1 with an excess of twins, shape (star,).
 
     Parameters
     ----------
     twin, place
         Numbers between 0 and 1 that decide whether a companion is a twin, and which ratio it has; shape (star,).
     twin_fraction
-        Share of companions that are twins, of `EQUAL_RATIO` and above, beyond those of the even spread.
+        Share of twins, of `EQUAL_RATIO` and above, in addition to those of the uniform part.
     """
     least = np.where(np.asarray(twin) < twin_fraction, EQUAL_RATIO, LEAST_RATIO)
     return np.asarray(least + (1.0 - least) * place)
 
 
 def is_binary(probability: Array, m_g_nn: Array, m_g_geo: Array, threshold: float) -> Bool:
-    """Return which stars meet the final criterion of section 5: probable, and brighter than the spectrum says.
+    """Tell which stars meet the final criterion of section 5: probable, and brighter than the spectrum predicts.
 
     Parameters
     ----------
     probability
         Eq. 9, shape (star,).
     m_g_nn, m_g_geo
-        Absolute magnitude by the network of the label, and by the parallax; mag, shape (star,).
+        Absolute magnitude by the label network, and by the parallax; mag, shape (star,).
     """
     return np.asarray((probability > threshold) & (m_g_nn > m_g_geo))
 
 
 def is_significant(m_g_nn: Array, m_g_nn_err: Array, m_g_geo: Array, m_g_geo_err: Array) -> Bool:
-    """Return which stars are brighter than the spectrum says by more than both errors (Eq. 10), shape (star,)."""
+    """Tell which stars are brighter than the spectrum predicts by more than both errors (Eq. 10), shape (star,)."""
     return np.asarray(m_g_nn - m_g_geo > np.hypot(m_g_nn_err, m_g_geo_err))
 
 
 def is_in_domain(logg: Array, m_g_nn: Array) -> Bool:
-    """Return for which stars a companion can be seen: no giants, whose companions are dwarfs (section 5).
+    """Tell for which stars a companion is visible: not for giants, whose companions are dwarf stars (section 5).
 
     Parameters
     ----------
     logg
         Surface gravity, shape (star,); where it is NaN the magnitude decides.
     m_g_nn
-        Absolute magnitude by the network of the label, mag, shape (star,).
+        Absolute magnitude by the label network, mag, shape (star,).
     """
     return np.asarray(np.where(np.isfinite(logg), logg >= GIANT_LOGG, m_g_nn >= GIANT_MAGNITUDE))
 
 
 def is_on_main_sequence(logg: Array) -> Bool:
-    """Return which stars have surely not evolved, shape (star,); False where log g is not known."""
+    """Tell which stars are certainly not evolved, shape (star,); False if log g is unknown."""
     return np.asarray(np.asarray(logg) >= MAIN_SEQUENCE_LOGG)
 
 
 def draw_singles(deviation: Array, expected: Array, error: Array, place: Array, side: Array) -> Float64:
-    """Draw magnitudes of single stars that scatter as observed ones do, outliers and all, shape (drawn,).
+    """Draw magnitudes of single stars with the scatter of observed ones, including outliers, shape (drawn,).
 
-    No companion makes a star fainter than it would be alone. So the stars that are fainter than expected show how
-    single stars scatter: by errors of their parallaxes, some of which are far larger than they say, and of the
-    network. The same scatter is taken on both sides.
+    A companion never makes a star fainter. So stars that are fainter than expected show the scatter of single stars: by
+    the errors of the network and of the parallaxes, some of which are far larger than quoted. The same scatter is used
+    on both sides.
 
     Parameters
     ----------
     deviation
-        Magnitude less that which is expected of a single star, in errors, of observed stars; shape (star,).
+        Magnitude minus that expected of a single star, in errors, of observed stars; shape (star,).
     expected, error
-        What is expected of the single stars to draw, and the error of that and of the parallax together; mag, shape
+        Expected magnitude of the single stars to draw, and its error combined with that of the parallax; mag, shape
         (drawn,).
     place, side
         Numbers between 0 and 1 that choose the size and the sign of each deviation, shape (drawn,).
@@ -113,12 +113,12 @@ def draw_singles(deviation: Array, expected: Array, error: Array, place: Array, 
 def classify(
     probability: Array, m_g_nn: Array, m_g_geo: Array, logg: Array, settings: BinariesSettings
 ) -> dict[str, Array]:
-    """Return the columns of the catalogue that say whether stars are binaries.
+    """Return the columns of the catalogue about binaries.
 
     Parameters
     ----------
     probability
-        Eq. 9, shape (star,); NaN where there is no spectrum, parallax or model.
+        Eq. 9, shape (star,); NaN without a spectrum, a parallax or a binary network.
     m_g_nn, m_g_geo
         As in `is_binary`.
     logg

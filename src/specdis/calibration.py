@@ -1,8 +1,8 @@
-"""Recalibration: what predicted distributions of magnitude must be moved and stretched by to agree with parallaxes.
+"""Recalibration: shift and stretch of predicted distributions of magnitude that make them agree with parallaxes.
 
-The networks are trained on all stars at once, and early; what they say of a kind of star may still be too narrow, too
-wide or off. Held-out stars with parallaxes of any quality tell: the parallax likelihood of Eq. 8, with the
-distributions shifted and stretched, is made largest. That takes the parallax errors out, and needs no precise ones.
+The networks are trained on all stars together; their distributions for one kind of star may be too narrow, too wide or
+biased. The correction maximises the parallax likelihood of Eq. 8 of held-out stars, with shifted and stretched
+distributions. This accounts for the parallax errors, and needs no precise parallaxes.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _PRIOR = 0.5
 
 
 class CalibrationSettings(Settings):
-    """Section [calibration]: recalibration of the mixture's distributions on held-out stars."""
+    """Section [calibration]: recalibration of the mixture network's distributions on held-out stars."""
 
     on: bool = True
     """Whether predicted distributions are recalibrated."""
     fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Share of the held-out stars that it is fitted to; the others test it."""
+    """Share of the held-out stars that it is fitted to; the others are for tests."""
     stars_max: PositiveInt = 40_000
-    """Stars it is fitted to at most."""
+    """Largest number of stars that it is fitted to."""
 
 
 class Calibration(NamedTuple):
@@ -45,8 +45,8 @@ class Calibration(NamedTuple):
     Parameters
     ----------
     shift, log_stretch
-        Coefficients of the features 1, x, x^2, g and g x, where x is ln(S/N / 20) and g goes from 0 for dwarfs to 1
-        for giants; mag, and natural logarithm.
+        Coefficients of the features 1, x, x^2, g and g x, where x is ln(S/N / 20) and g goes from 0 for dwarf
+        stars to 1 for giants; mag, and natural logarithm.
     """
 
     shift: Float64
@@ -54,7 +54,7 @@ class Calibration(NamedTuple):
 
     @classmethod
     def identity(cls) -> Calibration:
-        """Return the one that changes nothing."""
+        """Return the recalibration without effect."""
         return cls(np.zeros(_FEATURES), np.zeros(_FEATURES))
 
     def corrections(self, mixture: Mixture, snr: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -65,7 +65,7 @@ class Calibration(NamedTuple):
         mixture
             Predicted distributions, shape (star, network, component).
         snr
-            S/N of the spectra, shape (star,); not finite counts as 20.
+            S/N of the spectra, shape (star,); values that are not finite count as 20.
         """
         features = _features(_centre(mixture), snr)
         shift, log_stretch = (features @ jnp.asarray(values, features.dtype) for values in self)
@@ -91,18 +91,18 @@ def _features(centre: jax.Array, snr: jax.Array) -> jax.Array:
 
 
 def calibration_stars(fold: Int64, identifier: Int64, settings: CalibrationSettings, seed: int) -> Bool:
-    """Return which stars the recalibration may be fitted to, shape (star,): a hashed share of the held-out ones."""
+    """Tell which stars the recalibration may be fitted to, shape (star,): a hashed share of the held-out ones."""
     chosen = rng.uniform(rng.stream(seed, "calibration"), identifier) < settings.fraction
     return np.asarray(settings.on & (fold >= 0) & chosen)
 
 
 def fit(mixture: Mixture, data: ParallaxInErrors, snr: Float64) -> Calibration:
-    """Return the recalibration under which the parallaxes of some stars are most probable.
+    """Fit the recalibration that maximises the likelihood of the parallaxes.
 
     Parameters
     ----------
     mixture
-        What networks that never saw the stars predict, shape (star, network, component).
+        Held-out predictions, shape (star, network, component).
     data
         Their parallaxes, shape (star,).
     snr

@@ -1,8 +1,8 @@
-"""Companions that are put on single stars: how bright they are, and what the spectrum of both together is (section 5).
+"""Injected companions of single stars: brightness, and the combined spectrum (section 5).
 
-Equation 6 takes luminosity as the third power of mass, and companions to leave the spectrum as it is. In the G band
-luminosity goes as the fifth power, and the light of a cooler companion makes the network expect a fainter star; only
-both together look like the third power.
+Equation 6 assumes luminosity proportional to the third power of mass, and companions without effect on the spectrum. In
+the G band luminosity goes as the fifth power, and the light of a cooler companion makes the network predict a fainter
+star; only both effects together resemble the third power.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SEQUENCE = np.array(
         (14.26, 2810, 0.105),
     ]
 )
-"""M_G in mag, effective temperature in K and mass in solar masses of dwarfs near the Sun: Pecaut & Mamajek (2013, ApJS
+"""M_G in mag, effective temperature in K and mass in solar masses of nearby dwarf stars: Pecaut & Mamajek (2013, ApJS
 208, 9), the table's version of May 2024."""
 _MAGNITUDE, _TEMPERATURE, _MASS = _SEQUENCE.T
 _G_WAVELENGTH = 6218.0
@@ -44,11 +44,11 @@ _SECOND_CONSTANT = 1.438777e8
 """h c / k in Angstrom K."""
 
 STEEPNESS = (0.7, 1.3)
-"""Factors on the difference of magnitude between two masses: by so much isochrones of other metallicities and ages
-differ from the relation of stars near the Sun."""
+"""Factors on the difference of magnitude between two masses: the range over isochrones of other metallicities and ages,
+relative to stars near the Sun."""
 _NEIGHBOURS = 12
 _MAGNITUDES, _DEX = 0.2, 0.3
-"""Differences of magnitude and of [Fe/H] that count the same in the choice of a companion's spectrum."""
+"""Differences of magnitude and of [Fe/H] of equal weight in the choice of a companion's spectrum."""
 
 
 def companion_magnitude(magnitude: Array, mass_ratio: Array, steepness: float = 1.0) -> Float64:
@@ -71,15 +71,15 @@ def companion_magnitude(magnitude: Array, mass_ratio: Array, steepness: float = 
 
 
 def magnitude_excess(primary: Array, companion: Array) -> Float64:
-    """Return by how many mag two stars of these absolute magnitudes are brighter than the first, shape (star,)."""
+    """Return the excess brightness of two stars over the first alone, mag, shape (star,)."""
     return np.asarray(2.5 * np.log10(1 + 10 ** (-0.4 * (np.asarray(companion) - primary))))
 
 
 def light_share(wavelength: Float64, primary: Array, companion: Array) -> Float64:
     """Return the companion's share of the light, shape (star, pixel).
 
-    The ratio of the two in the G band is that of their magnitudes. It changes with wavelength as that of black bodies
-    with the temperatures of the main sequence.
+    The ratio of the two in the G band is that of their magnitudes. It varies with wavelength like that of black
+    bodies with the temperatures of the main sequence.
 
     Parameters
     ----------
@@ -99,21 +99,21 @@ def light_share(wavelength: Float64, primary: Array, companion: Array) -> Float6
 
 
 def spectra_of_companions(wanted: Float64, metallicity: Array, magnitude: Float64, known: Array, able: Bool) -> Int64:
-    """Return whose observed spectra stand for those of companions: rows of the stars at hand, shape (star,).
+    """Choose observed spectra for companions: rows of the available stars, shape (star,).
 
-    Of the dwarfs next in magnitude the one next in metallicity is taken. Companions fainter than all dwarfs at hand get
-    the spectrum of the faintest.
+    Of the dwarf stars nearest in magnitude, the one nearest in metallicity is chosen. Companions fainter than all
+    available ones get the spectrum of the faintest.
 
     Parameters
     ----------
     wanted
         Absolute magnitudes of the companions, mag, shape (star,).
     metallicity
-        [Fe/H] of their primaries, dex, shape (star,); NaN where it is not known.
+        [Fe/H] of their primaries, dex, shape (star,); NaN where unknown.
     magnitude, known
-        Absolute magnitudes and [Fe/H] of the stars at hand, shape (other,).
+        Absolute magnitudes and [Fe/H] of the available stars, shape (other,).
     able
-        Which of these are on the main sequence, shape (other,); one at least.
+        Available stars on the main sequence, shape (other,); at least one.
     """
     rows = np.flatnonzero(able)
     rows = rows[np.argsort(magnitude[rows], kind="stable")]
@@ -125,14 +125,14 @@ def spectra_of_companions(wanted: Float64, metallicity: Array, magnitude: Float6
 
 
 def together(flux: Array, companion: Array, missing: Bool, share: Float64) -> Float32:
-    """Return the spectra over continuum of two stars seen as one, shape (star, pixel).
+    """Return the spectra over continuum of two unresolved stars, shape (star, pixel).
 
     Parameters
     ----------
     flux, companion
         Of the two, over their own continuum, shape (star, pixel).
     missing
-        Pixels that the companion's spectrum lacks: there it is taken for that of the primary.
+        Pixels missing in the companion's spectrum, where that of the primary is used.
     share
         From `light_share`.
     """

@@ -19,7 +19,7 @@ from specdis.settings import Settings
 from specdis.spectra.transform import Transform
 
 _BAND = 1024
-"""Rows of the matrix of second moments that are summed at a time."""
+"""Rows of the matrix of second moments summed at a time."""
 _QUANTA = 2.0**24
 
 
@@ -27,14 +27,14 @@ class ComponentsSettings(Settings):
     """Section [components]: section 3.1 of the paper."""
 
     kind: Literal["pca", "pixels"] = "pca"
-    """How spectra are compressed; `pixels`, for ablation: not at all."""
+    """Compression of the spectra; `pixels`, for ablation, means none."""
     n_components: PositiveInt = 100
-    """Number of components kept; no part of `pixels`."""
+    """Number of components; without effect for `pixels`."""
     centre: bool = False
-    """Subtract the mean spectrum first; Eq. 2 does not."""
+    """Whether to subtract the mean spectrum first, unlike Eq. 2."""
     stars_max: PositiveInt | None = None
-    """Components are found from the selected among so many stars, in blocks of 2,048 spread evenly over the sample, one
-    at least; from all selected stars without it."""
+    """Largest number of stars used to find the components, in evenly spaced blocks of 2,048, at least one; without it,
+    all selected stars."""
 
 
 class Basis(NamedTuple):
@@ -43,14 +43,14 @@ class Basis(NamedTuple):
     Parameters
     ----------
     vectors
-        E of Eq. 2, orthonormal, float32, shape (component, pixel); the largest element of each is positive. None where
-        every pixel is a component of its own.
+        E of Eq. 2, orthonormal, float32, shape (component, pixel); the largest element of each is positive. None if
+        every pixel is a component.
     eigenvalues
         Mean square of each coefficient over the stars, shape (component,).
     mean
         Spectrum subtracted first, shape (pixel,): zeros unless centred.
     total
-        Mean sum of squares of the spectra, of which `eigenvalues` is the part explained.
+        Mean sum of squares of the spectra; `eigenvalues` is the explained part.
     """
 
     vectors: Float32 | None
@@ -95,7 +95,7 @@ class Basis(NamedTuple):
 class Sums(NamedTuple):
     """Number of spectra, their sum and the sum of their products, float64: (), (pixel,) and (pixel, pixel).
 
-    Below the diagonal the products are not all there: the matrix is symmetric.
+    Below the diagonal the products are incomplete, since the matrix is symmetric.
     """
 
     stars: Any
@@ -104,19 +104,19 @@ class Sums(NamedTuple):
 
     @classmethod
     def zero(cls, n_pixel: int) -> Sums:
-        """Return the sums over no spectrum."""
+        """Return empty sums."""
         return cls(*(jnp.zeros(shape, jnp.float64) for shape in ((), n_pixel, (n_pixel, n_pixel))))
 
 
 class Vectors(NamedTuple):
-    """Unit vectors of the spectra of a block, (star, pixel), zeros for those that do not count, and how many do."""
+    """Unit vectors of the spectra in a block, (star, pixel), zeros for ignored ones, and the number of the others."""
 
     spectra: jax.Array
     stars: jax.Array
 
 
 def vectors_of(transform: Transform) -> Callable[[ArrayLike, ArrayLike, ArrayLike], Vectors]:
-    """Compile the way from flux and bad pixels (star, pixel) and the stars to use (star,) to vectors to be summed."""
+    """Compile the step from flux and bad pixels (star, pixel) and the stars to use (star,) to the vectors to sum."""
 
     @jax.jit
     def vectors(flux: jax.Array, bad: jax.Array, use: jax.Array) -> Vectors:
@@ -128,12 +128,12 @@ def vectors_of(transform: Transform) -> Callable[[ArrayLike, ArrayLike, ArrayLik
 
 @partial(jax.jit, donate_argnums=0)
 def add_moments(sums: Sums, vectors: Vectors) -> Sums:
-    """Return the sums, which are used up, with the moments of a block in them.
+    """Add the moments of a block to the sums, whose memory is reused.
 
-    Products are made in float32 and summed in float64, so that memory is flat in the number of stars. Of the symmetric
-    matrix, bands from the diagonal on are made, which is little more than half the work. The products of a block are
-    rounded to 2^-24 of a unit vector, which is what float32 leaves of them: float64 adds such numbers exactly, and sums
-    over blocks do not depend on their order or on who made them.
+    Products are computed in float32 and summed in float64, so that memory is flat in the number of stars. Only bands
+    from the diagonal on are computed, little more than half of the symmetric matrix. The products of a block are
+    rounded to 2^-24 of a unit vector, the precision of float32: float64 adds such numbers exactly, so sums do not
+    depend on the order of the blocks or on the workers.
     """
     spectra, second = vectors.spectra, jnp.asarray(sums.second)
 
@@ -146,7 +146,7 @@ def add_moments(sums: Sums, vectors: Vectors) -> Sums:
 
 
 def basis_of_moments(sums: Sums, settings: ComponentsSettings) -> Basis:
-    """Return the principal components of the spectra in the sums, which are used up.
+    """Return the principal components of the summed spectra; the memory of the sums is reused.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def basis_of_moments(sums: Sums, settings: ComponentsSettings) -> Basis:
 
 @partial(jax.jit, donate_argnums=0)
 def _covariance(second: jax.Array, n_stars: ArrayLike, mean: jax.Array) -> jax.Array:
-    """Return the covariance of which the sums hold the part from the diagonal on."""
+    """Return the covariance matrix from its upper-triangular sums."""
     return (jnp.triu(second) + jnp.triu(second, 1).T) / n_stars - jnp.outer(mean, mean)
 
 

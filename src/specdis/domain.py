@@ -1,10 +1,10 @@
-"""Where a model was trained, and so where it can be trusted.
+"""The domain of a model: the range of spectra that it was trained on.
 
-Four measures tell a spectrum that is unlike those of the training: what the components leave of it beyond the noise,
-how much wider or sharper its lines are, how strong its bands of C2 are, and how far its coefficients lie from those of
-every training star. A fifth tells one that shows nothing but noise. None depends on the S/N: the noise is taken from
-the residual of the spectrum itself. So clean training spectra make no narrow limits for noisy ones, and errors that are
-claimed too large hide nothing.
+Four measures find spectra that differ from those of the training: the residual beyond the noise, the excess width or
+sharpness of the lines, the strength of the bands of C2, and the distance of the coefficients from those of every
+training star. A fifth finds spectra that are consistent with pure noise. None depends on the S/N, because the noise is
+measured from the residual of the spectrum itself. So clean training spectra give no narrow limits for noisy ones, and
+overestimated errors hide nothing.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from specdis.jaxed import jax, jnp
 from specdis.settings import Settings
 
 MOST_BAD = 0.25
-"""Share of bad pixels beyond which a magnitude rests on too little: an arm is about half of a spectrum."""
+"""Largest share of bad pixels for a reliable magnitude: an arm is about half of a spectrum."""
 _REFERENCES = 2000
-"""Training stars whose coefficients are kept for comparison, at most."""
+"""Largest number of training stars whose coefficients are kept for comparison."""
 _STRANGERS = 0.004
-"""Share of the training stars beyond each limit: five limits make at most 2 per cent."""
+"""Share of the training stars beyond each limit: at most 2 per cent for five limits."""
 _SIGMAS = 3.0
-"""Errors by which a measure must exceed its limit."""
+"""Number of errors by which a measure must exceed its limit."""
 _LEAST_SIGNAL = 8.0
-"""Errors by which the coefficients must differ from those of noise alone."""
+"""Number of errors by which the coefficients must differ from those of pure noise."""
 _LEAST_BROADENING = 0.25
-"""Angstrom^2: what lines may be broader or sharper by, 1.2 A (FWHM) in quadrature, however alike the training stars."""
+"""Least tolerance for the squared width of lines, Angstrom^2: 1.2 A (FWHM) in quadrature."""
 
 
 Parameter = Literal["TEFF", "LOGG", "FEH"]
 
 
 class Limits(Settings):
-    """The limits of a domain. Ranges of parameters hold all but one in a thousand training stars on either side."""
+    """The limits of a domain. Ranges of parameters exclude one in a thousand training stars on either side."""
 
     structure: float
     """Structure of the residual, as a fraction of the spectrum's mean square."""
@@ -51,19 +51,19 @@ class Limits(Settings):
     distance: float
     """Squared distance of the direction of the coefficients from that of the second nearest reference star."""
     parameters: dict[Parameter, tuple[float, float]]
-    """Ranges of TEFF, LOGG and FEH, as far as the survey has them."""
+    """Ranges of TEFF, LOGG and FEH, if the survey has them."""
     pixel_width: dict[str, float]
     """Median width of a native pixel of each arm, Angstrom."""
 
 
 @dataclass(frozen=True)
 class Domain:
-    """Where a model was trained.
+    """The domain of a model.
 
     Parameters
     ----------
     limits
-        What training stars do not exceed.
+        Limits that training stars do not exceed.
     reference
         Directions of the coefficients of some training stars, unit vectors, shape (reference star, component).
     """
@@ -72,9 +72,9 @@ class Domain:
     reference: Float32
 
     def outside(self, coefficients: Array, fit: Fit) -> Bool:
-        """Tell which spectra are unlike those of the training, shape (star,).
+        """Tell which spectra are outside the domain, shape (star,).
 
-        A measure that is no number counts as outside.
+        A measure of NaN counts as outside.
         """
         limits = self.limits
         structure, broadening, sharpening, carbon, distance = _excesses(coefficients, fit, self.reference)
@@ -84,7 +84,7 @@ class Domain:
 
 
 def references(coefficients: Float32, chance: Float64) -> Float32:
-    """Return the directions of the coefficients of some training stars, chosen by the least `chance`, (star,)."""
+    """Return the directions of the coefficients of the training stars with the least `chance`, (star,)."""
     chosen = np.sort(np.argsort(chance, kind="stable")[:_REFERENCES])
     return _direction(coefficients[chosen])[0]
 
@@ -96,14 +96,14 @@ def measure(
     parameters: dict[Parameter, tuple[float, float]],
     pixel_width: dict[str, float],
 ) -> Limits:
-    """Find the limits that all but a few training stars keep.
+    """Find limits that include all but a few training stars.
 
     Parameters
     ----------
     coefficients, fit
         Of the training stars, shape (star, component) and (star,).
     reference
-        Those to be compared with.
+        Reference stars for comparison.
     parameters, pixel_width
         As in `Limits`.
     """
@@ -143,14 +143,14 @@ def _excesses(coefficients: Array, fit: Fit, reference: Float32) -> tuple[Float6
 
 
 def _signal(coefficients: Array, fit: Fit) -> Float64:
-    """Return by how many errors the coefficients differ from those of noise alone, shape (star,)."""
+    """Return the significance of the coefficients against pure noise, in errors, shape (star,)."""
     square = (np.asarray(coefficients, np.float64) ** 2).sum(1)
     noise, count = np.asarray(fit.noise, np.float64), coefficients.shape[1]
     return np.asarray((square - count * noise) / np.maximum(np.sqrt(2 * count) * noise, 1e-30))
 
 
 def _direction(coefficients: Array) -> tuple[Float32, Float64]:
-    """Return unit vectors along coefficients, (star, component), and the lengths of these, (star,)."""
+    """Return unit vectors along coefficients, (star, component), and the lengths of the coefficients, (star,)."""
     values = np.asarray(coefficients, np.float32)
     length = np.linalg.norm(values, axis=1)
     return values / np.maximum(length, 1e-30)[:, None], length.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Logging to stderr and to the run's log file, and progress with the time that is left."""
+"""Logging to stderr and to the run's log file, and progress with the remaining time."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 logger = logging.getLogger("specdis")
-logger.setLevel(logging.DEBUG)  # the log file keeps everything; each handler has a level of its own
+logger.setLevel(logging.DEBUG)  # the log file keeps everything; each handler has its own level
 
 INTERVAL = 30.0
-"""Seconds between two lines about progress, where there is no terminal."""
+"""Seconds between two lines of progress without a terminal."""
 
 
 def to_stderr(level: int = logging.INFO) -> None:
-    """Send the log to stderr, and show there how far the work is; results alone go to stdout."""
+    """Send log and progress to stderr; only results go to stdout."""
     console = _terminal()
     handler = logging.StreamHandler(sys.stderr) if console is None else _AboveTheBar(console)
     handler.setFormatter(logging.Formatter("%(levelname).1s %(message)s"))
@@ -34,7 +34,7 @@ def to_stderr(level: int = logging.INFO) -> None:
 
 
 def _terminal() -> Console | None:
-    """Return the terminal behind stderr, None where it is none on which a line can be drawn anew."""
+    """Return the terminal of stderr, or None if it cannot redraw a line."""
     if sys.stderr is None or not sys.stderr.isatty():
         return None
     from rich.console import Console
@@ -44,7 +44,7 @@ def _terminal() -> Console | None:
 
 
 class _AboveTheBar(logging.Handler):
-    """Prints lines above the bar, as the terminal's width breaks them."""
+    """Prints lines above the bar, wrapped to the width of the terminal."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -53,13 +53,13 @@ class _AboveTheBar(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._console.print(self.format(record), soft_wrap=True)
-        except Exception:  # as the handlers of the library do
+        except Exception:  # as in the library's handlers
             self.handleError(record)
 
 
 @contextmanager
 def to_file(path: Path) -> Iterator[None]:
-    """Append the log to a file too, with dates, for the length of the block."""
+    """Append the log to a file, with dates, during the block."""
     handler = _LogFile(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
@@ -72,17 +72,17 @@ def to_file(path: Path) -> Iterator[None]:
 
 
 class _LogFile(logging.FileHandler):
-    """A file that may lack a line: on a full disk the run ends with a message, and the log must not add a traceback."""
+    """A log file that may lose lines: on a full disk, logging must not add a traceback to the message of the run."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is the library's
-        """Leave it out."""
+        """Drop the line."""
 
 
 # Progress
 
 
 def duration(seconds: float) -> str:
-    """Say how long something takes, in units that suit."""
+    """Write a duration in suitable units."""
     if seconds < 120:
         return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
     minutes = round(seconds / 60)
@@ -90,7 +90,7 @@ def duration(seconds: float) -> str:
 
 
 class _Step:
-    """Something that is being done, how far it is and how long it will take."""
+    """A step of work, with its progress and remaining time."""
 
     def __init__(self, name: str, total: int | None = None, done: int = 0, unit: str = "stars") -> None:
         self.name, self.total, self.done, self.unit = name, total, done, unit
@@ -99,13 +99,13 @@ class _Step:
         self._known = False
 
     def reach(self, done: int) -> None:
-        """Count up to `done`: the first time, what it took tells of compilation more than of the rate."""
+        """Count up to `done`; the first time is ignored for the rate, since it includes compilation."""
         self.done, self._last = done, (time.monotonic(), done)
         if not self._known:
             self._known, self._first = True, self._last
 
     def left(self, now: float) -> float | None:
-        """Return the seconds left by the rate since the first unit was done; None while nobody can know."""
+        """Return the remaining seconds, from the rate since the first unit; None before that."""
         (start, first), (last, done) = self._first, self._last
         if self.total is None or done <= first or last <= start:
             return None
@@ -113,17 +113,17 @@ class _Step:
         return left if left > 0 else None
 
     def counts(self) -> str:
-        """Say how much is done."""
+        """Write the progress as text."""
         return "" if self.total is None else f"{self.done:,} of {self.total:,} {self.unit}"
 
 
 class _Shown:
-    """What is under way, a stage and a step of it, and who shows it."""
+    """The current stage and steps, and their display."""
 
     def __init__(self) -> None:
         self.by: _Lines | _Bar | None = None
         self.steps: list[_Step] = []
-        self.place = (0, 0)  # which stage it is, of how many
+        self.place = (0, 0)  # number of the stage, and of all stages
 
     def begin(self, step: _Step) -> None:
         self.steps.append(step)
@@ -131,7 +131,7 @@ class _Shown:
             self.by.start()
 
     def end(self, step: _Step) -> None:
-        """Take away a step, and those inside it, which an error left there."""
+        """Remove a step, with inner steps left by an error."""
         if step in self.steps:
             del self.steps[self.steps.index(step) :]
         if self.by is not None and not self.steps:
@@ -142,14 +142,14 @@ _shown = _Shown()
 
 
 def hide_progress() -> None:
-    """Show no longer what an error or an interrupt ended."""
+    """Hide progress after an error or an interrupt."""
     if _shown.steps:
         _shown.end(_shown.steps[0])
 
 
 @contextmanager
 def stage(name: str, number: int, of: int) -> Iterator[None]:
-    """Show that a stage is under way, for the length of the block."""
+    """Show a stage as running during the block."""
     step = _Step(name)
     _shown.place = (number, of)
     _shown.begin(step)
@@ -168,9 +168,9 @@ class Progress:
     stage
         Name shown.
     total
-        How many there are to do.
+        Number of units in all.
     done
-        Stars that an earlier, interrupted run has done; they count for the fraction, not for the rate.
+        Units finished by an interrupted run; they count for the fraction, not for the rate.
     unit
         What is counted.
     """
@@ -181,11 +181,11 @@ class Progress:
         _shown.begin(self._step)
 
     def start_from(self, done: int) -> None:
-        """Count from `done`, which an interrupted run had reached."""
+        """Count from `done`, reached by an interrupted run."""
         self._step.done = done
 
     def advance(self, count: int) -> None:
-        """Count so many more."""
+        """Count further units."""
         self.reach(self._step.done + count)
 
     def reach(self, done: int) -> None:
@@ -193,12 +193,12 @@ class Progress:
         self._step.reach(done)
 
     def close(self) -> None:
-        """End it."""
+        """Remove it from the display."""
         _shown.end(self._step)
 
 
 class _Lines:
-    """Logs a line every 30 s, whether anything was counted in them or not."""
+    """Logs a line every 30 s, even without progress."""
 
     def __init__(self) -> None:
         self._over = threading.Event()
@@ -229,7 +229,7 @@ def _line(steps: Sequence[_Step], place: tuple[int, int]) -> str:
 
 
 class _Bar:
-    """Draws one line at the foot of a terminal, and draws it again as time passes."""
+    """Draws one line at the bottom of a terminal, and redraws it regularly."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -238,7 +238,7 @@ class _Bar:
     def start(self) -> None:
         from rich.live import Live
 
-        # stdout may be a file, whose lines have no place above the bar.
+        # stdout may be a file, whose lines do not belong above the bar.
         self._live = Live(get_renderable=self._drawn, console=self._console, transient=True, redirect_stdout=False)
         self._live.start()
 
@@ -265,7 +265,7 @@ class _Bar:
             padding=(0, 1),
             expand=True,
         )
-        row.width = self._console.width - len("^C ")  # what the terminal adds when it is told to interrupt
+        row.width = self._console.width - len("^C ")  # added by the terminal on an interrupt
         row.add_row(
             where + step.name,
             ProgressBar(step.total, step.done, pulse=step.total is None),
@@ -275,4 +275,4 @@ class _Bar:
         return row
 
 
-_NARROW = 90  # columns, below which words are left out
+_NARROW = 90  # columns, below which words are dropped

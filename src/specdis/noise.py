@@ -1,11 +1,11 @@
-"""What noise does to a spectrum: perturbed versions of it (section 3.3.1), and their variance to first order.
+"""The effect of noise on a spectrum: perturbed versions (section 3.3.1), and their variance to first order.
 
-The paper draws noise independently at every pixel of the grid. The noise of a real spectrum belongs to its native
-pixels, which are wider: interpolated to the grid it is shared by neighbours, and it enters the running mean by which
-the spectrum was divided. Both are reproduced here from what is stored, flux and sigma over continuum on the grid.
+The paper draws noise independently at every pixel of the grid. The noise of a real spectrum is that of its native
+pixels, which are wider: after interpolation to the grid neighbours share it, and it enters the running mean by which
+the spectrum was divided. Both effects are reproduced from the stored flux and sigma over continuum on the grid.
 
-Functions of one star work on arrays of pixels and draws, pixels first: what many draws of a star share is then looked
-up once, and what is done to all of them are vector operations.
+Functions of one star work on arrays of pixels and draws, pixels first: the draws of a star share their look-ups, and
+every operation on them is a vector operation.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from specdis.spectra.sky import SPEED_OF_LIGHT
 Noise = Literal["native", "paper"]
 
 _WINDOWS = 1 << 15
-"""Places at which the normals of a star may start in the table of them."""
+"""Number of rows of the table of normals at which a star may start."""
 _SHORTEST = 1024
-"""Native pixels that there is room for at least; else as many as the next power of two."""
+"""Least length of arrays of native pixels, else the next power of two."""
 _STEPS = 16
-"""Elements of a prefix sum that are added one after the other; others are added side by side."""
+"""Elements of a prefix sum that are added in sequence; pieces of this length are added in parallel."""
 
 NOISIER = (1.3, 4.0)
-"""How many times as noisy as their spectra the copies for training are, least and most (decision 10)."""
+"""Least and largest factor of the noise of noisier copies (decision 10)."""
 NOISIEST = 5.0
-"""S/N down to which copies of cleaner spectra go, however many times as noisy that makes them (decision 14)."""
+"""S/N down to which noisier copies of cleaner spectra go, beyond that factor if necessary (decision 14)."""
 
 
 def noise_factor(snr: Float64, chance: Float64) -> Float64:
-    """Return how many times as noisy as its spectrum each copy is, shape (star,).
+    """Return the factor of the noise of each noisier copy, shape (star,).
 
     Parameters
     ----------
     snr
-        S/N of the spectra, shape (star,); NaN where it is not known.
+        S/N of the spectra, shape (star,); NaN where unknown.
     chance
-        Place between 0 and 1 in the logarithm of the range, shape (star,).
+        Position from 0 to 1 in the logarithm of the range, shape (star,).
     """
     least, usual = NOISIER
     most = np.maximum(usual, np.nan_to_num(snr / NOISIEST))
@@ -55,10 +55,10 @@ def noise_factor(snr: Float64, chance: Float64) -> Float64:
 
 
 def perturber(grid: PixelGrid, settings: SpectraSettings, n_draws: int, noise: Noise) -> Callable[..., jax.Array]:
-    """Return what draws perturbed versions of one spectrum.
+    """Return a function that draws perturbed versions of one spectrum.
 
-    Normal numbers come from a fixed table, one column per draw; a star's key says at which of 32,768 rows to start, so
-    that the draws of a star are independent of each other and, but for chance, of those of other stars.
+    Normal numbers come from a fixed table, one column per draw. A star's key chooses one of 32,768 rows to start at, so
+    that the draws of a star are independent of each other and, except by chance, of those of other stars.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def perturber(grid: PixelGrid, settings: SpectraSettings, n_draws: int, noise: N
     settings
         The running mean by which the spectra were divided.
     n_draws
-        Versions of each spectrum.
+        Number of versions of each spectrum.
     noise
         `native` for noise at the native pixels, `paper` for independent noise at the pixels of the grid.
 
@@ -75,12 +75,12 @@ def perturber(grid: PixelGrid, settings: SpectraSettings, n_draws: int, noise: N
     -------
     callable
         Takes flux, sigma, bad (pixel,), the velocity in km/s by which the star was brought to rest, its random key
-        (uint32, (2,)), and `NativePixels` of other spectra than those of the grid; returns perturbed flux, shape
-        (pixel, draw). Bad pixels stay as they are.
+        (uint32, (2,)), and `NativePixels` if they differ from those of the grid; returns perturbed flux, shape
+        (pixel, draw). Bad pixels stay unchanged.
     """
 
     @cache
-    def table(rows: int) -> Float32:  # those of a longer table begin with these
+    def table(rows: int) -> Float32:  # a longer table begins with the same numbers
         return rng.generator(0, "noise").standard_normal((_WINDOWS + rows, n_draws), np.float32)
 
     def one(
@@ -112,7 +112,7 @@ def perturber(grid: PixelGrid, settings: SpectraSettings, n_draws: int, noise: N
 
 
 def propagator(grid: PixelGrid, settings: SpectraSettings, noise: Noise) -> Callable[..., jax.Array]:
-    """Return what propagates the noise of one spectrum to first order: the limit of `perturber` for small noise.
+    """Return a function that propagates the noise of one spectrum to first order, `perturber` for small noise.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def propagator(grid: PixelGrid, settings: SpectraSettings, noise: Noise) -> Call
 
 
 def noisier(grid: PixelGrid, settings: SpectraSettings) -> Callable[..., jax.Array]:
-    """Return what makes a copy of one spectrum with more noise than it has.
+    """Return a function that makes a noisier copy of one spectrum.
 
     Parameters
     ----------
@@ -163,8 +163,8 @@ def noisier(grid: PixelGrid, settings: SpectraSettings) -> Callable[..., jax.Arr
     Returns
     -------
     callable
-        Takes flux, sigma, bad (pixel,), the velocity and the random key as above, and how many times as noisy the copy
-        is; returns flux, shape (pixel,).
+        Takes flux, sigma, bad (pixel,), the velocity and the random key as above, and the factor of the noise; returns
+        flux, shape (pixel,).
     """
     perturb = perturber(grid, settings, 1, "native")
 
@@ -178,16 +178,16 @@ def noisier(grid: PixelGrid, settings: SpectraSettings) -> Callable[..., jax.Arr
 
 
 class ArmPlaces(NamedTuple):
-    """Where wavelengths lie among the native pixels of one arm: arrays, so that one program serves every grid.
+    """Native pixels of one arm as arrays, so that one compiled program serves every grid.
 
     Parameters
     ----------
     wavelength
-        Native wavelengths with one more at either end, Angstrom; increasing values fill it up to one of a few lengths.
+        Native wavelengths with one more at either end, Angstrom, padded by increasing values to one of a few lengths.
     pixels
-        How many are native pixels.
+        Number of native pixels.
     step
-        Width of a native pixel where all are as wide; 0 elsewhere.
+        Width of a native pixel if all are equal; else 0.
     """
 
     wavelength: Array | jax.Array
@@ -196,7 +196,7 @@ class ArmPlaces(NamedTuple):
 
     @classmethod
     def of(cls, native: Float64) -> ArmPlaces:
-        """Return the places of native wavelengths."""
+        """Make the arrays from native wavelengths."""
         ends = with_ends(native)
         length = max(_SHORTEST, 1 << int(np.ceil(np.log2(len(ends)))))
         beyond = ends[-1] + np.arange(1, length - len(ends) + 1)
@@ -205,7 +205,7 @@ class ArmPlaces(NamedTuple):
         )
 
     def position(self, wavelength: jax.Array) -> jax.Array:
-        """Return what `native_position` does."""
+        """Return the result of `native_position`."""
 
         def search(wavelength: jax.Array) -> jax.Array:
             number = jnp.minimum(jnp.arange(-1.0, len(self.wavelength) - 1), self.pixels)
@@ -222,12 +222,12 @@ NativePixels = tuple[ArmPlaces, ...]
 
 
 def native_pixels(grid: PixelGrid, other: Mapping[str, Float64] = MappingProxyType({})) -> NativePixels:
-    """Return the native pixels of a grid, some of its arms having others, in Angstrom."""
+    """Return the native pixels of a grid, with those of some arms replaced, in Angstrom."""
     return tuple(ArmPlaces.of(other.get(arm.name, arm.native)) for arm in grid.arms)
 
 
 def _room(native: NativePixels) -> int:
-    """Return how many native pixels there is room for."""
+    """Return the padded number of native pixels."""
     return sum(len(arm.wavelength) for arm in native)
 
 
@@ -245,11 +245,11 @@ class _Arm(NamedTuple):
     flux, scale
         Flux and noise over continuum, shape (pixel,).
     lower, weight
-        Native pixel below each pixel, those of all arms laid end to end, and share of the one above it; shape (widened
-        pixel,). Beyond the data the last native pixel is repeated, as the running mean does.
+        Native pixel below each pixel, counted through all arms, and the weight of the one above it; shape (widened
+        pixel,). Beyond the data the last native pixel is repeated, as in the running mean.
     share
-        Noise of each pixel where it counts in the running mean, shape (widened pixel,). Beyond what is stored it is
-        that of the last pixel of the data.
+        Noise of each pixel that counts in the running mean, shape (widened pixel,). Beyond the stored pixels it is that
+        of the last pixel of the data.
     counted
         Pixels in the running mean, shape (pixel,).
     """
@@ -306,19 +306,19 @@ def _arms(
 
 
 def _repeated(values: jax.Array, first: jax.Array, last: jax.Array, half: int) -> jax.Array:
-    """Return values of pixels with `half` more on either side; those outside first to last are like the nearest."""
+    """Pad values of pixels by `half` on either side; those outside first to last repeat the nearest."""
     place = jnp.arange(-half, len(values) + half)
     inner = jnp.pad(values, half)
     return jnp.where(place < first, values[first], jnp.where(place > last, values[last], inner))
 
 
 def _scale(sigma: jax.Array, bad: jax.Array) -> jax.Array:
-    """Return the noise of each pixel, 0 where it is bad or has no error."""
+    """Return the noise of each pixel, 0 if it is bad or has no error."""
     return jnp.where(bad | ~jnp.isfinite(sigma), 0, sigma).astype(jnp.float32)
 
 
 def _window_sums(values: jax.Array, half: int) -> jax.Array:
-    """Return sums over 2 half + 1 neighbours along the first axis, which gets shorter by 2 half."""
+    """Return sums over 2 half + 1 neighbours along the first axis, which shortens by 2 half."""
     sums = jnp.concatenate([jnp.zeros_like(values[:1]), _prefix_sums(values)])
     width = 2 * half + 1
     return sums[width:] - sums[:-width]
@@ -327,8 +327,8 @@ def _window_sums(values: jax.Array, half: int) -> jax.Array:
 def _prefix_sums(values: jax.Array) -> jax.Array:
     """Return cumulative sums along the first axis of an array of two.
 
-    Pieces are summed side by side, then their totals: on a CPU several times as fast as `jax.numpy.cumsum`, which goes
-    over everything a dozen times.
+    Pieces are summed in parallel, then their totals: on a CPU several times faster than `jax.numpy.cumsum`, which makes
+    a dozen passes.
     """
     length = len(values)
     if length <= _STEPS:

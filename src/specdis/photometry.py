@@ -1,6 +1,6 @@
 """Section 2.3 and Eq. 3: extinction, parallax zero point, and the label between parallax and absolute magnitude.
 
-Functions take and give float64 arrays of any one shape. Parallaxes are in mas, distances in kpc, magnitudes in mag.
+Functions take and return float64 arrays of any one shape. Parallaxes are in mas, distances in kpc, magnitudes in mag.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from specdis.settings import Settings
 
 
 class PhotometrySettings(Settings):
-    """`[photometry]`: from what Gaia measured to what the networks learn."""
+    """`[photometry]`: from Gaia's measurements to the label."""
 
     ebv_scale: float = Field(0.86, gt=0)
     """True E(B-V) per E(B-V) of the survey's file: 0.86 for SFD98 (Schlafly & Finkbeiner 2011), 1 for a true one."""
@@ -30,15 +30,15 @@ class PhotometrySettings(Settings):
     """A_G / E(B-V) of the constant, scaled as above; the Gaia EDR3 law gives 2.5 to 2.7 for solar-type stars."""
     dust_height: float = Field(0.1, ge=0)
     """Scale height of the dust in kpc (0.10 in Li et al. 2018), for the flag INSIDE_DUST: E(B-V) of a map holds the
-    dust behind a star too. 0 where the file's E(B-V) is that in front of each star: none is flagged."""
+    dust behind a star too. 0 if the file's E(B-V) is that in front of each star: no flags."""
     zero_point: Literal["lindegren2021", "none"] = "lindegren2021"
-    """Parallax zero point: Lindegren et al. (2021), or none for parallaxes that are not Gaia's."""
+    """Parallax zero point: Lindegren et al. (2021), or none for other parallaxes than Gaia's."""
     error_inflation: Literal["none", "el-badry2021"] = "none"
     """Parallax errors as published, or enlarged with G by El-Badry, Rix & Heintz (2021)."""
 
 
 class ExtinctionSource(IntEnum):
-    """Where a star's A_G comes from: the codes of A_G_SOURCE. COLOUR and CONSTANT stand in for a missing Teff."""
+    """Source of a star's A_G, the codes of A_G_SOURCE. COLOUR and CONSTANT replace a missing Teff."""
 
     TEFF = 0
     COLOUR = 1
@@ -75,7 +75,7 @@ _RP_BY_COLOUR = (
 _R_V = 3.1
 """A_0 at 550 nm per true E(B-V)."""
 _TEFF_RANGE = (3500.0, 10000.0)
-"""Temperatures that the law was fitted to; it is held constant beyond them."""
+"""Temperature range of the law; it is constant beyond."""
 _COLOUR_RANGE = (-0.2, 2.5)
 """The same range in intrinsic BP-RP: the fit's cubic turns up again redward of it."""
 _A0_MAX = 20.0
@@ -83,9 +83,9 @@ _A0_MAX = 20.0
 _POLE = (192.85948, 27.12825)
 """Right ascension and declination of the north Galactic pole, deg (J2000)."""
 _DUST_MATTERS = 0.05
-"""Excess of A_G in mag that is worth a flag: 2.3 % of the distance."""
+"""Excess of A_G in mag that sets a flag: 2.3 % of the distance."""
 
-_ZERO_POINT_BLOCK = 1 << 18  # the package takes 250 bytes a star
+_ZERO_POINT_BLOCK = 1 << 18  # the package uses 250 bytes per star
 
 
 def extinction(
@@ -102,7 +102,7 @@ def extinction(
     bp_rp
         Observed colour BP-RP in mag, for stars without `teff`; NaN where missing.
     settings
-        Which law, and the constant where neither temperature nor colour is known.
+        The law, and the constant for stars without temperature and colour.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def extinction(
     ebv, teff, bp_rp = np.broadcast_arrays(*(_plain(values) for values in (ebv, teff, bp_rp)))
     a_0 = _R_V * ebv
     constant = settings.extinction_constant * ebv
-    # The first case that holds decides.
+    # The first true condition decides.
     cases = {
         ExtinctionSource.NO_EBV: (~np.isfinite(ebv), np.zeros_like(ebv)),
         ExtinctionSource.CONSTANT_BY_CHOICE: (np.full(ebv.shape, settings.extinction_law == "constant"), constant),
@@ -133,7 +133,7 @@ def extinction(
 
 
 def intrinsic_colour(bp_rp: Float64, a_0: Float64, iterations: int = 5) -> Float64:
-    """Return BP-RP before the dust, clipped to the range of the law; it needs itself and is found by iteration."""
+    """Return BP-RP before the dust, clipped to the range of the law, by iteration."""
     colour = np.clip(bp_rp, *_COLOUR_RANGE)
     for _ in range(iterations):
         reddening = a_0 * (_ratio(_BP_BY_COLOUR, colour, a_0) - _ratio(_RP_BY_COLOUR, colour, a_0))
@@ -152,8 +152,8 @@ def inside_dust_within(a_g: ArrayLike, ra: ArrayLike, dec: ArrayLike, settings: 
     """Return the distance in kpc within which A_G may be 0.05 mag or more too large.
 
     E(B-V) of a map is that of all dust along the line of sight. In a layer whose density falls exponentially with the
-    distance z from the Galactic plane, the share exp(-z / height) lies behind a star; it takes no light from the star
-    and A_G holds it all the same.
+    distance z from the Galactic plane, the share exp(-z / height) lies behind a star: A_G includes it, although it does
+    not dim the star.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def inside_dust_within(a_g: ArrayLike, ra: ArrayLike, dec: ArrayLike, settings: 
     Returns
     -------
     ndarray of float64
-        kpc; 0 where that much dust can be behind no star, NaN without a position.
+        kpc; 0 if no star can have this much dust behind it, NaN without a position.
     """
     a, d, a_0, d_0 = (np.radians(_plain(angle)) for angle in (ra, dec, *_POLE))
     sine_latitude = np.sin(d) * np.sin(d_0) + np.cos(d) * np.cos(d_0) * np.cos(a - a_0)
@@ -216,7 +216,7 @@ def zero_point(
     found = np.empty(len(rows))
     _load_zero_point_tables()
     for block in ranges(len(rows), _ZERO_POINT_BLOCK):
-        # One row that is not 31 or 95 fails the whole call, and scalars fail under numpy 2: valid rows only, 1-d.
+        # A single row other than 31 or 95 makes the call fail, and so do scalars under numpy 2: valid rows only, 1-d.
         found[block] = zpt.get_zpt(*(v.ravel()[rows[block]] for v in values))
     result = np.full(valid.shape, np.nan)
     result[valid] = found
@@ -224,7 +224,7 @@ def zero_point(
 
 
 def _zero_point_defined(g: Float64, nu: Float64, pseudocolour: Float64, latitude: Float64, solved: Float64) -> Bool:
-    """Tell where the recipe holds; a comparison with NaN is False."""
+    """Tell where the recipe is defined; comparisons with NaN are False."""
     five = (solved == 31) & (nu > 1.1) & (nu < 1.9)
     six = (solved == 95) & (pseudocolour > 1.24) & (pseudocolour < 1.72)
     return np.asarray((five | six) & (g > 6) & (g < 21) & np.isfinite(latitude))
@@ -263,7 +263,7 @@ def label_of_magnitude(absolute_magnitude: ArrayLike) -> Float64:
 
 
 def geometric_magnitude(parallax: ArrayLike, error: ArrayLike, magnitude: ArrayLike) -> tuple[Float64, Float64]:
-    """Return M_G,geo, the absolute magnitude that the parallax alone gives, and its error to first order.
+    """Return M_G,geo, the absolute magnitude from the parallax alone, and its error to first order.
 
     Parameters
     ----------
@@ -306,15 +306,15 @@ def corrected(stars: Mapping[str, Array], settings: PhotometrySettings) -> dict[
     Parameters
     ----------
     stars
-        EBV, TEFF, RA, DEC, the parallax, the magnitudes and what the zero point reads, by name, shape (star,).
+        EBV, TEFF, RA, DEC, the parallax, the magnitudes and the columns for the zero point, shape (star,).
     settings
         The section `[photometry]`.
 
     Returns
     -------
     dict
-        EBV_SCALED, A_G, A_G_SOURCE, INSIDE_DUST_WITHIN (kpc), PARALLAX_ZPC (NaN where not defined; 0 everywhere when
-        none is asked for), PARALLAX_CORRECTED (left as published where the zero point is not defined),
+        EBV_SCALED, A_G, A_G_SOURCE, INSIDE_DUST_WITHIN (kpc), PARALLAX_ZPC (NaN where not defined; 0 everywhere without
+        a zero point), PARALLAX_CORRECTED (as published where the zero point is not defined),
         PARALLAX_ERROR_USED and G_0, each of shape (star,).
     """
     g, published, error = (_plain(stars[name]) for name in ("PHOT_G_MEAN_MAG", "PARALLAX", "PARALLAX_ERROR"))
@@ -339,7 +339,7 @@ def corrected(stars: Mapping[str, Array], settings: PhotometrySettings) -> dict[
 
 
 def _plain(values: ArrayLike) -> Float64:
-    """Return float64 values, NaN under a mask: the zero-point package, like most functions, reads under masks."""
+    """Return float64 values with NaN for masked ones: the zero-point package would read below the mask."""
     return np.asarray(np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan))
 
 

@@ -1,4 +1,4 @@
-"""Named random streams: what is drawn for a star depends on the star, never on its neighbours.
+"""Named rng streams: the random numbers of a star depend on the star, never on its neighbours.
 
 Every number is a hash of (run seed, purpose, identifier), so a star's side of a split and its noise are the same
 whatever the block size, the order of the rows or the number of workers.
@@ -52,7 +52,7 @@ def hash64(key: int, *identifiers: Array) -> Array:
 
 
 def _word(identifier: Array) -> Array:
-    """Return an identifier column as uint64; of a string what is in it counts, not the width of its column."""
+    """Return an identifier column as uint64; strings count by content, not by the width of the column."""
     if identifier.dtype.kind != "S":
         return identifier.astype(np.int64).view(np.uint64)
     width = -(-identifier.dtype.itemsize // 8) * 8
@@ -70,5 +70,5 @@ def uniform(key: int, *identifiers: Array) -> Float64:
 
 
 def generator(seed: int, purpose: str, number: int = 0) -> np.random.Generator:
-    """Return numpy's generator for a purpose that has no star: a bootstrap, a random subset."""
+    """Return numpy's generator for a purpose without stars: a bootstrap, a random subset."""
     return np.random.Generator(np.random.Philox(key=[stream(seed, purpose), number]))

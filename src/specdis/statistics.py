@@ -1,6 +1,6 @@
 """Robust scatter, coverage of intervals and the bootstrap.
 
-A statistic is a function that reduces the last axis of an array, such as `robust_scatter`; the bootstrap hands it
+A statistic is a function that reduces the last axis of an array, such as `robust_scatter`; the bootstrap applies it to
 many resamples at once.
 """
 
@@ -20,7 +20,7 @@ Statistic = Callable[[Float64], Any]
 _MAD_TO_SIGMA = 1.4826
 """Standard deviation over median absolute deviation of a Gaussian."""
 _RESAMPLED_VALUES = 1 << 22
-"""Numbers drawn at once: 32 MB, whatever the number of stars and resamples."""
+"""Numbers drawn at once, 32 MB, for any number of stars and resamples."""
 
 
 class Estimate(NamedTuple):
@@ -41,7 +41,7 @@ def robust_scatter(values: ArrayLike) -> Any:
     Returns
     -------
     float or ndarray of float64, shape (...)
-        The standard deviation of Gaussian numbers, hardly moved by outliers; NaN for no numbers.
+        The standard deviation of Gaussian numbers, robust against outliers; NaN for no numbers.
     """
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.shape[-1] == 0:
@@ -56,12 +56,12 @@ def coverage(truth: ArrayLike, low: ArrayLike, high: ArrayLike) -> Estimate:
     Parameters
     ----------
     truth, low, high
-        Shape (star,). An end may be infinite; stars with NaN in any of the three take no part.
+        Shape (star,). An end may be infinite; stars with NaN in any of the three are ignored.
 
     Returns
     -------
     Estimate
-        NaN where no star is left; the error is that of a binomial fraction, which a bootstrap gives too.
+        NaN without stars; the error is that of a binomial fraction, which a bootstrap would give too.
     """
     truth, low, high = (np.asarray(values, dtype=np.float64) for values in (truth, low, high))
     known = ~(np.isnan(truth) | np.isnan(low) | np.isnan(high))
@@ -69,7 +69,7 @@ def coverage(truth: ArrayLike, low: ArrayLike, high: ArrayLike) -> Estimate:
 
 
 def fraction(true: ArrayLike) -> Estimate:
-    """Return the fraction that is true with its binomial error, NaN of nothing."""
+    """Return the fraction of true values with its binomial error, NaN for none."""
     values = np.asarray(true, dtype=bool)
     if not len(values):
         return Estimate(float("nan"), float("nan"))
@@ -82,8 +82,8 @@ def bootstrap_errors(
 ) -> dict[str, float]:
     """Return the standard errors of several statistics of the same stars, from the same resamples.
 
-    Of many stars, each resample has but `most`, and the spread is scaled to the number of stars: errors go with the
-    inverse root of that number. They are known to about 5 per cent.
+    For many stars, each resample has only `most` of them, and errors are scaled with the inverse root of the number of
+    stars. They are accurate to about 5 per cent.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def paired_difference(
 ) -> Estimate:
     """Return by how much a statistic of `first` exceeds that of `second`, with the error of a paired bootstrap.
 
-    Both are resampled with the same stars, so what the two have in common cancels.
+    Both are resampled with the same stars, so that common scatter cancels.
 
     Parameters
     ----------
@@ -126,14 +126,14 @@ def paired_difference(
     first, second
         Two numbers per star, shape (star,) both.
     seed, purpose
-        Name the random stream: equal names, equal errors.
+        Name of the rng stream: equal names, equal errors.
     resamples
         Number of resamples drawn.
 
     Raises
     ------
     ValueError
-        When the two have different lengths: then they are no pairs.
+        When the two have different lengths.
     """
     one, two = (np.asarray(values, dtype=np.float64) for values in (first, second))
     if one.shape != two.shape:

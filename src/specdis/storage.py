@@ -30,20 +30,20 @@ from specdis.errors import InputError, ProductError, SpecdisError
 FORMAT_VERSION = 4
 
 UNPACKED_RATIO, UNPACKED_FREE = 50, 1 << 30
-"""A file may take so many times its own size in memory, and so many bytes whatever its size: real data do not shrink to
-less when they are compressed, and a small file that fills the memory is an attack or an accident."""
+"""A file may take this multiple of its size in memory, and this number of bytes whatever its size: real data are not
+compressed further, and a small file that fills the memory is an attack or an accident."""
 
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where an artefact comes from.
+    """Origin of an artefact.
 
     Parameters
     ----------
     kind
-        What the artefact is: `sample`, `pixels`, `basis`, `model`, `catalogue`, ...
+        Kind of artefact: `sample`, `pixels`, `basis`, `model`, `catalogue`, ...
     key
         Hash of the configuration, the inputs and the software that made it: equal keys, equal products.
     seed
@@ -63,7 +63,7 @@ class Provenance:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, a file or a folder to be made; rename it when the block ends well.
+    """Yield a temporary path beside `path` for a new file or folder; rename it after success.
 
     Raises
     ------
@@ -81,17 +81,17 @@ def atomic(path: Path) -> Iterator[Path]:
             raise
         raise InputError(
             path,
-            expected="a name in a folder that can be written",
+            expected="a name in a writable folder",
             found=str(error.strerror),
-            remedy="Choose another folder (run.directory or -o), change its permissions or move away what is there.",
+            remedy="Choose another folder (run.directory or -o), change its permissions, or move the file away.",
         ) from error
 
 
 def _replace(new: Path, path: Path) -> None:
-    """Rename, so that the old folder is there until the new one is, and that the name outlives a power failure."""
+    """Rename safely: the old folder exists until the new one does, and the name survives a power failure."""
     old = path.with_name(f".{path.name}.old")
     remove(old)
-    if path.is_dir() and not path.is_symlink():  # a folder with something in it cannot be replaced by a rename
+    if path.is_dir() and not path.is_symlink():  # a rename cannot replace a folder that is not empty
         os.rename(path, old)
     try:
         _sync(new)
@@ -105,19 +105,19 @@ def _replace(new: Path, path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Wait until the content of a file, or the names in a folder, are on the disk."""
+    """Flush the content of a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system that cannot do it for folders
+        if error.errno != errno.EINVAL:  # file systems without this for folders
             raise
     finally:
         os.close(descriptor)
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder if it is there; of a symbolic link, the link alone."""
+    """Delete a file or a folder if it exists; of a symbolic link, only the link."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -127,13 +127,13 @@ def remove(path: Path) -> None:
 def require_plain(directory: Path) -> None:
     """Refuse a folder that holds anything but files and folders, at any depth.
 
-    A folder may come from somebody else: what is written through a symbolic link in it would go elsewhere, and who
-    opens a named pipe waits for ever.
+    A folder from another user may contain symbolic links, through which files would be written elsewhere, and named
+    pipes, which would block.
 
     Raises
     ------
     InputError
-        Naming the first that is something else.
+        Names the first other object.
     """
     waiting = [str(directory)]
     while waiting:
@@ -146,20 +146,19 @@ def require_plain(directory: Path) -> None:
                         entry.path,
                         expected="a file or a folder of the run",
                         found=_kind_of(entry.stat(follow_symlinks=False).st_mode),
-                        remedy="Nothing is read or written through it. Put what it stands for in its place, or remove "
-                        "it.",
+                        remedy="It is neither read nor written. Replace it by the file itself, or delete it.",
                     )
 
 
 def require_file(path: Path) -> None:
-    """Refuse what is no file before it is opened: a named pipe would wait for ever, a device never end.
+    """Refuse anything but a regular file before it is opened: a named pipe would block, a device never end.
 
     Raises
     ------
     InputError
         When it is a folder, a pipe or a device.
     OSError
-        When there is nothing, or it may not be looked at.
+        When it does not exist, or access is denied.
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
@@ -169,25 +168,25 @@ def require_file(path: Path) -> None:
 
 
 def _kind_of(mode: int) -> str:
-    """Say what stands at a path that is no file."""
+    """Describe an object that is not a file."""
     kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe"}
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def require_bounded(path: Path, unpacked: int) -> None:
-    """Refuse a file whose content takes far more memory than it has bytes, before any of it is taken.
+    """Refuse a file whose content takes far more memory than its size, before any is allocated.
 
     Parameters
     ----------
     path
         The file.
     unpacked
-        Bytes that its content takes in memory.
+        Size of its content in memory, bytes.
 
     Raises
     ------
     InputError
-        When they are more than `UNPACKED_RATIO` times the size of the file, and than `UNPACKED_FREE`.
+        When it exceeds both `UNPACKED_RATIO` times the size of the file and `UNPACKED_FREE`.
     """
     size = path.stat().st_size
     if unpacked > max(UNPACKED_FREE, UNPACKED_RATIO * size):
@@ -195,7 +194,7 @@ def require_bounded(path: Path, unpacked: int) -> None:
             path,
             expected=f"at most {UNPACKED_FREE >> 30} GiB in memory, or {UNPACKED_RATIO} times the size of the file",
             found=f"{unpacked / 2**30:.1f} GiB or more in a file of {size / 2**20:.1f} MiB",
-            remedy="Copy or download it again; if it is right, unpack it or leave out columns.",
+            remedy="Copy or download it again; if it is correct, unpack it or leave out columns.",
         )
 
 
@@ -211,7 +210,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def plain(content: Any) -> Any:
-    """Return content as JSON gives it back: plain containers and numbers, None where a number is not finite."""
+    """Return content as JSON would: plain containers and numbers, None for numbers that are not finite."""
     if isinstance(content, Mapping):
         return {str(key): plain(value) for key, value in content.items()}
     if isinstance(content, np.ndarray | list | tuple):
@@ -227,19 +226,19 @@ def read_json(path: Path) -> Any:
     """Read a JSON product."""
     with _reading(path):
         content = json.loads(path.read_text(encoding="utf-8"))
-        json.dumps(content, ensure_ascii=False).encode()  # JSON can name letters that no text can hold
+        json.dumps(content, ensure_ascii=False).encode()  # JSON can contain lone surrogates, which text cannot
         return content
 
 
 def write_arrays(path: Path, provenance: Provenance, arrays: Mapping[str, Array]) -> None:
-    """Write named arrays as npz, without pickle; the provenance is an array of its own."""
+    """Write named arrays as npz, without pickle; the provenance is a separate array."""
     with atomic(path) as temporary, temporary.open("wb") as file:
         header = np.frombuffer(json.dumps(provenance.to_dict()).encode(), dtype=np.uint8)
         np.savez(file, allow_pickle=False, provenance=header, **arrays)
 
 
 def read_arrays(path: Path, kind: str) -> tuple[Provenance, dict[str, Array]]:
-    """Read what `write_arrays` wrote.
+    """Read a file of `write_arrays`.
 
     Raises
     ------
@@ -250,7 +249,7 @@ def read_arrays(path: Path, kind: str) -> tuple[Provenance, dict[str, Array]]:
         with zipfile.ZipFile(path) as archive:
             require_bounded(path, sum(member.file_size for member in archive.infolist()))
         with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
-            # JAX takes no numbers in another machine's order of bytes.
+            # JAX accepts only native byte order.
             arrays = {name: _of_this_machine(file[name]) for name in file.files}
         provenance = Provenance(**json.loads(bytes(arrays.pop("provenance"))))
     if (provenance.kind, provenance.format_version) != (kind, FORMAT_VERSION):
@@ -274,7 +273,7 @@ def write_table(path: Path, provenance: Provenance, columns: Mapping[str, Array]
 
 
 def _to_arrow(values: Array) -> pa.Array:
-    if values.dtype.kind in "SU":  # few different ones: as an object of its own, each would take 60 bytes
+    if values.dtype.kind in "SU":  # few distinct values: as separate objects each would take 60 bytes
         words, place = np.unique(values, return_inverse=True)
         words = np.char.decode(words, "utf-8") if words.dtype.kind == "S" else words
         return pa.array(words, type=pa.string()).take(pa.array(place))
@@ -294,7 +293,7 @@ def column_names(path: Path) -> list[str]:
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> dict[str, Array]:
-    """Read columns of a Parquet product; strings come back as bytes, as they went in.
+    """Read columns of a Parquet product; strings are bytes, as when written.
 
     Raises
     ------
@@ -311,17 +310,17 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> dict[str, Ar
 
 
 def table_size(path: Path, columns: Sequence[str]) -> int:
-    """Return how many bytes columns of a Parquet file take in memory at least, however well they are compressed."""
+    """Return the least memory of columns of a Parquet file, in bytes, without compression."""
     return int(pq.read_metadata(path).num_rows) * len(columns) * _ENTRY
 
 
 _ENTRY = 8
-"""Bytes of an entry: a number, or the place of a string."""
+"""Bytes of an entry: a number, or the offset of a string."""
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Say what a missing or damaged product means."""
+    """Convert errors for missing and damaged products to a `ProductError`."""
     try:
         require_file(path)
         yield
@@ -329,7 +328,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise ProductError(f"{path} is missing: run the stage that writes it.") from None
     except SpecdisError:
         raise
-    except Exception as error:  # JSON, zip, numpy and Arrow each have their own for a damaged file
+    except Exception as error:  # JSON, zip, numpy and Arrow raise their own errors for a damaged file
         raise ProductError(f"{path} cannot be read ({error}): remove it and run again.") from error
 
 
@@ -343,7 +342,7 @@ def _from_arrow(column: pa.ChunkedArray) -> Array:
 
 
 def digest(content: Any) -> str:
-    """Return a short hash of plain values, the same on every machine."""
+    """Return a short hash of plain values, equal on all machines."""
     text = json.dumps(plain(content), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -357,7 +356,7 @@ def file_digest(path: Path) -> str:
 def content_digest(path: Path) -> str:
     """Return the SHA-256 of a product: of a file, or of the names and files in a folder.
 
-    Chunks of array stores are left out: they are most of what a run writes, and each carries a checksum.
+    Chunks of array stores, most of the output of a run, are left out: each has a checksum.
     """
     if path.is_file():
         return file_digest(path)

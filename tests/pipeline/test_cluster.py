@@ -119,7 +119,7 @@ def test_a_file_that_kills_its_reader_is_left_out_and_named(finished, config, tm
 
 def test_a_catalogue_that_kills_its_reader_ends_the_run_with_a_message(config, tmp_path):
     settings = Config.load(config, [f"run.directory={tmp_path / 'run'}", f'run.name="{CATALOGUE}"'])
-    with pytest.raises(InputError, match=r"that its reader survives.*died, twice.*download it again"):
+    with pytest.raises(InputError, match=r"a file that can be read.*died, twice.*download it again"):
         run(settings, STAGES[:1], opener=open_deadly)
 
 

@@ -72,7 +72,10 @@ def fails_then_goes_on(
 def test_a_full_disk(config, finished, tmp_path, size, stage, last):
     prepare, mend = f"mount -t tmpfs -o size={size} none {{disk}}", "mount -o remount,size=1g {disk}"
     message = fails_then_goes_on(config, finished, tmp_path / "disk", prepare, mend, last)
-    assert re.search(rf"specdis: .*: no space left while {stage} ran\. Free some\. Run again after that", message)
+    assert re.search(
+        rf"specdis: .*: no space left while running {stage}\. Free some space\. Then run the same command again",
+        message,
+    )
 
 
 @needs_namespace
@@ -80,7 +83,7 @@ def test_a_full_disk(config, finished, tmp_path, size, stage, last):
 def test_a_disk_that_can_no_longer_be_written(config, finished, tmp_path):
     prepare = "mount -t tmpfs none {disk}; {specdis} --to sample; mount -o remount,ro {disk}"
     message = fails_then_goes_on(config, finished, tmp_path / "disk", prepare, "mount -o remount,rw {disk}")
-    assert re.search(r"specdis: .*expected a folder that can be written, found Read-only file system", message)
+    assert re.search(r"specdis: .*expected a writable folder, found Read-only file system", message)
 
 
 # Products and inputs that change under a run
@@ -93,7 +96,7 @@ def test_a_flipped_bit_in_a_stored_block_is_found(config, finished, copied):
     chunk.write_bytes(bytes(content))
     message = stopped(config, copied, "--from", "components", "--force")
     assert f"{copied}/spectra/pixels.zarr/flux is damaged" in message
-    assert f"remove {copied}/spectra/pixels.zarr and run again" in message
+    assert f"delete {copied}/spectra/pixels.zarr and run again" in message
     shutil.rmtree(copied / "spectra" / "pixels.zarr")
     start(config, copied, last="spectra")
     assert products(copied) == products(finished)

@@ -169,10 +169,10 @@ def test_folders_that_cannot_be_written_stop_the_run(tmp_path):
     (tmp_path / "file").write_text("")
     for directory in ("file", "file/run"):
         said = stopped("run", config, "--set", f"run.directory={tmp_path / directory}")
-        assert re.search(f"{directory}: expected a folder that can be written, .*Choose another run.directory", said)
+        assert re.search(f"{directory}: expected a writable folder, .*Choose another run.directory", said)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "spectra").write_text("")
-    expected = "pixels.zarr: expected a name in a folder that can be written, .*Choose another folder"
+    expected = "pixels.zarr: expected a name in a writable folder, .*Choose another folder"
     assert re.search(expected, stopped("run", config, "--to", "spectra"))
 
 

@@ -27,7 +27,7 @@ def test_killed_at_random_moments_of_every_stage_a_run_ends_with_the_same_bytes(
     assert done.returncode == 0, done.stderr
     log = (config.parent / "killed" / "log.txt").read_text()
     assert log.count("INFO tiny: specdis") == len(tiny_run.KILLS) + len(ALL)  # lives: one more than kills
-    assert min(map(int, re.findall(r"training \w+: goes on after epoch (\d+)", log))) < 20
+    assert min(map(int, re.findall(r"training \w+: resumes after epoch (\d+)", log))) < 20
 
 
 def spectra_again(directory, config, first, **options):
@@ -120,7 +120,7 @@ def test_an_interrupted_training_goes_on_after_its_last_epoch(copied, config, mo
         with pytest.raises(KeyboardInterrupt):
             start(config, copied, first="training", last="training", force=True)
     assert start(config, copied, last="training") == ["training"]
-    assert "goes on after epoch 7" in (copied / "log.txt").read_text()
+    assert "resumes after epoch 7" in (copied / "log.txt").read_text()
     assert products(copied) == before
 
 

@@ -197,7 +197,7 @@ def test_an_output_that_cannot_be_written_is_an_error(table_model, tmp_path):
     path = table_files.write(tmp_path / "new.fits", table_files.table(STARS, seed=2))
     with pytest.raises(InputError, match=r"expected a name that ends in \.fits or \.parquet"):
         predict_files(table_model, [path], tmp_path / "out.csv")
-    with pytest.raises(InputError, match="expected a name in a folder that can be written"):
+    with pytest.raises(InputError, match="expected a name in a writable folder"):
         predict_files(table_model, [path], path / "out.fits")
 
 

@@ -360,7 +360,7 @@ def test_a_run_that_was_moved_keeps_working(specdis, config, tmp_path):
 
 
 def test_status_of_a_folder_that_is_no_run_says_so(specdis):
-    assert ". is no run: it holds no config.resolved.toml" in expect(specdis("status", "."), 1).stderr
+    assert ". is not a run: it has no config.resolved.toml" in expect(specdis("status", "."), 1).stderr
 
 
 def test_an_expected_failure_is_a_message_and_status_1(specdis, config):
@@ -380,7 +380,7 @@ def test_errors_of_the_configuration_are_status_1(specdis, config):
 def test_interrupted_is_status_130_and_says_how_to_go_on(specdis, config):
     result = expect(specdis("run", config, "--set", "run.name=interrupt"), 130)
     assert "Repeat the command to resume" in result.stderr
-    assert "sample: runs" not in expect(specdis("run", config), 0).stderr
+    assert "sample: running" not in expect(specdis("run", config), 0).stderr
 
 
 INTERRUPTED = """

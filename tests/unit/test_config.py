@@ -446,5 +446,5 @@ def test_a_byte_order_mark_is_no_part_of_the_text(write):
 def test_what_is_nested_without_end_is_a_message(write):
     path = write("")
     path.write_text("a = " + "[" * 5000)
-    assert f"{path}: expected keys and their values, found values nested" in error(path)
+    assert f"{path}: expected keys and their values, found hundreds of nested levels" in error(path)
     assert "unknown section" in error(write(""), "a.b=" + "[" * 5000)

@@ -189,7 +189,7 @@ def test_content_that_changed_under_a_run_is_noticed_before_it_is_used(config, d
     start(config)
     path = directory / "distances" / "distances.parquet"
     path.write_text(path.read_text().replace("scale", "scalf"))
-    with pytest.raises(ProductError, match=rf"{path} is damaged.*remove {path} and run again"):
+    with pytest.raises(ProductError, match=rf"{path} is damaged.*delete {path} and run again"):
         start(config, "report.title=another")
     path.unlink()
     assert start(config) == ["distances", "report"]
@@ -249,7 +249,7 @@ def test_a_link_in_a_run_is_refused_and_not_followed(config, directory, tmp_path
     (victim / "thesis").write_text("thesis")
     (directory / name).parent.mkdir(parents=True, exist_ok=True)
     (directory / name).symlink_to(victim if name in (".partial", "sample") else victim / "thesis")
-    with pytest.raises(InputError, match=rf"{directory / name}: expected .*, found a symbolic link\. Nothing is"):
+    with pytest.raises(InputError, match=rf"{directory / name}: expected .*, found a symbolic link\. It is neither"):
         start(config)
     assert (victim / "thesis").read_text() == "thesis"
     assert sorted(path.name for path in victim.iterdir()) == ["sample-2024", "thesis"]
@@ -355,7 +355,9 @@ def test_a_failure_keeps_finished_stages_and_its_traceback_in_the_log(config, di
 
 def test_a_full_disk_says_so(config):
     full = OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(SpecdisError, match=r"no space left while distances ran. Free some. Run again after that"):
+    with pytest.raises(
+        SpecdisError, match=r"no space left while running distances. Free some space. Then run the same command again"
+    ):
         run(Config.load(config), failing("distances", full), opener=Survey)
 
 
@@ -378,7 +380,7 @@ def test_two_runs_in_one_directory_are_refused(config, directory):
 
 def test_a_directory_that_cannot_be_written_says_what_to_do(config, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"expected a folder that can be written.*Choose another run.directory"):
+    with pytest.raises(InputError, match=r"expected a writable folder.*Choose another run.directory"):
         start(config, f"run.directory={tmp_path / 'file' / 'run'}")
 
 
@@ -404,10 +406,10 @@ def test_damaged_manifest_says_what_to_do(config, directory):
     content = json.loads((directory / "manifest.json").read_text())
     content["stages"]["sample"]["from_the_future"] = 1
     (directory / "manifest.json").write_text(json.dumps(content))
-    with pytest.raises(ProductError, match=r"does not fit its sum.*remove it, and every stage runs again"):
+    with pytest.raises(ProductError, match=r"does not fit its sum.*delete it: then every stage runs again"):
         start(config)
     (directory / "manifest.json").write_text(json.dumps({**content, "format_version": 1}))
-    said = f"is of format 1, expected {FORMAT_VERSION}.*remove it, and every stage runs again"
+    said = f"is of format 1, expected {FORMAT_VERSION}.*delete it: then every stage runs again"
     with pytest.raises(ProductError, match=said):
         start(config)
 

@@ -105,7 +105,7 @@ def test_an_unwritable_folder_is_a_clear_error(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "replace", refuse)
-    message = "expected a name in a folder that can be written, found Permission denied"
+    message = "expected a name in a writable folder, found Permission denied"
     with pytest.raises(InputError, match=message) as error:
         storage.write_text(tmp_path / "product", "text")
     assert error.value.place == str(tmp_path / "product")

@@ -1,4 +1,4 @@
-"""Spectra of the mock's stars, interpolated in a grid of LTE model atmospheres that comes with the package.
+"""Spectra of the mock's stars, interpolated in a grid of LTE model atmospheres in the package.
 
 The grid (`tools/spectra_grid` computes it) holds principal components of ln(flux) at the resolution of DESI, a Gaussian
 of 1.8 Angstrom FWHM, in vacuum and at rest. Their coefficients are splines of Teff, log g, [Fe/H] and [alpha/Fe].
@@ -41,7 +41,7 @@ def spectra(
     wavelength
         Observed wavelengths in vacuum, Angstrom, shape (pixel,).
     velocity
-        Radial velocity in km/s, shape (star,): a line at rest wavelength w stands at w (1 + v / c). Default: at rest.
+        Radial velocity in km/s, shape (star,): a line of rest wavelength w is at w (1 + v / c). Default: at rest.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def spectra(
         position = grid.position(log_wavelength - doppler[block, None])
         first, last = int(position.min()) - 1, int(position.max()) + 3
         window = grid.splines[:, first:last]
-        # always as many rows, because the last digits of a product depend on how many there are
+        # a fixed number of rows, on which the last digits of a product depend
         tile = np.zeros((_STARS_PER_BLOCK, coefficients.shape[1]), np.float32)
         tile[: len(position)] = coefficients[block]
         knots = (tile @ window[1:])[: len(position)] + window[0]
@@ -75,7 +75,7 @@ def spectra(
 
 @dataclass(frozen=True)
 class SpectralGrid:
-    """The grid in the form that is quick to evaluate.
+    """The grid in a form for fast evaluation.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class SpectralGrid:
         return coefficients
 
     def _tensor_spline(self, values: list[Array]) -> csr_array:
-        """Return the weight of every node for every star, shape (star, node), zero but for each star's neighbours."""
+        """Return the weight of every node for every star, shape (star, node), non-zero for neighbouring nodes only."""
         stars = len(values[0])
         column = np.zeros((stars, 1), dtype=np.int32)
         weight = np.ones((stars, 1), dtype=np.float32)

@@ -1,6 +1,6 @@
-"""Unresolved binaries: a companion on the main sequence of the star's own isochrone, and both seen as one.
+"""Unresolved binaries: a companion on the main sequence of the star's own isochrone, unresolved.
 
-Companions share age, abundances, distance and velocity with their star; its motion about it is left out.
+Companions share age, abundances, distance and velocity with their star; orbital motion is neglected.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from specdis.mock.settings import MockSettings
 from specdis.mock.stars import main_sequence
 
 LEAST_RATIO, TWINS = 0.1, 0.95
-"""Least mass ratio, and that from which a binary is one of twins."""
+"""Least mass ratio, and the least of twins."""
 
 
 def with_companions(stars: Mapping[str, Array], settings: MockSettings) -> dict[str, Array]:
     """Give some stars a companion.
 
-    Mass ratios are spread evenly from 0.1 to 1, but for the share of twins, which have 0.95 to 1: surveys of nearby
-    stars find flat distributions with such an excess (Moe & Di Stefano 2017, ApJS 230, 15). That of a giant is over
-    its present mass.
+    Mass ratios are uniform from 0.1 to 1, except for twins, with 0.95 to 1: surveys of nearby stars find flat
+    distributions with such an excess (Moe & Di Stefano 2017, ApJS 230, 15). The ratio of a giant is to its present
+    mass.
 
     Parameters
     ----------
     stars
-        SOURCE_ID, TEFF, LOGG, FEH, ALPHAFE, MASS, AGE, M_G and PARENT of single stars, shape (star,); copies of real
-        stars, with PARENT >= 0, get none.
+        SOURCE_ID, TEFF, LOGG, FEH, ALPHAFE, MASS, AGE, M_G and PARENT of single stars, shape (star,); clones, with
+        PARENT >= 0, get none.
     settings
         Fractions of binaries and of twins among them.
 
@@ -40,7 +40,7 @@ def with_companions(stars: Mapping[str, Array], settings: MockSettings) -> dict[
         TEFF_COMPANION (K) and LOGG_COMPANION (dex) of the companion, NaN where there is none.
     """
     draws = Draws(settings.seed, (stars["SOURCE_ID"],))
-    # what companions a real star has, its spectrum and its luminosity hold already
+    # spectrum and luminosity of a real star include its companions
     single = (draws.uniform("binary") >= settings.binary_fraction) | (stars["PARENT"] >= 0)
     least = np.where(draws.uniform("twin") < settings.twin_fraction, TWINS, LEAST_RATIO)
     ratio = np.where(single, np.nan, least + (1.0 - least) * draws.uniform("mass ratio"))
@@ -57,5 +57,5 @@ def with_companions(stars: Mapping[str, Array], settings: MockSettings) -> dict[
 
 
 def together(one: Array, other: Array) -> Float64:
-    """Return the magnitude of two stars seen as one, shape (star,); the other is NaN where there is none."""
+    """Return the magnitude of two unresolved stars, shape (star,); the other is NaN if absent."""
     return np.asarray(one - 2.5 * np.log10(1.0 + np.nan_to_num(10.0 ** (0.4 * (one - other)))))

@@ -1,4 +1,4 @@
-"""Random numbers of the mock: each depends on the seed, its purpose and the star, and on nothing else."""
+"""Random numbers of the mock: each depends on seed, purpose and star only."""
 
 from __future__ import annotations
 

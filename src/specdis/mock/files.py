@@ -1,6 +1,6 @@
 """The mock's files, to the byte of DESI DR1: the catalogue mwsall-pix-mock.fits and the coadds of each HEALPix pixel.
 
-Columns that the mock has no value for are 0, or NaN where the real ones are floats that can be missing. No date and
+Columns without a value in the mock are 0, or NaN if the real ones are floats that can be missing. No date and
 no path is written, so that equal settings give equal bytes.
 """
 
@@ -34,7 +34,7 @@ _DIAGONALS = 11  # of the resolution matrix
 
 
 def coadd_path(directory: Path, program: str, pixel: int) -> Path:
-    """Return where the coadd of a programme and pixel lies: healpix/{survey}/{program}/{pixel // 100}/{pixel}/."""
+    """Return the path of the coadd of a programme and pixel: healpix/{survey}/{program}/{pixel // 100}/{pixel}/."""
     survey = SURVEY.decode()
     folder = directory / "healpix" / survey / program / str(pixel // 100) / str(pixel)
     return folder / f"coadd-{survey}-{program}-{pixel}.fits"
@@ -48,13 +48,13 @@ def write_coadd(path: Path, rows: Columns, arms: Mapping[str, ArmData], snr: Col
     path
         From `coadd_path`.
     rows
-        Targets, sky fibres among them, shape (star,).
+        Targets, including sky fibres, shape (star,).
     arms
         Their spectra, in the same order.
     snr
         Their S/N by arm.
     resolution
-        Write the resolution matrices too.
+        Whether to write resolution matrices.
     """
     pixel, program = int(rows["HEALPIX"][0]), rows["PROGRAM"][0].decode()
     header = {
@@ -97,7 +97,7 @@ def write_catalogue(
     rows
         Targets with their true parameters, one row per spectrum.
     gaia, rvs
-        What Gaia and the RVS pipeline give for each row, from `gaia.catalogue` and `observation.rvs`.
+        Results of Gaia and of the RVS pipeline for each row, from `gaia.catalogue` and `observation.rvs`.
     snr
         S/N by arm.
     hdus
@@ -128,7 +128,7 @@ def write_catalogue(
 
 
 def write_velocities(path: Path, rows: Columns, rvs: Columns, snr: Columns) -> None:
-    """Write rvtab_coadd-*.fits: what the RVS pipeline gives for the targets of one coadd, sky fibres aside.
+    """Write rvtab_coadd-*.fits: results of the RVS pipeline for the targets of one coadd, without sky fibres.
 
     Arguments as of `write_catalogue`.
     """
@@ -139,7 +139,7 @@ def write_velocities(path: Path, rows: Columns, rvs: Columns, snr: Columns) -> N
 
 
 def _velocities(rows: Columns, rvs: Columns, snr: Columns) -> dict[str, Array]:
-    """Return the columns of RVTAB that are the same beside a coadd and in the catalogue."""
+    """Return the columns that RVTAB has both for a coadd and in the catalogue."""
     target = {name: values for name, values in _target(rows).items() if name != "HEALPIX"}
     return {
         **rvs,
@@ -158,9 +158,9 @@ def record(file: str, hdu: str, values: Columns, missing: float) -> Array:
     file, hdu
         As in `layout.dtype`.
     values
-        The columns that are known, one at least, each of shape (star, ...); names of other columns are refused.
+        The known columns, at least one, each of shape (star, ...); unknown names are refused.
     missing
-        What the other floats hold; other integers and strings are 0 and empty.
+        Value of the other floats; other integers and strings are 0 and empty.
     """
     table = np.zeros(len(next(iter(values.values()))), dtype(file, hdu))
     for name in table.dtype.names or ():
@@ -205,7 +205,7 @@ def scores(rows: Columns, snr: Columns) -> dict[str, Array]:
 
 
 def _target(rows: Columns) -> dict[str, Array]:
-    """Return what every table says of a target."""
+    """Return the columns of a target in all tables."""
     matched = rows["TARGETID"] > 0
     return {
         "TARGETID": rows["TARGETID"],
@@ -237,7 +237,7 @@ def _exposures(rows: Columns) -> dict[str, Array]:
 
 
 def _stellar_parameters(rows: Columns, rvs: Columns, snr: Columns) -> dict[str, Array]:
-    """Return SPTAB: the parameters of the RVS pipeline once more, since the mock has one pipeline only."""
+    """Return SPTAB: the parameters of the RVS pipeline again, since the mock has only one pipeline."""
     n = len(rows["TARGETID"])
     errors = np.stack([rvs[f"{name}_ERR"] for name in ("FEH", "ALPHAFE")] + [np.full(n, 0.1)])
     errors = np.concatenate([errors, [rvs["TEFF_ERR"], rvs["LOGG_ERR"]]])
@@ -259,7 +259,7 @@ def _stellar_parameters(rows: Columns, rvs: Columns, snr: Columns) -> dict[str, 
 
 
 def _blank(table: Array, unmatched: Array) -> None:
-    """Give rows without a Gaia match the values that they have in DR1."""
+    """Fill rows without a Gaia match as in DR1."""
     for name in table.dtype.names or ():
         kind = table.dtype[name].kind
         table[name][unmatched] = {"f": np.nan, "i": NO_MATCH.get(table.dtype[name].str[1:], 0)}.get(kind, 0)
@@ -273,7 +273,7 @@ def append_table(file: fitsio.FITS, layout: str, hdu: str, table: Array) -> None
 
 
 def _write_nulls(hdu: Any, table: Array) -> None:
-    """Mark in the header what means null in integer columns."""
+    """Write the null values of integer columns into the header."""
     for number, name in enumerate(table.dtype.names or (), start=1):
         if (null := NO_MATCH.get(table.dtype[name].str[1:])) is not None:
             hdu.write_key(f"TNULL{number}", null)

@@ -1,7 +1,7 @@
-"""What Gaia DR3 says of each star: magnitudes, parallax with its zero point, proper motion, quality.
+"""Gaia DR3's measurements of each star: magnitudes, parallax with its zero point, proper motion, quality.
 
-Extinction and zero point are written down here once more, from the published numbers, rather than taken from
-`specdis.photometry`: a mock that shared the pipeline's code could not show an error in it.
+Extinction and zero point are implemented here again, from the published numbers, and not imported from
+`specdis.photometry`: a mock that shares the pipeline's code could not reveal an error in it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from specdis.mock.settings import MockSettings
 from specdis.mock.stars import colours
 
 NO_MATCH = {"i8": 999999, "i2": 16959}
-"""What the integer columns of DR1 hold where there is no Gaia match, marked as null in the header."""
+"""Values of DR1's integer columns without a Gaia match, marked as null in the header."""
 
 UNSAID = ("MATCHED", "SPURIOUS")
-"""What `catalogue` returns besides the columns that Gaia publishes."""
+"""Columns of `catalogue` that Gaia does not publish."""
 
 _NEAR = 2.0  # kpc
 _SPURIOUS = 5.0  # scatter of spurious parallaxes in units of their errors
@@ -118,7 +118,7 @@ def extinction(teff: Array, ebv: Array, band: str) -> Float64:
 
 
 def zero_point(g: Array, colour: Array, ecliptic_latitude: Array, six: Bool) -> Float64:
-    """Return the zero point of DR3 parallaxes in mas, shape (star,): it is part of every published parallax.
+    """Return the zero point of DR3 parallaxes in mas, shape (star,), which every published parallax includes.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def parallax_error(g: Array) -> Float64:
 
 
 def error_inflation(g: Array) -> Float64:
-    """Return how much more parallaxes scatter than they claim at G: El-Badry, Rix & Heintz (2021), Eq. 16."""
+    """Return true over published parallax error at G: El-Badry, Rix & Heintz (2021), Eq. 16."""
     bright = 0.21 * np.exp(-np.square((g - 12.65) / 0.90))
     return np.asarray(np.maximum(1.0, bright + np.polyval([-0.00062, 0.0040, 1.141], g)))
 
@@ -224,7 +224,7 @@ def catalogue(stars: Mapping[str, Array], settings: MockSettings) -> dict[str, A
 
 
 def _ruwe(stars: Mapping[str, Array], spurious: Bool, draws: Draws) -> Float64:
-    """Draw RUWE: raised for some near binaries, whose orbit shows, and for half of the spurious parallaxes."""
+    """Draw RUWE: raised for some nearby binaries with visible orbits, and for half of the spurious parallaxes."""
     near_binary = np.isfinite(stars["MASS_RATIO"]) & (stars["DIST"] < _NEAR)
     disturbed = draws.uniform("disturbed") < np.select([spurious, near_binary], [0.5, 0.25], 0.04)
     raised = 1.2 - 0.4 * np.log(draws.uniform("ruwe"))

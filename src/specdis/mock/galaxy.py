@@ -1,8 +1,8 @@
-"""The galaxy: discs and halo, the footprint and magnitude limits of the programmes, and the stars seen through them.
+"""The galaxy: discs and halo, footprint and magnitude limits of the programmes, and the stars within them.
 
-Every star is drawn from what its programme sees along its line of sight: component and distance from density times
-volume times the share of the component's stars inside the magnitude limits, then one star of that share. No draw is
-thrown away, so that a star depends on its own random numbers alone.
+Every star is drawn from the stars that its programme sees along its line of sight: component and distance from density
+times volume times the share of the component's stars inside the magnitude limits, then one star of that share. No draw
+is rejected, so that a star depends on its own random numbers alone.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def density(radius: Array, height: Array) -> Float64:
 
 @lru_cache(maxsize=1)
 def populations(seed: int, parents: Path | None = None) -> tuple[Population, ...]:
-    """Return the stars of each of `COMPONENTS`; with a table of real stars, these in the place of like ones."""
+    """Return the stars of each of `COMPONENTS`, replaced by similar real stars if there is a table of these."""
     result = []
     for number, component in enumerate(COMPONENTS):
         points = _POINTS[number >= FIRST_SYSTEM]
@@ -114,7 +114,7 @@ def populations(seed: int, parents: Path | None = None) -> tuple[Population, ...
         alphafe = np.clip(zero + slope * feh + scatter * draws.normal("alphafe"), 0.0, 0.4)
         age = component.age[0] + (component.age[1] - component.age[0]) * draws.uniform("age")
         members = population(feh, alphafe, age, draws)
-        if number == BHB:  # so old a population has no other star as hot
+        if number == BHB:  # an old population has no other stars of this temperature
             members = members.only(members.columns["TEFF"] > BLUE_EDGE)
         result.append(members if parents is None else library.load(parents).copies(members, seed))
     return tuple(result)
@@ -136,12 +136,12 @@ def universe(settings: MockSettings) -> dict[str, Array]:
 
 
 def draw_stars(settings: MockSettings, branch: Int64, pixel: Int64, number: Int64) -> dict[str, Array]:
-    """Draw the stars of given names: each depends on its own name and the settings alone.
+    """Draw stars by identifier: each depends on its identifier and the settings alone.
 
     Parameters
     ----------
     settings
-        Section `[mock]`; the number of stars plays no part.
+        Section `[mock]`; the number of stars has no effect.
     branch, pixel, number
         Place of the programme in `PROGRAMMES`, HEALPix pixel (nside 64, nested), and running number within both,
         each of shape (star,).
@@ -152,7 +152,7 @@ def draw_stars(settings: MockSettings, branch: Int64, pixel: Int64, number: Int6
         PROGRAM, HEALPIX, NUMBER (within the programme's pixel), SOURCE_ID; RA, DEC (deg), DIST (kpc), COMPONENT;
         TEFF (K), LOGG, FEH, ALPHAFE (dex), MASS (solar), AGE (Gyr), M_G (mag), PARENT (row of the library's star, or
         -1); EBV, all along the line of sight, and EBV_IN_FRONT of the star (mag, on the scale of SFD98); VRAD (km/s),
-        PMRA, PMDEC (mas/yr); what `binaries.with_companions` adds; all true values.
+        PMRA, PMDEC (mas/yr); the columns of `binaries.with_companions`; all are true values.
     """
     members = populations(settings.seed, settings.library)
     rows = [np.flatnonzero(branch == place) for place in range(len(PROGRAMMES))]
@@ -168,7 +168,7 @@ def draw_stars(settings: MockSettings, branch: Int64, pixel: Int64, number: Int6
 def _draw(
     settings: MockSettings, programme: Programme, members: tuple[Population, ...], pixel: Int64, number: Int64
 ) -> dict[str, Array]:
-    """Draw the stars of one programme, before they have companions."""
+    """Draw the stars of one programme, without companions."""
     branch = np.full(len(pixel), PROGRAMMES.index(programme))
     draws = Draws(settings.seed, (branch, pixel, number))
 
@@ -205,10 +205,10 @@ def _draw(
 
 
 def _positions(component: Int64, pixel: Int64, draws: Draws) -> tuple[Int64, Float64, Float64]:
-    """Draw places: HEALPix pixel at nside 4096, RA and Dec (deg), each of shape (star,).
+    """Draw positions: HEALPix pixel at nside 4096, RA and Dec (deg), each of shape (star,).
 
-    Stars of the field are spread evenly over their pixel. Members follow a Plummer (1911) profile; those that it puts
-    outside the pixel come closer to the centre by halves until they are inside.
+    Stars of the field are spread evenly over their pixel. Members follow a Plummer (1911) profile; for those
+    outside the pixel the distance from the centre is halved until they are inside.
     """
     fine = (pixel << 12) | (4096 * draws.uniform("position")).astype(np.int64)
     ra, dec = sky_of(fine, 64 * NSIDE, draws.uniform("position x"), draws.uniform("position y"))
@@ -249,7 +249,7 @@ def _motion_of_systems(
 def stream_velocity(lam: Float64) -> Float64:
     """Return the heliocentric radial velocity (km/s) of the Sagittarius stream at Lambda (deg), shape (star,).
 
-    Its stars are taken to move along the track, with the speed that makes its proper motions.
+    Stars move along the track, with the speed that gives its proper motions.
     """
     node, kpc, pmra, pmdec = systems.TRACK.T
     towards, east, north = directions(*systems.stream_place(node))
@@ -297,7 +297,7 @@ def _components_and_distances(
     table = np.concatenate(
         [share[:, None] * part / np.maximum(part.sum(axis=1, keepdims=True), 1e-300) for share, part in strata], axis=1
     )
-    # whole numbers, so that a star's draw does not depend on the digits that its place among the pixels takes up
+    # whole numbers, so that a draw does not depend on the rounding of a star's position among the pixels
     cumulative = _whole(np.cumsum(table, axis=1) / np.maximum(table.sum(axis=1, keepdims=True), 1e-300))
     flat = ((np.arange(len(pixels)) << _SHARE_BITS)[:, None] + cumulative).ravel()
     drawn = (place << _SHARE_BITS) + _whole(draws.uniform("component"))
@@ -333,7 +333,7 @@ def _with_members(
     distance: Float64,
     draws: Draws,
 ) -> tuple[Int64, Float64]:
-    """Make members of some of the stars in the pixels of those systems of which the programme sees any."""
+    """Turn some stars into members, in pixels whose system has stars within the programme's limits."""
     kpc = np.array([system.distance for system in TABLE_A1])
     modulus = 5.0 * np.log10(kpc) + 10.0 + _TYPICAL_A_G * 0.05
     visible = [_seen(programme, *known) > 1e-6 for known in zip(members[FIRST_SYSTEM:], modulus, strict=True)]

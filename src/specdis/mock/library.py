@@ -1,7 +1,6 @@
-"""Real stars in place of computed ones: each mock star is a copy of one, at a new distance and with new noise.
+"""Real stars in place of computed ones: each mock star clones one, at a new distance and with new noise.
 
-Spectrum, parameters and luminosity belong together as nature made them; what the copies share with their parent is
-known by PARENT_ID.
+Spectrum, parameters and luminosity of a clone are those of one real star, its parent, named by PARENT_ID.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from specdis.surveys.table import ARM, TableSurvey
 PARALLAX_SNR, EBV_MAX, BAD_MAX = 15.0, 0.15, 0.1
 """Parents have a larger parallax over its error, a smaller E(B-V) and a smaller share of bad pixels."""
 
-_LIKE = {"TEFF": 0.04, "LOGG": 0.3, "FEH": 0.25}  # differences that count alike: relative in Teff, dex in the others
+_LIKE = {"TEFF": 0.04, "LOGG": 0.3, "FEH": 0.25}  # differences of equal weight: relative in Teff, dex in the others
 _FEWEST = 50
 _STARS_PER_BLOCK = 64
 
@@ -63,14 +62,14 @@ class Library:
     doppler: Float64
 
     def copies(self, population: Population, seed: int) -> Population:
-        """Return a population with, in place of each point, a real star of like Teff, log g and [Fe/H].
+        """Return a population with each point replaced by a real star of similar Teff, log g and [Fe/H].
 
         Parameters
         ----------
         population
-            The points' HR diagram and weights; the real stars take the weights over.
+            The points' HR diagram and weights, which the real stars inherit.
         seed
-            Seed of the universe: among real stars that are about as alike, chance chooses.
+            Seed of the universe, for the choice among equally similar stars.
         """
         draws = Draws(seed, (np.arange(len(population.columns["M_G"])),))
         place, wanted = (np.stack(self._scaled(columns), axis=1) for columns in (self.stars, population.columns))
@@ -86,7 +85,7 @@ class Library:
         return [(np.log(columns[name]) if name == "TEFF" else columns[name]) / step for name, step in _LIKE.items()]
 
     def spectra(self, parent: Int64, wavelength: Float64, velocity: Array) -> Float32:
-        """Return the flux of copies, relative, NaN where the library does not reach; shape (star, pixel).
+        """Return the relative flux of clones, NaN beyond the library's wavelengths; shape (star, pixel).
 
         Parameters
         ----------
@@ -95,7 +94,7 @@ class Library:
         wavelength
             Observed wavelengths in vacuum, Angstrom, shape (pixel,).
         velocity
-            Radial velocity of each copy in km/s, shape (star,).
+            Radial velocity of each clone in km/s, shape (star,).
         """
         shift = self.doppler[parent] - np.log1p(np.asarray(velocity, np.float64) / LIGHT_SPEED)
         flux = np.empty((len(parent), len(wavelength)), np.float32)
@@ -110,11 +109,11 @@ class Library:
 
 @lru_cache(maxsize=1)
 def load(path: Path) -> Library:
-    """Read the real stars of a spectra table that can be parents.
+    """Read the possible parents from a spectra table.
 
     They have a parallax above `PARALLAX_SNR` times its error, E(B-V) below `EBV_MAX`, and TEFF, LOGG, FEH and
-    PHOT_G_MEAN_MAG. The table's EBV is taken as a true one and its parallaxes as they are, without zero point;
-    absolute magnitudes follow from both.
+    PHOT_G_MEAN_MAG. Absolute magnitudes follow from the table's EBV, taken as true, and its parallaxes,
+    without zero point.
 
     Raises
     ------
@@ -128,7 +127,7 @@ def load(path: Path) -> Library:
             f"{path}[STARS]",
             expected=f"the columns {', '.join(needed)}",
             found=f"no {', '.join(lacking)}",
-            remedy="Add them: a star without them cannot be put at a new distance.",
+            remedy="Add them: without them a star cannot be moved to a new distance.",
         )
     stars = Stars.concatenate(list(table.stars()))
     stars = stars.take(_can_be_parents(stars))
@@ -157,7 +156,7 @@ def _can_be_parents(stars: Stars) -> Bool:
 
 
 def _library(stars: Stars, parts: list[Spectra]) -> Library:
-    """Put together the parents and their spectra, both in the order of the table."""
+    """Join the parents and their spectra, both in the order of the table."""
     columns = {name: stars[name].astype(np.float64) for name in ("TEFF", "LOGG", "FEH")}
     g, ebv = stars["PHOT_G_MEAN_MAG"].astype(np.float64), stars["EBV"].astype(np.float64)
     a_g = gaia.extinction(columns["TEFF"], ebv / gaia.EBV_SCALE, "G")

@@ -1,4 +1,4 @@
-"""Lists of members as they are published: of clusters and dwarf galaxies, the Sagittarius stream, and blue stars."""
+"""Lists of members in published formats: of clusters and dwarf galaxies, the Sagittarius stream, and blue stars."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Columns = Mapping[str, Array]
 BHB = "MWS_BHB.fits"
 STREAM = "sgr.fits"
 
-# Candidates of the stream lie as near to its track: degrees, mas/yr, and as a fraction of its distance
+# Largest separation of the stream's candidates from its track: degrees, mas/yr, and as a fraction of its distance
 _STREAM_BETA, _STREAM_MOTION, _STREAM_REACH = 10.0, 0.6, 0.25
 _STREAM_ERROR = 0.10  # of the distances in the list, as a fraction
 _BLUE_ERROR = 0.05  # the same of blue horizontal-branch stars
@@ -34,7 +34,7 @@ _DWARF = {
     **{f"{name.lower()}_error": f"{name}_ERROR" for name in ("PARALLAX", "PMRA", "PMDEC")},
     **{name.lower(): name for name in ("PHOT_G_MEAN_MAG", "BP_RP")},
 }
-# Columns of the lists of Vasiliev & Baumgardt (2021, MNRAS 505, 5978) that Gaia's catalogue holds as they are
+# Columns of the lists of Vasiliev & Baumgardt (2021, MNRAS 505, 5978) that are also in Gaia's catalogue
 _FROM_GAIA = {
     "source_id": "SOURCE_ID",
     "ra": "RA",
@@ -60,9 +60,9 @@ def write_members(directory: Path, rows: Columns, gaia: Columns, rvs: Columns, s
     Parameters
     ----------
     directory
-        Gets clusters/NAME.txt, in the form of Vasiliev & Baumgardt (2021); dwarfs/NAME_1.dat, in that of Pace et al.
-        (2022); sgr.fits, candidates of the Sagittarius stream; and MWS_BHB.fits, in the form of DESI's catalogue of
-        blue horizontal-branch stars: RVTAB, FIBERMAP and GAIA of their rows, and DISTANCES.
+        Receives clusters/NAME.txt, in the form of Vasiliev & Baumgardt (2021); dwarfs/NAME_1.dat, in that of Pace
+        et al. (2022); sgr.fits, candidates of the Sagittarius stream; and MWS_BHB.fits, in the form of DESI's
+        catalogue of blue horizontal-branch stars: RVTAB, FIBERMAP and GAIA of their rows, and DISTANCES.
     rows, gaia, rvs, snr
         As in `files.write_catalogue`.
     seed
@@ -84,9 +84,9 @@ def write_members(directory: Path, rows: Columns, gaia: Columns, rvs: Columns, s
 
 
 def _probability(source_id: Int64, member: Bool, seed: int) -> Float64:
-    """Draw probabilities to be a member, shape (star,).
+    """Draw membership probabilities, shape (star,).
 
-    Members have mostly high and stars of the field mostly low ones; one in a hundred is on the wrong side of 0.5.
+    Most are high for members and low for field stars; one in a hundred is on the wrong side of 0.5.
     """
     draws = Draws(seed, (source_id,))
     doubt = 0.5 * draws.uniform("membership") ** 8
@@ -95,7 +95,7 @@ def _probability(source_id: Int64, member: Bool, seed: int) -> Float64:
 
 
 def _write_cluster(directory: Path, system: System, stars: Columns, member: Bool, seed: int) -> None:
-    """Write what Gaia measured of the stars in the pixel of a cluster, with their probabilities to be members."""
+    """Write Gaia's measurements of the stars in the pixel of a cluster, with membership probabilities."""
     x, y = (stars["RA"] - system.ra) * np.cos(np.radians(system.dec)), stars["DEC"] - system.dec
     away = 60.0 * np.hypot(x, y) / system.radius
     columns = {name: stars[source] for name, source in _FROM_GAIA.items()} | {
@@ -111,7 +111,7 @@ def _write_cluster(directory: Path, system: System, stars: Columns, member: Bool
 
 
 def _write_dwarf(directory: Path, system: System, stars: Columns, member: Bool, seed: int) -> None:
-    """Write the same for a dwarf galaxy; both models of its light give the mock's one probability."""
+    """Write the same for a dwarf galaxy; the columns of both models of its light hold the mock's only probability."""
     probability = _probability(stars["SOURCE_ID"], member, seed)
     columns = {name: stars[source] for name, source in _DWARF.items()}
     columns |= {"mem_fixed": probability, "mem_fixed_complete": probability}
@@ -119,7 +119,7 @@ def _write_dwarf(directory: Path, system: System, stars: Columns, member: Bool, 
 
 
 def _write_distances(path: Path, rows: Columns, seed: int) -> None:
-    """Append an HDU with the distances that the colours of blue stars give, here true ones with an error of 5 %."""
+    """Append an HDU with distances of blue stars from their colours, here true ones with an error of 5 %."""
     error = _BLUE_ERROR * Draws(seed, (rows["TARGETID"],)).normal("distance of blue stars")
     distance = rows["DIST"] * np.exp(error)
     with appended(path) as file:
@@ -132,9 +132,9 @@ def _write_text(path: Path, columns: Columns, form: str) -> None:
 
 
 def _write_stream(path: Path, stars: Columns, gaia: Columns, seed: int) -> None:
-    """Write the giants about the track of the Sagittarius stream that move with it, whether they belong to it or not.
+    """Write the giants near the track of the Sagittarius stream that move with it, members or not.
 
-    Distances are true ones with an error of a tenth, as those interpolated between RR Lyrae stars are.
+    Distances are true ones with an error of a tenth, like distances interpolated between RR Lyrae stars.
     """
     lam, beta = stream_coordinates(gaia["RA"], gaia["DEC"])
     distance, *motion = stream_track(lam)

@@ -1,7 +1,7 @@
-"""What DESI records of each star: counts of star and sky in three arms, bad pixels, and the fit of the RVS pipeline.
+"""DESI's data for each star: counts of star and sky in three arms, bad pixels, and the fit of the RVS pipeline.
 
 Flux is in 1e-17 erg / (s cm2 Angstrom), as in the coadds. The noise of a pixel is that of the photons of star and
-sky together, so that the error spectrum rises where the sky shines or the instrument is blind.
+sky together, so that the error spectrum rises at sky lines and at low throughput.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ARMS = ("B", "R", "Z")
 COSMIC, NO_DATA, BAD_FIBRE, BAD_COLUMN = 1 << 2, 1 << 8, 1 << 9, 1 << 10
 """Bits of the coadds' MASK (desispec's SPECMASK) that occur in the mock."""
 
-# What the RVS pipeline tries at most, and its errors: at the best, and times (Teff / 5500 K)^2 at S/N 1
+# Limits of the RVS pipeline's fit, and its errors: the least, and those at S/N 1, times (Teff / 5500 K)^2
 _RVS_LIMITS = {"VRAD": (-1500.0, 1500.0), "TEFF": (2300.0, 15000.0), "FEH": (-4.0, 1.0)}
 _RVS_ERRORS = {
     "VRAD": (0.6, 25.0),
@@ -92,10 +92,10 @@ def model_flux(stars: Mapping[str, Array], parents: Path | None = None) -> dict[
     Parameters
     ----------
     stars
-        TEFF, LOGG, FEH, ALPHAFE, VRAD, EBV_IN_FRONT, PHOT_G_MEAN_MAG, and what `binaries.with_companions` adds. The Z
-        arm is flat: the pipeline leaves it out. Copies of real stars need PARENT, and are NaN where the library ends.
+        TEFF, LOGG, FEH, ALPHAFE, VRAD, EBV_IN_FRONT, PHOT_G_MEAN_MAG, and the columns of `binaries.with_companions`.
+        The Z arm, which the pipeline discards, is flat. Clones need PARENT, and are NaN beyond the library's range.
     parents
-        The spectra table of the real stars of which these are copies.
+        The spectra table of the real stars that these clone.
     """
     flux = _star_flux(stars, "", stars["M_G_PRIMARY"] - stars["M_G"], parents)
     rows = np.flatnonzero(np.isfinite(stars["MASS_RATIO"]))
@@ -108,7 +108,7 @@ def model_flux(stars: Mapping[str, Array], parents: Path | None = None) -> dict[
 def _star_flux(
     stars: Mapping[str, Array], which: str, fainter: Array, parents: Path | None = None
 ) -> dict[str, Float32]:
-    """Return the flux of one star of each pair, so many magnitudes fainter than both."""
+    """Return the flux of one star of each pair, from its magnitude difference to both."""
     teff, logg = stars[f"TEFF{which}"], stars[f"LOGG{which}"]
     flux = {}
     for arm in ("B", "R"):
@@ -118,7 +118,7 @@ def _star_flux(
         else:
             intrinsic = library.load(parents).spectra(stars["PARENT"], wavelength, stars["VRAD"])
         a0 = (3.1 * 0.86 * stars["EBV_IN_FRONT"]).astype(np.float32)[:, None]
-        # near the optical, extinction falls as this power of wavelength; the continuum's slope is all that it moves
+        # optical extinction falls as this power of wavelength; it changes only the slope of the continuum
         flux[arm] = intrinsic * np.exp(-0.921 * a0 * (wavelength / 5500.0).astype(np.float32) ** -1.3)
     pivot = slice(*np.searchsorted(NATIVE_GRID["R"].wavelength(), [6000.0, 6500.0]))
     level = np.mean(flux["R"][:, pivot], axis=1, dtype=np.float64)
@@ -134,11 +134,11 @@ def observe(stars: Mapping[str, Array], settings: MockSettings, arms: Sequence[s
     Parameters
     ----------
     stars
-        What `model_flux` needs, and TARGETID and PROGRAM; one row per spectrum.
+        The columns for `model_flux`, TARGETID and PROGRAM; one row per spectrum.
     settings
         Section `[mock]`.
     arms
-        Those that are wanted.
+        Names of the arms.
     """
     draws = Draws(settings.seed, (stars["TARGETID"],))
     time = exposure(stars, settings).astype(np.float32)[:, None]
@@ -175,7 +175,7 @@ def signal_to_noise(arms: Mapping[str, ArmData]) -> dict[str, Float64]:
 
 
 def _dead_arm(draws: Draws, settings: MockSettings) -> Array:
-    """Return the name of the arm that is dead, empty for most, shape (star,)."""
+    """Return the name of the dead arm, empty if there is none, shape (star,)."""
     place = draws.uniform("dead arm") / max(settings.dead_arm_fraction, 1e-12)
     return np.select([place < 0.5, place < 1.0], ["B", "R"], "")
 
@@ -183,8 +183,8 @@ def _dead_arm(draws: Draws, settings: MockSettings) -> Array:
 def _mask(draws: Draws, settings: MockSettings, arm: str, pixels: int, dead: Bool) -> Array:
     """Return the MASK of one arm, int32, shape (star, pixel).
 
-    Cosmic rays strike at random, three pixels each; bad columns of the detector spoil the same pixels of every star
-    whose trace crosses them.
+    Cosmic rays hit three pixels each, at random; bad columns of the detector affect the same pixels of every star whose
+    trace crosses them.
     """
     mask = np.zeros((len(dead), pixels), np.int32)
     row = np.arange(len(dead))
@@ -201,9 +201,9 @@ def _mask(draws: Draws, settings: MockSettings, arm: str, pixels: int, dead: Boo
 
 
 def rvs(stars: Mapping[str, Array], snr: Mapping[str, Array], settings: MockSettings) -> dict[str, Array]:
-    """Return what the RVS pipeline finds: the truth with errors that grow as S/N falls, and a few failures.
+    """Return the results of the RVS pipeline: the truth with errors that grow as S/N falls, and a few failures.
 
-    Every other failure ends at a limit of the velocities that are tried, the others somewhere with a large error.
+    Half of the failures end at a limit of the velocity range, the others at a random velocity with a large error.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Catalogues of distances that compete with the pipeline's: two with known errors, and one from parallaxes alone."""
+"""Rival catalogues of distances: two with known errors, and one from parallaxes alone."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from specdis.mock.gaia import zero_point
 from specdis.storage import atomic
 
 BIAS_FROM, BIAS_TO = 10.0, 100.0
-"""Distances in kpc at which the bias of the biased rival begins, and at which it has grown to its full size."""
+"""Distances in kpc at which the bias of the biased rival begins, and at which it is complete."""
 
 
 class Rival(NamedTuple):
-    """A catalogue: its name, share of the stars, scatter, and bias at `BIAS_TO` in mag of the distance modulus."""
+    """A rival: name, share of the stars, scatter, and bias of the distance modulus at `BIAS_TO`, mag."""
 
     name: str
     share: float
@@ -48,9 +48,9 @@ def write_rivals(directory: Path, rows: Mapping[str, Array], gaia: Mapping[str, 
     Parameters
     ----------
     directory
-        Gets the files.
+        Receives the files.
     rows, gaia
-        As in `files.write_catalogue`; stars without a match in Gaia are in neither.
+        As in `files.write_catalogue`; stars without a match in Gaia are left out.
     seed
         Seed of the universe.
     """

@@ -1,4 +1,4 @@
-"""What the mock survey holds: how many stars, and how many of each kind."""
+"""Settings of the mock survey: numbers and kinds of stars."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ class MockSettings(Settings):
     """Section `[mock]`: the universe, when `survey.kind = "mock"`."""
 
     stars: int = Field(10_000, ge=300)
-    """Stars; a few have a second spectrum, which is a row of its own."""
+    """Number of stars; a few have a second spectrum, in a separate row."""
     seed: int = Field(1, ge=0)
-    """Random seed of the universe; the run has its own."""
+    """Random seed of the universe, independent of the run's."""
     backup_fraction: float = Field(0.35, gt=0.0, lt=1.0)
     """Share of the stars in the backup programme (11 < G < 16); most others are in the bright one (16 < G < 19)."""
     dark_fraction: float = Field(0.03, ge=0.0, lt=1.0)
-    """Share of the stars in the dark programme (16 < G < 20.5), which the paper's sample leaves out; none if too few
+    """Share of the stars in the dark programme (16 < G < 20.5), which the paper's sample excludes; none if too few
     for a file."""
     halo_fraction: float = Field(0.30, ge=0.0, le=1.0)
     """Share of halo stars, drawn from the halo's own density."""
     distant_fraction: float = Field(0.12, ge=0.0, le=1.0)
     """Share of further halo stars, all giants, at distances uniform in the logarithm between 10 and 100 kpc."""
     bhb_fraction: float = Field(0.02, ge=0.0, le=1.0)
-    """Share of blue horizontal-branch stars of the halo, besides those in the halo itself, at such distances too."""
+    """Share of further blue horizontal-branch stars of the halo, at the same distances."""
     stream_fraction: float = Field(0.15, ge=0.0, lt=1.0)
     """Share of the stars on the great circle of the Sagittarius stream that belong to it."""
     member_fraction: float = Field(0.4, ge=0.0, le=1.0)
@@ -35,30 +35,30 @@ class MockSettings(Settings):
     binary_fraction: float = Field(0.25, ge=0.0, le=1.0)
     """Share of the stars that are unresolved binaries."""
     twin_fraction: float = Field(0.1, ge=0.0, le=1.0)
-    """Share of twins, of mass ratios 0.95 to 1, among the binaries; the others' are spread evenly from 0.1 to 1."""
+    """Share of twins, of mass ratios 0.95 to 1, among the binaries; the other ratios are uniform from 0.1 to 1."""
     dust_height: float = Field(0.0, ge=0.0)
     """Scale height of the dust in kpc (0.1 is the Galaxy's): stars inside the layer have part of it behind them. 0 puts
-    all dust in front of every star, as the pipeline takes it to be."""
+    all dust in front of every star, as the pipeline assumes."""
     stars_per_file: int = Field(100, ge=100)
-    """Stars in one coadd file, that is in one HEALPix pixel and programme, at least."""
+    """Least number of stars in one coadd file, that is, in one HEALPix pixel and programme."""
     repeat_fraction: float = Field(0.02, ge=0.0, le=1.0)
-    """Share of the bright programme's stars in pixels of both programmes that have a backup spectrum too."""
+    """Share of the bright stars in pixels of both programmes that also have a backup spectrum."""
     unmatched_fraction: float = Field(0.005, ge=0.0, le=1.0)
     """Share of the stars without a match in Gaia DR3."""
     error_inflation: Literal["none", "el-badry2021"] = "el-badry2021"
-    """How parallaxes scatter: as Gaia says, or more, with G, as El-Badry, Rix & Heintz (2021) found."""
+    """Scatter of parallaxes: as published by Gaia, or larger, depending on G, by El-Badry, Rix & Heintz (2021)."""
     spurious_fraction: float = Field(0.03, ge=0.0, le=1.0)
-    """Share of the stars whose parallax scatters five times as much as Gaia says; RUWE shows it of every other one."""
+    """Share of the stars whose parallax scatters by five times its error; RUWE is raised for half of them."""
     dead_arm_fraction: float = Field(0.005, ge=0.0, le=1.0)
     """Share of the spectra with the B or the R arm dead."""
     warning_fraction: float = Field(0.01, ge=0.0, le=1.0)
-    """Share of the spectra whose radial-velocity fit went wrong, as that of every spectrum of S/N below 2 does."""
+    """Share of the spectra whose radial-velocity fit fails, in addition to all spectra of S/N below 2."""
     library: Path | None = None
-    """A spectra table of real stars: their copies, at new distances, take the place of computed stars."""
+    """A spectra table of real stars: their clones, at new distances, replace computed stars."""
     spmod: bool = False
-    """Write the survey's continuum-normalised spectra too, beside the coadds."""
+    """Whether to write continuum-normalised spectra in addition to coadds."""
     resolution: bool = False
-    """Write the resolution matrices too, which make up four fifths of a real coadd and which the pipeline ignores."""
+    """Whether to write resolution matrices, four fifths of a real coadd, which the pipeline ignores."""
 
     @model_validator(mode="after")
     def _fractions_fit(self) -> Self:

@@ -30,9 +30,9 @@ KM_S = 4.740471  # km/s of one kpc times one mas/yr
 
 
 class Programme(NamedTuple):
-    """A programme's limits: G magnitude, Galactic latitude and declination in degrees; blue horizontal-branch stars.
+    """Limits of a programme in G, Galactic latitude and declination (degrees), and its blue horizontal-branch stars.
 
-    `bhb_fraction` is their share among its targets, where that is more than `MockSettings.bhb_fraction`.
+    `bhb_fraction` is their share among its targets, if larger than `MockSettings.bhb_fraction`.
     """
 
     name: bytes
@@ -51,10 +51,10 @@ PROGRAMMES = (
 
 
 def footprint(settings: MockSettings) -> dict[bytes, tuple[int, Int64]]:
-    """Return for each programme its number of stars and the HEALPix pixels (nside 64, nested) that they fill.
+    """Return the number of stars of each programme and their HEALPix pixels (nside 64, nested).
 
     Pixels are a random subset of the programme's footprint, in one random order for all programmes, so that
-    programmes share pixels. Every fourth of the first is that of a system.
+    programmes share pixels. Of the first pixels every fourth is that of a system.
     """
     pixels = np.setdiff1d(np.arange(12 * NSIDE**2), system_pixels())
     pixels = pixels[np.argsort(Draws(settings.seed, (pixels,)).uniform("footprint"), kind="stable")]
@@ -90,7 +90,7 @@ def dust_in_front(height: float, distance: Float64, sine_latitude: Array) -> Flo
     Parameters
     ----------
     height
-        Scale height, kpc; 0 for dust that is all in front.
+        Scale height, kpc; 0 for all dust in front.
     distance
         kpc.
     sine_latitude
@@ -101,13 +101,13 @@ def dust_in_front(height: float, distance: Float64, sine_latitude: Array) -> Flo
 
 
 def sky_of(pixel: Int64, nside: int, x: Array | float = 0.5, y: Array | float = 0.5) -> tuple[Float64, Float64]:
-    """Return RA and Dec (deg) of places in nested HEALPix pixels; the centre by default."""
+    """Return RA and Dec (deg) of positions in nested HEALPix pixels; the centre by default."""
     ra, dec = healpix_to_lonlat(pixel, nside, dx=x, dy=y, order="nested")
     return ra.to_value("deg"), dec.to_value("deg")
 
 
 def pixels_of(ra: Float64, dec: Float64, nside: int) -> Int64:
-    """Return the nested HEALPix pixels of places at RA and Dec in degrees."""
+    """Return the nested HEALPix pixels of positions at RA and Dec in degrees."""
     return np.asarray(lonlat_to_healpix(Longitude(ra, "deg"), Latitude(dec, "deg"), nside, order="nested"), np.int64)
 
 

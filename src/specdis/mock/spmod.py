@@ -1,8 +1,8 @@
 """The survey's continuum-normalised spectra at rest (spmod), as its stellar-parameter pipeline makes them from coadds.
 
-The recipe is that of piferre and FERRE for DR1, written down here apart from `specdis.spectra`: rest frame and
-resampling in one linear interpolation, errors interpolated as they are, and a running mean of 501 pixels as the
-continuum. It knows of no mask: where the inverse variance is zero, the error is a thousand times the largest flux.
+The recipe is that of piferre and FERRE for DR1, independent of `specdis.spectra`: rest frame and resampling in one
+linear interpolation, errors interpolated like flux, and a running mean of 501 pixels as the continuum. It has no mask:
+where the inverse variance is zero, the error is a thousand times the largest flux.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from specdis.storage import atomic
 from specdis.surveys.layout import NATIVE_GRID, SPMOD_GRID, dtype
 
 _WIDTH = 501  # pixels of the running mean
-_FASTEST = 0.01  # of the speed of light: faster targets are no stars
+_FASTEST = 0.01  # of the speed of light: faster targets are not stars
 _SPEED_OF_LIGHT = 299_792.458  # km/s
 
 
@@ -33,8 +33,8 @@ def write_spmod(path: Path, rows: Mapping[str, Array], arms: Mapping[str, ArmDat
     path
         The file.
     rows
-        Targets and fibres on empty sky, as in `files.write_coadd`; VRAD as measured (km/s). Sky and targets that are
-        too fast are left out.
+        Targets and fibres on empty sky, as in `files.write_coadd`; VRAD as measured (km/s). Sky and targets that
+        are too fast are left out.
     arms, snr
         Their spectra and S/N by arm.
     """
@@ -69,7 +69,7 @@ def _normalised(arm: str, data: ArmData, rows: Int64, velocity: Float64) -> dict
 
 
 def _interpolated(values: Float64, place: Float64) -> Float64:
-    """Interpolate each row linearly at pixels that need not be whole; the ends are repeated beyond them."""
+    """Interpolate each row linearly at fractional pixels; beyond the ends their values are repeated."""
     place = np.clip(place, 0.0, values.shape[1] - 1.0)
     low = np.minimum(place.astype(np.int64), values.shape[1] - 2)
     share = place - low

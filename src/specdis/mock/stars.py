@@ -1,4 +1,4 @@
-"""Stars: isochrones, magnitudes in Gaia's bands, and populations from which stars are drawn.
+"""Stars: isochrones, magnitudes in Gaia's bands, and populations to draw stars from.
 
 Luminosity, temperature and mass come from one isochrone, and surface gravity from these three, so that a spectrum
 (Teff, log g, [Fe/H]) fixes the absolute magnitude up to the mass.
@@ -21,7 +21,7 @@ from specdis.mock.draws import Draws
 SUN_TEFF, SUN_LOGG, SUN_M_BOL = 5772.0, 4.438, 4.74  # IAU 2015 Resolutions B2 and B3
 
 TEFF_RANGE = (3500.0, 11500.0)
-"""Effective temperatures of the stars in the mock, K: those for which there are model spectra."""
+"""Effective temperatures of the mock's stars, K: the range of the model spectra."""
 
 # Measured on the BaSTI-IAC isochrones (Hidalgo et al. 2018) in the Gaia DR3 passbands at [M/H] = -0.08. Gravity moves
 # BC_G by less than 0.06 mag at any of these temperatures. Columns: Teff (K), BC_G, BP - RP, G - RP (mag).
@@ -78,7 +78,7 @@ def surface_gravity(mass: Array, log_luminosity: Array, teff: Array) -> Float64:
 class Isochrones(NamedTuple):
     """Isochrones on a grid of metallicity, age and node.
 
-    A node is the same stage of evolution on each of them; tools/make_isochrones.py says which.
+    A node is the same stage of evolution on each isochrone; see tools/make_isochrones.py.
 
     Parameters
     ----------
@@ -122,13 +122,13 @@ def isochrones() -> Isochrones:
 
 @dataclass(frozen=True)
 class Population:
-    """Points of a population's HR diagram and the number of stars that each stands for, bright ones first.
+    """Points of a population's HR diagram with the number of stars that each represents, bright ones first.
 
     Parameters
     ----------
     columns
-        TEFF (K), LOGG, FEH, ALPHAFE (dex), MASS (solar), AGE (Gyr), M_G (mag) and PARENT, the row of the real star of
-        which it is a copy, or -1; each of shape (point,).
+        TEFF (K), LOGG, FEH, ALPHAFE (dex), MASS (solar), AGE (Gyr), M_G (mag) and PARENT, the row of the real star that
+        it clones, or -1; each of shape (point,).
     number
         Stars brighter than each point, as a share of the population; shape (point + 1,), from 0 to 1.
     """
@@ -146,15 +146,15 @@ class Population:
         return Population({name: values[chosen] for name, values in self.columns.items()}, share / share[-1])
 
     def draw(self, share: Array) -> Int64:
-        """Return the point up to which the share of brighter stars adds up: the inverse of `brighter`."""
+        """Return the points at given shares of brighter stars: the inverse of `brighter`."""
         point = np.searchsorted(self.number, share, side="right") - 1
         return np.asarray(np.clip(point, 0, len(self.number) - 2))
 
 
 def population(feh: Array, alphafe: Array, age: Array, draws: Draws) -> Population:
-    """Make a population from abundances and ages of its members, a point of the HR diagram for each.
+    """Make a population from abundances and ages of its members, with one point of the HR diagram for each.
 
-    Points are spread evenly over the nodes of the isochrones, so that giants are as many as dwarfs; their weights
+    Points are spread evenly over the nodes of the isochrones, with as many giants as dwarf stars; their weights
     follow the Kroupa mass function and the speed of evolution.
 
     Parameters
@@ -203,7 +203,7 @@ def main_sequence(feh: Array, alphafe: Array, age: Array, mass: Array) -> dict[s
     age
         Gyr, shape (star,).
     mass
-        Solar masses, shape (star,). The main sequence is taken to end where it does: at 0.1 and at its turn-off.
+        Solar masses, shape (star,). Masses are clipped to the main sequence: from 0.1 to its turn-off.
     """
     tracks, metallicity = isochrones(), _metallicity(feh, alphafe)
     node, step = np.zeros(len(mass)), float(tracks.first_node[1] - 1)

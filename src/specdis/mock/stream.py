@@ -1,4 +1,4 @@
-"""The mock survey without files: the same stars and spectra as `survey.write_mock` writes, made when they are read."""
+"""The mock survey without files: the stars and spectra of `survey.write_mock`, computed when read."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from specdis.mock.settings import MockSettings
 from specdis.surveys.base import IDENTIFIER, ROWS, STAR_COLUMNS, Arm, Fault, Spectra, Stars, Survey
 from specdis.surveys.coadd import with_good_pixels
 
-_ARMS = ("B", "R")  # the Z arm is not used, and none of what is depends on it
-_BLOCK = 512  # spectra made at a time
+_ARMS = ("B", "R")  # the Z arm is not used
+_BLOCK = 512  # spectra computed at a time
 _MEASURED = ("VRAD", "RVS_WARN", "TEFF", "LOGG", "FEH", "ALPHAFE")
 
 
 class MockSurvey(Survey):
-    """Any number of mock stars, each made anew from its identifier whenever it is asked for.
+    """Any number of mock stars, each computed from its identifier at every request.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ class MockSurvey(Survey):
         yield from map(Stars, _in_blocks(targets.identifiers(self.settings), block))
 
     def part(self, rows: Stars) -> Stars:
-        """Return all columns of spectra of which the identifiers are given."""
+        """Return all columns of the spectra with these identifiers."""
         return Stars.concatenate([self._stars(rows.take(part)) for part in ranges(len(rows), _BLOCK)])
 
     def _stars(self, named: Stars) -> Stars:
-        """Return all columns of some spectra, which have to be made to measure their S/N."""
+        """Return all columns of some spectra, which are computed to measure their S/N."""
         rows, catalogue = targets.observed(self.settings, named.columns)
         snr = observation.signal_to_noise(observation.observe(rows, self.settings, _ARMS))
         measured = observation.rvs(rows, snr, self.settings)

@@ -27,20 +27,19 @@ _SKY_FIBRES = 2  # in each file
 
 
 def write_mock(directory: Path, settings: MockSettings) -> dict[str, Any]:
-    """Write a mock survey in DESI's formats, unless the folder holds the very same one already.
+    """Write a mock survey in DESI's formats, unless the folder already holds the same one.
 
     Parameters
     ----------
     directory
-        Gets mwsall-pix-mock.fits, healpix/, truth.parquet, members/, rivals/ and mock.json, which says what is in
-        them.
+        Receives mwsall-pix-mock.fits, healpix/, truth.parquet, members/, rivals/ and mock.json, a summary.
     settings
         Section `[mock]`.
 
     Returns
     -------
     dict
-        What mock.json says: settings, numbers of stars, spectra and files, stars per distance, share of negative
+        Content of mock.json: settings, numbers of stars, spectra and files, stars per distance, share of negative
         parallaxes, quantiles of S/N.
 
     Raises
@@ -53,7 +52,7 @@ def write_mock(directory: Path, settings: MockSettings) -> dict[str, Any]:
     if _holds(directory, key):
         logger.info(f"{directory} holds this mock survey already")
         return dict(read_json(directory / SUMMARY))
-    write_json(directory / SUMMARY, {"key": None})  # tells a mock that was interrupted from somebody's survey
+    write_json(directory / SUMMARY, {"key": None})  # distinguishes an interrupted mock from another survey
     for stale in ("healpix", CATALOGUE, TRUTH, MEMBERS, RIVALS):
         remove(directory / stale)
 
@@ -71,7 +70,7 @@ def write_mock(directory: Path, settings: MockSettings) -> dict[str, Any]:
 
 
 def _holds(directory: Path, key: str) -> bool:
-    """Return whether the folder holds the survey of this key; refuse a folder with spectra that are no mock's."""
+    """Tell whether the folder holds the survey of this key; refuse a folder with spectra of another origin."""
     if (directory / SUMMARY).is_file():
         return bool(read_json(directory / SUMMARY).get("key") == key)
     if (directory / "healpix").exists():
@@ -79,13 +78,13 @@ def _holds(directory: Path, key: str) -> bool:
             directory / "healpix",
             expected="an empty folder or an earlier mock survey",
             found=f"spectra without {SUMMARY}",
-            remedy="Choose another folder: the mock would replace what is there.",
+            remedy="Choose another folder: the mock would replace these spectra.",
         )
     return False
 
 
 def _in_no_order(settings: MockSettings) -> dict[str, Array]:
-    """Return the identifiers of all spectra, in an order that has nothing to do with the sky."""
+    """Return the identifiers of all spectra, in an order unrelated to the sky."""
     parts = list(targets.identifiers(settings))
     named = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.argsort(Draws(settings.seed, (named["TARGETID"],)).uniform("order"), kind="stable")
@@ -118,7 +117,7 @@ def _write_coadds(directory: Path, rows: dict[str, Array], settings: MockSetting
 
 
 def _with_sky(rows: dict[str, Array]) -> dict[str, Array]:
-    """Return the targets of one file with fibres on empty sky before them: stars without light."""
+    """Return the targets of one file, preceded by fibres on empty sky."""
     sky = {name: np.repeat(values[:1], _SKY_FIBRES) for name, values in rows.items()}
     sky["TARGETID"] = -(10 * rows["HEALPIX"][0] + _SKY_FIBRES * _programme(rows)[0] + np.arange(_SKY_FIBRES)) - 1
     sky["PHOT_G_MEAN_MAG"] = np.full(_SKY_FIBRES, np.inf)
@@ -131,7 +130,7 @@ def _programme(rows: dict[str, Array]) -> Int64:
 
 
 def _summary(rows: dict[str, Array], gaia: dict[str, Array], snr: dict[str, Array]) -> dict[str, Any]:
-    """Return the numbers that say what kind of survey this is."""
+    """Return the numbers that characterise the survey."""
     once = ~targets.is_repeat(rows["TARGETID"])
     count, _ = np.histogram(rows["DIST"][once], _DISTANCE_EDGES)
     solved = once & np.isfinite(gaia["PARALLAX"])

@@ -1,4 +1,4 @@
-"""Systems of known distance: the Sagittarius stream, and how the members of clusters and dwarfs lie in theirs.
+"""Systems of known distance: the Sagittarius stream, and the scatter of members in clusters and dwarf galaxies.
 
 The clusters and dwarf galaxies are those of Table A1, from `specdis.references`. Track of the stream: Antoja et al.
 (2020, A&A 635, L3) and Ramos et al. (2020, A&A 638, A104), as in galstreams (Mateu 2023, MNRAS 520, 5225).
@@ -11,7 +11,7 @@ import numpy as np
 from specdis.arrays import Array, Float64
 
 DEPTH = 0.005
-"""Scatter of members' distances about their system's, as a fraction of it: less than the published errors."""
+"""Scatter of members' distances about that of their system, as a fraction: less than the published errors."""
 
 STREAM_WIDTH = 4.0  # degrees of Beta; the bright branch of the stream (Vasiliev et al. 2021, MNRAS 501, 2279)
 STREAM_DEPTH = 0.08  # scatter of distances about the track, as a fraction of it
@@ -57,14 +57,14 @@ TRACK = np.array(
 
 
 def stream_coordinates(ra: Array, dec: Array) -> tuple[Float64, Float64]:
-    """Return Lambda and Beta in degrees, each of shape (star,), of places at RA and Dec in degrees."""
+    """Return Lambda and Beta in degrees, each of shape (star,), of positions at RA and Dec in degrees."""
     a, d = np.radians(ra), np.radians(dec)
     x, y, z = _STREAM_FRAME @ np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)])
     return np.degrees(np.arctan2(y, x)), np.degrees(np.arcsin(np.clip(z, -1.0, 1.0)))
 
 
 def stream_place(lam: Array) -> tuple[Float64, Float64]:
-    """Return RA and Dec in degrees, each of shape (star,), of places on the stream's great circle, Beta = 0."""
+    """Return RA and Dec in degrees, each of shape (star,), of positions on the stream's great circle, Beta = 0."""
     angle = np.radians(lam)
     x, y, z = _STREAM_FRAME.T @ np.stack([np.cos(angle), np.sin(angle), np.zeros_like(angle)])
     return np.degrees(np.arctan2(y, x)) % 360.0, np.degrees(np.arcsin(z))
@@ -77,7 +77,7 @@ def stream_track(lam: Array) -> tuple[Float64, Float64, Float64]:
 
 
 def stream_density(ra: Array, dec: Array, distance: Float64) -> Float64:
-    """Return stars per unit of distance along lines of sight, 1 at the most, shape (place, distance).
+    """Return stars per unit of distance along lines of sight, with a maximum of 1, shape (place, distance).
 
     A normal distribution in Beta and in distance about the track, which ends at |Lambda| = 140 degrees.
 

@@ -1,4 +1,4 @@
-"""Targets: the survey's spectra by their identifiers, and from these alone the star behind each."""
+"""Targets: identifiers of the survey's spectra, which determine the stars."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Columns = Mapping[str, Array]
 def identifiers(settings: MockSettings) -> Iterator[dict[str, Array]]:
     """Yield PROGRAM, HEALPIX and TARGETID of the spectra, file by file, each of shape (star,).
 
-    Some stars of the bright programme are targets of the backup programme too, under another TARGETID.
+    Some stars of the bright programme are also targets of the backup programme, with another TARGETID.
     """
     plan = sky.footprint(settings)
     stars, pixels = plan[b"bright"]
@@ -42,12 +42,12 @@ def identifiers(settings: MockSettings) -> Iterator[dict[str, Array]]:
 
 
 def _stars_per_pixel(stars: int, pixels: int) -> Int64:
-    """Return how many stars each pixel of a programme has: they go round."""
+    """Return the number of stars in each pixel of a programme, dealt out in turn."""
     return stars // max(pixels, 1) + (np.arange(pixels) < stars % max(pixels, 1))
 
 
 def _repeats(settings: MockSettings, pixel: int, stars: int) -> Int64:
-    """Return the numbers of those bright stars of a pixel that have a second spectrum."""
+    """Return the running numbers of the bright stars in a pixel with a second spectrum."""
     number = np.arange(stars)
     draws = Draws(settings.seed, (np.full(stars, _BRIGHT), np.full(stars, pixel), number))
     return number[draws.uniform("repeat") < settings.repeat_fraction]
@@ -66,7 +66,7 @@ def _target_id(program: bytes, pixel: int, number: Int64, repeated: Array) -> In
 
 
 def is_repeat(target_id: Int64) -> Array:
-    """Tell which spectra are second ones of their stars, shape (star,)."""
+    """Tell which spectra are the second of their star, shape (star,)."""
     return np.asarray((target_id >> _REPEATED) & 1, bool)
 
 
@@ -78,15 +78,15 @@ def observed(settings: MockSettings, targets: Columns) -> tuple[dict[str, Array]
     settings
         Section `[mock]`.
     targets
-        PROGRAM, HEALPIX and TARGETID, as `identifiers` gives them, in any order and number.
+        PROGRAM, HEALPIX and TARGETID from `identifiers`, in any order and number.
 
     Returns
     -------
     rows : dict of ndarray, shape (star,)
-        What `galaxy.draw_stars` gives, PROGRAM and TARGETID of the spectrum, apparent magnitudes, A_G (mag), PARALLAX
-        (mas) and EXPTIME (s).
+        The columns of `galaxy.draw_stars`, PROGRAM and TARGETID of the spectrum, apparent magnitudes, A_G (mag),
+        PARALLAX (mas) and EXPTIME (s).
     catalogue : dict of ndarray, shape (star,)
-        What `gaia.catalogue` gives.
+        The columns of `gaia.catalogue`.
     """
     target_id = targets["TARGETID"]
     branch = np.select([targets["PROGRAM"] == programme.name for programme in sky.PROGRAMMES], [0, 1, 2])
@@ -126,7 +126,7 @@ def truth(settings: MockSettings, rows: Columns, catalogue: Columns) -> dict[str
 
 
 def parent_id(settings: MockSettings, rows: Columns) -> dict[str, Int64]:
-    """Return PARENT_ID, the identifier of the real star of which each is a copy, where a library is given."""
+    """Return PARENT_ID, the identifier of the real star that each clones, if a library is given."""
     if settings.library is None:
         return {}
     return {"PARENT_ID": library.load(settings.library).identifier[rows["PARENT"]]}

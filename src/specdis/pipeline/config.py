@@ -28,17 +28,17 @@ from specdis.workers.settings import ClusterSettings
 
 
 class Config(Document):
-    """All sections; those that may be left out have the paper's values."""
+    """All sections; optional ones default to the paper's values."""
 
     preset: Preset | None = None
-    """Values for the keys that the file leaves out: `paper` has the paper's own choices everywhere, `recommended` what
-    is measured to be better. Without a preset every key has its default."""
+    """Values for the keys that the file leaves out: `paper` has the paper's choices, `recommended` measured
+    improvements. Without a preset every key has its default."""
     run: RunSettings
-    """Where the run is kept and what it may use."""
+    """Folder and resources of the run."""
     survey: SurveySettings
     """The survey's files."""
     mock: MockSettings = MockSettings()
-    """The universe, when `survey.kind = "mock"`: what is physics in it, and what is not, says [mock.md](mock.md)."""
+    """Parameters of the mock survey; [mock.md](mock.md) explains which parts are physical and which schematic."""
     sample: SampleSettings = SampleSettings()
     """Which stars: section 2.3 of the paper."""
     photometry: PhotometrySettings = PhotometrySettings()
@@ -54,21 +54,21 @@ class Config(Document):
     distances: DistancesSettings = DistancesSettings()
     """Predictions and their errors: section 3.3."""
     calibration: CalibrationSettings = CalibrationSettings()
-    """Recalibration of the mixture's distances on held-out stars."""
+    """Recalibration of the mixture network's distances on held-out stars."""
     binaries: BinariesSettings = BinariesSettings()
     """Binaries: section 5."""
     references: ReferencesSettings = ReferencesSettings()
     """Stars of known distance and rival catalogues: sections 2.5, 4.4 and 4.5."""
     cluster: ClusterSettings = ClusterSettings()
-    """Where the passes over the stars run: [cluster.md](cluster.md)."""
+    """Cores or machines for the passes over the stars: see [cluster.md](cluster.md)."""
 
     @classmethod
     def preset_of(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the values of the preset that is asked for, nothing where there is none of this name."""
+        """Return the values of the requested preset, empty for an unknown name."""
         return preset(given.get("preset"))
 
     def differences(self) -> dict[str, tuple[Any, Any]]:
-        """As in `Document`, without the universe and where files lie, of which the paper says nothing."""
+        """Like `Document.differences`, ignoring [mock], [cluster] and the location of files."""
         silent = (
             "preset",
             "mock.",
@@ -79,14 +79,14 @@ class Config(Document):
 
 
 def config_of(directory: Path) -> Config:
-    """Return the configuration that a run keeps; the folder may have been moved since.
+    """Read the configuration of a run, whose folder may have been moved.
 
     Raises
     ------
     ProductError
-        When the folder is no run.
+        When the folder is not a run.
     """
     resolved = RunPaths(directory).config_resolved
     if not resolved.exists():
-        raise ProductError(f"{directory} is no run: it holds no {resolved.name}. Give the folder run.directory.")
+        raise ProductError(f"{directory} is not a run: it has no {resolved.name}. Give the folder run.directory.")
     return Config.load(resolved, [f"run.directory={json.dumps(str(directory.resolve()))}"])

@@ -1,4 +1,4 @@
-"""Which survey a configuration names: files, or a mock universe without any; and what is known of its truth."""
+"""The survey that a configuration names, from files or a mock universe, and its truth."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def open_survey(config: Config) -> Survey:
-    """Return the survey that a configuration names.
+    """Open the survey that a configuration names.
 
     Raises
     ------
@@ -36,19 +36,19 @@ def open_survey(config: Config) -> Survey:
 
 
 def truth(config: Config, paths: RunPaths) -> dict[str, Array] | None:
-    """Return `IDENTIFIER`, DIST_TRUE (kpc) and what is known of companions, None where no truth is known.
+    """Return `IDENTIFIER`, DIST_TRUE (kpc) and columns of companions, None without a truth.
 
     Parameters
     ----------
     config
         The configuration.
     paths
-        Of the run, whose sample is asked for. A file with the truth may hold more and other stars.
+        Paths of the run, whose sample is requested. A file with the truth may hold other stars too.
 
     Returns
     -------
     dict or None
-        With BINARY_TRUE and MASS_RATIO where the truth has them.
+        With BINARY_TRUE and MASS_RATIO if the truth has them.
     """
     columns = (*IDENTIFIER, "DIST_TRUE", "BINARY_TRUE", "MASS_RATIO")
     if config.survey.kind == "mock":
@@ -64,25 +64,25 @@ def truth(config: Config, paths: RunPaths) -> dict[str, Array] | None:
 
 
 def references(config: Config) -> References:
-    """Return the lists of members and the rival catalogues that a configuration names or that lie beside the survey."""
+    """Return the lists of members and rival catalogues named in a configuration or found beside the survey."""
     stars = config.survey.catalogue or config.survey.spectra
     return References(config.references, beside=stars and stars.parent)
 
 
 def known_files(config: Config) -> list[Path]:
-    """Return the files of what is known of the stars from elsewhere: lists, rival catalogues, the truth."""
+    """Return the external files about the stars: lists, rival catalogues, the truth."""
     path = config.survey.truth_file
     return [*references(config).files, *([] if path is None else [path])]
 
 
 def copies_files(config: Config) -> list[Path]:
-    """Return the file with the truth where it says which stars are copies of one, or nothing."""
+    """Return the file with the truth if it names the parents of clones, or nothing."""
     path = config.survey.truth_file
     return [] if path is None or "PARENT_ID" not in column_names(path) else [path]
 
 
 def parents(config: Config) -> Callable[[Stars], Stars]:
-    """Return what adds PARENT_ID to stars, where the truth of the survey's files says that they are copies."""
+    """Return a function that adds PARENT_ID to clones, if the truth names their parents."""
     copies = copies_files(config)
     if not copies:
         return lambda stars: stars

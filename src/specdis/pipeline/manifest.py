@@ -1,4 +1,4 @@
-"""manifest.json: what each stage made, from what, how fast, and what went wrong."""
+"""manifest.json: inputs, products, rates and faults of each stage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from specdis.settings import Settings
 from specdis.storage import FORMAT_VERSION, digest, read_json, write_json
 
 FAULTS_LISTED = 1000
-"""Faults that the manifest lists one by one; all are counted."""
+"""Largest number of faults that the manifest lists one by one; all are counted."""
 
 
 class StageFault(Settings):
@@ -38,13 +38,13 @@ class StageFault(Settings):
 
 
 States = dict[str, str]
-"""What files are like, by path: size in bytes, date of the content and date of the last change, in ns; or why not."""
+"""State of files by path: size in bytes, date of the content and date of the last change, in ns; or the error."""
 
 MISSING, CLOSED = "missing", "closed"
 
 
 def look(paths: Iterable[Path]) -> States:
-    """Return what files are like now; those of a survey are many, and far away, so that they are asked together."""
+    """Return the current state of files, in parallel, since a survey has many on remote disks."""
     with ThreadPoolExecutor(16) as threads:
         files = list(paths)
         return dict(zip(map(str, files), threads.map(_state, files), strict=True))
@@ -63,12 +63,12 @@ def _state(path: Path) -> str:
 
 
 def by_content(states: States, but: Collection[str] = ()) -> States:
-    """Leave the date of the last change out, which copying and moving set, except for some of the files."""
+    """Ignore the date of the last change, which copying and moving set, except for some of the files."""
     return {path: state if path in but else state.rpartition(" ")[0] or state for path, state in states.items()}
 
 
 def changes(before: States, now: States) -> str:
-    """Name a file that is not what it was, and say how many there are; nothing where all are."""
+    """Describe the changed files, by one name and their number; empty if none changed."""
     paths = [path for path in sorted(before.keys() | now.keys()) if not _alike(before.get(path), now.get(path))]
     if not paths:
         return ""
@@ -81,16 +81,16 @@ def _alike(before: str | None, now: str | None) -> bool:
 
 
 class Inputs(Settings):
-    """Files that a stage reads, as it found them."""
+    """Input files of a stage and their state."""
 
     identity: str
-    """Hash of names and sizes, which products carry."""
+    """Hash of names and sizes, part of the key of products."""
     states: States
-    """Sizes and dates, by which a change is seen."""
+    """Sizes and dates, which show a change."""
 
     @classmethod
     def of(cls, paths: Iterable[Path]) -> Self:
-        """Look at files that exist."""
+        """Record files that exist."""
         states = {path: state for path, state in by_content(look(paths)).items() if state != MISSING}
         return cls(
             identity=digest([(Path(path).name, state.split()[0]) for path, state in states.items()]), states=states
@@ -98,7 +98,7 @@ class Inputs(Settings):
 
 
 class ProductSize(Settings):
-    """Size of a product, a file or a folder: enough to see that it is whole."""
+    """Size of a product, a file or a folder, to check that it is complete."""
 
     files: int
     size: int
@@ -106,7 +106,7 @@ class ProductSize(Settings):
 
     @classmethod
     def of(cls, path: Path) -> Self | None:
-        """Measure a product; None where it is missing."""
+        """Measure a product; None if it is missing."""
         if path.is_file():
             return cls(files=1, size=path.stat().st_size)
         sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
@@ -117,26 +117,26 @@ class StageRecord(Settings):
     """One finished stage."""
 
     key: str
-    """Hash of settings, inputs and software, which its products carry."""
+    """Hash of settings, inputs and software, stated in its products."""
     software: str
     settings: dict[str, Any]
     """Every key of the configuration on which the products depend, and its value."""
     inputs: Inputs | None
     """The survey's catalogue and other files that it reads, known before it runs."""
     read: States
-    """Files that it read, failed to read or missed, and what they were like: for those with faults the date of the last
-    change too, because a file that is mended may have the old size and date."""
+    """Files that it read, failed to read or missed, and their state; for those with faults also the date of the last
+    change, because a corrected file may have the old size and date."""
     upstream: dict[str, str]
-    """When each stage that it needs had finished."""
+    """Times at which the stages that it needs finished."""
     started: str
     finished: str
     seconds: float
     stars: int
     stars_per_second: float
-    """Rate of the last attempt: stars that an interrupted run had done already do not count."""
+    """Rate of the last attempt, without stars that an interrupted run had finished."""
     peak_memory_gb: float
-    """Peak resident memory in GB, its own processes and workers added up: of the stage where the system can tell, else
-    of the run so far."""
+    """Peak resident memory of all its processes and workers, GB: of the stage if the system measures it, else of the
+    run so far."""
     fault_counts: dict[str, dict[str, int]]
     """Faults and stars lost by name of the fault."""
     faults: tuple[StageFault, ...]
@@ -144,7 +144,7 @@ class StageRecord(Settings):
     notes: dict[str, Any]
     products: dict[str, ProductSize]
     sums: dict[str, str]
-    """SHA-256 of the products, without the chunks of array stores, which carry checksums of their own."""
+    """SHA-256 of the products, without the chunks of array stores, which have their own checksums."""
 
 
 class Manifest(Settings):
@@ -182,18 +182,18 @@ class Manifest(Settings):
             raise _unusable(path, f"is made by another version ({error.errors()[0]['loc']})") from error
 
     def write(self, path: Path) -> None:
-        """Write the manifest atomically, with a sum over its content."""
+        """Write the manifest atomically, with a checksum of its content."""
         content = self.model_dump()
         write_json(path, {**content, "sum": digest(content)})
 
     def replace(self, stage: str, record: StageRecord | None) -> Manifest:
-        """Return the manifest with a stage's record put in or, for None, taken out."""
+        """Return the manifest with the record of a stage replaced or, for None, removed."""
         stages = {name: kept for name, kept in self.stages.items() if name != stage}
         return self.model_copy(update={"stages": stages if record is None else {**stages, stage: record}})
 
 
 def _unusable(path: Path, why: str) -> ProductError:
-    return ProductError(f"{path} {why}. Use the version that made it, or remove it, and every stage runs again.")
+    return ProductError(f"{path} {why}. Use the version that made it, or delete it: then every stage runs again.")
 
 
 def count_faults(faults: Sequence[StageFault]) -> dict[str, dict[str, int]]:

@@ -1,4 +1,4 @@
-"""Runs stages in order: only the stale ones, and from where an interrupted run stopped.
+"""Runs the stale stages in order, resuming interrupted ones.
 
 Products are written atomically and the manifest after them, so that a killed run leaves either a finished stage or one
 that runs again.
@@ -61,9 +61,9 @@ def run(
     stages
         All stages, in order.
     first, last
-        Names of the first and the last stage that may run.
+        Names of the first and last stage that may run.
     force
-        Run them all, stale or not, from their beginning.
+        Run all stages from their beginning, even if not stale.
     opener
         Opens the survey that a configuration names.
 
@@ -75,9 +75,9 @@ def run(
     Raises
     ------
     ConfigError
-        When `first` or `last` is no stage.
+        When `first` or `last` is not a stage.
     SpecdisError
-        When another run works in the directory, when a stage before `first` is stale, or when a stage fails.
+        When another run uses the directory, a stage before `first` is stale, or a stage fails.
     """
     chosen = _between([stage.name for stage in stages], first, last)
     paths = RunPaths(config.run.directory)
@@ -98,7 +98,7 @@ def run(
             if stage.name in chosen and (reasons or force):
                 _require_fresh(stage, stale)
                 _require_whole(stage, manifest, paths, whole)
-                logger.info("%s: runs, because %s", stage.name, "; ".join(reasons) or "it is forced")
+                logger.info("%s: running, because %s", stage.name, "; ".join(reasons) or "it is forced")
                 scratch = plan.scratch(stage, manifest)
                 context = Context(config, paths, plan.keys[stage.name], scratch, manifest, files, workers)
                 with _explained(stage, paths), log.stage(stage.name, number, len(stages)):
@@ -115,7 +115,7 @@ def run(
 
 
 def _between(names: Sequence[str], first: str | None, last: str | None) -> Sequence[str]:
-    """Return the names from first to last, both included."""
+    """Return the names from first to last, inclusive."""
     for option, name in (("--from", first), ("--to", last)):
         if name is not None and name not in names:
             close = get_close_matches(name, names, n=1)
@@ -129,7 +129,7 @@ def _between(names: Sequence[str], first: str | None, last: str | None) -> Seque
 
 
 def _start(config: Config, paths: RunPaths) -> Manifest:
-    """Keep the configuration and its sum, say what differs from the paper, and read what is finished."""
+    """Save the configuration and its sum, log differences from the paper, and read the manifest."""
     manifest = Manifest.read(paths.manifest)
     logger.info("%s: specdis %s in %s", config.run.name, __version__, paths.directory)
     differences = config.differences()
@@ -157,19 +157,19 @@ def _require_fresh(stage: Stage, stale: dict[str, list[str]]) -> None:
 
 
 def _require_whole(stage: Stage, manifest: Manifest, paths: RunPaths, whole: set[str]) -> None:
-    """Hold the products that a stage needs against their sums, once in a run; note in `whole` which are checked."""
+    """Check the products that a stage needs against their sums, once per run; record them in `whole`."""
     for need in stage.needs:
         if need not in whole:
             for path in damaged(manifest.stages[need], paths):
                 raise ProductError(
-                    f"{path} is damaged: its content does not fit its sum in {paths.manifest.name}. Look after the "
-                    f"disk, remove {path} and run again: what needs it is made anew."
+                    f"{path} is damaged: its content does not fit its sum in {paths.manifest.name}. Check the "
+                    f"disk, delete {path} and run again: dependent stages are recomputed."
                 )
             whole.add(need)
 
 
 def damaged(record: StageRecord, paths: RunPaths) -> Iterator[Path]:
-    """Yield the products of a stage, where they are there, whose content is not what it was when they were made."""
+    """Yield the existing products of a stage whose content has changed since they were written."""
     for name, expected in record.sums.items():
         path = getattr(paths, name)
         if path.exists() and content_digest(path) != expected:
@@ -179,7 +179,7 @@ def damaged(record: StageRecord, paths: RunPaths) -> Iterator[Path]:
 def _make(stage: Stage, plan: Plan, context: Context, *, force: bool) -> Manifest:
     """Run one stage and write the manifest."""
     plan.discard(stage, keep=None if force else context.scratch)
-    # The record goes before the products do: a kill between two products must not leave a record of the old ones.
+    # The record is removed before the products change: a kill between two products must not leave the old record.
     manifest = context.manifest.replace(stage.name, None)
     manifest.write(plan.paths.manifest)
     record = _measured(stage, plan, context)
@@ -191,7 +191,7 @@ def _make(stage: Stage, plan: Plan, context: Context, *, force: bool) -> Manifes
 
 
 def _measured(stage: Stage, plan: Plan, context: Context) -> StageRecord:
-    """Run one stage; record what it made, how fast and in how much memory."""
+    """Run one stage; record its products, rate and memory."""
     started, clock = _now(), time.perf_counter()
     _return_freed_memory()
     _reset_peak_memory()
@@ -221,8 +221,8 @@ def _measured(stage: Stage, plan: Plan, context: Context) -> StageRecord:
 
 @contextmanager
 def _explained(stage: Stage, paths: RunPaths) -> Iterator[None]:
-    """Keep the traceback in the log file, and say what the machine's own failures mean."""
-    again = "Run again after that: finished stages are kept, and so is what this one has done."
+    """Keep the traceback in the log file, and explain failures of the machine."""
+    again = "Then run the same command again: finished stages are kept, and so is the finished work of this one."
     try:
         yield
     except SpecdisError:
@@ -232,15 +232,17 @@ def _explained(stage: Stage, paths: RunPaths) -> Iterator[None]:
         logger.debug("%s failed", stage.name, exc_info=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise SpecdisError(
-                f"{paths.directory}: no space left while {stage.name} ran. Free some. {again}"
+                f"{paths.directory}: no space left while running {stage.name}. Free some space. {again}"
             ) from error
         place = error.filename or paths.directory
-        raise SpecdisError(f"{place}: {error.strerror or error}, while {stage.name} ran. Mend it. {again}") from error
+        raise SpecdisError(
+            f"{place}: {error.strerror or error} while running {stage.name}. Fix this. {again}"
+        ) from error
     except Exception as error:
         logger.debug("%s failed", stage.name, exc_info=True)
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
             raise SpecdisError(
-                f"not enough memory while {stage.name} ran ({error}). Lower run.threads. {again}"
+                f"not enough memory while running {stage.name} ({error}). Lower run.threads. {again}"
             ) from error
         raise
 
@@ -264,7 +266,7 @@ def _report(stage: Stage, record: StageRecord) -> None:
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Keep a second run out of the directory; the system frees the lock when a run ends or is killed."""
+    """Lock the directory against a second run; the system frees the lock when a run ends or is killed."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         require_plain(directory)
@@ -274,7 +276,7 @@ def _locked(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(
             directory,
-            expected="a folder that can be written",
+            expected="a writable folder",
             found=str(error.strerror),
             remedy="Choose another run.directory or change its permissions.",
         ) from error
@@ -288,7 +290,7 @@ def _locked(directory: Path) -> Iterator[None]:
                 "run.directory."
             ) from None
         except OSError as error:
-            logger.warning("%s cannot be locked (%s): see that no other run works in it", directory, error.strerror)
+            logger.warning("%s cannot be locked (%s): make sure that no other run uses it", directory, error.strerror)
         file.truncate(0)
         file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
         file.flush()
@@ -303,22 +305,22 @@ _M_MMAP_THRESHOLD, _LARGE = -3, 128 << 10  # glibc's malloc.h; bytes
 
 
 def _keep_large_arrays_apart() -> None:
-    """Let every large array go back to the system when it is freed (glibc).
+    """Make the C library (glibc) return every large array to the system when it is freed.
 
-    The C library raises this threshold as arrays are freed, puts ever larger ones between small ones and keeps the
-    gaps: memory would grow with the number of blocks.
+    By default it raises the threshold as arrays are freed, places larger ones between small ones and keeps the gaps:
+    memory would grow with the number of blocks.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def _return_freed_memory() -> None:
-    """Give back what earlier stages have freed: the C library (glibc) keeps it, and stages would add up."""
+    """Return memory freed by earlier stages to the system, which the C library (glibc) would keep."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def _reset_peak_memory() -> None:
-    """Measure from here on, where the system allows it (Linux)."""
+    """Restart the measurement of peak memory, if the system allows it (Linux)."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

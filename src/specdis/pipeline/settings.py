@@ -1,4 +1,4 @@
-"""Section [run]: where a run is kept and what it may use."""
+"""Section [run]: folder and resources of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from specdis import machine
 from specdis.settings import Settings
 
 MAIN_PROCESS_GB, PROCESS_GB = 1.0, 0.7
-"""Memory of the main process beside what grows with stars and pixels, and of each of the others, measured."""
+"""Measured memory, GB: of the main process without the parts that grow with stars and pixels, and of each worker."""
 
 
 class RunSettings(Settings):
@@ -24,16 +24,15 @@ class RunSettings(Settings):
     seed: NonNegativeInt = 1
     """Seed of every random number."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """Where networks and components are computed; auto takes a GPU where there is one."""
+    """Device for networks and components; auto uses a GPU if there is one."""
     threads: PositiveInt | None = None
     """CPU threads; without it, one per core."""
     memory_limit_gb: PositiveFloat | None = None
-    """Memory in GB that the run may use: no more processes are started than fit, and `specdis check` compares its
-    estimate with it."""
+    """Memory limit of the run, GB: bounds the number of processes; `specdis check` compares its estimate with it."""
 
     @property
     def processes(self) -> int:
-        """Processes for the passes over the stars: one per thread, as far as the memory goes, and at least one."""
+        """Number of processes for the passes over the stars: one per thread, limited by memory, at least one."""
         wanted = self.threads or machine.cores()
         if self.memory_limit_gb is None:
             return wanted

@@ -1,4 +1,4 @@
-"""What a stage is, what it is given and what it says when it has finished."""
+"""A stage, its context and its outcome."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:  # importing the configuration imports every section's code, a
 
 
 class SurveyFiles:
-    """The survey's files: opened when first needed, and what tells that they changed.
+    """The survey's files, opened when first needed, and their fingerprint.
 
     Parameters
     ----------
     config
-        Its section [survey] says which survey.
+        The configuration; its section [survey] names the survey.
     manifest
-        Stands in for files that have been moved away, so that a finished run remains usable without them.
+        Replaces files that were moved away, so that a finished run remains usable without them.
     opener
         Opens the survey that a configuration names.
     """
@@ -49,9 +49,9 @@ class SurveyFiles:
 
     @cached_property
     def away(self) -> bool:
-        """Whether the files of a finished run have been moved away: they are taken as unchanged."""
+        """Whether the files of a finished run were moved away; they then count as unchanged."""
         try:
-            self.survey  # noqa: B018 - opened to see whether it can be
+            self.survey  # noqa: B018 - opened as a test
         except InputError as error:
             if self._recorded is None or self._all_exist():
                 raise
@@ -60,7 +60,7 @@ class SurveyFiles:
         return False
 
     def inputs(self, others: Sequence[Path]) -> Inputs | None:
-        """Return what tells that the survey's catalogue or other files changed."""
+        """Fingerprint the survey's catalogue and other files."""
         return self._recorded if self.away else Inputs.of([*self.survey.inputs, *others])
 
     def _all_exist(self) -> bool:
@@ -69,25 +69,25 @@ class SurveyFiles:
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage is given.
+    """Arguments of a stage.
 
     Parameters
     ----------
     config
         The configuration.
     paths
-        Where products are.
+        Paths of the products.
     key
         Hash of the settings, inputs and software of this stage.
     scratch
-        Folder that outlives a kill and is removed when the stage has finished; the stage makes it. Its content comes
-        from the same key, settings, inputs and upstream products.
+        Folder for unfinished work, made by the stage, kept after a kill and removed at the end of the stage. Its
+        content has the same key, settings, inputs and upstream products.
     manifest
         The stages finished so far.
     files
         The survey's files.
     workers
-        Who does the work on blocks of stars.
+        Workers for blocks of stars.
     """
 
     config: Config
@@ -100,7 +100,7 @@ class Context:
 
     @property
     def opener(self) -> Callable[[Any], Survey]:
-        """What opens the survey in another process."""
+        """Function that opens the survey in another process."""
         return self.files.opener
 
     @cached_property
@@ -119,7 +119,7 @@ class Context:
         return CoefficientStore.open(self.paths.coefficients, self.identity)
 
     def provenance(self, kind: str) -> Provenance:
-        """Return what an artefact of this stage says about its origin."""
+        """Return the provenance for a product of this stage."""
         return Provenance(kind, self.key, self.config.run.seed)
 
     def survey(self) -> Survey:
@@ -129,20 +129,20 @@ class Context:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage says about what it did.
+    """Result of a stage.
 
     Parameters
     ----------
     stars
-        Stars that went through.
+        Number of stars processed.
     faults
-        Stars that were lost, with reasons.
+        Lost stars, with reasons.
     notes
         Numbers worth keeping in the manifest, in plain values.
     resumed
-        Stars that an interrupted attempt had done already.
+        Number of stars that an interrupted attempt had finished.
     read
-        Files that were to be read, beside those known before, as they were when the work began.
+        Files to read in addition to those known before, with their state at the beginning.
     """
 
     stars: int

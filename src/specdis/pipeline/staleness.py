@@ -1,4 +1,4 @@
-"""What a configuration asks for, against what a run directory holds: which stages are stale, and why.
+"""Comparison of a configuration with a run directory: which stages are stale, and why.
 
 A stage is stale when its settings, its inputs, its software or a stage before it changed, or when a product is missing.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class StageStatus(NamedTuple):
-    """Whether a stage's products are what the configuration asks for, and why not."""
+    """Whether the products of a stage agree with the configuration, and why not."""
 
     name: str
     state: Literal["fresh", "stale", "interrupted", "never run"]
@@ -33,7 +33,7 @@ class StageStatus(NamedTuple):
 
 
 class Plan:
-    """What a configuration asks for, to be compared with what a run directory holds.
+    """A configuration with its stages, for comparison with a run directory.
 
     Parameters
     ----------
@@ -53,14 +53,14 @@ class Plan:
         self.settings = {stage.name: _plain(config.flat(*stage.sections)) for stage in stages}
         self.keys: dict[str, str] = {}
         for stage in stages:
-            # Where a file lies changes no product, so the key that products carry knows names alone.
+            # Products do not depend on the location of files, so the key has their names only.
             settings = _plain(config.flat(*stage.sections), path=lambda path: path.name)
             inputs = self.inputs[stage.name]
             origin = [*(self.keys[need] for need in stage.needs), inputs and inputs.identity]
             self.keys[stage.name] = digest([stage.name, FORMAT_VERSION, __version__, settings, origin])
 
     def reasons(self, stage: Stage, manifest: Manifest, stale: Collection[str] = ()) -> list[str]:
-        """Say why a stage is stale; nothing when it is fresh.
+        """Return the reasons why a stage is stale; none if it is fresh.
 
         Parameters
         ----------
@@ -73,7 +73,7 @@ class Plan:
         """
         record = manifest.stages.get(stage.name)
         if record is None:
-            return ["its products are not there yet"]
+            return ["its products do not exist yet"]
         reasons = list(_different(record.settings, self.settings[stage.name]))
         reasons += self._changed(record, self.inputs[stage.name])
         for need in stage.needs:
@@ -86,7 +86,7 @@ class Plan:
         return reasons + list(self._damage(stage, record))
 
     def _changed(self, record: StageRecord, inputs: Inputs | None) -> Iterator[str]:
-        """Name files that are not what they were when the stage read them, or looked for them."""
+        """Describe files that changed since the stage read them, or looked for them."""
         if record.inputs != inputs:
             yield changes(record.inputs.states if record.inputs else {}, inputs.states if inputs else {})
         if record.read and not self._files.away and (said := changes(record.read, look(map(Path, record.read)))):
@@ -113,18 +113,18 @@ class Plan:
         return sorted(self._unfinished.glob(f"{stage.name}-*"))
 
     def discard(self, stage: Stage, keep: Path | None = None) -> None:
-        """Remove the unfinished work of a stage, except one folder."""
+        """Delete the unfinished work of a stage, except one folder."""
         for scratch in self.scratches(stage):
             if scratch != keep:
                 remove(scratch)
-        with suppress(OSError):  # not there, or with work of other stages
+        with suppress(OSError):  # missing, or with work of other stages
             self._unfinished.rmdir()
 
 
 def status(
     config: Config, stages: Sequence[Stage], *, opener: Callable[[Any], Survey] = open_survey
 ) -> list[StageStatus]:
-    """Say of each stage whether it is fresh, and if not, why."""
+    """Return for each stage whether it is fresh, or the reasons why it is stale."""
     manifest = Manifest.read(RunPaths(config.run.directory).manifest)
     plan = Plan(config, stages, SurveyFiles(config, manifest, opener))
     found: list[StageStatus] = []
@@ -140,7 +140,7 @@ def status(
 
 
 def _inputs(stage: Stage, config: Config, files: SurveyFiles) -> Inputs | None:
-    """Return what tells that the files changed which a stage reads; None where it reads products alone."""
+    """Fingerprint the input files of a stage, or None if it reads only products."""
     others = () if stage.reads is None else stage.reads(config)
     if not stage.needs:
         return files.inputs(others)
@@ -148,7 +148,7 @@ def _inputs(stage: Stage, config: Config, files: SurveyFiles) -> Inputs | None:
 
 
 def _different(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Name the settings that differ."""
+    """Describe the settings that differ."""
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
             yield f"{key} was {before.get(key, 'unknown')} and is {now.get(key, 'unknown')}"

@@ -1,4 +1,4 @@
-"""Strict reading of a TOML file into models: paths expanded, keys overridden, every error in one message."""
+"""Strict reading of a TOML file into models: expands paths, overrides keys, and reports all errors at once."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class _Problem(NamedTuple):
 
 
 class Document(Settings):
-    """A TOML file as a model: its tables are sections, which are models themselves."""
+    """A TOML file as a model; its tables are sections, each a model."""
 
     _source: str = PrivateAttr(default="")
 
     @classmethod
     def load(cls, path: Path, overrides: Sequence[str] = ()) -> Self:
-        """Read a TOML file and put overrides over it.
+        """Read a TOML file and apply overrides.
 
         Parameters
         ----------
@@ -55,8 +55,8 @@ class Document(Settings):
         Raises
         ------
         ConfigError
-            When the file cannot be read or is no TOML, an override is malformed, or any key is unknown, missing, of the
-            wrong type or out of range: one message names them all.
+            When the file cannot be read or is not TOML, an override is malformed, or a key is unknown, missing, of the
+            wrong type or out of range; one message lists all errors.
         """
         text = read_text(path)
         problems: list[_Problem] = []
@@ -66,7 +66,7 @@ class Document(Settings):
         preset = cls.preset_of(given)
         values = _over(preset, given, cls)
         try:
-            # JSON's strict mode is TOML's own: arrays may be tuples and strings paths, but "3" is no number.
+            # The strict mode for JSON suits TOML: arrays may be tuples and strings paths, but "3" is not a number.
             document = cls.model_validate_json(json.dumps(values, default=str), strict=True)
         except ValidationError as error:
             problems += [_with_preset(problem, preset, given) for problem in _explain(error, cls, values)]
@@ -77,16 +77,16 @@ class Document(Settings):
 
     @classmethod
     def preset_of(cls, given: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003
-        """Return the values that lie under those given: none, unless a document has presets."""
+        """Return default values below those given: none, unless a document has presets."""
         return {}
 
     @property
     def source(self) -> str:
-        """The TOML as the user gave it, overrides as comments."""
+        """The user's TOML, with overrides as comments."""
         return self._source or self.to_toml()
 
     def to_toml(self) -> str:
-        """Return TOML with every key that has a value, defaults included and paths absolute."""
+        """Return TOML with all values, including defaults, and absolute paths."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
     def flat(self, *names: str) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class Document(Settings):
         return {key: value for part in chosen.values() for key, value in part.items()}
 
     def differences(self) -> dict[str, tuple[Any, Any]]:
-        """Return value and the paper's choice of each key that differs from it, in sections that have defaults.
+        """Return value and paper's choice for each key in which they differ, in sections with defaults.
 
         The paper's choice is the default, unless `settings.departs` says otherwise.
         """
@@ -118,7 +118,7 @@ class Document(Settings):
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """Put one tree of tables over another; of keys that exclude each other, those above stay."""
+    """Merge two trees of tables; of keys that exclude each other, those of the upper one stay."""
     return merge(_without_rivals(below, above, model), above)
 
 
@@ -146,7 +146,7 @@ def _papers_choices(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _with_the_papers(default: Any) -> Any:
-    """Return the default of a key, or of a section with what the paper chooses otherwise in it."""
+    """Return the paper's choice of a key, or of all keys in a section."""
     if not isinstance(default, BaseModel):
         return default
     otherwise = {
@@ -161,7 +161,7 @@ def _with_the_papers(default: Any) -> Any:
 def _expand(
     values: dict[str, Any], model: type[BaseModel], base: Path, problems: list[_Problem], above: Keys = ()
 ) -> dict[str, Any]:
-    """Expand the values of fields of type Path; what cannot be is added to the problems."""
+    """Expand the values of fields of type Path; failures are added to the problems."""
     expanded = dict(values)
     for key, value in values.items():
         types = _types(model, key)
@@ -182,7 +182,7 @@ def _expand(
 
 
 def _types(model: type[BaseModel], key: str) -> tuple[Any, ...]:
-    """Return the types that a field accepts, the members of a union one by one."""
+    """Return the types that a field accepts, with unions split."""
     if key not in model.model_fields:
         return ()
     annotation = model.model_fields[key].annotation
@@ -190,7 +190,7 @@ def _types(model: type[BaseModel], key: str) -> tuple[Any, ...]:
 
 
 def _tables(model: type[BaseModel], key: str) -> type[BaseModel] | None:
-    """Return the model of the tables that a field holds by names of the user's own, None where it holds none."""
+    """Return the model of the tables in a field that maps the user's names to tables, else None."""
     if key not in model.model_fields:
         return None
     annotation = model.model_fields[key].annotation
@@ -208,7 +208,7 @@ def _path(text: str, base: Path) -> str:
     Raises
     ------
     ValueError
-        When a variable or a home is not known.
+        When a variable or a home directory is unknown.
     """
 
     def variable(match: re.Match[str]) -> str:
@@ -232,7 +232,7 @@ def _path(text: str, base: Path) -> str:
 
 
 def _explain(error: ValidationError, model: type[BaseModel], values: Mapping[str, Any]) -> list[_Problem]:
-    """Return one problem per key: the members of a union each have an error of their own."""
+    """Return one problem per key, although each member of a union has an error."""
     errors: dict[Keys, list[Any]] = {}
     for detail in error.errors(include_url=False):
         errors.setdefault(_field(model, detail["loc"]), []).append(detail)
@@ -243,12 +243,12 @@ def _explain(error: ValidationError, model: type[BaseModel], values: Mapping[str
 
 
 def _is_plain(model: type[BaseModel], keys: Keys) -> bool:
-    """Tell whether this is a key that stands in no section, and none itself."""
+    """Tell whether this is a key outside all sections."""
     return len(keys) == 1 and keys[0] in model.model_fields and not any(map(_is_model, _types(model, keys[0])))
 
 
 def _with_preset(problem: _Problem, preset: Mapping[str, Any], given: Mapping[str, Any]) -> _Problem:
-    """Name the values of a preset where they do not go together with those of the user in one section."""
+    """Add the values of a preset to a problem, if they conflict with the user's in one section."""
     written = _at(given, problem.keys)
     unwritten = {
         key: value
@@ -262,7 +262,7 @@ def _with_preset(problem: _Problem, preset: Mapping[str, Any], given: Mapping[st
 
 
 def _field(model: type[BaseModel], place: tuple[int | str, ...]) -> Keys:
-    """Return the part of an error's place that names sections and keys, without members of unions and lists."""
+    """Return the sections and keys of an error's location, without members of unions and lists."""
     key = str(place[0])
     sections = list(filter(_is_model, _types(model, key)))
     if sections and len(place) > 1:
@@ -290,7 +290,7 @@ def _describe(keys: Keys, details: Sequence[Any], model: type[BaseModel], values
 
 
 def _unknown(keys: Keys, model: type[BaseModel]) -> str:
-    """Say that a key is unknown, and which one may have been meant."""
+    """Report an unknown key, with the nearest valid one."""
     valid = list(_section(model, keys).model_fields)
     kind = "key" if len(keys) > 1 else "section"
     homes = [section for section, name in _all_keys(model) if name == keys[-1]]
@@ -311,14 +311,14 @@ def _section(model: type[BaseModel], keys: Keys) -> type[BaseModel]:
         key = rest.pop(0)
         if tables := _tables(model, key):
             model = tables
-            rest = rest[1:]  # the name that the user chose
+            rest = rest[1:]  # the user's name
         else:
             model = next(filter(_is_model, _types(model, key)))
     return model
 
 
 def _at(values: Any, keys: Keys) -> Any:
-    """Return the value at a key, None where there is none."""
+    """Return the value at a key, or None."""
     for key in keys:
         values = values.get(key) if isinstance(values, Mapping) else None
     return values
@@ -335,7 +335,7 @@ def _nearest(name: str, valid: Sequence[str]) -> str:
 
 
 def _message(problems: Sequence[_Problem], path: Path, overriding: Mapping[str, Any]) -> str:
-    """Name the file, or --set, before each problem."""
+    """Prefix each problem with the file or --set."""
     places = [path if _at(overriding, problem.keys) is None else "--set" for problem in problems]
     lines = [f"{place}: {problem}" for place, problem in zip(places, problems, strict=True)]
     return lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} errors in the configuration:", *lines])

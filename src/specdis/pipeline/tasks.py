@@ -1,4 +1,4 @@
-"""What tasks of several stages share: files that are opened once in every process."""
+"""Common parts of tasks: files that are opened once in every process."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class OnSurvey:
 
 @dataclass(frozen=True)
 class OnPixels:
-    """Work on stored pixels; what it needs is opened once in every process."""
+    """Base of tasks on stored pixels; files are opened once in every process."""
 
     config: Config
 
     @cached_property
     def paths(self) -> RunPaths:
-        """Where products are."""
+        """The paths of the run."""
         return RunPaths(self.config.run.directory)
 
     @cached_property
@@ -59,7 +59,7 @@ class OnPixels:
 
     @cached_property
     def transform(self) -> Transform:
-        """What is done to them."""
+        """The transform of the pixels."""
         return self.store.transform(self.config.spectra)
 
 

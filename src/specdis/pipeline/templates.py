@@ -14,12 +14,12 @@ Preset = Literal["paper", "recommended"]
 
 
 def preset(name: Any) -> dict[str, Any]:
-    """Return the values of a preset, nothing where there is none of this name."""
+    """Return the values of a preset, empty for an unknown name."""
     return read_toml(_folder() / "presets" / f"{name}.toml") if name in get_args(Preset) else {}
 
 
 def templates() -> dict[str, str]:
-    """Return what each configuration is for, by name: the first line of its file."""
+    """Return the purpose of each configuration by name: the first line of its file."""
     found = {}
     for path in sorted(_folder().glob("*.toml"), key=lambda path: path.stem):
         with path.open(encoding="utf-8") as file:
@@ -33,7 +33,7 @@ def template(name: str) -> Path:
     Raises
     ------
     ConfigError
-        When there is none of this name.
+        When the name is unknown.
     """
     known = templates()
     if name not in known:
@@ -44,7 +44,7 @@ def template(name: str) -> Path:
 
 
 def write_template(name: str, path: Path) -> bool:
-    """Write a configuration that comes along to a new file; return whether it is ready to run as it is.
+    """Copy a configuration of the package to a new file; return whether it runs unchanged.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def write_template(name: str, path: Path) -> bool:
         raise InputError(
             path,
             expected="no file of this name",
-            found="one, which is not written over",
+            found="a file, which is not overwritten",
             remedy="Give another name with --out, or move the file away.",
         ) from None
     return bool(read_toml(source)["survey"]["kind"] == "mock")

@@ -1,4 +1,4 @@
-"""TOML as it stands in files and in `--set`, and messages for what is none."""
+"""TOML in files and in `--set`, with messages for wrong syntax."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return the tables of a TOML file as they stand in it.
+    """Read the tables of a TOML file unchanged.
 
     Raises
     ------
     ConfigError
-        When the file cannot be read or is no TOML.
+        When the file cannot be read or is not TOML.
     """
     return parse(read_text(path), path)
 
@@ -45,9 +45,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 def read_text(path: Path) -> str:
     """Return the text of a TOML file."""
     try:
-        if path.exists() and not path.is_file():  # a pipe would wait for ever, a device never end
+        if path.exists() and not path.is_file():  # a pipe would block, and a device never end
             raise ConfigError(f"{path}: expected a TOML file, found a folder, a pipe or a device. Check the name.")
-        return path.read_text(encoding="utf-8-sig")  # editors of Windows put a byte order mark before the text
+        return path.read_text(encoding="utf-8-sig")  # editors on Windows write a byte order mark first
     except OSError as error:
         raise ConfigError(f"{path}: expected a TOML file, found: {error.strerror}. Check the name.") from error
     except UnicodeDecodeError as error:
@@ -62,12 +62,12 @@ def parse(text: str, path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: this is not TOML: {error}") from error
     except RecursionError as error:
         raise ConfigError(
-            f"{path}: expected keys and their values, found values nested hundreds of levels deep. Correct it."
+            f"{path}: expected keys and their values, found hundreds of nested levels. Correct it."
         ) from error
 
 
 def _toml_value(text: str) -> Any:
-    """Parse a value as TOML; what is none is a bare string."""
+    """Parse a value as TOML, or else return it as a string."""
     try:
         table = tomllib.loads(f"value = {text}")
     except (tomllib.TOMLDecodeError, RecursionError):
@@ -76,7 +76,7 @@ def _toml_value(text: str) -> Any:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Put one tree of tables over another."""
+    """Merge two trees of tables; values of the second take precedence."""
     merged = {**below, **above}
     for key in below.keys() & above.keys():
         if isinstance(below[key], dict) and isinstance(above[key], dict):

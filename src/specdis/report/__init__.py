@@ -15,23 +15,23 @@ from specdis.storage import Provenance
 __all__ = ["COLUMNS", "Components", "ErrorStack", "History", "Reconstruction", "ReportInputs", "write"]
 
 COLUMNS = ("SOURCE_ID", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG", "BINARY_FLAG", "M_G_NN_CHI2")
-"""Columns of the catalogue that the report reads besides those of the validation."""
+"""Columns of the catalogue that the report reads in addition to those of the validation."""
 
 
 def write(directory: Path, inputs: ReportInputs, provenance: Provenance) -> None:
-    """Write index.html, rates.html and figures/ into a folder, which replaces an older one whole.
+    """Write a folder with index.html, rates.html and figures/, in place of an older one.
 
-    index.html holds all that it shows, pictures too, and links to no other file: it can be sent alone.
-    Equal inputs give equal bytes, rates.html excepted.
+    index.html contains its pictures and links to no other file, so that it can be sent alone. Equal inputs give equal
+    bytes, except for rates.html.
 
     Parameters
     ----------
     directory
         The folder of the report.
     inputs
-        What to show.
+        Content of the report.
     provenance
-        Where it comes from; every file says it.
+        Origin, stated in every file.
     """
     with storage.atomic(directory) as folder:
         (folder / "figures").mkdir(parents=True)
@@ -44,7 +44,7 @@ def write(directory: Path, inputs: ReportInputs, provenance: Provenance) -> None
 
 
 def plots(inputs: ReportInputs) -> Iterator[Plot]:
-    """Draw every figure, one after the other: each can be let go before the next."""
+    """Draw the figures one by one, so that each can be freed before the next."""
     catalogue, metrics, members = inputs.catalogue, inputs.metrics, inputs.members
     yield spectra.error_spectrum(inputs.error_stack)
     yield spectra.reconstruction(inputs.reconstruction)

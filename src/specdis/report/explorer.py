@@ -1,6 +1,6 @@
 """The maps that can be zoomed and filtered: stars counted in fine cells and in classes, packed for the page.
 
-However many stars there are, the page holds a number for each cell and class that has any.
+The page holds one number for each cell and class with stars, however many stars there are.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from specdis.report.figures.panels import limits_of
 from specdis.validation import PRECISE, SNR_EDGES, Columns, cell_name, is_giant, relative_error
 
 QUALITIES = ("error below 25 %", "error of 25 % or more", "no error or no upper bound", "outside the cuts")
-"""Classes of quality, one of which every star belongs to."""
-KINDS = ("giants", "dwarfs", "log g unknown")
+"""Classes of quality; every star is in one."""
+KINDS = ("giants", "dwarf stars", "log g unknown")
 """Classes of surface gravity."""
 SNR_CLASSES = (
     *(cell_name("S/N", low, high) for low, high in pairwise(SNR_EDGES)),
@@ -37,7 +37,7 @@ def explorer(catalogue: Columns) -> dict[str, Any]:
     Parameters
     ----------
     catalogue
-        Columns; every row with a place in a map takes part, those outside the cuts as a class of their own.
+        Columns; every row with coordinates of a map is counted, rows outside the cuts as a separate class.
     """
     star_class = _classes(catalogue)
     classes = {"quality": QUALITIES, "S/N": SNR_CLASSES, "log g": KINDS}
@@ -59,7 +59,7 @@ def _classes(catalogue: Columns) -> Int64:
 
 
 def _hr_diagram(catalogue: Columns, star_class: Int64) -> dict[str, Any]:
-    """Return colour against predicted magnitude; temperature where the survey has no Gaia colours."""
+    """Return colour against predicted magnitude; temperature if the survey has no Gaia colours."""
     y = np.asarray(catalogue["M_G_NN"], dtype=np.float64)
     against = abscissa(catalogue)
     axis = {"label": "BP − RP [mag]" if against.is_colour else "Teff [K]", "reversed": not against.is_colour}
@@ -72,7 +72,7 @@ def _hr_diagram(catalogue: Columns, star_class: Int64) -> dict[str, Any]:
 
 
 def _sky(catalogue: Columns, star_class: Int64) -> dict[str, Any]:
-    """Return right ascension against the sine of declination, in which equal areas are equal."""
+    """Return right ascension against the sine of declination, an equal-area projection."""
     x = np.asarray(catalogue["RA"], dtype=np.float64)
     y = np.sin(np.radians(np.asarray(catalogue["DEC"], dtype=np.float64)))
     return {
@@ -95,7 +95,7 @@ def _packed(
     y_limits: tuple[float, float],
     shape: tuple[int, int],
 ) -> dict[str, Any]:
-    """Count the stars of each cell and class; keep the counts that are not 0, packed."""
+    """Count the stars of each cell and class; return those above 0, packed."""
     column, row = (_cell(values, *ends, size) for values, ends, size in zip((x, y), (x_limits, y_limits), shape))
     inside = (column >= 0) & (row >= 0)
     n_classes = len(QUALITIES) * len(SNR_CLASSES) * len(KINDS)

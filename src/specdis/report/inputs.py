@@ -1,4 +1,4 @@
-"""What the report is made of: plain columns and numbers, already read."""
+"""Inputs of the report: plain columns and numbers, already read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from specdis.validation import Columns
 
 @dataclass(frozen=True)
 class ErrorStack:
-    """The stacked error spectrum in which the sky windows were found (Fig. 1).
+    """The stacked error spectrum from which the sky windows were found (Fig. 1).
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ class ErrorStack:
     sigma
         Error of the flux over the star's own median error, shape (pixel,).
     windows
-        Wavelength ranges in Angstrom that are left out.
+        Masked wavelength ranges, Angstrom.
     """
 
     wavelength: Array
@@ -31,7 +31,7 @@ class ErrorStack:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """One spectrum, and what the components make of it (Fig. 2).
+    """One spectrum and its reconstruction from the components (Fig. 2).
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Reconstruction:
     spectrum
         After the transformations of section 2.4, NaN where the pixel is not used or bad; shape (pixel,).
     reconstruction
-        The same rebuilt from the components, shape (pixel,).
+        The reconstruction from the components, shape (pixel,).
     n_components
         Number of components.
     snr
@@ -61,9 +61,9 @@ class History:
     Parameters
     ----------
     training
-        On the stars that a network learns from, shape (epoch, network).
+        Of the stars that weights are fitted to, shape (epoch, network).
     inner
-        On the stars that stop it, shape (epoch, network).
+        Of the early-stopping stars, shape (epoch, network).
     """
 
     training: Float64
@@ -77,15 +77,15 @@ class Components:
     Parameters
     ----------
     wavelength
-        Vacuum wavelength in Angstrom of the pixels that are used, shape (pixel,).
+        Vacuum wavelength in Angstrom of the used pixels, shape (pixel,).
     basis
-        The first components, shape (component, pixel); None where the run keeps pixels instead.
+        The first components, shape (component, pixel); None if the run uses pixels instead.
     explained
         Share of the variance that each of these explains, shape (component,).
     numbers
-        Which coefficients are given, counted from 1.
+        Numbers of the given coefficients, counted from 1.
     coefficients
-        These coefficients of every star of the catalogue, NaN where it has none, shape (3, star).
+        These coefficients of every star of the catalogue, NaN where missing, shape (3, star).
     """
 
     wavelength: Array
@@ -106,25 +106,25 @@ class ReportInputs:
     catalogue
         Columns of the catalogue: `validation.COLUMNS`, and `report.COLUMNS`; shape (star,).
     metrics
-        What `validation.metrics` returned, or what metrics.json holds.
+        The result of `validation.metrics`, or the content of metrics.json.
     cutflow
         Content of cutflow.json.
     stages
-        The stages of manifest.json, in order. Their rates go into a file of their own, since no two runs have the same.
+        The stages of manifest.json, in order. Their rates, which differ between runs, go into a separate file.
     differences
-        Value here and in the paper of each key of the configuration in which the two differ.
+        Values of the run and of the paper for each key in which they differ.
     truth
-        `IDENTIFIER` and DIST_TRUE in kpc, where they are known.
+        `IDENTIFIER` and DIST_TRUE in kpc, if known.
     members
-        `validation.with_stars` of the stars of known distance, None where the run has none.
+        `validation.with_stars` of the stars of known distance, None if the run has none.
     rivals
         Name of each rival catalogue to `validation.with_stars` of its distances.
     table_a1
         Rows of Table A1.
     names, groups
-        Name of each star and of its cluster, empty for none, shape (star,); None where the survey names none.
+        Name of each star and of its cluster, empty for none, shape (star,); None if the survey names none.
     history, error_stack, reconstruction, components
-        Data of figures; None where the run has none.
+        Data of figures; None if the run has none.
     """
 
     name: str

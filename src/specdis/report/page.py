@@ -1,4 +1,4 @@
-"""The HTML page: one file with its style, script and pictures inside, and nothing fetched from elsewhere."""
+"""The HTML page: one file that contains its style, script and pictures, and loads nothing else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from specdis.validation.verdict import CHANCE
 
 _NOTHING = "–"
 _OUTLIERS = 20
-"""Stars with the largest residuals that the page names."""
+"""Number of stars with the largest residuals that the page lists."""
 CONTENTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "verdict": ("Verdict", ()),
     "reading": ("How to read this page", ()),
@@ -44,16 +44,16 @@ CONTENTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 
 class Picture(NamedTuple):
-    """A figure as the page shows it.
+    """A figure in the page.
 
     Parameters
     ----------
     name, number, title, caption
-        As of its `Plot`.
+        As in its `Plot`.
     width, height
         Size on a screen, pixels.
     data
-        The PNG file as a data URL; empty where nothing is drawn.
+        The PNG file as a data URL; empty if nothing is drawn.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Picture(NamedTuple):
 
     @classmethod
     def of(cls, plot: Plot, folder: Path) -> Self:
-        """Return a figure that is saved, if it is drawn."""
+        """Return the picture of a plot whose files are saved."""
         words = plot.name, plot.number, plot.title, plot.caption
         if not plot.is_drawn:
             return cls(*words)
@@ -77,7 +77,7 @@ class Picture(NamedTuple):
 
 
 def render(inputs: ReportInputs, pictures: Mapping[str, Picture], provenance: Provenance) -> str:
-    """Return index.html: equal inputs give equal pages, with no date and no duration in them."""
+    """Return index.html, without dates and durations: equal inputs give equal pages."""
     metrics = plain(inputs.metrics)
     return (
         _environment()
@@ -104,12 +104,12 @@ def render(inputs: ReportInputs, pictures: Mapping[str, Picture], provenance: Pr
 
 
 def render_rates(stages: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return rates.html: how fast each stage went, the one page in which equal runs differ."""
+    """Return rates.html: the rate of each stage, the only page in which equal runs differ."""
     return _environment().get_template("rates.html.j2").render(stages=stages)
 
 
 def numbers(content: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every value of nested metrics with its place, as `internal.by_snr[0].scatter_mag`."""
+    """Yield every value of nested metrics with its path, as `internal.by_snr[0].scatter_mag`."""
     if isinstance(content, Mapping):
         for key, value in content.items():
             yield from numbers(value, f"{path}.{key}" if path else str(key))
@@ -209,7 +209,7 @@ def _with_error(block: Mapping[str, Any], key: str, decimals: int = 2, sign: boo
 
 
 def _quantity(value: float | None, unit: str, error: float | None = None) -> str:
-    """Write a number of the comparison with the paper in its unit, with its error where there is one."""
+    """Write a number of the comparison with the paper in its unit, with its error if it has one."""
     if value is None or not np.isfinite(value):
         return _NOTHING
     if unit == "stars":

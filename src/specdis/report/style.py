@@ -1,4 +1,4 @@
-"""How every figure looks and how it is written: one style, colours that everybody can tell apart, no dates in files."""
+"""Style and files of all figures: colours distinct for every colour vision, no dates in files."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ PAGE_WIDTH = 7.1
 COLUMN_WIDTH = 5.0
 """Width of a figure with one panel in inches."""
 
-# Okabe & Ito (2008): told apart with every form of colour vision.
+# Okabe & Ito (2008): distinct for every form of colour vision.
 BLACK, BLUE, VERMILION, GREY = "#1a1a1a", "#0072b2", "#d55e00", "#8c8c8c"
 
 PALETTE = (BLUE, VERMILION, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", BLACK)
-"""Colours of curves that stand side by side."""
+"""Colours of curves in one panel."""
 
 MOST_POINTS = 3000
-"""Stars up to which each is drawn as a point; above it their density is drawn."""
+"""Largest number of stars drawn as points; more are drawn as density."""
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -74,11 +74,11 @@ class Plot:
     name
         Stem of its files: `fig03`, `training`, ...
     title
-        What it shows, a few words.
+        Subject, in a few words.
     caption
         How to read it.
     figure
-        The picture, without axes where there is nothing to draw.
+        The picture, without axes if there is nothing to draw.
     data
         The numbers drawn, with units.
     """
@@ -91,27 +91,27 @@ class Plot:
 
     @property
     def number(self) -> str:
-        """Number of the paper's figure, as `3` or `A1`; empty where the paper has no such figure."""
+        """Number of the paper's figure, as `3` or `A1`; empty if it is not in the paper."""
         return self.name.removeprefix("fig").lstrip("0") if self.name.startswith("fig") else ""
 
     @property
     def is_drawn(self) -> bool:
-        """Whether there was anything to draw."""
+        """Whether anything is drawn."""
         return bool(self.figure.axes)
 
     def save(self, directory: Path, provenance: Provenance) -> None:
-        """Write `name`.png, .pdf and .ecsv, and leave none where nothing is drawn; equal plots give equal bytes."""
+        """Write `name`.png, .pdf and .ecsv if anything is drawn; equal plots give equal bytes."""
         if not self.is_drawn:
             for ending in ("png", "pdf", "ecsv"):
                 (directory / f"{self.name}.{ending}").unlink(missing_ok=True)
             return
         origin = json.dumps(provenance.to_dict())
         with styled(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph")  # a letter that the font lacks, in a name, is drawn as a box
+            warnings.filterwarnings("ignore", "Glyph")  # characters that the font lacks, in names, are drawn as boxes
             self.figure.savefig(
                 directory / f"{self.name}.png", metadata={"Software": provenance.software, "Comment": origin}
             )
-            self.figure.set_layout_engine("none")  # the layout is made: both files share it
+            self.figure.set_layout_engine("none")  # the layout is final: both files share it
             self.figure.savefig(
                 directory / f"{self.name}.pdf",
                 metadata={"Creator": provenance.software, "Producer": None, "CreationDate": None, "Keywords": origin},
@@ -123,7 +123,7 @@ class Plot:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Apply the report's style, whatever the user's own settings of matplotlib are."""
+    """Apply the report's style, independent of the user's settings of matplotlib."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
@@ -131,24 +131,24 @@ def styled() -> Iterator[None]:
 
 
 def missing(name: str, title: str, reason: str) -> Plot:
-    """Return a figure that is not drawn, whose caption says what the run lacks for it."""
+    """Return a figure that is not drawn, with the reason in its caption."""
     return Plot(name, title, f"Not drawn: {reason}.", Figure(), Table())
 
 
 def draw_stars(axis: Axes, x: Array, y: Array) -> Table:
-    """Draw stars within the limits of the axes: points for a few, for many the density, the darker the more.
+    """Draw stars within the limits of the axes: few as points, many as density, darker for more.
 
     Parameters
     ----------
     axis
-        Its limits and scales are set already.
+        An axis with its limits and scales set.
     x, y
-        Shape (star,); a star is left out where either is NaN.
+        Shape (star,); stars with NaN are left out.
 
     Returns
     -------
     Table
-        What was drawn: `x`, `y` and `count`, the stars at a point or in the cell around it.
+        The numbers drawn: `x`, `y` and `count`, the stars at a point or in the cell around it.
     """
     inside = _between(x, axis.get_xlim()) & _between(y, axis.get_ylim())
     x, y = np.asarray(x, dtype=np.float64)[inside], np.asarray(y, dtype=np.float64)[inside]
@@ -173,7 +173,7 @@ def _draw_density(axis: Axes, x: Float64, y: Float64) -> Table:
 
 
 def density_bar(figure: Figure) -> None:
-    """Give all densities of a figure one scale of colours, and a bar that tells it; nothing where there are none."""
+    """Give all densities of a figure a common colour scale and a colour bar, if there are any."""
     panels = list(figure.axes)
     meshes = [mesh for axis in panels for mesh in axis.collections if isinstance(mesh, QuadMesh)]
     if not meshes:
@@ -191,18 +191,18 @@ def _between(values: Array, limits: tuple[float, float]) -> Bool:
 
 
 def _edges(limits: tuple[float, float], scale: str, points: float) -> Float64:
-    """Cut an axis into cells about two hundredths of an inch wide."""
+    """Divide an axis into cells of about 0.02 inch."""
     spaced = np.geomspace if scale == "log" else np.linspace
     return np.asarray(spaced(min(limits), max(limits), max(round(points / 2), 2) + 1))
 
 
 def _ramp() -> Colormap:
-    """Return one hue from light to dark, whose lightest shade still stands out from the paper."""
+    """Return a colour map of one hue from light to dark; its lightest shade differs visibly from white."""
     return ListedColormap(colormaps["Blues"](np.linspace(0.3, 1.0, 256)), name="ramp")
 
 
 class _PlainNumbers(LogFormatter):
-    """Labels the same ticks as its parent, always without an exponent."""
+    """Labels the ticks of its parent class without exponents."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         return f"{x:,g}" if super().__call__(x, pos) else ""
@@ -216,9 +216,9 @@ def plain_numbers(*axes: Axis) -> None:
 
 
 def label(axis: Axes, text: str, corner: Literal["upper left", "upper right", "lower left"] = "upper left") -> None:
-    """Write in a corner of the axes, legible above whatever is drawn there.
+    """Write in a corner of the axes, legible above the drawing.
 
-    Whatever the text holds, it is no formula; however long it is, it ends where the axes do.
+    The text is never read as a formula, and is clipped at the axes.
     """
     vertical, horizontal = corner.split()
     axis.text(

@@ -1,7 +1,7 @@
-"""Section 2.3: which stars go on, which of them may train the networks, and how they are split.
+"""Section 2.3: selection of stars, of the training set, and the split.
 
 Rows are cut block by block, each cut with a name, so that rows in = rows selected + rows counted by name. Then each
-Gaia star keeps its best spectrum, and a hash of the star decides its side of the split: blocks and order do not.
+Gaia star keeps its best spectrum. A hash of the star decides its side of the split, for any blocks and order.
 """
 
 from specdis.sample.cuts import Cut, CutFlow, CutLine, cuts

@@ -1,4 +1,4 @@
-"""The cuts of section 2.3, each with a name, and the cut flow: where every row of the survey went."""
+"""The cuts of section 2.3, each with a name, and the cut flow, which counts every row of the survey."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ class Cut:
     Parameters
     ----------
     name
-        Short name: the value of CUT for the rows that it takes out.
+        Short name: the value of CUT for the rows that it removes.
     description
-        What is wrong with these rows.
+        Reason for the cut.
     flag
-        What it says of the rows that fail it: OUTSIDE_CUTS where their prediction is in doubt, NOT_TRAINABLE where they
-        are only unfit to train on.
+        Flag of the rows that fail it: OUTSIDE_CUTS if their prediction is doubtful, NOT_TRAINABLE if they are only
+        unsuitable for training.
     columns
-        Columns of the survey that it reads; it is not applied where one is lacking.
+        Columns of the survey that it reads; it is not applied if one is missing.
     fails
-        Tells which rows it takes out, shape (star,); None where that takes all rows at once.
+        Returns the rows that it removes, shape (star,); None if that depends on other rows.
     key
-        Key of `[sample]` that governs it; empty where nothing does.
+        Key of `[sample]` that governs it; empty if none does.
     on
-        Whether the configuration leaves it on.
+        Whether the configuration applies it.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Cut:
     on: bool = True
 
     def reason(self, columns: frozenset[str]) -> str:
-        """Tell why it is not applied to a survey with these columns; empty where it is."""
+        """Return the reason why it is not applied to a survey with these columns; empty if it is."""
         if not self.on:
             return f"switched off by sample.{self.key}"
         lacking = [name for name in self.columns if name not in columns]
@@ -57,9 +57,8 @@ class Cut:
 def cuts(settings: SampleSettings) -> tuple[Cut, ...]:
     """Return the cuts of section 2.3, explicit and implicit, in the order in which they are applied.
 
-    This is the one place that decides which cut is of which kind. The label needs a good parallax and a magnitude of a
-    star that does not vary; a prediction needs none of them. What shapes the spectrum, its rest frame or the extinction
-    concerns the prediction.
+    This list decides the kind of each cut. The label needs a good parallax and the magnitude of a star that does not
+    vary, but a prediction does not. Cuts on the spectrum, its rest frame or the extinction concern the prediction.
     """
     return (
         _unlisted("wrong-survey", "SURVEY", settings.surveys, "surveys"),
@@ -136,7 +135,7 @@ def _outside(name: str, flag: Flag, column: str, kept: Callable[[Any, Any], Any]
 
 
 def failures(stars: Stars, flow: Sequence[Cut], columns: frozenset[str]) -> tuple[Int, Int]:
-    """Return what the cuts that see one row at a time say of each row.
+    """Apply the cuts that depend on single rows.
 
     Returns
     -------
@@ -157,7 +156,7 @@ def failures(stars: Stars, flow: Sequence[Cut], columns: frozenset[str]) -> tupl
 
 @dataclass(frozen=True)
 class CutLine:
-    """What one cut did: `stars_in` = `cut` + `stars_out`; `reason` tells why it was not applied."""
+    """Counts of one cut: `stars_in` = `cut` + `stars_out`; `reason` says why it was not applied."""
 
     name: str
     description: str
@@ -170,12 +169,12 @@ class CutLine:
 
 @dataclass(frozen=True)
 class CutFlow:
-    """Rows in, cut and out, cut by cut, and what became of them.
+    """Rows in, cut and out, cut by cut, with a summary.
 
     Parameters
     ----------
     lines
-        One line per cut, in order: each begins with what the line before left.
+        One line per cut, in order; each starts from the rows left by the one before.
     summary
         `rows` of the survey, `selected`, `predicted_outside` the cuts, `duplicates_outside` (rows outside the cuts
         that repeat an identifier and are left out), `trainable`, `held_out`; `folds`: a list of `fold`, `stars` and
@@ -192,7 +191,7 @@ class CutFlow:
 
 
 def lines(flow: Sequence[Cut], counts: Int64, columns: frozenset[str]) -> tuple[CutLine, ...]:
-    """Return the lines of the cut flow from the number of rows that each cut took out, and that passed."""
+    """Return the lines of the cut flow from the number of rows that each cut removed, and that passed."""
     before = counts.sum() - np.concatenate([[0], np.cumsum(counts[:-1])])
     return tuple(
         CutLine(

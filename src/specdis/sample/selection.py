@@ -20,22 +20,22 @@ from specdis.surveys.base import IDENTIFIER, STAR_COLUMNS, Missing, Stars
 
 @dataclass(frozen=True)
 class Sample:
-    """The stars that go on, sorted by SURVEY, PROGRAM, HEALPIX, TARGETID, and how they were chosen.
+    """The selected stars, sorted by SURVEY, PROGRAM, HEALPIX, TARGETID, with the cut flow.
 
     Parameters
     ----------
     stars
         All `STAR_COLUMNS`, the survey's own columns, those of `photometry.corrected`, and
 
-        - SELECTED bool: passes all cuts and is the chosen spectrum of its star;
+        - SELECTED bool: passes all cuts and is the selected spectrum of its star;
         - CUT bytes: name of the first cut that it fails, empty where selected;
         - CUT_FLAGS int32: OUTSIDE_CUTS and NOT_TRAINABLE, 0 where selected;
-        - TRAINABLE bool: selected, and has all that the loss needs;
-        - STAR_ID int64: the star, the same for repeats and copies of it;
-        - FOLD int16: the networks that never saw the star; -1 where the mean over all networks predicts it;
-        - HELD_OUT bool: predicted by networks none of which saw any spectrum of the star.
+        - TRAINABLE bool: selected, with all quantities of the loss;
+        - STAR_ID int64: the star identifier, shared by repeats and clones;
+        - FOLD int16: the fold whose networks were not trained on it; -1 if the mean over all networks predicts it;
+        - HELD_OUT bool: predicted by networks that were not trained on any spectrum of the star.
     cutflow
-        Where the other rows of the survey went.
+        Counts of all rows of the survey, cut by cut.
     """
 
     stars: Stars
@@ -55,7 +55,7 @@ def select(
     Parameters
     ----------
     blocks
-        The survey's rows in file order; the size of the blocks does not matter.
+        The survey's rows in file order, in blocks of any size.
     columns
         `STAR_COLUMNS` that the survey's files hold.
     settings, photometry
@@ -63,12 +63,12 @@ def select(
     seed
         Random seed of the run.
     predicts_every_row
-        Whether rows outside the cuts go on where `settings.predict_outside` leaves it open.
+        Whether rows outside the cuts are kept, unless `settings.predict_outside` decides.
 
     Raises
     ------
     InputError
-        When no star goes on, or the fold column is missing, holds no whole numbers, or is of no use.
+        When no star is left, or the fold column is missing, not of whole numbers, or unusable.
     """
     flow = cuts(settings)
     passed = len(flow)
@@ -97,7 +97,7 @@ def select(
     first = joined["CUT"]
     order, again, worse = repeats(joined, first == passed)
     first[again], first[worse] = passed - 2, passed - 1
-    counts[-3:] = np.bincount(first, minlength=passed + 1)[-3:]  # both kinds of duplicates, and what passes them too
+    counts[-3:] = np.bincount(first, minlength=passed + 1)[-3:]  # both kinds of duplicates, and the rows that pass them
     duplicates_outside = len(first) - len(order) - int(counts[-3])
     if not outside:
         order = order[first[order] == passed]
@@ -113,7 +113,7 @@ def select(
 
 
 def _complete(stars: Stars, fold_column: str | None, photometry: PhotometrySettings) -> dict[str, Array]:
-    """Return the survey's own columns, all of `STAR_COLUMNS` with their types, and the photometry."""
+    """Return the survey's own columns, all `STAR_COLUMNS` in their types, and the photometry."""
     if fold_column is not None and (fold_column not in stars or stars[fold_column].dtype.kind not in "iu"):
         found = str(stars[fold_column].dtype) if fold_column in stars else f"columns {', '.join(stars.columns)}"
         raise unusable_fold(fold_column, "whole numbers", found)
@@ -122,17 +122,17 @@ def _complete(stars: Stars, fold_column: str | None, photometry: PhotometrySetti
 
 
 def repeats(stars: Mapping[str, Array], passes: Bool) -> tuple[Int64, Int64, Int64]:
-    """Find what stands more than once: the same spectrum, and the same star.
+    """Find repeated spectra and repeated stars.
 
-    Of rows with one identifier the first that passes all cuts stays; of the spectra of one Gaia star the one with
-    the highest S/N, and the lowest identifier where that is equal.
+    Of rows with one identifier, the first that passes all cuts stays; of the spectra of one Gaia star, the one with
+    the highest S/N, and of equal ones that with the lowest identifier.
 
     Parameters
     ----------
     stars
         `IDENTIFIER`, SOURCE_ID and SN, shape (star,).
     passes
-        Which rows pass all cuts, shape (star,).
+        Rows that pass all cuts, shape (star,).
 
     Returns
     -------
@@ -155,7 +155,7 @@ def repeats(stars: Mapping[str, Array], passes: Bool) -> tuple[Int64, Int64, Int
 
 
 def _gather(parts: Sequence[dict[str, Array]], order: Int64) -> dict[str, Array]:
-    """Return the columns of all parts in order, emptying the parts: the table is never held twice."""
+    """Join the columns of all parts in order, emptying the parts, so that memory holds one table."""
     return {name: np.concatenate([part.pop(name) for part in parts])[order] for name in list(parts[0])}
 
 

@@ -35,7 +35,7 @@ Names = Annotated[tuple[str, ...] | Literal["none"], BeforeValidator(_names)]
 
 
 class SampleSettings(Settings):
-    """`[sample]`: the cuts, each switched off by "none" or false, and the split."""
+    """`[sample]`: the cuts, which "none" or false switches off, and the split."""
 
     alternatives = ("train_fraction", "n_folds", "fold_column")
 
@@ -54,17 +54,17 @@ class SampleSettings(Settings):
     exclude_variable: bool = Field(True, strict=True)
     """Whether stars that Gaia calls VARIABLE are cut."""
     n_folds: int | None = Field(None, ge=2, le=1000, strict=True)
-    """Cross-fitting: stars are dealt into this many folds, and each is predicted by networks that never saw it."""
+    """Cross-fitting: number of folds; each star is predicted by networks that were not trained on it."""
     fold_column: str | None = Field(None, min_length=1)
-    """Cross-fitting by a whole-number column of the survey's own; stars with a negative fold are not trained on."""
+    """Cross-fitting by a column of whole numbers of the survey; stars with a negative fold are not trained on."""
     train_fraction: float | None = Field(None, gt=0, lt=1, strict=True, validate_default=True)
-    """Fraction of the stars that train, the others test: 0.8 unless `n_folds` or `fold_column` is given."""
+    """Fraction of the stars to train on, the others for tests: 0.8 unless `n_folds` or `fold_column` is given."""
     train_parallax_snr_min: float | None = Field(None, strict=True)
     """Ablation: train only on stars with a corrected parallax of at least this many published errors."""
     train_drop_negative: bool = Field(False, strict=True)
     """Ablation: train only on stars with a positive corrected parallax."""
     predict_outside: bool | None = Field(None, strict=True)
-    """Whether rows outside the cuts are predicted too, flagged; left out, the survey decides."""
+    """Whether rows outside the cuts are predicted too, with a flag; by default the survey decides."""
 
     @field_validator("train_fraction")
     @classmethod

@@ -1,4 +1,4 @@
-"""The split of section 2.3: which stars train, which networks predict a star, and who is held out."""
+"""The split of section 2.3: stars to train on, and the networks that predict each star."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from specdis.sample.settings import SampleSettings
 def split(stars: Mapping[str, Array], settings: SampleSettings, seed: int) -> dict[str, Array]:
     """Return STAR_ID, TRAINABLE, FOLD and HELD_OUT of the sample.
 
-    With folds every spectrum of a trained star has that star's fold, so that none is predicted by networks that saw
-    another; stars that train no network are predicted by all.
+    With folds, all spectra of a training star have its fold: no spectrum is predicted by networks that were trained on
+    another of the same star. Other stars are predicted by all networks.
     """
     star = star_id(stars)
     trainable = _trainable(stars, settings)
@@ -43,7 +43,7 @@ def split(stars: Mapping[str, Array], settings: SampleSettings, seed: int) -> di
 
 
 def star_id(stars: Mapping[str, Array]) -> Int64:
-    """Return what the repeats and copies of one star share: PARENT_ID, else SOURCE_ID, else TARGETID."""
+    """Return the star identifier, shared by repeats and clones: PARENT_ID, else SOURCE_ID, else TARGETID."""
     star = np.where(stars["SOURCE_ID"] > 0, stars["SOURCE_ID"], stars["TARGETID"])
     if "PARENT_ID" in stars:
         star = np.where(stars["PARENT_ID"] > 0, stars["PARENT_ID"], star)
@@ -51,7 +51,7 @@ def star_id(stars: Mapping[str, Array]) -> Int64:
 
 
 def _trainable(stars: Mapping[str, Array], settings: SampleSettings) -> Bool:
-    """Tell which stars may train: selected, with magnitude, parallax and error; no cut on sign or S/N (section 2.3)."""
+    """Tell which stars may train: selected, with magnitude, parallax and error, of any sign and S/N (section 2.3)."""
     parallax, error = stars["PARALLAX_CORRECTED"], stars["PARALLAX_ERROR_USED"]
     trainable = stars["SELECTED"] & np.isfinite(stars["G_0"]) & np.isfinite(parallax) & np.isfinite(error) & (error > 0)
     if settings.train_parallax_snr_min is not None:
@@ -62,7 +62,7 @@ def _trainable(stars: Mapping[str, Array], settings: SampleSettings) -> Bool:
 
 
 def _fold_of_star(column: str, trained: Int64, fold: Int64, star: Int64) -> Int64:
-    """Return the fold of each star from those of the trained spectra; refuse folds that leak or leave none to train."""
+    """Return the fold of each star from those of its spectra; refuse folds that split a star or leave none to train."""
     known, where, group = np.unique(trained, return_index=True, return_inverse=True)
     torn = np.count_nonzero(fold != fold[where][group])
     if torn:
@@ -74,7 +74,7 @@ def _fold_of_star(column: str, trained: Int64, fold: Int64, star: Int64) -> Int6
 
 
 def unusable_fold(column: str, expected: str, found: str) -> InputError:
-    """Return the error that says what is wrong with the fold column."""
+    """Return the error for a wrong fold column."""
     return InputError(
         "the survey's stars",
         expected=f"a column {column} with {expected}",

@@ -1,4 +1,4 @@
-"""Which stars a model was trained on: what it must remember of them to tell the truth about stars it meets again."""
+"""The training stars that a model remembers, to predict them by networks that were not trained on them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from specdis.sample.split import star_id
 
 
 class TrainedStars(NamedTuple):
-    """The stars that were trained on, or held out as test stars, as hashes of their identifiers.
+    """Training and test stars as hashes of their identifiers.
 
     Parameters
     ----------
     key
-        Hashes of every STAR_ID, SOURCE_ID and TARGETID, uint64, sorted. A file may know a star by any of them: a DESI
-        coadd has no SOURCE_ID, and copies have a parent.
+        Hashes of every STAR_ID, SOURCE_ID and TARGETID, uint64, sorted. A file may have any of them: a DESI coadd
+        has no SOURCE_ID, and clones have a parent.
     fold
-        Fold of the star, int16: networks of that fold never saw it; -1 for a star that all networks saw.
+        Fold of the star, int16, whose networks were not trained on it; -1 if all networks were.
     calibration
-        Whether the star is of the share that recalibrated the mixture's errors.
+        Whether the star was used for recalibration.
     complete
-        Whether every star had a SOURCE_ID: a star with another one is then none of them.
+        Whether every star had a SOURCE_ID, so that any other SOURCE_ID is a new star.
     """
 
     key: Array
@@ -35,7 +35,7 @@ class TrainedStars(NamedTuple):
 
     @classmethod
     def of(cls, stars: Mapping[str, Array]) -> TrainedStars:
-        """Return the stars of a sample that were trained on.
+        """Collect the training and test stars of a sample.
 
         Parameters
         ----------
@@ -51,22 +51,22 @@ class TrainedStars(NamedTuple):
 
     @classmethod
     def unknown(cls) -> TrainedStars:
-        """Return what is known of the stars of a model that does not remember them."""
+        """Return the record for a model without a list of its training stars."""
         return cls(np.zeros(0, np.uint64), np.zeros(0, np.int16), np.zeros(0, np.bool_), np.asarray(False))
 
     def held_out(self, stars: Mapping[str, Array]) -> dict[str, Array]:
-        """Return FOLD and HELD_OUT of stars that may have been trained on.
+        """Return FOLD, HELD_OUT and CALIBRATION of stars that may be training stars.
 
         Parameters
         ----------
         stars
-            SOURCE_ID, TARGETID and, where there are copies, PARENT_ID, shape (star,).
+            SOURCE_ID, TARGETID and, for clones, PARENT_ID, shape (star,).
 
         Returns
         -------
         dict
-            FOLD, -1 where the mean over all networks predicts the star; HELD_OUT, False where a network that predicts
-            the star saw it, or where that cannot be known; and CALIBRATION.
+            FOLD, -1 if the mean over all networks predicts the star; HELD_OUT, False if a network that predicts the
+            star was trained on it, or if that is unknown; and CALIBRATION.
         """
         star = star_id(stars)
         wanted = _keys(star)
@@ -78,7 +78,7 @@ class TrainedStars(NamedTuple):
         return {"FOLD": fold, "HELD_OUT": (fold >= 0) | certainly_new, "CALIBRATION": calibration}
 
     def is_sound(self) -> bool:
-        """Tell whether the arrays are of the right kinds and lengths, and sorted."""
+        """Tell whether the arrays have the right types and lengths, and are sorted."""
         kinds = tuple(column.dtype.kind for column in self)
         shapes = tuple(column.shape for column in self)
         return bool(

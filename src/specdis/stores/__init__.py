@@ -1,1 +1,1 @@
-"""What stages leave on disk, read and written block by block, with the identity of its rows."""
+"""Stores on disk, read and written block by block, with the identity of their rows."""

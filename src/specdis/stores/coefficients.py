@@ -1,4 +1,4 @@
-"""The store of coefficients: what the components hold of every star's spectrum, and of its noisier copies."""
+"""The store of coefficients of every star's spectrum and of its noisier copies."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class CoefficientStore:
         path
             Where.
         identity
-            That of the sample's rows, shape (star,).
+            Identity of the sample's rows, shape (star,).
         basis
             The components.
         copies
             Noisier copies of each star.
         provenance
-            What the store says of its origin.
+            Origin of the store.
         """
         group = zarr.create_group(path, overwrite=True)
         group.attrs["provenance"] = provenance.to_dict()
@@ -59,12 +59,12 @@ class CoefficientStore:
 
     @classmethod
     def open(cls, path: Path, identity: Array | None = None, *, writable: bool = False) -> CoefficientStore:
-        """Open a store: a finished one, or one that an interrupted run began.
+        """Open a store, finished or from an interrupted run.
 
         Raises
         ------
         ProductError
-            When it is missing or damaged, or holds other rows than those of `identity`.
+            When it is missing or damaged, or its rows differ from those of `identity`.
         """
         store = cls(open_group(path, "coefficients", writable=writable))
         if identity is not None:
@@ -113,14 +113,14 @@ class CoefficientStore:
         return read_rows(self._group, "coefficients", rows)
 
     def inputs(self, rows: Int64, copy: int | None = None, into: Float32 | None = None) -> Float32:
-        """Return the networks' inputs of some stars: a block at a time, so that they are once in memory.
+        """Return the networks' inputs of some stars, read block by block so that memory holds them once.
 
         Parameters
         ----------
         rows
             The stars, in increasing order.
         copy
-            Number of the noisier copy; the spectra themselves without it.
+            Number of the noisier copy; None for the spectra themselves.
         into
             Array to be filled, shape (star, component).
 
@@ -140,5 +140,5 @@ class CoefficientStore:
         return inputs
 
     def fit(self, rows: Int64) -> Fit:
-        """Return how well the components hold the spectra of some stars."""
+        """Return the quality of the reconstruction for some stars."""
         return Fit(*(jnp.asarray(values(self._group, name)[rows]) for name in Fit._fields))

@@ -1,4 +1,4 @@
-"""Rows that know which spectrum they are of: tables and stores are never joined by position alone."""
+"""Identity of rows: tables and stores are never joined by position alone."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from specdis.surveys.base import IDENTIFIER
 
 
 def identity(stars: Mapping[str, Array]) -> Array:
-    """Return a number per spectrum, uint64, shape (star,): a hash of its spectrum identifier, `IDENTIFIER`."""
+    """Hash the spectrum identifiers, `IDENTIFIER`, uint64, shape (star,)."""
     return hash64(0, *(stars[name] for name in IDENTIFIER))
 
 
 def require_identity(path: Path, stored: Array, expected: Array) -> None:
-    """Refuse a product whose rows are not those of the sample, in the same order.
+    """Raise an error unless the rows of a product are those of the sample, in the same order.
 
     Parameters
     ----------

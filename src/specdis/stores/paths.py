@@ -1,4 +1,4 @@
-"""Where the products of a run are."""
+"""Paths of the products of a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunPaths:
-    """Where a run keeps its products; the one place that knows these names."""
+    """Paths of the products of a run; no other module has these names."""
 
     directory: Path
 
@@ -24,7 +24,7 @@ class RunPaths:
 
     @property
     def manifest(self) -> Path:
-        """What each stage made, from what, how fast, and what went wrong."""
+        """Inputs, products, rates and faults of each stage."""
         return self.directory / "manifest.json"
 
     @property
@@ -69,7 +69,7 @@ class RunPaths:
 
     @property
     def model(self) -> Path:
-        """Everything that predicting needs."""
+        """The model: everything for a prediction."""
         return self.directory / "model"
 
     @property
@@ -79,12 +79,12 @@ class RunPaths:
 
     @property
     def binaries(self) -> Path:
-        """Which stars are binaries, and how complete that is."""
+        """Classification of binaries."""
         return self.directory / "binaries" / "binaries.parquet"
 
     @property
     def injected(self) -> Path:
-        """What became of the binaries and single stars that were injected."""
+        """Classification of injected binaries and single stars."""
         return self.directory / "binaries" / "injected.parquet"
 
     @property

@@ -32,12 +32,12 @@ from specdis.stores.zarr import (
 )
 
 _WEIGHED = 32
-"""Blocks of stars that show the typical noise of the pixels."""
+"""Number of blocks of stars for the typical noise of the pixels."""
 _LARGEST = float(np.finfo(np.float16).max)
 
 
 class _Attributes(Settings):
-    """What a store of pixels says of them beside its arrays."""
+    """Attributes of a store of pixels, in addition to its arrays."""
 
     provenance: dict[str, Any]
     arms: tuple[tuple[str, int, int], ...]
@@ -48,8 +48,8 @@ class _Attributes(Settings):
 class PixelStore:
     """Stored pixels of a run.
 
-    Flux and sigma over continuum are in half precision: its steps, 0.05 % of the continuum, are a tenth of the noise
-    at an S/N of 200 a pixel.
+    Flux and sigma over continuum are in half precision: rounding, 0.05 % of the continuum, is a tenth of the noise at
+    an S/N of 200 per pixel.
 
     Parameters
     ----------
@@ -95,12 +95,12 @@ class PixelStore:
 
     @classmethod
     def open(cls, path: Path, identity: Array | None = None, *, writable: bool = False) -> PixelStore:
-        """Open a store: a finished one, or one that an interrupted run began.
+        """Open a store, finished or from an interrupted run.
 
         Raises
         ------
         ProductError
-            When it is missing or damaged, or holds other rows than those of `identity`.
+            When it is missing or damaged, or its rows differ from those of `identity`.
         """
         store = cls(open_group(path, "pixels", writable=writable))
         if identity is not None:
@@ -116,7 +116,7 @@ class PixelStore:
         self._array("velocity")[rows] = velocity
 
     def keep(self, selected: Bool, bad_fraction_max: float) -> Int64:
-        """Find the pixels that are bad in too many of the selected stars that have a spectrum, and keep the others."""
+        """Set the pixel mask: remove pixels that are bad in too many selected stars with a spectrum."""
         count, stars = np.zeros(len(self.grid.wavelength), np.int64), 0
         for rows in self.blocks():
             bad = read_rows(self._group, "bad", rows)[selected[rows]]
@@ -129,8 +129,8 @@ class PixelStore:
     def weigh(self, selected: Bool, settings: SpectraSettings) -> None:
         """Find the typical noise of the pixels kept, over selected stars in blocks spread over the store.
 
-        The noise of a star is that of its unit vector, so that each counts as it does in the components. Without
-        errors, and where the settings do not ask for it, all pixels stay alike.
+        The noise of a star is that of its unit vector, as in the components. Without errors, or without this setting,
+        all pixels have equal weight.
         """
         if settings.weights == "none":
             return
@@ -148,7 +148,7 @@ class PixelStore:
         return int(self._array("velocity").shape[0])
 
     def blocks(self) -> Iterator[slice]:
-        """Yield the slices of rows that the chunks hold."""
+        """Yield the slices of rows of the chunks."""
         return ranges(len(self), BLOCK)
 
     def read_flux(self, rows: slice) -> tuple[Array, Bool]:
@@ -157,12 +157,12 @@ class PixelStore:
         return flux, bad
 
     def read(self, rows: slice) -> tuple[Array, Array, Bool]:
-        """Read flux, sigma and bad pixels of a block of stars; sigma is 0 where there is none."""
+        """Read flux, sigma and bad pixels of a block of stars; a missing sigma is 0."""
         flux, bad = self.read_flux(rows)
         return flux, read_rows(self._group, "sigma", rows), bad
 
     def read_stars(self, rows: Int64) -> tuple[Array, Bool]:
-        """Read flux and bad pixels of some stars, in increasing order, as they are stored: a block at a time."""
+        """Read flux and bad pixels of some stars, in increasing order, block by block."""
         flux = np.empty((len(rows), len(self.grid.wavelength)), np.float16)
         bad = np.empty(flux.shape, np.bool_)
         for block in self.blocks():
@@ -203,7 +203,7 @@ class PixelStore:
         return self._values("stack_wavelength"), self._values("stack_error")
 
     def transform(self, settings: SpectraSettings) -> Transform:
-        """Return what is done to the stored pixels."""
+        """Return the transform of the stored pixels."""
         weight = self._values("weight") if (folder_of(self._group) / "weight").exists() else None
         return Transform.of(settings, self._values("kept"), weight)
 

@@ -1,4 +1,4 @@
-"""A store that is filled block by block, and goes on being filled after a kill."""
+"""A store that is filled block by block, and resumed after a kill."""
 
 from __future__ import annotations
 
@@ -20,34 +20,32 @@ class Unfinished:
     name
         Name of the store.
     create
-        Makes the empty store at a path, over what may be left there.
+        Makes an empty store at a path, in place of any remains.
     """
 
     def __init__(self, scratch: Path, name: str, create: Callable[[Path], object]) -> None:
         self.path, self._done = scratch / name, scratch / "done"
-        if not (
-            self._done.exists() and self.path.exists()
-        ):  # a kill at the very end leaves the marks without the store
+        if not (self._done.exists() and self.path.exists()):  # a kill at the very end leaves marks without the store
             remove(self._done)
             create(self.path)
             self._done.mkdir()
 
     def left(self, blocks: Iterable[slice]) -> list[slice]:
-        """Return the blocks that are not done."""
+        """Return the unfinished blocks."""
         return [rows for rows in blocks if not self._mark(rows).exists()]
 
     def mark(self, rows: slice, said: Any = None) -> None:
-        """Note that a block is done, and what is to be said about it, in plain values."""
+        """Mark a block as finished, with its report in plain values."""
         write_json(self._mark(rows), said)
 
     def said(self) -> Iterator[Any]:
-        """Yield what is said about the blocks, in their order."""
+        """Yield the reports of the blocks, in their order."""
         return map(read_json, sorted(self._done.iterdir()))
 
     def publish(self, path: Path) -> None:
         """Make the store a product, without the half-written files of processes that were killed.
 
-        Each is a whole file beside it by now: a chunk is written under another name (zarr's `*.partial`) and renamed.
+        A chunk is written under another name (zarr's `*.partial`) and renamed, so that half-written files are separate.
         """
         for half in self.path.rglob("*.partial"):
             half.unlink(missing_ok=True)

@@ -18,11 +18,11 @@ from specdis.storage import FORMAT_VERSION, Provenance
 BLOCK = 512
 """Stars in a chunk, and in a block of work of every stage."""
 
-zarr.config.set({"array.write_empty_chunks": True})  # a chunk that is not there is then one that got lost
+zarr.config.set({"array.write_empty_chunks": True})  # a missing chunk is then a lost one
 _CODECS = (BytesCodec, ZstdCodec, Crc32cCodec)
-"""What a store is read with, in this order: others may run code of their own, or unpack to anything."""
+"""Accepted codecs, in this order: others could run code, or unpack without limit."""
 _CHUNK_MAX = 1 << 28
-"""Bytes of a chunk at most; ours have some MB."""
+"""Largest size of a chunk, bytes; ours have a few MB."""
 
 
 def create_array(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: Any) -> zarr.Array[Any]:
@@ -38,7 +38,7 @@ def create_array(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: An
 
 
 def keep_array(group: zarr.Group, name: str, values: Array) -> None:
-    """Put a small array into a store as one checksummed chunk, over one of that name."""
+    """Write a small array as one checksummed chunk, in place of one of that name."""
     group.create_array(name, data=values, chunks=(max(1, len(values)),), compressors=_compressors(), overwrite=True)
 
 
@@ -52,7 +52,7 @@ def array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     Raises
     ------
     ProductError
-        When it is not there, or is none that this software writes.
+        When it is missing, or was not written by this software.
     """
     try:
         found = group.get(name)
@@ -70,7 +70,7 @@ def array(group: zarr.Group, name: str) -> zarr.Array[Any]:
 
 
 def _chunk_size(found: zarr.Array[Any]) -> int:
-    """Return how many bytes a chunk has when it is unpacked; Python's integers do not overflow."""
+    """Return the unpacked size of a chunk in bytes, as a Python integer, which does not overflow."""
     return int(np.prod(found.chunks, dtype=object)) * found.dtype.itemsize
 
 
@@ -85,7 +85,7 @@ def read_rows(group: zarr.Group, name: str, rows: slice) -> Array:
     Raises
     ------
     ProductError
-        When the array or a chunk of it is missing, or a chunk does not fit its checksum.
+        When the array or one of its chunks is missing, or a checksum disagrees.
     """
     found = array(group, name)
     place, size = folder_of(found), found.chunks[0]
@@ -107,7 +107,7 @@ _ZSTD, _HEADER = b"\x28\xb5\x2f\xfd", 18
 
 
 def _unpacked_size(start: bytes) -> int | None:
-    """Return the size of the content that a header of zstd gives (RFC 8878, 3.1.1.1), None where there is none."""
+    """Return the content size in a zstd header (RFC 8878, 3.1.1.1), or None."""
     if len(start) < _HEADER // 2 or not start.startswith(_ZSTD):
         return None
     descriptor = start[4]
@@ -120,20 +120,20 @@ def _unpacked_size(start: bytes) -> int | None:
 
 
 def damaged_store(place: Path, how: str) -> ProductError:
-    """Return the error for a store that is damaged."""
+    """Return the error for a damaged store."""
     return ProductError(
-        f"{place} is damaged ({how}). Look after the disk, remove {place.parent} and run again: what needs it is made "
-        "anew."
+        f"{place} is damaged ({how}). Check the disk, delete {place.parent} and run again: dependent stages are "
+        "recomputed."
     )
 
 
 def values(group: zarr.Group, name: str) -> Array:
-    """Return an array of a store as a whole; errors as in `read_rows`."""
+    """Read a complete array of a store; errors as in `read_rows`."""
     return read_rows(group, name, slice(0, array(group, name).shape[0]))
 
 
 def open_group(path: Path, kind: str, *, writable: bool = False) -> zarr.Group:
-    """Open a store: a finished one for reading, or one that is being made for writing.
+    """Open a finished store for reading, or an unfinished one for writing.
 
     Raises
     ------
@@ -154,13 +154,13 @@ def open_group(path: Path, kind: str, *, writable: bool = False) -> zarr.Group:
 
 
 def damage(path: Path, kind: str) -> Iterator[ProductError]:
-    """Read every chunk of a store; yield what is wrong with each array."""
+    """Read every chunk of a store; yield the damage of each array."""
     try:
         group = open_group(path, kind)
     except ProductError as error:
         yield error
         return
-    # Not by the library, which stops at the first whose metadata are damaged.
+    # The library would stop at the first array with damaged metadata.
     for name in sorted(folder.name for folder in path.iterdir() if folder.is_dir()):
         try:
             for rows in ranges(array(group, name).shape[0], BLOCK):

@@ -1,6 +1,6 @@
-"""Section 4 and appendices B and C: how good the magnitudes, the distances and their errors are. Numbers, no figures.
+"""Section 4, appendices B and C: quality of magnitudes, distances and their errors. Numbers, no figures.
 
-Columns have the catalogue's names. Rows that are not SELECTED but were predicted all the same take no part.
+Columns have the catalogue's names. Rows that are not SELECTED are ignored.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ MIXTURE_COLUMNS = (
     *("M_G_NN_CHI2", "M_G_NN_ERR_CHI2", "DIST_CHI2", "DISTERR_CHI2"),
     *("M_G_NN_MIX", "M_G_NN_ERR_MIX", "DIST_MIX", "DISTERR_MIX", "MIX_SHIFT", "MIX_STRETCH"),
 )
-"""Those that it reads besides for binaries and for the mixture."""
+"""Further columns for binaries and for the mixture network."""
 
 
 def metrics(
@@ -95,23 +95,23 @@ def metrics(
     injected: Columns | None = None,
     settings: BinariesSettings | None = None,
 ) -> dict[str, Any]:
-    """Measure a catalogue against its own parallaxes, stars of known distance, rivals and, where it is known, truth.
+    """Measure a catalogue against its own parallaxes, stars of known distance, rivals and, if known, truth.
 
     Parameters
     ----------
     catalogue
         `COLUMNS`, shape (star,).
     truth
-        `IDENTIFIER` and DIST_TRUE in kpc, in any order; None where it is not known.
+        `IDENTIFIER` and DIST_TRUE in kpc, in any order; None if unknown.
     members
-        `external.with_stars` of the stars of known distance; None where there are no lists of any.
+        `external.with_stars` of the stars of known distance; None without lists.
     counts
-        What became of each list of members.
+        Counts of each list of members.
     rivals
         Name of each rival catalogue to `external.with_stars` of its distances.
     injected
-        What became of injected binaries, as in `measure_binaries`; with it binaries and the mixture are measured, which
-        takes `MIXTURE_COLUMNS` and M_G_NN_PAIR too: the median of the two Gaussians of section 5, mag.
+        Results of injected binaries, as in `measure_binaries`. With it, binaries and the mixture network are measured,
+        from `MIXTURE_COLUMNS` and M_G_NN_PAIR: the median of the two Gaussians of section 5, mag.
     settings
         Section [binaries]; None for its defaults.
 
@@ -119,10 +119,9 @@ def metrics(
     -------
     dict
         `verdict`, `internal` (section 4.1), `catalogue` (sections 4.3 and 4.4), `paper` (the paper's numbers beside
-        the run's) and, where there is what they need, `external` (section 4.2), `rivals` (sections 4.4 and 4.5) and
-        `truth`, and `binaries` (section 5) and `calibration`. Every cell counts its stars as
-        `n` and those with a finite prediction as `n_finite`; every number has
-        its bootstrapped standard error beside it, under its name and `_err`.
+        the run's) and, as far as their inputs exist, `external` (section 4.2), `rivals` (sections 4.4 and 4.5),
+        `truth`, `binaries` (section 5) and `calibration`. Every cell counts its stars as `n` and those with a finite
+        prediction as `n_finite`; the bootstrapped standard error of a number has its name with `_err`.
 
     Raises
     ------

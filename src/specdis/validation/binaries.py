@@ -1,4 +1,4 @@
-"""Section 5: how many binaries are found, how complete and how pure that is, and what single stars gain by it."""
+"""Section 5: number, completeness and purity of binaries, and the scatter of single stars."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from specdis.validation.measures import PARAMETER_EDGES, by_cells, by_parameters
 from specdis.validation.stars import Columns, join, parallax_snr
 
 SNR_EDGES = (-np.inf, 20.0, np.inf)
-"""Edges of S/N of the scatters that section 5 quotes."""
+"""Edges of S/N for the scatters that section 5 quotes."""
 MAGNITUDE_EDGES = tuple(float(magnitude) for magnitude in range(2, 13))
 """Edges of M_G_GEO in mag in which the two models are compared (Fig. 15)."""
 RATIO_EDGES = (LEAST_RATIO, 0.6, 0.7, TWIN_RATIO, 0.9, EQUAL_RATIO, np.nextafter(1.0, 2.0))
 """Edges of the mass ratios for which completeness is quoted."""
 CONTAMINANT_RATIO = 0.6
-"""Mass ratio above which a star that is called a binary is no mistake."""
+"""Mass ratio above which a star counts as a true binary for purity."""
 _BLUE, _FAINT = 0.8, 9.0  # G_BP - G_RP and M_G_GEO of white dwarfs, mag
 _LOW_SNR = 10.0
 _SIGNIFICANT = 3.0
-"""Errors by which completeness must exceed the share of false alarms for a fraction to be measured."""
+"""Number of errors by which completeness must exceed the share of false alarms for a measured fraction."""
 _ALMOST_EQUAL, _LEAST_FOUND = 0.9, 0.5
 """Mass ratio above which at least this share of companions must be found at a magnitude for its stars to count:
-otherwise the two Gaussians do not tell single stars from binaries, and what a single star would be is not known."""
+otherwise the two Gaussians do not separate single stars from binaries."""
 _DRAWS, _GRID, _REACH = 400, 2001, 8.0  # of the likelihood of a fraction; the last in its errors
 
 
@@ -47,8 +47,8 @@ def measure_binaries(
 ) -> dict[str, Any]:
     """Return counts, fractions, completeness and, where binaries are known, purity (section 5, Figs 13 to 16).
 
-    Counts are of all stars. All else is of held-out stars with a precise parallax, and but for what lies below the
-    diagonal, of those that are no giants: stars that trained a network say too little of its errors.
+    Counts are of all stars. All other numbers are of held-out stars with a precise parallax, because errors of training
+    stars are too small; without giants, except for the numbers below the diagonal.
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ def measure_binaries(
         Columns of the selected stars.
     injected
         `IDENTIFIER`, MASS_RATIO, STEEPNESS of the main sequence, and FOUND of injected binaries, and
-        FALSE_ALARM, true where the same star without its companion was called one; shape (injected,).
+        FALSE_ALARM, true if the same star without its companion was called a binary; shape (injected,).
     truth
-        `IDENTIFIER`, BINARY_TRUE and MASS_RATIO, in any order; None where they are not known.
+        `IDENTIFIER`, BINARY_TRUE and MASS_RATIO, in any order; None if unknown.
     settings
         Section [binaries].
     """
@@ -109,12 +109,12 @@ def measure_binaries(
 
 
 def excess(stars: Columns) -> Array:
-    """Return by how many mag stars are brighter than their spectra say, M_G_NN_CHI2 - M_G_GEO, shape (star,)."""
+    """Return the excess brightness over the spectrum, M_G_NN_CHI2 - M_G_GEO in mag, shape (star,)."""
     return np.asarray(stars["M_G_NN_CHI2"] - stars["M_G_GEO"], dtype=np.float64)
 
 
 def _contaminants(stars: Columns, precise: Bool, probable: Bool) -> dict[str, Any]:
-    """Return what becomes of probable binaries that are fainter than their spectra say (section 5)."""
+    """Return numbers of probable binaries that are fainter than their spectra predict (section 5)."""
     called = precise & probable
     below = called & ~(excess(stars) > 0)
     colour = np.asarray(stars["PHOT_BP_MEAN_MAG"] - stars["PHOT_RP_MEAN_MAG"], dtype=np.float64)
@@ -131,7 +131,7 @@ def _contaminants(stars: Columns, precise: Bool, probable: Bool) -> dict[str, An
 
 
 def _injected_stars(stars: Columns, injected: Columns) -> dict[str, Array]:
-    """Return the main-sequence stars on which binaries were injected, with MASS_RATIO, FOUND and FALSE_ALARM."""
+    """Return the main-sequence stars with injected companions, with MASS_RATIO, FOUND and FALSE_ALARM."""
     row = join(injected, stars)
     names = ("MASS_RATIO", "STEEPNESS", "FOUND", "FALSE_ALARM")
     mine = {**take(stars, row), **{name: np.asarray(injected[name]) for name in names}}
@@ -139,7 +139,7 @@ def _injected_stars(stars: Columns, injected: Columns) -> dict[str, Array]:
 
 
 def _told_apart(added: Columns, magnitude: Array) -> Bool:
-    """Return at which magnitudes, shape (star,), at least half of the companions of nearly equal mass are found."""
+    """Tell at which magnitudes at least half of the companions of nearly equal mass are found, shape (star,)."""
     equal = added["MASS_RATIO"] >= _ALMOST_EQUAL
     where, asked = (np.searchsorted(MAGNITUDE_EDGES, values) for values in (added["M_G_NN_CHI2"], magnitude))
     number, found = (
@@ -149,15 +149,14 @@ def _told_apart(added: Columns, magnitude: Array) -> Bool:
 
 
 def _fractions(sample: Columns, added: Columns) -> dict[str, Any]:
-    """Return the fraction found, and by likelihood that of companions of `LEAST_RATIO` and above.
+    """Return the fraction found, and the likelihood estimate for companions of `LEAST_RATIO` and above.
 
-    The latter is of stars that count: on the main sequence, of magnitudes at which binaries are told apart. A share f
-    of them has companions with the mass ratios of the injected ones: each star is called a binary with probability f
-    times completeness plus (1 - f) times the share of false alarms. It is the f that makes the number called so most
-    probable, averaged over what completeness and false alarms may be: between those of the two values of STEEPNESS, and
-    within the errors of their own numbers. Its error is the larger part of the interval in which the logarithm of the
-    likelihood lies within 1/2 of its largest value. NaN where completeness exceeds false alarms by less than three
-    errors, and where log g is not known.
+    The latter is of main-sequence stars of magnitudes at which binaries can be separated. If a share f of them has
+    companions with the mass ratios of the injected ones, a star is called a binary with probability f times
+    completeness plus (1 - f) times the share of false alarms. The estimate is the f of largest likelihood, averaged
+    over completeness and false alarms: between those of the two values of STEEPNESS, and within their own counting
+    errors. Its error is the larger side of the interval in which the log-likelihood lies within 1/2 of its maximum.
+    NaN if completeness exceeds false alarms by less than three errors, and if log g is unknown.
 
     Parameters
     ----------
@@ -190,7 +189,7 @@ def _fractions(sample: Columns, added: Columns) -> dict[str, Any]:
 
 
 def _most_likely(called: int, stars: int, slopes: Sequence[Bool], false: Bool) -> tuple[float, float]:
-    """Return the most likely fraction of binaries and its error, as `_fractions` says."""
+    """Return the most likely fraction of binaries and its error; see `_fractions`."""
     if not stars or not min(len(found) for found in slopes):
         return np.nan, np.nan
     random = generator(0, "binary fractions")
@@ -220,7 +219,7 @@ def _scatters(stars: Columns, rows: Bool) -> dict[str, Any]:
 
 
 def _models(stars: Columns, rows: Bool) -> dict[str, Any]:
-    """Return the residuals of the label's magnitudes and of the pair's, with the means that Fig. 15 shows."""
+    """Return the residuals of the label network and of the pair of Gaussians, with the means of Fig. 15."""
     residuals = {name.lower(): (stars[f"M_G_NN_{name}"] - stars["M_G_GEO"])[rows] for name in ("CHI2", "PAIR")}
     return {name: measure(residual, "mag") | mean("mean_mag", residual) for name, residual in residuals.items()}
 
@@ -244,7 +243,7 @@ def _against_truth(stars: Columns, truth: Columns) -> dict[str, Any]:
             **share("fraction_true", ratio >= LEAST_RATIO, rows & sequence),
             "scatter_all_mag": float(robust_scatter(_finite(excess(stars)[rows]))),
             "scatter_without_found_mag": float(robust_scatter(_finite(excess(stars)[rows & ~binary]))),
-            # The same cut on stars that have no companion: what it takes from their scatter is no binary's.
+            # The same cut on stars without companion: how far it reduces the scatter by itself.
             "scatter_singles_mag": float(robust_scatter(_finite(excess(stars)[rows & (ratio == 0)]))),
             "scatter_singles_without_found_mag": float(
                 robust_scatter(_finite(excess(stars)[rows & (ratio == 0) & ~binary]))

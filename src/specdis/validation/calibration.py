@@ -1,4 +1,4 @@
-"""Whether the mixture's quoted widths are right, with and without their recalibration, and for which kinds of star."""
+"""Coverage of the mixture network's intervals, with and without recalibration, by kind of star."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _C = float(np.log(10) / 5)
 
 
 def measure_calibration(stars: Columns, true: Float64 | None) -> dict[str, list[dict[str, Any]]]:
-    """Return how many stars lie within the mixture's 16 to 84 per cent, after recalibration and before.
+    """Return the share of stars within the mixture network's 16 to 84 per cent, after and before recalibration.
 
-    The stars are held out, and took no part in the recalibration. The interval is the median magnitude plus and minus
+    The stars are held out and were not used for recalibration. The interval is the median magnitude plus and minus
     M_G_NN_ERR_MIX; `before` undoes MIX_SHIFT and MIX_STRETCH. Against Gaia it is |z| < 1 of the parallax, with the
-    parallax error in z: `informing` of stars whose parallax is known better than predicted, `others` of the rest, whose
-    z is mostly that of the parallax and says little. Honest errors give 68.3 % in every column.
+    parallax error in z: `informing` of stars whose parallax is more precise than the prediction, `others` of the rest,
+    whose z is mostly the error of the parallax. Correct errors give 68.3 % in every column.
 
     Parameters
     ----------
     stars
         Columns of the selected stars.
     true
-        True distances in kpc, NaN where not known, shape (star,); None where the survey has no truth.
+        True distances in kpc, NaN where unknown, shape (star,); None if the survey has none.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def measure_calibration(stars: Columns, true: Float64 | None) -> dict[str, list[
 
 
 def coverage_cells(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield name and numbers of each cell of what `measure_calibration` returned, or of what JSON kept of it."""
+    """Yield name and numbers of each cell of a result of `measure_calibration`, also one read from JSON."""
     quantities = {
         "by_snr_and_logg": {"snr": "S/N", "logg": "log g"},
         "by_magnitude": {"magnitude": "M_G"},
@@ -89,7 +89,7 @@ def coverage_cells(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> Itera
 
 
 class _Prediction:
-    """Moduli by the mixture with their errors, mag."""
+    """Moduli by the mixture network with their errors, mag."""
 
     def __init__(self, stars: Columns, recalibrated: bool) -> None:
         shift = 0.0 if recalibrated else np.asarray(stars["MIX_SHIFT"], dtype=np.float64)
@@ -102,7 +102,7 @@ class _Prediction:
         return np.asarray((self.modulus - modulus(true)) / self.error)
 
     def parallax_deviation(self, stars: Columns) -> tuple[Array, Bool]:
-        """Return measured minus predicted parallax in both errors, and which parallaxes tell of the prediction."""
+        """Return measured minus predicted parallax in both errors, and which parallaxes are the more precise."""
         predicted = 10.0 ** (2.0 - self.modulus / 5.0)
         width = _C * predicted * self.error
         error = np.asarray(stars["PARALLAX_ERR_USED"], dtype=np.float64)

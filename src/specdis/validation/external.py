@@ -26,9 +26,9 @@ MODULUS_EDGES = (11.0, 13.0, 14.0, 15.0, 16.0, 17.0, 18.0, 19.0, 20.0, 22.0)
 """Edges of the cells of reference distance modulus, mag."""
 REFERENCE_SNR_EDGES = (-np.inf, 10.0, 20.0, 40.0, 60.0, np.inf)
 MEMBER_KINDS = ("cluster", "dwarf", "stream")
-"""Kinds of members in Fig. 6; blue horizontal-branch stars stand apart, in Fig. 7."""
+"""Kinds of members in Fig. 6; blue horizontal-branch stars are in Fig. 7."""
 ENOUGH = 10
-"""Members above which a system stands in the printed Table A1."""
+"""Number of members above which a system is in the printed Table A1."""
 STREAM_BINS = 6
 """Bins of distance of the Sagittarius stream (Fig. A3)."""
 
@@ -56,34 +56,34 @@ def residual_modulus(members: Columns) -> Float64:
 
 
 def modulus_error(members: Columns) -> Float64:
-    """Return the quoted error of the predicted modulus in mag, infinite where no upper bound is known."""
+    """Return the quoted error of the predicted modulus in mag, infinite without an upper bound."""
     error = np.asarray(members["DISTMOD_ERR"], dtype=np.float64)
     return np.where(np.isnan(error) & np.isfinite(members["DIST"]), np.inf, error)
 
 
 def is_precise(members: Columns) -> Bool:
-    """Return True for stars with a quoted error of the modulus below `PRECISE_MAG`, shape (member,)."""
+    """Tell which stars have a quoted error of the modulus below `PRECISE_MAG`, shape (member,)."""
     return np.asarray(modulus_error(members) < PRECISE_MAG)
 
 
 def is_member(members: Columns) -> Bool:
-    """Return True for members of clusters, dwarf galaxies and streams, False for blue stars, shape (member,)."""
+    """Tell members of clusters, dwarf galaxies and streams from blue stars, shape (member,)."""
     return np.isin(members["KIND"], MEMBER_KINDS)
 
 
 def measure_external(members: Columns, counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return bias, scatter and calibration against stars of known distance (Figs 6, 7, A3 and A4).
 
-    Lists of members were made with parallaxes, proper motions and places, and those of blue stars with colours, so
-    they are purer at large parallax; giants alone are seen in the far systems. As in the paper, members may have
-    trained the networks; `precise_held_out_by_modulus`, on which the verdict stands, is of those that did not.
+    Lists of members were selected by parallaxes, proper motions and positions, those of blue stars by colours, so they
+    are purer at large parallax; in distant systems only giants are seen. As in the paper, members may be training
+    stars; `precise_held_out_by_modulus`, which the verdict uses, is of held-out stars.
 
     Parameters
     ----------
     members
         `with_stars` of the members.
     counts
-        What became of each list: `references.Count` as mappings.
+        Counts of each list: `references.Count` as mappings.
     """
     mine, blue = take(members, is_member(members)), take(members, ~is_member(members))
     return {
@@ -130,13 +130,13 @@ def _summary(members: Columns) -> dict[str, Any]:
 
 
 def _reference_error(members: Columns) -> Float64:
-    """Return the error of the reference modulus in mag, 0 where it is not known, shape (member,)."""
+    """Return the error of the reference modulus in mag, 0 where unknown, shape (member,)."""
     relative = np.nan_to_num(np.asarray(members["DIST_REF_ERR"], dtype=np.float64) / members["DIST_REF"])
     return np.asarray(5.0 / np.log(10.0) * relative)
 
 
 def parallax_alone(members: Columns) -> dict[str, Any]:
-    """Return how 1 / corrected parallax does on the same stars; a negative one has no modulus (appendix C)."""
+    """Measure 1 / corrected parallax on the same stars; a negative parallax has no modulus (appendix C)."""
     parallax = corrected_parallax(members)
     inverse = modulus(1.0 / np.where(parallax > 0.0, parallax, np.nan)) - modulus(members["DIST_REF"])
     return {
@@ -147,9 +147,9 @@ def parallax_alone(members: Columns) -> dict[str, Any]:
 
 
 def systems(members: Columns) -> list[dict[str, Any]]:
-    """Return median predicted distances of the clusters and dwarfs, in the order of their reference distances.
+    """Return median predicted distances of clusters and dwarf galaxies, in the order of their reference distances.
 
-    Each is over all members with a distance, without a cut on its error, as in Table A1.
+    Each is over all members with a distance, whatever its error, as in Table A1.
     """
     members = take(members, members["KIND"] != "stream")
     names, first = np.unique(members["SYSTEM"], return_index=True)
@@ -173,7 +173,7 @@ def systems(members: Columns) -> list[dict[str, Any]]:
 def table_a1(
     measured: Sequence[Mapping[str, Any]], references: Iterable[tuple[str, float, float, str]]
 ) -> list[dict[str, Any]]:
-    """Return Table A1: every system of `references`, with members or without, then others that have members.
+    """Return Table A1: every system of `references`, with or without members, then other systems with members.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def _row(name: str, distance: float, error: float, source: str, row: Mapping[str
 
 
 def stream_bins(members: Columns) -> list[dict[str, Any]]:
-    """Return the numbers of the Sagittarius stream in `STREAM_BINS` bins of distance with as many stars each."""
+    """Return the numbers of the Sagittarius stream in `STREAM_BINS` bins of distance with equal numbers of stars."""
     mine = take(members, members["SYSTEM"] == SAGITTARIUS)
     true = np.asarray(mine["DIST_REF"], dtype=np.float64)
     if len(true) < STREAM_BINS:

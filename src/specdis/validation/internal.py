@@ -1,4 +1,4 @@
-"""Section 4.1: predicted magnitudes against those that precise parallaxes give, on held-out stars."""
+"""Section 4.1: predicted magnitudes against those from precise parallaxes, of held-out stars."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from specdis.validation.stars import (
 def measure_internal(stars: Columns) -> dict[str, Any]:
     """Return bias and scatter of M_G_NN - M_G_GEO by S/N, distance and stellar parameters (Figs 3 and 5).
 
-    The stars are held out and have a corrected parallax above 10 times its error, as the run uses it. Those are near
-    and bright: what they say of distant giants is little. `share_within_error` and z take the errors of both
-    magnitudes as quoted. `parallax_z` compares with the parallaxes of all held-out stars, which have no such
-    selection, and apart with those that tell something of the prediction, and with those that do not.
+    The stars are held out and have a corrected parallax above 10 times its error, as the run uses it. They are near
+    and bright, and hardly represent distant giants. `share_within_error` and z use the quoted errors of both
+    magnitudes. `parallax_z` compares with the parallaxes of all held-out stars, without this selection, and separately
+    with those that are more precise than the prediction and with the others.
 
     Parameters
     ----------
@@ -64,9 +64,9 @@ def measure_internal(stars: Columns) -> dict[str, Any]:
 def _training_error(spread: Array) -> dict[str, Any]:
     """Return the spread between networks, and the standard deviation of the difference of two (section 3.3.2).
 
-    The run's own constant is the root mean square of the spread, that of one network, which is smaller than the
-    difference by the root of 2. The label is the mean of all networks, whose error is smaller still by the root of
-    their number: the run quotes more than that, on purpose, because networks of one training set err alike.
+    The run's own constant is the root mean square of the spread, that of one network, smaller than the difference by
+    the root of 2. The label is the mean of all networks, with a scatter smaller by the root of their number; the run
+    quotes more on purpose, because networks of one training set have correlated errors.
     """
     known = np.asarray(spread, dtype=np.float64)
     known = known[np.isfinite(known)]
@@ -80,18 +80,17 @@ def _training_error(spread: Array) -> dict[str, Any]:
 
 
 def parallax_calibration(stars: Columns, rows: Bool) -> dict[str, Any]:
-    """Return how far the parallaxes of stars lie from those of their predicted distances, in quoted errors.
+    """Compare measured parallaxes with those of the predicted distances, in quoted errors.
 
-    The error is that of the parallax, as the run uses it, and of the distance in quadrature; the latter is not
-    calibrated where the distance has no upper bound, and such stars are left out. `informing` is of stars whose
-    parallax is known better than predicted; of `others` the error is mostly that of the parallax, so that even wrong
-    distances pass.
+    The error is that of the parallax, as the run uses it, and of the distance in quadrature. Stars whose distance has
+    no upper bound are left out, since their error is not calibrated. `informing` is of stars whose parallax is more
+    precise than the prediction; of `others` the parallax error dominates, so that even wrong distances pass.
     """
     chosen = rows & np.isfinite(stars["DISTERR"])
     predicted = 1.0 / stars["DIST"][chosen]
     width = predicted * stars["DISTERR"][chosen] / stars["DIST"][chosen]
     error = stars["PARALLAX_ERR_USED"][chosen]
-    # Of a distance too large, the parallax is too small: the sign makes z positive for it.
+    # The sign makes z positive for distances that are too large.
     z = (corrected_parallax(stars)[chosen] - predicted) / np.hypot(error, width)
     told = informs(width, error)
     return {**calibration(z), "informing": calibration(z[told]), "others": calibration(z[~told])}

@@ -1,7 +1,6 @@
-"""Cells of stars, and the numbers that are measured in each, with bootstrapped errors.
+"""Cells of stars, and statistics of each with bootstrapped errors.
 
-Every number `x` has its standard error beside it as `x_err`. A quantity that no star can give is NaN, which JSON
-writes as null.
+Every number `x` has its standard error as `x_err`. A quantity without stars is NaN, which JSON writes as null.
 """
 
 from __future__ import annotations
@@ -42,13 +41,13 @@ _LOCATION: Mapping[str, Statistic] = {
 
 
 def cells(values: Array, edges: Iterable[float]) -> Iterator[tuple[float, float, Bool]]:
-    """Yield lower edge, upper edge and the stars between, the lower edge included; NaN lies in no cell."""
+    """Yield lower edge, upper edge and the stars from the lower to below the upper one; NaN is in no cell."""
     for lower, upper in pairwise(edges):
         yield lower, upper, (values >= lower) & (values < upper)
 
 
 def cell_name(quantity: str, lower: float | None, upper: float | None) -> str:
-    """Return how a cell is written, as `20 ≤ S/N < 60`; an open end is infinite or, as in JSON, None."""
+    """Return the name of a cell, as `20 ≤ S/N < 60`; an open end is infinite or, as in JSON, None."""
     if upper in (None, np.inf):
         return f"{quantity} ≥ {lower:g}"
     return f"{quantity} < {upper:g}" if lower in (None, -np.inf) else f"{lower:g} ≤ {quantity} < {upper:g}"
@@ -64,9 +63,9 @@ def percentiles(values: Array, by: Array, edges: Iterable[float], levels: Sequen
     edges
         Edges of the cells.
     levels
-        Percentiles, 0 to 100. Each is the value of a star: nothing is interpolated.
+        Percentiles, 0 to 100. Each is the value of a star, without interpolation.
     least
-        Stars below which a cell gives NaN.
+        Number of stars below which a cell is NaN.
 
     Returns
     -------
@@ -83,7 +82,7 @@ def measure(values: Array, unit: str = "") -> dict[str, Any]:
     Parameters
     ----------
     values
-        Shape (star,); what is not finite is counted in `n` and else left out.
+        Shape (star,); values that are not finite count in `n` only.
     unit
         Ending of the names, as in `median_mag`.
     """
@@ -99,7 +98,7 @@ def measure(values: Array, unit: str = "") -> dict[str, Any]:
 
 
 def median(name: str, values: Array) -> dict[str, float]:
-    """Return the median of what is not NaN, infinities included, with its error; NaN of nothing."""
+    """Return the median of all values but NaN, infinities included, with its error; NaN for none."""
     known = np.asarray(values, dtype=np.float64)
     known = known[~np.isnan(known)]
     value = float(np.median(known)) if len(known) else np.nan
@@ -107,7 +106,7 @@ def median(name: str, values: Array) -> dict[str, float]:
 
 
 def mean(name: str, values: Array) -> dict[str, float]:
-    """Return the mean of what is finite with its error; NaN of nothing."""
+    """Return the mean of the finite values with its error; NaN for none."""
     finite = np.asarray(values, dtype=np.float64)
     finite = finite[np.isfinite(finite)]
     if not len(finite):
@@ -130,14 +129,14 @@ def _named(name: str, estimate: Estimate) -> dict[str, float]:
 
 
 def calibration(z: Array) -> dict[str, Any]:
-    """Return what errors in units of the quoted ones tell: median and scatter of z, and its PIT in ten bins.
+    """Return median and scatter of z, the errors in units of the quoted ones, and its PIT in ten bins.
 
     Honest errors give a median of 0, a scatter of 1 and a tenth of the stars in each bin.
 
     Parameters
     ----------
     z
-        (predicted - true) / quoted error, shape (star,); what is NaN is left out.
+        (predicted - true) / quoted error, shape (star,); NaN is ignored.
     """
     z = np.asarray(z, dtype=np.float64)
     z = z[~np.isnan(z)]
@@ -151,15 +150,15 @@ def _normal(z: Float64) -> Float64:
 
 
 def by_cells(name: str, values: Array, edges: Sequence[float], cell: Any) -> list[dict[str, Any]]:
-    """Return what `cell` makes of the stars of each cell, behind the cell's edges NAME_min and NAME_max."""
+    """Return the edges NAME_min and NAME_max of each cell, and the result of `cell` for its stars."""
     return [{f"{name}_min": low, f"{name}_max": high} | cell(rows) for low, high, rows in cells(values, edges)]
 
 
 def by_parameters(stars: Columns, cell: Any) -> dict[str, list[dict[str, Any]]]:
-    """Return what `cell` makes of the stars of each cell of [Fe/H], [alpha/Fe], Teff and log g."""
+    """Return the result of `cell` for the stars of each cell of [Fe/H], [alpha/Fe], Teff and log g."""
     return {name: by_cells(name, np.asarray(stars[name]), edges, cell) for name, edges in PARAMETER_EDGES.items()}
 
 
 def take(columns: Columns, rows: Bool | Int64) -> dict[str, Array]:
-    """Return the stars that a mask or row numbers choose."""
+    """Select stars by a mask or by row numbers."""
     return {name: np.asarray(values)[rows] for name, values in columns.items()}

@@ -1,4 +1,4 @@
-"""The numbers that the paper quotes, beside those of a run, in the paper's order."""
+"""Numbers quoted in the paper, with those of a run, in the paper's order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BY_SNR = {
     "error": (0.23, 0.19, 0.11, 0.07),
     "giant_error": (0.58, 0.38, 0.16, 0.08),
 }
-_STARS = 4_000_000.0  # of the paper, to which its counts belong
+_STARS = 4_000_000.0  # of the paper's catalogue, to which its counts refer
 
 
 class Row(NamedTuple):
@@ -24,18 +24,18 @@ class Row(NamedTuple):
     Parameters
     ----------
     section
-        Of the paper.
+        Section of the paper.
     quantity
-        What it is.
+        Description.
     unit
         `mag`, `kpc`, `share`, or `stars` for counts.
     here, here_err
-        Of the run, with its standard error; NaN where the run cannot give it.
+        Value of the run and its standard error; NaN if the run has none.
     paper
-        The paper's.
+        Value of the paper.
     robust, half_width
-        Where `here` is a standard deviation, which a few outliers decide: 1.4826 times the median absolute deviation,
-        and half of what lies between 16 and 84 per cent; in the same unit, else NaN.
+        If `here` is a standard deviation, which a few outliers can dominate: 1.4826 times the median absolute
+        deviation, and half of the range from 16 to 84 per cent, in the same unit; else NaN.
     """
 
     section: str
@@ -54,7 +54,7 @@ def beside_the_paper(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
     Parameters
     ----------
     measured
-        What the other chapters of the validation have measured.
+        The other metrics.
     """
     external = measured.get("external")
     rows = (*_external(external), *_internal(measured["internal"]), *_known(external), *_population(measured))
@@ -70,7 +70,7 @@ def _row(section: str, quantity: str, unit: str, block: Mapping[str, Any] | None
 def _spread(
     section: str, quantity: str, block: Mapping[str, Any] | None, paper: float, *, as_distance: bool = False
 ) -> Row:
-    """Return what the paper calls 1-sigma scatter, a standard deviation, with two measures that bear outliers."""
+    """Return the paper's 1-sigma scatter, a standard deviation, with two measures that are robust against outliers."""
     found, unit, factor = block or {}, "mag", 1.0
     if as_distance:
         unit, factor = "share", np.log(10.0) / 5.0
@@ -91,9 +91,7 @@ def _internal(internal: Mapping[str, Any]) -> Iterator[Row]:
     for cell, paper in zip(internal["by_snr"], _BY_SNR["scatter"], strict=True):
         name = cell_name("S/N", cell["snr_min"], cell["snr_max"])
         yield _spread("4.1", f"scatter of M_G_NN − M_G_GEO, {name}", cell, paper)
-    yield _row(
-        "4.1", "the same of networks that see pixels, S/N > 20 (`specdis ablate` tries it)", "mag", None, "", 0.9
-    )
+    yield _row("4.1", "the same with pixels as input, S/N > 20 (see `specdis ablate`)", "mag", None, "", 0.9)
 
 
 def _external(external: Mapping[str, Any] | None) -> Iterator[Row]:
@@ -162,12 +160,12 @@ def _population(measured: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def _named(rivals: Mapping[str, Any], author: str) -> Mapping[str, Any]:
-    """Return what was measured of the rival that is named after an author; empty where there is none."""
+    """Return the measurements of the rival named after an author; empty if there is none."""
     return next((rivals[name] for name in rivals if name.lower().startswith(author)), {})
 
 
 def _rivals(rivals: Mapping[str, Any]) -> Iterator[Row]:
-    """Return what section 4.4 says of the K giants of Xue et al. (2014), where a rival is named after them."""
+    """Return the numbers of section 4.4 for the K giants of Xue et al. (2014), if a rival is named after them."""
     xue = _named(rivals, "xue")
     yield _row(
         "4.4", "our distance error of the giants of Xue et al.", "share", xue, "median_relative_error_ours", 0.39
@@ -178,7 +176,7 @@ def _rivals(rivals: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def _claims(rivals: Mapping[str, Any]) -> Iterator[Row]:
-    """Return what rivals claim of themselves in section 4.5, beside the errors that their catalogues quote."""
+    """Return the accuracies that rivals state in section 4.5, with the errors that their catalogues quote."""
     for author, words, key, paper in (
         ("xiang", "Xiang et al. (2021), S/N > 20", "above_snr_20", 0.12),
         ("wang", "Wang et al. (2022), S/N > 50", "above_snr_50", 0.085),

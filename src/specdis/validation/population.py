@@ -1,4 +1,4 @@
-"""Sections 4.3 and 4.4: how many stars lie where, and how large the quoted errors of their distances are."""
+"""Sections 4.3 and 4.4: numbers of stars by distance, and quoted errors of their distances."""
 
 from __future__ import annotations
 

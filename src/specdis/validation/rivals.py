@@ -1,6 +1,6 @@
-"""Sections 4.4 and 4.5 and appendix C: other catalogues of distances beside ours, and against stars of known distance.
+"""Sections 4.4 and 4.5, appendix C: rival catalogues against ours, and both against stars of known distance.
 
-Only stars that both have are compared: what holds for them need not hold for either catalogue's others.
+Only stars in both are compared; they need not represent the others.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ COMPARISON_EDGES = tuple(float(edge) for edge in range(4, 22))
 
 
 def compare_rivals(rivals: Mapping[str, Columns], members: Columns | None) -> dict[str, Any]:
-    """Return how each rival differs from ours, and how each does on the stars of known distance.
+    """Compare each rival with ours, and both with the stars of known distance.
 
     Parameters
     ----------
     rivals
         Name to `external.with_stars` of DIST_RIVAL and DISTERR_RIVAL (kpc).
     members
-        `external.with_stars` of the members, None where there are none.
+        `external.with_stars` of the members, None without any.
     """
     return {name: _compare(rival, members) for name, rival in rivals.items()}
 
@@ -38,7 +38,7 @@ def difference(rival: Columns) -> Float64:
 
 
 def with_reference(rival: Columns, members: Columns) -> dict[str, Any]:
-    """Return the rival's stars that are members too, with their reference distances (Fig. 11)."""
+    """Return the rival's stars that are members, with their reference distances (Fig. 11)."""
     _, here, there = np.intersect1d(rival["ROW"], members["ROW"], return_indices=True)
     reference = {name: members[name][there] for name in ("SYSTEM", "KIND", "DIST_REF", "DIST_REF_ERR")}
     return {**take(rival, here), **reference}

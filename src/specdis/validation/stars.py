@@ -1,4 +1,4 @@
-"""The quantities of a star that the validation is about, and which stars are meant."""
+"""Quantities of stars for the validation, and definitions of samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PARALLAX_SNR = 10.0
 PRECISE = 0.25
 """Relative error of the distances that the paper recommends for use (sections 4.2 and 4.3)."""
 PRECISE_MAG = 0.5
-"""Error of the distance modulus in mag below which members are taken for precise (section 4.2)."""
+"""Error of the distance modulus in mag below which members count as precise (section 4.2)."""
 FAR = 15.0
 """Distance in kpc beyond which a star counts as far (section 4.3.1)."""
 
@@ -48,12 +48,12 @@ def parallax_snr(catalogue: Columns) -> Float64:
 
 
 def has_reference_magnitude(catalogue: Columns, snr_min: float = PARALLAX_SNR) -> Bool:
-    """Return True for held-out stars whose parallax is precise enough for M_G_GEO to be a reference, shape (star,)."""
+    """Tell which held-out stars have a parallax precise enough for M_G_GEO to be a reference, shape (star,)."""
     return np.asarray(catalogue["HELD_OUT"] & (parallax_snr(catalogue) > snr_min))
 
 
 def informs(width: Array, error: Array) -> Bool:
-    """Return which parallaxes tell something of predicted ones, shape (star,): those that are known better.
+    """Tell which measured parallaxes are more precise than the predicted ones, shape (star,).
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def residual_magnitude(catalogue: Columns) -> Float64:
 
 
 def is_giant(catalogue: Columns) -> Bool:
-    """Return True for stars with log g below `GIANT_LOGG`, shape (star,)."""
+    """Tell which stars have log g below `GIANT_LOGG`, shape (star,)."""
     return np.asarray(catalogue["LOGG"] < GIANT_LOGG)
 
 
@@ -77,7 +77,7 @@ def relative_error(catalogue: Columns) -> Float64:
     """Return DISTERR / DIST, shape (star,).
 
     Infinite where DISTERR is null because the label, or that of a draw, is not positive: such a distance has no upper
-    bound, and leaving it out of a median would flatter the distant giants. NaN where no error was measured.
+    bound, and a median without it would be too small for distant giants. NaN where no error was measured.
     """
     not_positive = (catalogue["FLAGS"] & (Flag.LABEL_NOT_POSITIVE | Flag.DRAW_NOT_POSITIVE)) != 0
     unbounded = not_positive & np.isnan(catalogue["DISTERR"])
@@ -106,7 +106,7 @@ def galactocentric_distance(ra: Array, dec: Array, distance: Array) -> Float64:
 
 
 def true_distance(stars: Columns, truth: Columns) -> Float64:
-    """Return DIST_TRUE in kpc of each star, NaN where the truth does not have it, shape (star,)."""
+    """Return DIST_TRUE in kpc of each star, NaN where unknown, shape (star,)."""
     row = join(stars, truth)
     return np.append(np.asarray(truth["DIST_TRUE"], dtype=np.float64), np.nan)[row]
 
@@ -117,7 +117,7 @@ def join(stars: Columns, reference: Columns) -> Int64:
     Returns
     -------
     ndarray of int64, shape (star,)
-        Row of the star in `reference`, -1 where it is not there.
+        Row of the star in `reference`, -1 if absent.
 
     Raises
     ------
@@ -138,6 +138,6 @@ def join(stars: Columns, reference: Columns) -> Int64:
             "the truth",
             expected="one row per TARGETID, SURVEY, PROGRAM and HEALPIX",
             found=f"{repeated} repeated rows",
-            remedy="Remove the copies.",
+            remedy="Remove the repeated rows.",
         )
     return row_of[wanted]

@@ -1,4 +1,4 @@
-"""Predicted distances and their errors against true ones, where a mock survey knows them."""
+"""Predicted distances and their errors against the true ones of a mock survey."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from specdis.validation.stars import PRECISE, Columns, modulus, relative_error
 def against_truth(stars: Columns, true: Float64) -> dict[str, Any]:
     """Return bias, scatter and coverage by distance, S/N and log g.
 
-    `all` and what stands beside it is of all stars; `precise`, `held_out`, `estimators` and the cells of S/N and log g
-    are of those that no network saw which predicted them.
+    `all` and its neighbours are of all stars; `precise`, `held_out`, `estimators` and the cells of S/N and log g are of
+    held-out stars.
 
     Parameters
     ----------
     stars
         Columns of the selected stars.
     true
-        True distances in kpc, NaN where not known, shape (star,).
+        True distances in kpc, NaN where unknown, shape (star,).
     """
     predicted = stars["DIST"]
     bias = predicted / true - 1.0
@@ -65,7 +65,7 @@ def against_truth(stars: Columns, true: Float64) -> dict[str, Any]:
         }
 
     def estimator(suffix: str) -> dict[str, Any]:
-        """Return the biases of one kind of network, whatever stands under the plain names."""
+        """Return the biases of one kind of network, from its own columns."""
         distance = stars[f"DIST_{suffix}"]
         error = stars[f"DISTERR_{suffix}"] / distance
 
@@ -93,7 +93,7 @@ def against_truth(stars: Columns, true: Float64) -> dict[str, Any]:
         }
 
     estimators = {name.lower(): estimator(name) for name in ("CHI2", "MIX") if f"DIST_{name}" in stars}
-    # Stars that trained a network or the recalibration cannot test the intervals.
+    # Stars used for training or recalibration cannot test the intervals.
     unseen = known & stars["HELD_OUT"] & ~stars.get("CALIBRATION", np.zeros(len(true), np.bool_))
     return block(known) | {
         "estimators": estimators,

@@ -1,17 +1,15 @@
-"""Whether a catalogue is as good as it should be: goals that were fixed before, and what was measured.
+"""The verdict on a catalogue: goals fixed in advance, against the measurements.
 
-A goal sets limits to one number or to one of each cell of stars. A number has an error, and with many more stars it
-would be another one. So a goal is missed, or met, only where the numbers say so beyond their errors, and either answer
-is wrong in at most `CHANCE` of all runs:
+A goal sets limits to one number, or to one in each cell of stars. Numbers have errors. So a goal counts as missed, or
+met, only if the numbers decide beyond their errors; either answer is wrong in at most `CHANCE` of all runs:
 
-- missed, where a number lies beyond its limit by more errors than chance gives to any of the cells (the chance is
-  divided among them, as Bonferroni did);
-- met, where every number lies within its limit by more errors than chance gives to one (if the goal is missed in one
-  cell, that cell alone seems to meet it no more often than that);
-- else the stars are too few to tell.
+- missed, if a number lies beyond its limit by more errors than chance gives in any of the cells (Bonferroni: the chance
+  is divided by their number);
+- met, if every number lies within its limit by more errors than chance gives in one (a cell that misses the goal seems
+  to meet it no more often than that);
+- otherwise undecided: too few stars to tell.
 
-Errors are taken as Gaussian. That of a share is the one that it would have at its limit, so a share of 100 % of three
-stars is not without error.
+Errors count as Gaussian. The error of a share is taken at its limit, so that even 100 % of three stars has an error.
 """
 
 from __future__ import annotations
@@ -27,15 +25,15 @@ from specdis.validation.calibration import coverage_cells
 from specdis.validation.measures import cell_name
 
 CHANCE = 0.05
-"""How often, at most, a goal is called missed that holds, or met that does not."""
+"""Largest probability that a goal that holds counts as missed, or one that does not counts as met."""
 _LARGE_CELL = 1000
-"""Stars from which a cell's coverage is judged."""
+"""Least number of stars for judging the coverage of a cell."""
 _LEAST = 20
-"""Stars from which a cell's bias is judged: with fewer its error is not known well."""
+"""Least number of stars for judging the bias of a cell: with fewer its error is uncertain."""
 
 
 class Answer(StrEnum):
-    """What a run says of a goal."""
+    """Outcome of a goal."""
 
     MET = "met"
     MISSED = "missed"
@@ -44,16 +42,16 @@ class Answer(StrEnum):
 
 
 class Finding(NamedTuple):
-    """A goal and whether it is met.
+    """A goal and its outcome.
 
     Parameters
     ----------
     goal
-        What is asked for.
+        The goal in words.
     answer
-        Whether it is met.
+        Its outcome.
     measured
-        The numbers that decide, in words.
+        The deciding numbers in words.
     """
 
     goal: str
@@ -67,7 +65,7 @@ class Number(NamedTuple):
     Parameters
     ----------
     excess
-        By how much it lies beyond its limit; negative within.
+        Distance beyond its limit; negative within.
     error
         Its standard error.
     words
@@ -80,19 +78,19 @@ class Number(NamedTuple):
 
     @property
     def score(self) -> float:
-        """Excess in errors; infinite without an error, and where nothing scatters."""
+        """Excess in errors; infinite without an error or without scatter."""
         if self.error > 0.0:
             return self.excess / self.error
         return -np.inf if self.excess < 0.0 else np.inf
 
 
 def reach_verdict(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the goals with what was measured, of held-out stars wherever predictions are judged.
+    """Return the goals with their outcomes; predictions are judged by held-out stars.
 
     Parameters
     ----------
     measured
-        What the chapters of the validation have measured.
+        The metrics.
     """
     return [finding._asdict() for finding in _findings(measured)]
 
@@ -103,11 +101,11 @@ def judge(goal: str, numbers: Sequence[Number], without: str) -> Finding:
     Parameters
     ----------
     goal
-        What is asked for.
+        The goal in words.
     numbers
-        One for each cell that is judged, all of which must lie within their limits.
+        One for each judged cell; all must lie within their limits.
     without
-        What to say where there are none.
+        Text if there are none.
     """
     known = [number for number in numbers if np.isfinite(number.excess) and np.isfinite(number.error)]
     if not known:
@@ -187,7 +185,7 @@ def _at_least(goal: str, least: float, share: float, stars: int) -> Finding:
 
 
 def _error_at(share: float, stars: int) -> float:
-    """Return the standard error of a share of so many stars, NaN of none."""
+    """Return the standard error of a share of n stars, NaN for none."""
     return float(np.sqrt(share * (1.0 - share) / stars)) if stars else np.nan
 
 

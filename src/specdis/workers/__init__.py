@@ -1,9 +1,8 @@
-"""Blocks mapped on this machine's cores, or on a cluster with dask; the answer is the same.
+"""Blocks of stars processed on this machine's cores or on a dask cluster, with the same result.
 
-A pass over the stars is a task, which says what to do with a block, and the blocks. Tasks read and write files of the
-run, which all workers see, and return little. Nothing depends on which worker does a block, when, or how often.
-On one machine every core has a process: interpreters do not wait for each other, and a process that dies, of a damaged
-file or for lack of memory, takes nothing with it.
+A pass over the stars applies a task to blocks. Tasks read and write files of the run, which all workers can access, and
+return small results. Results do not depend on the worker, the order, or repetitions. On one machine every core has a
+process, so that a process that dies, from a damaged file or lack of memory, does not affect the others.
 """
 
 from __future__ import annotations
@@ -19,27 +18,27 @@ from specdis.workers.settings import ClusterSettings
 
 
 class Workers(Protocol):
-    """Who does the work.
+    """Workers that apply tasks to blocks.
 
-    A task takes one block and returns something small; it can be pickled, and what it prepares for itself it keeps for
-    the next block.
+    A task takes one block and returns a small result; it can be pickled, and keeps what it has prepared for the next
+    block.
     """
 
     def each(
         self, task: Callable[[Any], Any], blocks: Iterable[Any], *, may_kill: bool = False, here: bool = False
     ) -> Iterator[tuple[Any, Any]]:
-        """Yield blocks with their results, as they are finished.
+        """Yield blocks with their results, in the order of completion.
 
         Parameters
         ----------
         task, blocks
-            What to do, with what; blocks are taken as they are needed.
+            The task, and an iterable of blocks, consumed as needed.
         may_kill
-            A block may kill its process, as damaged files do with the libraries that read them: the result is then a
-            `Died`. Else that is an error, like any exception of the task.
+            Whether a block may kill its process, as damaged files do: the result is then a `Died`. Otherwise that is
+            an error, like any exception of the task.
         here
-            This machine's GPU does the computing, which one process at a time can have: work in this one, a block being
-            read while another is computed.
+            Whether to work in this process, because a GPU serves one process at a time; the next block is read while
+            one is computed.
 
         Raises
         ------
@@ -49,11 +48,11 @@ class Workers(Protocol):
         ...
 
     def total(self, task: Callable[[Sequence[Any]], Any], blocks: Sequence[Any], add: Callable[[Any, Any], Any]) -> Any:
-        """Return the sum over blocks: the task sums over some of them, and `add` adds two such sums."""
+        """Return the sum over blocks; the task sums over some of them, and `add` combines two sums."""
         ...
 
     def memory_gb(self) -> float:
-        """Return the peak memory of the other processes that took part since this was asked last, GB."""
+        """Return the peak memory of the other processes since the last call, GB."""
         ...
 
 
@@ -61,7 +60,7 @@ class Workers(Protocol):
 def start_workers(
     settings: ClusterSettings, processes: int | None = None, preload: Sequence[str] = ()
 ) -> Iterator[Workers]:
-    """Start workers when they are needed, and end them.
+    """Start workers when needed, and stop them at the end of the block.
 
     Parameters
     ----------

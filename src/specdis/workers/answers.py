@@ -1,4 +1,4 @@
-"""What a worker does with a block, and what it answers."""
+"""Execution of a block in a worker, and its answer."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from specdis.errors import SpecdisError
 from specdis.log import logger
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC", "ZARR_THREADING__MAX_WORKERS")
-"""Variables by which numpy, JAX and zarr learn how many threads to start; they look when they are imported."""
+"""Variables for the number of threads of numpy, JAX and zarr, read at import."""
 ONE_EACH = dict.fromkeys(THREADS, "1")
 
 
 class Died(NamedTuple):
-    """In place of the result of a block that killed every process which tried it."""
+    """Result of a block that killed every process which tried it."""
 
     reason: str
 
 
 def unless_dead(found: Iterator[tuple[Any, Any]], may_kill: bool) -> Iterator[tuple[Any, Any]]:
-    """Pass on blocks and results, unless one killed its processes and should not have."""
+    """Pass on blocks and results; raise an error for one that killed its processes."""
     for block, result in found:
         if isinstance(result, Died) and not may_kill:
             raise SpecdisError(
-                f"Part of the work was given up: {result.reason}. If the system ended them for lack of memory, lower "
-                "run.threads or cluster.workers. Run again to go on where this stopped."
+                f"Part of the work failed: {result.reason}. If the system killed them for lack of memory, lower "
+                "run.threads or cluster.workers. Run again to resume."
             )
         yield block, result
 
 
 class Answer(NamedTuple):
-    """What a process says when it has done a block."""
+    """Answer of a process for one block."""
 
     result: Any
     log: list[tuple[int, str]]
@@ -45,7 +45,7 @@ class Answer(NamedTuple):
     peak_memory_gb: float
 
     def repeat_log(self) -> None:
-        """Log here what was logged there."""
+        """Log the worker's messages in this process."""
         for level, message in self.log:
             logger.log(level, "%s", message)
 
@@ -63,13 +63,13 @@ class _Kept(logging.Handler):
 
 @lru_cache(maxsize=4)
 def _unpacked(task: bytes) -> Callable[[Any], Any]:
-    """Return a task, the same one for every block, so that it keeps what it has prepared."""
+    """Unpickle a task once for all blocks, so that it keeps what it has prepared."""
     unpacked: Callable[[Any], Any] = pickle.loads(task)
     return unpacked
 
 
 def called(task: bytes, block: Any) -> Answer:
-    """Do a block in another process."""
+    """Process a block in another process."""
     kept = _Kept()
     logger.handlers[:] = [kept]
     result = _unpacked(task)(block)
@@ -77,7 +77,7 @@ def called(task: bytes, block: Any) -> Answer:
 
 
 def result_of(answer: Answer) -> Any:
-    """Return what a worker made of a block."""
+    """Return the result in a worker's answer."""
     return answer.result
 
 

@@ -1,4 +1,4 @@
-"""Workers of a dask cluster: processes here, SLURM jobs, or those of a scheduler that runs already."""
+"""Workers of a dask cluster: local processes, SLURM jobs, or those of a running scheduler."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from specdis.workers.answers import ONE_EACH, Answer, Died, called, result_of, u
 from specdis.workers.settings import ClusterSettings
 
 _LOOPBACK = "127.0.0.1"
-"""What other machines cannot reach: a dask scheduler runs any code that it is sent, and a dashboard shows the run."""
+"""Address that other machines cannot reach: dask runs any code that it receives, and a dashboard shows the run."""
 
 
 class Dask:
-    """A dask cluster. Blocks of a worker that dies go to another; a block that kills several is given up."""
+    """A dask cluster. Blocks of a dead worker go to another; a block that kills several is abandoned."""
 
     def __init__(self, settings: ClusterSettings, stack: ExitStack) -> None:
         self._settings, self._stack = settings, stack
@@ -28,22 +28,22 @@ class Dask:
 
     @cached_property
     def client(self) -> Any:
-        """The client of a cluster that is started, or found, when it is first needed."""
+        """The client of a cluster, started or found when first needed."""
         client = self._stack.enter_context(_client(self._settings, self._stack))
         client.wait_for_workers(1)
-        logger.info("cluster: see what the workers do at %s", client.dashboard_link)
+        logger.info("cluster: dashboard of the workers at %s", client.dashboard_link)
         return client
 
     @property
     def n(self) -> int:
-        """Workers that are there now."""
+        """Current number of workers."""
         return max(1, len(self.client.nthreads()))
 
     def each(
         self, task: Callable[[Any], Any], blocks: Iterable[Any], *, may_kill: bool = False, here: bool = False
     ) -> Iterator[tuple[Any, Any]]:
         """As in `Workers`."""
-        del here  # every worker has a device of its own
+        del here  # every worker has its own device
         yield from unless_dead(self._each(task, blocks), may_kill)
 
     def _each(self, task: Callable[[Any], Any], blocks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
@@ -64,7 +64,7 @@ class Dask:
                 started = self._submit(called, packed, following)
                 asked[started] = following
                 pending.add(started)
-        for block in suspects:  # alone: a block is blamed too for the death of a worker on which it waited
+        for block in suspects:  # alone, because the death of a worker also counts for blocks that wait on it
             try:
                 yield block, self._heard(self._submit(called, packed, block).result())
             except distributed.KilledWorker:
@@ -79,7 +79,7 @@ class Dask:
         return answer.result
 
     def total(self, task: Callable[[Sequence[Any]], Any], blocks: Sequence[Any], add: Callable[[Any, Any], Any]) -> Any:
-        """As in `Workers`: each worker sums over its share, and sums meet two by two."""
+        """As in `Workers`: each worker sums its share, and sums are added in pairs."""
         packed = pickle.dumps(task)
         share = -(-len(blocks) // self.n)
         parts = [blocks[start : start + share] for start in range(0, len(blocks), share)]
@@ -96,7 +96,7 @@ class Dask:
 
 
 def _client(settings: ClusterSettings, stack: ExitStack) -> Any:
-    """Start a dask cluster, or find one, and return a client of it."""
+    """Start or find a dask cluster, and return a client."""
     try:
         distributed = import_module("distributed")
 
@@ -127,7 +127,7 @@ def _client(settings: ClusterSettings, stack: ExitStack) -> Any:
 
 
 def slurm(settings: ClusterSettings) -> Any:
-    """Return a dask cluster of SLURM jobs, none of them started; `job_script()` of it shows one."""
+    """Return a dask cluster of SLURM jobs without starting any; its `job_script()` shows one."""
     return import_module("dask_jobqueue").SLURMCluster(
         cores=settings.cores,
         processes=settings.cores,

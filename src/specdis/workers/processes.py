@@ -41,7 +41,7 @@ class Machine:
             yield from unless_dead(self._each(partial(called, pickle.dumps(task)), iter(blocks)), may_kill)
 
     def _each(self, call: Callable[[Any], Answer], blocks: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
-        """Work in processes; when one dies, do again what was under way, each block alone, to see which it was."""
+        """Work in processes; when one dies, repeat the unfinished blocks one by one to find the cause."""
         while True:
             suspects: list[Any] = []
             for block, answer in _finished(partial(self._submit, call), blocks, self.n + 1):
@@ -55,7 +55,7 @@ class Machine:
                 yield block, self._alone(call, block)
 
     def _alone(self, call: Callable[[Any], Answer], block: Any) -> Any:
-        """Return the result of a block that has the processes for itself."""
+        """Process a block without others at the same time."""
         for _ in range(2):
             self._end_processes()
             try:
@@ -82,7 +82,7 @@ class Machine:
             self._processes = None
 
     def _heard(self, answer: Answer) -> Any:
-        """Pass on what a process logged, and return its result."""
+        """Log the messages of a process, and return its result."""
         self._peak[answer.process] = max(answer.peak_memory_gb, self._peak.get(answer.process, 0.0))
         answer.repeat_log()
         return answer.result
@@ -99,13 +99,13 @@ class Machine:
 
 
 def read_ahead(task: Callable[[Any], Any], blocks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    """Yield blocks with their results, as they are finished by threads of this process: one while another is used."""
+    """Yield blocks with their results, from threads of this process: the next is read while one is used."""
     with ThreadPoolExecutor(_AHEAD) as threads:
         yield from _finished(lambda block: threads.submit(task, block), blocks, _AHEAD)
 
 
 def _finished(submit: Callable[[Any], Future[Any]], blocks: Iterable[Any], most: int) -> Iterator[tuple[Any, Any]]:
-    """Keep so many blocks under way; yield each with its result, or with the `BrokenProcessPool` it ended in."""
+    """Keep a number of blocks in work; yield each with its result, or with its `BrokenProcessPool`."""
     waiting = iter(blocks)
     asked: dict[Future[Any], Any] = {}
     try:
@@ -131,12 +131,12 @@ def _finished(submit: Callable[[Any], Future[Any]], blocks: Iterable[Any], most:
 
 
 def _server(preload: Sequence[str]) -> multiprocessing.context.ForkServerContext:
-    """Return a server that forks: its processes start at once, and have none of the threads and arrays of this one."""
+    """Return a fork server: its processes start at once, without the threads and arrays of this one."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
     before = dict(os.environ)
     os.environ.update(ONE_EACH)
-    # A terminal that closes tells all processes: only this one may heed it, and the others inherit that they must not.
+    # A closing terminal signals all processes: only this one handles it, and the others inherit to ignore it.
     heeded = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         multiprocessing.forkserver.ensure_running()
@@ -148,7 +148,7 @@ def _server(preload: Sequence[str]) -> multiprocessing.context.ForkServerContext
 
 
 def _begin() -> None:
-    """Leave interrupts to the main process, and end with it, however it ends."""
+    """Leave interrupts to the main process, and end when it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

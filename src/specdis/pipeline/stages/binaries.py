@@ -1,4 +1,4 @@
-"""The stage `binaries`: which stars are binaries, and how many of them are found (section 5 of the paper)."""
+"""The stage `binaries`: classification of binaries, and its completeness (section 5 of the paper)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def run(context: Context) -> Outcome:
-    """Say which stars are binaries, and inject some to see how many would be found (section 5)."""
+    """Classify the stars, and inject binaries to measure completeness (section 5)."""
     jaxed.use(context.config.run.device)
     config, seed = context.config, context.config.run.seed
     stars = read_table(context.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", *_OF_SINGLES])
@@ -60,18 +60,18 @@ def run(context: Context) -> Outcome:
 
 
 def _of_sample(table: dict[str, Array], stars: dict[str, Array]) -> dict[str, Array]:
-    """Return the rows of a table in the order of the sample's."""
+    """Return the rows of a table in the order of the sample."""
     rows = join(stars, table)
     return {name: values[rows] for name, values in table.items()}
 
 
 _OF_SINGLES = ("LOGG", "FEH", "SELECTED", "HELD_OUT")
 _MARGIN = 0.5
-"""Parallax S/N over the least one from which single stars and binaries are simulated."""
+"""Parallax S/N for simulated stars, relative to the least one of the section."""
 _INJECTED = 10_000
-"""Stars that companions are put on at most: completeness is then known to half a per cent."""
+"""Largest number of stars with injected companions: completeness is then accurate to half a per cent."""
 _INJECTIONS = 2
-"""Companions per star and steepness of the main sequence."""
+"""Number of companions per star and value of STEEPNESS."""
 _TRIAL = 512
 """Stars simulated at once."""
 
@@ -82,7 +82,7 @@ def _few_of(chance: Float64, most: int) -> Int64:
 
 
 def _pair_magnitudes(context: Context, rows: Int64, targets: Targets) -> PairMagnitudes:
-    """Return what the two Gaussians say of the magnitudes of some stars."""
+    """Return the magnitudes of some stars by the binary network."""
     model = load_model(context.paths.model) if len(rows) else None
     parts = [np.empty((3, 0))]
     for block in ranges(len(rows), 1 << 14):
@@ -94,23 +94,23 @@ def _pair_magnitudes(context: Context, rows: Int64, targets: Targets) -> PairMag
 def _inject(
     context: Context, rows: Int64, stars: dict[str, Array], single: Float64, width: Float64, deviation: Float64
 ) -> dict[str, Array]:
-    """Simulate single stars, and the same with a companion, and say which are called binaries.
+    """Simulate single stars, with and without a companion, and classify both.
 
-    Nothing is put on an observed star, which may have a companion already, but on the single star that the model takes
-    it for. Its spectrum and that of another star, a companion of less mass, are added up.
+    Companions are added not to observed stars, which may already have one, but to the single stars that the model
+    predicts for them. The spectrum of the star and that of another one, of lower mass, are added.
 
     Parameters
     ----------
     context
-        Of the stage.
+        The stage's.
     rows
-        Places of the stars in the store of pixels, shape (star,).
+        Rows of the stars in the store of pixels, shape (star,).
     stars
         Their columns.
     single, width
-        Magnitudes that they have as single stars, and the error of these and of the parallax; mag, shape (star,).
+        Magnitudes as single stars, and the combined error of these and of the parallax; mag, shape (star,).
     deviation
-        How observed stars deviate, as in `binaries.draw_singles`.
+        Deviations of observed stars, as in `binaries.draw_singles`.
 
     Returns
     -------
@@ -143,7 +143,7 @@ def _inject(
 
 
 class _Trial:
-    """The stars on which the model of binaries is tried, with their pixels."""
+    """Stars for the test of the binary network, with their pixels."""
 
     def __init__(self, context: Context, rows: Int64, targets: Targets) -> None:
         self._targets, self._threshold = targets, context.config.binaries.threshold
@@ -156,18 +156,18 @@ class _Trial:
     def called(
         self, alone: Float64, m_g_nn: Array, single: Float64, companion: Float64, partner: Int64
     ) -> dict[str, Array]:
-        """Return which of the simulated stars are called binaries, with the companion and without, and their S/N.
+        """Tell which simulated stars are called binaries, with and without the companion, and their S/N.
 
         Parameters
         ----------
         alone
             Magnitude by the parallax of the single star, mag, shape (star,).
         m_g_nn
-            Magnitude by the network of the label, mag, shape (star,).
+            Magnitude by the label network, mag, shape (star,).
         single, companion
             Absolute magnitudes of the two, mag, shape (star,).
         partner
-            Whose spectrum is that of the companion, shape (star,).
+            Row of the star whose spectrum is that of the companion, shape (star,).
         """
         excess = magnitude_excess(single, companion)
         targets = self._targets.with_parallax_of(alone)

@@ -69,12 +69,12 @@ def _basis(context: Context, stars: int) -> Basis:
     """Find the components of the selected stars."""
     settings = context.config.components
     sums = context.workers.total(Moments(context.config), spread(stars, settings.stars_max), _add)
-    logger.info("components: made of %s spectra", f"{int(sums.stars):,}")
+    logger.info("components: computed from %s spectra", f"{int(sums.stars):,}")
     return basis_of_moments(sums, settings)
 
 
 def spread(stars: int, most: int | None) -> list[slice]:
-    """Return blocks of stars, all of them or as many as hold so many stars, spread evenly."""
+    """Return all blocks, or an evenly spaced subset with at most `most` stars."""
     every = list(ranges(stars, SUMMED))
     wanted = len(every) if most is None else min(len(every), max(1, most // SUMMED))
     return [every[int(number)] for number in np.linspace(0, len(every) - 1, wanted).round()]
@@ -82,11 +82,11 @@ def spread(stars: int, most: int | None) -> list[slice]:
 
 @dataclass(frozen=True)
 class Moments(OnPixels):
-    """The work on some blocks: the moments of the spectra of their selected stars."""
+    """Task: the moments of the spectra of the selected stars in some blocks."""
 
     @cached_property
     def vectors(self) -> Callable[..., Vectors]:
-        """What makes unit vectors of a block, compiled."""
+        """The compiled function from a block to unit vectors."""
         return vectors_of(self.transform)
 
     def __call__(self, blocks: Sequence[slice]) -> Sums:
@@ -108,7 +108,7 @@ class Moments(OnPixels):
 
 
 def _filled(values: Array, length: int) -> Array:
-    """Return values of a block, with as many rows of 0 as it lacks: one program for all."""
+    """Pad the values of a block with rows of 0, so that one compiled program serves all blocks."""
     return np.pad(values, [(0, length - len(values)), *[(0, 0)] * (values.ndim - 1)])
 
 
@@ -117,7 +117,7 @@ def _add(one: Sums, other: Sums) -> Sums:
 
 
 class EncodeBlock(NamedTuple):
-    """A block of stars, and what their noisier copies depend on: keys and factors have a leading axis of copies."""
+    """A block of stars, with keys and noise factors of their noisier copies, shape (copy, star)."""
 
     rows: slice
     velocity: Float64
@@ -127,7 +127,7 @@ class EncodeBlock(NamedTuple):
 
 
 def blocks(context: Context, store: PixelStore, left: Sequence[slice]) -> Iterator[EncodeBlock]:
-    """Yield what is left. Stars that none is trained on, or so noisy that a copy would say nothing, are not copied."""
+    """Yield the remaining blocks. Only trainable stars above the S/N limit get a noisier copy."""
     seed, copies = context.config.run.seed, range(context.config.training.noisy_copies)
     stars = read_table(context.paths.sample, [*IDENTIFIER, "TRAINABLE", "SN"])
     identifier = [stars[name] for name in IDENTIFIER]
@@ -144,7 +144,7 @@ def blocks(context: Context, store: PixelStore, left: Sequence[slice]) -> Iterat
 
 @dataclass(frozen=True)
 class Encode(OnPixels):
-    """The work on a block: its coefficients, how well the components hold it, and coefficients of noisier copies."""
+    """Task: coefficients, residuals, and coefficients of noisier copies of a block."""
 
     path: Path
     basis_path: Path
@@ -161,7 +161,7 @@ class Encode(OnPixels):
 
     @cached_property
     def encode(self) -> Encoder:
-        """The compiled way from pixels to coefficients."""
+        """The compiled function from pixels to coefficients."""
         return encoder(self.transform, self.basis, self.store.grid, self.config.spectra)
 
     @property
@@ -171,7 +171,7 @@ class Encode(OnPixels):
 
     @cached_property
     def encode_noisier(self) -> Callable[..., jax.Array]:
-        """The compiled way from pixels to coefficients of noisier copies."""
+        """The compiled function from pixels to coefficients of noisier copies."""
         copy, transform = noisier(self.store.grid, self.config.spectra), self.transform
         completer = Completer(self.basis, self.estimated, transform.unit_norm)
 
@@ -182,7 +182,7 @@ class Encode(OnPixels):
         return jax.jit(in_tiles(encode))
 
     def __call__(self, block: EncodeBlock) -> None:
-        """Encode a block and store what is found."""
+        """Encode a block and store the results."""
         flux, sigma, bad = self.store.read(block.rows)
         encoded = self.encode(flux, sigma, bad)
         copies = self._copies(block, flux, sigma, bad) if self.config.training.noisy_copies else None

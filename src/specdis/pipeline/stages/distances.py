@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def run(context: Context) -> Outcome:
-    """Predict every star (section 3.3), a block at a time; a finished block is not done again."""
+    """Predict every star (section 3.3), block by block; finished blocks are kept."""
     jaxed.use(context.config.run.device)
     model, store = load_model(context.paths.model), context.pixels
     stars = read_table(
@@ -44,13 +44,13 @@ def run(context: Context) -> Outcome:
         progress.advance(len(block.velocity))
     progress.close()
     parts = [read_arrays(path, "distances")[1] for path in finished.values()]
-    # A column leaves the parts as it is joined, so that it is not held twice.
+    # Joined columns are removed from the parts, so that memory holds them once.
     columns = {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
     columns["FLAGS"] |= model.outside_parameters(stars)
     calibration = calibration_stars(
         stars["FOLD"], stars["STAR_ID"], context.config.calibration, context.config.run.seed
     )
-    # A star without a parallax taught the recalibration nothing.
+    # Stars without a parallax were not used for recalibration.
     columns["CALIBRATION"] = calibration & np.isin(stars["STAR_ID"], stars["STAR_ID"][stars["TRAINABLE"]])
     identifier = {name: stars[name] for name in IDENTIFIER}
     write_table(context.paths.distances, provenance, {**identifier, **columns})
@@ -58,7 +58,7 @@ def run(context: Context) -> Outcome:
 
 
 class PredictBlock(NamedTuple):
-    """A block of stars, and where what is predicted of it goes."""
+    """A block of stars, and the file for its predictions."""
 
     rows: slice
     velocity: Float64
@@ -68,7 +68,7 @@ class PredictBlock(NamedTuple):
 
 @dataclass(frozen=True)
 class Predict:
-    """The work on a block: predict it with the run's model."""
+    """Task: predict a block with the run's model."""
 
     config: Config
     provenance: Provenance

@@ -1,4 +1,4 @@
-"""The stage `model`: networks, recalibration and domain become a model that predicts."""
+"""The stage `model`: assemble networks, recalibration and domain into a model."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from specdis.surveys import Stars
 _FEWEST_CALIBRATION = 300
 
 _PARAMETERS: tuple[Parameter, ...] = ("TEFF", "LOGG", "FEH")
-_MEASURED = 20_000  # training stars that show the limits of the domain
+_MEASURED = 20_000  # training stars that set the limits of the domain
 
 
 def run(context: Context) -> Outcome:
-    """Put the trained networks, the recalibration and the domain together into a model that predicts."""
+    """Assemble the model from the trained networks, the recalibration and the domain."""
     config = context.config
     jaxed.use(config.run.device)
     names = ["FOLD", *_PARAMETERS, "TRAINABLE", "STAR_ID", "SOURCE_ID", "TARGETID"]
@@ -67,7 +67,7 @@ def _networks(context: Context) -> Networks:
 
 
 def _calibration(context: Context, ensemble: Ensemble, rows: Int64) -> Calibration:
-    """Fit the recalibration of the mixture to its share of the held-out stars among some rows of the sample."""
+    """Fit the recalibration to its share of the held-out stars among some rows of the sample."""
     config = context.config
     stars = read_table(
         context.paths.sample, ["G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "SN", "FOLD", "STAR_ID"]
@@ -76,7 +76,7 @@ def _calibration(context: Context, ensemble: Ensemble, rows: Int64) -> Calibrati
     rows = rows[mine]
     if len(rows) < _FEWEST_CALIBRATION:
         if config.calibration.on:
-            logger.warning("model: %d held-out stars are too few to recalibrate on: errors are as predicted", len(rows))
+            logger.warning("model: %d held-out stars are too few for recalibration: errors are as predicted", len(rows))
         return Calibration.identity()
     if len(rows) > config.calibration.stars_max:
         chance = rng.uniform(rng.stream(config.run.seed, "calibration stars"), stars["STAR_ID"][rows])
@@ -87,7 +87,7 @@ def _calibration(context: Context, ensemble: Ensemble, rows: Int64) -> Calibrati
 
 
 def _held_out_mixture(ensemble: Ensemble, inputs: Float32, fold: Int) -> Mixture:
-    """Return the mixture of each star by networks that never saw it, shape (star, network, component)."""
+    """Return the held-out mixture of each star, shape (star, network, component)."""
     predict = jax.jit(ensemble.held_out_mixture)
     parts = [
         predict(jnp.asarray(inputs[rows]), jnp.asarray(fold[rows].astype(np.int32)))
@@ -97,7 +97,7 @@ def _held_out_mixture(ensemble: Ensemble, inputs: Float32, fold: Int) -> Mixture
 
 
 def _held_out_labels(ensemble: Ensemble, inputs: Float32, fold: Int) -> Float64:
-    """Return the label of each star by networks that never saw it, shape (seed, star)."""
+    """Return the held-out label of each star, shape (seed, star)."""
     predict = jax.jit(ensemble.held_out_labels)
     parts = [
         predict(jnp.asarray(inputs[rows]), jnp.asarray(fold[rows].astype(np.int32)))
@@ -107,7 +107,7 @@ def _held_out_labels(ensemble: Ensemble, inputs: Float32, fold: Int) -> Float64:
 
 
 def _domain(context: Context, stars: Stars, rows: Int64, grid: PixelGrid, basis: Basis) -> Domain:
-    """Measure where the training stars lie, of which a part is enough."""
+    """Measure the domain from a part of the training stars."""
     ranges_of: dict[Parameter, tuple[float, float]] = {}
     for name in _PARAMETERS:
         known = stars[name][np.isfinite(stars[name])]

@@ -46,12 +46,12 @@ def run(context: Context) -> Outcome:
 
 
 def _sample_rows(context: Context, columns: Mapping[str, Array]) -> Int64:
-    """Return the row of each star of the catalogue in the sample, and so in the stores of its pixels."""
+    """Return the row of each star of the catalogue in the sample, and so in the stores."""
     return validation.join(columns, read_table(context.paths.sample, IDENTIFIER))
 
 
 def _words(context: Context, name: str, rows: Int64) -> Array | None:
-    """Return a column of text that the survey carries besides its own, None where it has none of this name."""
+    """Return a further column of text of the survey, or None."""
     if name not in column_names(context.paths.sample):
         return None
     words = read_table(context.paths.sample, [name])[name]
@@ -59,14 +59,14 @@ def _words(context: Context, name: str, rows: Int64) -> Array | None:
 
 
 def _rivals(context: Context, columns: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
-    """Return the stars of each rival catalogue with the columns of ours."""
+    """Return the stars of each rival catalogue with our columns."""
     rivals = _with_stars(read_table(context.paths.rivals), columns)
     names = rivals.pop("RIVAL")
     return {str(name): {key: values[names == name] for key, values in rivals.items()} for name in np.unique(names)}
 
 
 def _with_stars(reference: Mapping[str, Array], columns: Mapping[str, Array]) -> dict[str, Array]:
-    """Return a table of stars by identifier with the catalogue's columns, its words as text."""
+    """Join a table by identifier with the columns of the catalogue; decode its strings."""
     rows = validation.join(reference, columns)
     others = {name: values for name, values in reference.items() if name not in IDENTIFIER}
     text = {name: np.char.decode(values, "utf-8") for name, values in others.items() if values.dtype.kind == "S"}
@@ -88,14 +88,14 @@ def _history(context: Context) -> report.History:
 
 
 def _error_stack(context: Context) -> report.ErrorStack | None:
-    """Return the stacked errors in which the sky lines were looked for (Fig. 1)."""
+    """Return the stacked errors used to find the sky lines (Fig. 1)."""
     store = context.pixels
     wavelength, error = store.error_stack
     return report.ErrorStack(wavelength, error, store.sky) if len(wavelength) else None
 
 
 def _reconstruction(context: Context) -> report.Reconstruction | None:
-    """Rebuild the noisiest spectrum of S/N above 3 that has few bad pixels (Fig. 2)."""
+    """Reconstruct the noisiest spectrum of S/N above 3 with few bad pixels (Fig. 2)."""
     store = context.pixels
     model = load_model(context.paths.model)
     rows = next(store.blocks())

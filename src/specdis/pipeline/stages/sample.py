@@ -1,4 +1,4 @@
-"""The stage `sample`: choose the stars (section 2.3 of the paper)."""
+"""The stage `sample`: select the stars (section 2.3 of the paper)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from specdis.pipeline.tasks import OnSurvey
 
 
 def run(context: Context) -> Outcome:
-    """Choose the stars (section 2.3)."""
+    """Select the stars (section 2.3)."""
     config, survey = context.config, context.survey()
     stars = map(parents(config), catalogue(context))
     chosen = select(stars, survey.columns, config.sample, config.photometry, config.run.seed, survey.predicts_every_row)
@@ -36,15 +36,15 @@ def run(context: Context) -> Outcome:
 
 
 def catalogue(context: Context) -> Iterator[Stars]:
-    """Yield the survey's rows in file order, read by other processes, which a damaged file may end."""
+    """Yield the survey's rows in file order, read by other processes, which a damaged file may kill."""
     config, waiting, following = context.config, dict[int, Stars](), 0
     parts = enumerate(context.survey().parts())
     for (number, _), rows in context.workers.each(ReadRows(config, context.opener), parts, may_kill=True):
         if isinstance(rows, Died):
             raise InputError(
                 config.survey.place,
-                expected="a file that its reader survives",
-                found=f"one that is damaged: {rows.reason}",
+                expected="a file that can be read",
+                found=f"a damaged file: {rows.reason}",
                 remedy="Copy or download it again.",
             )
         waiting[number] = rows
@@ -54,7 +54,7 @@ def catalogue(context: Context) -> Iterator[Stars]:
 
 
 def nothing_to_learn_from(place: str, survey: Survey, flow: Mapping[str, Any]) -> InputError:
-    """Return the error that says why a cut flow leaves no star to train on."""
+    """Return the error for a sample without stars to train on."""
     needed = ("PHOT_G_MEAN_MAG", "PARALLAX", "PARALLAX_ERROR")
     lacking = [f"no column {name}" for name in needed if name not in survey.columns]
     lost = [f"{line['cut']:,} cut as {line['name']}" for line in flow["cuts"] if line["cut"]]
@@ -68,7 +68,7 @@ def nothing_to_learn_from(place: str, survey: Survey, flow: Mapping[str, Any]) -
 
 @dataclass(frozen=True)
 class ReadRows(OnSurvey):
-    """The work on numbered rows of the catalogue: read them."""
+    """Task: read numbered rows of the catalogue."""
 
     def __call__(self, part: tuple[int, Any]) -> Stars:
         """Return the rows."""

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 from specdis.pipeline.tasks import OnSurvey
 
 _SKY_BLOCKS = 20
-"""Blocks of stars, spread evenly over the sample, whose errors are stacked to find the sky lines."""
+"""Number of evenly spaced blocks of stars whose errors are stacked to find the sky lines."""
 
 
 def run(context: Context) -> Outcome:
-    """Normalise every spectrum (section 2.4), a block at a time; a finished block is not done again."""
+    """Normalise every spectrum (section 2.4), block by block; finished blocks are kept."""
     stars, settings = Stars(read_table(context.paths.sample)), context.config.spectra
     files = look(context.survey().files(stars))
     _start_again_if_changed(context.scratch, files)
@@ -68,7 +68,7 @@ def run(context: Context) -> Outcome:
 
 
 def _start_again_if_changed(scratch: Path, files: States) -> None:
-    """Throw away what an interrupted attempt has done if files of spectra have changed since: it may have lost them."""
+    """Discard the work of an interrupted attempt if files of spectra have changed since."""
     seen = scratch / "files.json"
     if seen.exists() and read_json(seen) != files:
         remove(scratch)
@@ -76,7 +76,7 @@ def _start_again_if_changed(scratch: Path, files: States) -> None:
 
 
 class SpectraBlock(NamedTuple):
-    """A block of stars, some of which may be left out because a process that read their files died."""
+    """A block of stars; some are left out if a process died while reading their files."""
 
     rows: slice
     stars: Stars
@@ -85,7 +85,7 @@ class SpectraBlock(NamedTuple):
 
 @dataclass(frozen=True)
 class Normalise(OnSurvey):
-    """The work on a block: read, normalise and store it; return what was lost to faults."""
+    """Task: read, normalise and store a block; return its faults."""
 
     path: Path
 
@@ -100,14 +100,14 @@ class Normalise(OnSurvey):
         return self.store.grid, self.store.sky
 
     def __call__(self, block: SpectraBlock) -> list[Fault]:
-        """Store a block; return what was lost to faults."""
+        """Store a block; return its faults."""
         readable = np.ones(len(block.stars), np.bool_) if block.readable is None else block.readable
         pixels, velocity, lost = self._normalised(block.stars, np.flatnonzero(readable))
         self.store.write(block.rows, pixels, velocity)
         return lost
 
     def _normalised(self, stars: Stars, rows: Int64) -> tuple[Normalised, Float64, list[Fault]]:
-        """Normalise some of a block's stars; the others, and those lost to a fault, have bad pixels alone."""
+        """Normalise some stars of a block; the others, and those lost to a fault, get bad pixels only."""
         (grid, sky), survey = self.pixels, self.survey
         shape = (len(stars), len(grid.wavelength))
         flux, sigma = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
@@ -127,7 +127,7 @@ class Normalise(OnSurvey):
 
 @dataclass(frozen=True)
 class _Try(OnSurvey):
-    """The work on some rows of a block, all in one file that may kill: read them, and throw away what was read."""
+    """Task: read some rows of a block from one file that may kill the process, and discard them."""
 
     def __call__(self, part: tuple[Int64, Stars]) -> None:
         for _ in self.survey.spectra(part[1]):
@@ -137,7 +137,7 @@ class _Try(OnSurvey):
 def _surviving(
     context: Context, task: Normalise, blocks: Iterable[SpectraBlock]
 ) -> Iterator[tuple[SpectraBlock, list[Fault]]]:
-    """Do the work on blocks; where that kills the process, find the files that do and leave out their stars."""
+    """Process blocks; if one kills its process, find the damaged files and leave out their stars."""
     for block, result in context.workers.each(task, blocks, may_kill=True):
         if not isinstance(result, Died):
             yield block, result
@@ -147,12 +147,12 @@ def _surviving(
         for _, second in context.workers.each(task, [again], may_kill=True):
             if isinstance(second, Died):
                 where = f"spectra {block.rows.start} to {block.rows.stop}"
-                raise SpecdisError(f"{where}: {second.reason}, and none of their files is to blame for it.")
+                raise SpecdisError(f"{where}: {second.reason}, although each of their files can be read alone.")
             yield block, faults + second
 
 
 def _without_killers(context: Context, stars: Stars) -> tuple[Bool, list[Fault]]:
-    """Read the files of some stars one at a time; return which stars can be read, and faults of the others."""
+    """Read the files of some stars one by one; return the readable stars, and faults of the others."""
     place = np.stack([np.unique(stars[name], return_inverse=True)[1] for name in ("SURVEY", "PROGRAM", "HEALPIX")])
     _, file = np.unique(place, axis=1, return_inverse=True)
     readable, faults = np.ones(len(stars), np.bool_), []
@@ -162,17 +162,17 @@ def _without_killers(context: Context, stars: Stars) -> tuple[Bool, list[Fault]]
         if isinstance(result, Died):
             readable[rows] = False
             where = next(map(str, context.survey().files(chosen)), context.config.survey.place)
-            message = f"{result.reason}. The file is damaged in a way that its reader does not survive: replace it."
+            message = f"{result.reason}. The file is damaged and crashes its reader: replace it."
             faults.append(Fault("killed-its-reader", where, message, rows))
     return readable, faults
 
 
 def _unusable(place: str, spectra: Spectra, pixels: Normalised) -> Iterator[Fault]:
-    """Name the spectra that could be read, but of which no pixel of the grid is good."""
+    """Report the spectra that could be read, but have no good pixel on the grid."""
     empty, at_rest = pixels.bad.all(1), np.isfinite(spectra.velocity)
     for name, rows, message in (
         ("no-velocity", empty & ~at_rest, "without a radial velocity to bring them to rest. Add VRAD where it is NaN."),
-        ("no-pixel-on-grid", empty & at_rest, "without a good pixel on the grid. Look at their flux and continuum."),
+        ("no-pixel-on-grid", empty & at_rest, "without a good pixel on the grid. Check their flux and continuum."),
     ):
         if rows.any():
             yield Fault(name, place, f"{rows.sum()} spectra {message}", spectra.row[rows])
@@ -182,9 +182,9 @@ def _no_spectra(context: Context, faults: Sequence[Fault | StageFault]) -> Input
     found = f"none with a good pixel. The first fault: {faults[0].message.rstrip('.')}" if faults else "none in common"
     return InputError(
         str(context.config.survey.spectra or context.config.survey.place),
-        expected="good pixels that most of the selected stars share",
+        expected="good pixels in common for most selected stars",
         found=found,
-        remedy="Mend that, or correct survey.spectra, survey.spectra_kind or spectra.bad_fraction_max.",
+        remedy="Correct this, or survey.spectra, survey.spectra_kind or spectra.bad_fraction_max.",
     )
 
 
@@ -194,7 +194,7 @@ def _named(fault: Fault) -> dict[str, Any]:
 
 
 class _Seen(NamedTuple):
-    """What a block shows of the survey: the native pixels of its arms, and its errors."""
+    """Properties of the survey seen in a block: native pixels of the arms, and errors."""
 
     native: dict[str, Float64]
     stack: ErrorStack
@@ -203,7 +203,7 @@ class _Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class _Look(OnSurvey):
-    """The work on a numbered block that shows what the survey is like."""
+    """Task: measure the properties of the survey in a numbered block."""
 
     def __call__(self, block: tuple[int, Stars]) -> _Seen:
         seen = _Seen({}, ErrorStack(), [])
@@ -219,7 +219,7 @@ class _Look(OnSurvey):
 
 
 def _survey_pixels(context: Context, stars: Stars) -> tuple[PixelGrid, Sequence[tuple[float, float]], ErrorStack]:
-    """Read a few blocks spread over the sample: they show the arms and, in their errors, the sky lines."""
+    """Read a few blocks spread over the sample, to find the arms and, from the errors, the sky lines."""
     settings = context.config.spectra
     total = -(-len(stars) // BLOCK)
     numbers = np.unique(np.linspace(0, total - 1, min(total, _SKY_BLOCKS)).astype(int))

@@ -22,11 +22,11 @@ from specdis.pipeline.tasks import trainable
 from specdis.storage import atomic, read_arrays, read_table, write_arrays, write_text
 
 CHECKPOINT_SECONDS = 20.0
-_FEWEST_PRECISE = 100  # stars of precise parallax, for a model of binaries
+_FEWEST_PRECISE = 100  # stars of precise parallax, for a binary network
 
 
 def run(context: Context) -> Outcome:
-    """Train the networks of the label, of the mixture and of binaries (sections 3.2 and 5)."""
+    """Train the label, mixture and binary networks (sections 3.2 and 5)."""
     config = context.config
     jaxed.use(config.run.device)
     rows = trainable(context)
@@ -42,12 +42,12 @@ def run(context: Context) -> Outcome:
         trainings["binaries"] = partial(train_mixture, n_mixture=2, use=use)
     else:
         logger.warning(
-            "training: no model of binaries: %d stars have a parallax S/N above binaries.parallax_snr_min = %g",
+            "training: no binary network: %d stars have a parallax S/N above binaries.parallax_snr_min = %g",
             len(precise),
             config.binaries.parallax_snr_min,
         )
     logger.info(
-        'training: loss = "%s" trains the label (columns _CHI2); the mixture is trained by Eq. 8 whatever the loss',
+        'training: loss = "%s" trains the label network (columns _CHI2); the mixture network is trained by Eq. 8',
         config.training.loss,
     )
     done = {name: _trained(context, name, partial(one, learned)) for name, one in trainings.items()}
@@ -81,17 +81,17 @@ def _training_stars(context: Context, rows: Int64, copied: Int64) -> TrainingSta
 
 
 def _is_precise(stars: TrainingStars, settings: BinariesSettings) -> Bool:
-    """Return which stars have a parallax that single stars can be told from binaries by."""
+    """Tell which stars have a parallax precise enough to separate binaries from single stars."""
     return np.asarray(stars.parallax > settings.parallax_snr_min * stars.error)
 
 
 def _fewest_outside(fold: Int) -> int:
-    """Return the number of stars that the networks of the least lucky fold may be trained on."""
+    """Return the smallest number of training stars over the folds."""
     return len(fold) - int(np.bincount(fold[fold >= 0], minlength=1).max())
 
 
 def _trained(context: Context, name: str, one: Callable[..., tuple[Ensemble, Float64]]) -> tuple[Ensemble, Float64]:
-    """Train one kind of network, going on from where an interrupted attempt has come to."""
+    """Train one kind of network, resuming an interrupted attempt."""
     progress = Progress(f"training {name}", context.config.training.epochs, unit="epochs at most")
     checkpoint = _Checkpoint(context, progress, name)
     config = context.config
@@ -119,7 +119,7 @@ def _history_csv(histories: Mapping[str, Float64], ensemble: Ensemble) -> str:
 
 
 class _Checkpoint:
-    """Keeps an unfinished training in the scratch folder, every now and then."""
+    """Saves an unfinished training in the scratch folder, at intervals."""
 
     def __init__(self, context: Context, progress: Progress, name: str) -> None:
         self._progress = progress
@@ -137,7 +137,7 @@ class _Checkpoint:
         loaded = [arrays[f"leaf{number}"] for number in range(len(leaves))]
         resumed: TrainingState = jax.tree.unflatten(structure, loaded)
         self._progress.start_from(int(resumed.epoch))
-        logger.info("training %s: goes on after epoch %d", self._name, int(resumed.epoch))
+        logger.info("training %s: resumes after epoch %d", self._name, int(resumed.epoch))
         return resumed
 
     def save(self, state: TrainingState) -> None:
@@ -146,7 +146,7 @@ class _Checkpoint:
             self.finish()
 
     def finish(self) -> None:
-        """Keep the last state now."""
+        """Save the last state now."""
         state = self._last
         if state is None:
             return

@@ -19,11 +19,11 @@ from specdis.storage import atomic, read_table, write_json, write_table
 from specdis.surveys import IDENTIFIER
 
 _SOUGHT = (*MATCH_COLUMNS, *RIVAL_COLUMNS, "VRAD")
-"""Columns by which stars are found in the lists and catalogues of others."""
+"""Columns for matching with lists of members and rival catalogues."""
 
 
 def run(context: Context) -> Outcome:
-    """Find the stars of known distance and the rivals' (section 2.5), and measure the catalogue (section 4)."""
+    """Match stars of known distance and rivals (section 2.5), and measure the catalogue (section 4)."""
     needed = {*validation.COLUMNS, *validation.MIXTURE_COLUMNS, *_SOUGHT}
     columns = catalogue.read_columns(context.paths.catalogue, [name for name in catalogue.COLUMNS if name in needed])
     files = references(context.config)
@@ -57,18 +57,18 @@ def run(context: Context) -> Outcome:
 
 
 def _pair_magnitude(context: Context, columns: Mapping[str, Array]) -> Array:
-    """Return the median of the two Gaussians of section 5 of the catalogue's stars, mag; NaN where it has none."""
+    """Return the median of the two Gaussians of section 5 for the catalogue's stars, mag, NaN where missing."""
     table = read_table(context.paths.binaries, [*IDENTIFIER, "M_G_NN_PAIR"])
     return np.asarray(table["M_G_NN_PAIR"][validation.join(columns, table)])
 
 
 def _rows_in_catalogue(reference: Mapping[str, Array], selected: Int64) -> dict[str, Array]:
-    """Return a table whose ROW counts all rows of the catalogue, where it counted the selected ones."""
+    """Convert ROW from counting selected rows to counting all rows of the catalogue."""
     return {**reference, "ROW": selected[reference["ROW"]]}
 
 
 def _stacked(rivals: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
-    """Return the rows of all rivals in one table, with their names as RIVAL."""
+    """Join the rows of all rivals in one table, with their names as RIVAL."""
     named = [{**rival, "RIVAL": np.full(len(rival["ROW"]), name)} for name, rival in rivals.items()]
     if not named:
         distance = np.empty(0)
@@ -78,7 +78,7 @@ def _stacked(rivals: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
 
 
 def _by_identifier(reference: Mapping[str, Array], columns: Mapping[str, Array]) -> dict[str, Array]:
-    """Return a table with the identifiers of its stars instead of ROW."""
+    """Replace ROW in a table by the identifiers of its stars."""
     identifier = {name: columns[name][reference["ROW"]] for name in IDENTIFIER}
     return identifier | {name: values for name, values in reference.items() if name != "ROW"}
 

@@ -1,6 +1,6 @@
-"""One function per figure of the paper: columns in, a picture and the numbers drawn in it out.
+"""One function per figure of the paper: it takes columns, and returns a picture and the numbers drawn.
 
-A figure whose data a run does not have is not drawn: its caption says what is missing.
+Without its data a figure is not drawn, and its caption names what is missing.
 """
 
 from specdis.report.figures import distances, external, magnitudes, rivals, spectra

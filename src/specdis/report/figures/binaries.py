@@ -1,4 +1,4 @@
-"""Figures 13 to 16: binaries (section 5); the mixture beside the label's network, and its recalibration."""
+"""Figures 13 to 16: binaries (section 5); the mixture network against the label network, and its recalibration."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _too_few(least: int) -> str:
 
 
 def _precise(catalogue: Columns, measured: Mapping[str, Any] | None) -> Bool:
-    """Return which selected held-out stars have a precise parallax and are known to be single or binary."""
+    """Tell which selected held-out stars have a precise parallax and a probability of being a binary."""
     if measured is None:
         return np.zeros(len(catalogue["SELECTED"]), np.bool_)
     precise = validation.has_reference_magnitude(catalogue, measured["parallax_snr_min"])
@@ -51,7 +51,7 @@ def _precise(catalogue: Columns, measured: Mapping[str, Any] | None) -> Bool:
 
 
 def _which(measured: Mapping[str, Any] | None) -> str:
-    """Return in words which stars the figures of section 5 show."""
+    """Describe the stars in the figures of section 5."""
     least = "" if measured is None else f"{measured['parallax_snr_min']:g} times "
     return f"Held-out stars with a parallax above {least}its error"
 
@@ -130,7 +130,7 @@ def magnitudes(catalogue: Columns, measured: Mapping[str, Any] | None) -> Plot:
             tables.append(drawn_in(drawn, kind, "M_G_GEO", "M_G_NN"))
         density_bar(figure)
     caption = (
-        f"{_which(measured)}; M_G,NN is of the network of the label. Lines: "
+        f"{_which(measured)}; M_G,NN is of the label network. Lines: "
         "equality, and the 0.75 mag by which twins outshine one of them. σ is the standard deviation, and 1.4826 times "
         "the median absolute deviation."
     )
@@ -138,14 +138,14 @@ def magnitudes(catalogue: Columns, measured: Mapping[str, Any] | None) -> Plot:
 
 
 def models(measured: Mapping[str, Any] | None) -> Plot:
-    """Draw mean and scatter of the label's magnitudes and of the pair's against M_G_GEO (section 5, Fig. 15).
+    """Draw mean and scatter of both networks' magnitudes against M_G_GEO (section 5, Fig. 15).
 
     Parameters
     ----------
     measured
         `binaries` of the metrics.
     """
-    name, title = "fig15", "The label's network and the pair of Gaussians"
+    name, title = "fig15", "The label network and the pair of Gaussians"
     cells = [] if measured is None else [c for c in measured["models_by_magnitude"] if c["pair"]["n_finite"] >= LEAST]
     if not cells:
         return missing(name, title, _NO_BINARIES if measured is None else _too_few(LEAST))
@@ -247,7 +247,7 @@ def estimators(truth: Mapping[str, Any] | None) -> Plot:
     truth
         `truth` of the metrics.
     """
-    name, title = "estimators", "Bias of the label's network and of the mixture"
+    name, title = "estimators", "Bias of the label network and of the mixture network"
     if truth is None or not truth["estimators"]:
         return missing(name, title, "the true distances of this survey are not known")
     suffixes = ("by_distance", "by_predicted_distance")
@@ -287,14 +287,14 @@ def estimators(truth: Mapping[str, Any] | None) -> Plot:
 
 
 def recalibration(measured: Mapping[str, Sequence[Mapping[str, Any]]] | None) -> Plot:
-    """Draw how many stars lie within the mixture's 16 to 84 per cent, before and after recalibration.
+    """Draw the share of stars within the mixture network's 16 to 84 per cent, before and after recalibration.
 
     Parameters
     ----------
     measured
         `calibration` of the metrics.
     """
-    name, title = "recalibration", "Recalibration of the mixture"
+    name, title = "recalibration", "Recalibration of the mixture network"
     cells = list(validation.coverage_cells(measured or {}))
     kind = "" if cells and "coverage68_after" in cells[0][1] else "_gaia_informing"
     chosen = [
@@ -305,7 +305,7 @@ def recalibration(measured: Mapping[str, Sequence[Mapping[str, Any]]] | None) ->
     ]
     if not chosen:
         lacking = f"too few stars: no cell has {LEAST} held-out ones to measure it with"
-        return missing(name, title, lacking if cells else "the run has no mixture, or nothing to measure it with")
+        return missing(name, title, lacking if cells else "the run has no mixture network, or no reference for it")
     place, tables = -np.arange(len(chosen), dtype=float), []
     with styled():
         figure = Figure(figsize=(PAGE_WIDTH, 1.2 + 0.22 * len(chosen)), layout="constrained")
@@ -322,9 +322,9 @@ def recalibration(measured: Mapping[str, Sequence[Mapping[str, Any]]] | None) ->
         axis.tick_params(axis="y", which="minor", left=False, right=False)
         axis.set(xlabel="share within 16 to 84 %", ylim=(place[-1] - 0.6, 0.6))
         figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    against = "their true distances" if not kind else "parallaxes that are known better than predicted ones"
+    against = "their true distances" if not kind else "parallaxes that are more precise than predicted ones"
     caption = (
-        f"Held-out stars that the recalibration never saw, against {against}, by S/N and log g, by predicted M_G and "
+        f"Held-out stars not used for recalibration, against {against}, by S/N and log g, by predicted M_G and "
         "by [Fe/H]. The band is 64 to 72 %."
     )
     return Plot(name, title, caption, figure, vstack(tables))

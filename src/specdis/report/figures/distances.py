@@ -50,7 +50,7 @@ def distances(catalogue: Columns) -> Plot:
         axis.set(xlim=(edges[0], edges[-1]), ylim=(0.6, 3.0 * counts[0].max()))
         words = f"all: {len(distance):,} stars", f"quoted error < 25 %: {np.count_nonzero(precise):,} stars"
         for count, color, word in zip(counts, (BLACK, VERMILION), words, strict=True):
-            # Without a baseline no line falls from the outermost bins to the axis.
+            # Without a baseline, no lines fall to the axis at the outermost bins.
             axis.stairs(count, edges, baseline=None, color=color, linewidth=1.2, label=word)
         plain_numbers(axis.xaxis, axis.yaxis)
         axis.legend(loc="upper right")
@@ -156,7 +156,7 @@ def _against(axis: Axes, by: Array, error: Array, quantity: str) -> Table:
 
 def errors_by_kind(catalogue: Columns) -> Plot:
     """Draw the median quoted error of giants and of other stars against S/N (section 4.4, Fig. 12)."""
-    name, title = "fig12", "Distance error of giants and dwarfs"
+    name, title = "fig12", "Distance error of giants and dwarf stars"
     error, snr = validation.relative_error(catalogue), np.asarray(catalogue["SN"], dtype=np.float64)
     chosen = catalogue["SELECTED"] & ~np.isnan(error) & (snr > 0) & np.isfinite(catalogue["LOGG"])
     if not np.any(chosen):
@@ -193,7 +193,7 @@ def _error_curve(axis: Axes, snr: Array, error: Array, edges: Array, kind: str, 
 
 
 def calibration(metrics: Mapping[str, Any]) -> Plot:
-    """Draw where truth falls within the quoted errors: the probability integral transform of each kind of reference."""
+    """Draw the probability integral transform of the quoted errors, for each kind of reference."""
     name, title = "calibration", "Are the quoted errors honest?"
     external = metrics.get("external", {})
     sets = {

@@ -36,7 +36,7 @@ from specdis.validation.stars import corrected_parallax, modulus
 
 
 def members(found: Columns | None) -> Plot:
-    """Draw predicted against reference modulus of members of clusters, dwarfs and streams (section 4.2, Fig. 6)."""
+    """Draw predicted against reference modulus of members of systems (section 4.2, Fig. 6)."""
     name, title = "fig06", "Members of clusters, dwarf galaxies and streams"
     mine = None if found is None else take(found, is_member(found))
     return _against_reference(name, title, mine, "no list of members, or none of them in the catalogue")
@@ -94,14 +94,14 @@ def systems(found: Columns | None) -> Plot:
         figure.legend(handles=_key_of_systems(), loc="outside upper center", ncols=4)
     caption = (
         "Distance moduli of the members, predicted and from the corrected parallax (a negative one has none). The "
-        f"median of the predicted ones is drawn where there are more than {ENOUGH} members. The stream is cut into "
-        f"{STREAM_BINS} bins of distance with as many stars each."
+        f"median of the predicted ones is drawn where there are more than {ENOUGH} members. The stream is divided into "
+        f"{STREAM_BINS} bins of distance with equal numbers of stars."
     )
     return Plot(name, title, caption, figure, vstack(tables))
 
 
 def _key_of_systems() -> list[Artist]:
-    """Return what the legend of Fig. A3 explains."""
+    """Return the entries of the legend of Fig. A3."""
     return [
         Line2D([], [], color=BLUE, linewidth=1.2, label="predicted"),
         Patch(color=GREY, alpha=0.55, linewidth=0, label="from the parallax"),
@@ -157,7 +157,7 @@ def parallaxes(found: Columns | None, rivals: Mapping[str, Columns]) -> Plot:
         return missing(name, title, "no star of known distance has a parallax")
     mine = take(found, is_member(found))
     if not len(mine["DIST_REF"]):
-        return missing(name, title, "no members of clusters, dwarfs or streams")
+        return missing(name, title, "no members of clusters, dwarf galaxies or streams")
     true = modulus(mine["DIST_REF"])
     panels: list[tuple[str, Array, Array]] = [("1 / parallax", true, _geometric_modulus(mine))]
     bayesian = [rival for rival in rivals if "bailer" in rival.lower()]

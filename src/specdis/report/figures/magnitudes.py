@@ -46,7 +46,7 @@ def magnitudes(catalogue: Columns) -> Plot:
     limits = limits_of(np.concatenate([geometric, predicted]))
     reach = max(1.6, *np.abs(np.percentile(predicted - geometric, (0.5, 99.5))))
     with styled():
-        # Each panel touches the one below it, but for the labels of the axis; the figure keeps its margin.
+        # Panels touch the one below, except for the axis labels; the figure keeps its margin.
         engine = ConstrainedLayoutEngine(h_pad=0.0, hspace=0.0, rect=(0.0, 0.005, 1.0, 0.99))
         figure = Figure(figsize=(PAGE_WIDTH, 7.8), layout=engine)
         grid = figure.add_gridspec(4, 2, height_ratios=(3, 1.1, 3, 1.1))
@@ -90,7 +90,7 @@ def _compare(upper: Axes, lower: Axes, geometric: Array, predicted: Array, stars
 
 
 class Abscissa(NamedTuple):
-    """What a Hertzsprung-Russell diagram is drawn against.
+    """The horizontal axis of a Hertzsprung-Russell diagram.
 
     Parameters
     ----------
@@ -105,12 +105,12 @@ class Abscissa(NamedTuple):
 
     @property
     def is_colour(self) -> bool:
-        """True for colours, False for temperatures, which grow to the left and have a logarithmic scale."""
+        """True for colours, False for temperatures, on a logarithmic axis that increases to the left."""
         return self.name == "BP_RP"
 
 
 def abscissa(catalogue: Columns) -> Abscissa:
-    """Return Gaia's colours, or temperatures where the survey has no colours for most of its stars."""
+    """Return Gaia's colours, or temperatures if most stars have no colour."""
     colour = np.asarray(catalogue["PHOT_BP_MEAN_MAG"] - catalogue["PHOT_RP_MEAN_MAG"], dtype=np.float64)
     teff = np.asarray(catalogue["TEFF"], dtype=np.float64)
     few = np.count_nonzero(np.isfinite(colour)) < 0.5 * np.count_nonzero(np.isfinite(teff))
@@ -224,14 +224,14 @@ def _cell_medians(axis: Axes, key: str, measured: list[Mapping[str, Any]]) -> Ta
 
 
 def groups(catalogue: Columns, group: Array | None) -> Plot:
-    """Draw where the groups of stars that the survey names lie in a Hertzsprung-Russell diagram of temperatures.
+    """Draw the groups of stars that the survey names in a Hertzsprung-Russell diagram of temperatures.
 
     Parameters
     ----------
     catalogue
-        Columns; rows that are not selected take part, since members of clusters may lack a magnitude of their own.
+        Columns, including rows that are not selected, since members of clusters may lack a magnitude.
     group
-        Name of each star's group, empty for none, shape (star,); None where the survey names none.
+        Name of each star's group, empty for none, shape (star,); None if the survey names none.
     """
     name, title = "groups", "Clusters that the survey names"
     if group is None or not np.any(group != ""):

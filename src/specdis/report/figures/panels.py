@@ -1,4 +1,4 @@
-"""What the panels of several figures share: medians over cells, two distance moduli compared, limits and units."""
+"""Common parts of panels: medians over cells, comparison of two distance moduli, limits and units."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from specdis.statistics import bootstrap_errors, robust_scatter
 BAND = (16.0, 50.0, 84.0)
 """Percentiles of a median and its range."""
 LEAST = 20
-"""Stars below which a cell shows no median."""
+"""Least number of stars for the median of a cell."""
 FEW = 5
-"""The same where a handful of members is all there is; the error bars say how little they weigh."""
+"""The same for members, which are few; error bars show the uncertainty."""
 
 UNITS = {
     **dict.fromkeys(("M_G_GEO", "M_G_NN", "DELTA_M_G", "BP_RP"), "mag"),
@@ -30,7 +30,7 @@ UNITS = {
 
 
 def drawn_in(table: Table, panel: str, x: str, y: str = "") -> Table:
-    """Name the panel, in one line whatever its name is, and the quantities of the numbers drawn in it."""
+    """Name a table's panel, on one line, and the quantities drawn in it."""
     table.add_column(np.full(len(table), " ".join(panel.split())), name="panel", index=0)
     for axis, quantity in (("x", x), ("y", y)):
         if quantity:
@@ -67,7 +67,7 @@ def bias_medians(axis: Axes, distance: Array, bias: Array) -> Table:
 def compare_moduli(axis: Axes, x: Array, y: Array, edges: Sequence[float], names: tuple[str, str]) -> list[Table]:
     """Draw two distance moduli against each other with the median difference in cells of the first.
 
-    Dots are medians, their bars the bootstrapped errors of the median; their numbers are in the second table.
+    Dots are medians with their bootstrapped errors, listed in the second table.
     """
     limits, panel = axis.get_xlim(), str(axis.get_label())
     drawn = [drawn_in(draw_stars(axis, x, y), panel, *names)]

@@ -1,4 +1,4 @@
-"""Figures 10 and 11: rival catalogues beside ours, and against stars of known distance (sections 4.4 and 4.5)."""
+"""Figures 10 and 11: rival catalogues against ours, and against stars of known distance (sections 4.4 and 4.5)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def comparison(rivals: Mapping[str, Columns]) -> Plot:
     name, title = "fig10", "Rival catalogues against this one"
     drawn = {rival: found for rival, found in rivals.items() if np.any(np.isfinite(difference(found)))}
     if not drawn:
-        return missing(name, title, "no rival catalogue, or none has stars of this one")
+        return missing(name, title, "no rival catalogue, or none has stars in common with this one")
     every = np.concatenate([modulus(found["DIST"]) for found in drawn.values()])
     limits, tables = limits_of(every), []
     lines = -(-len(drawn) // 2)
@@ -39,13 +39,13 @@ def comparison(rivals: Mapping[str, Columns]) -> Plot:
             say_scatter(axis, theirs - ours, rival)
         for axis in axes.flat[len(drawn) :]:
             axis.set_axis_off()
-        for axis in axes.flat[max(len(drawn) - 2, 0) : len(drawn)]:  # the lowest that is drawn of each column
+        for axis in axes.flat[max(len(drawn) - 2, 0) : len(drawn)]:  # the lowest panel of each column
             axis.tick_params(labelbottom=True)
         density_bar(figure)
         figure.supxlabel("$(m-M)$ of this catalogue [mag]", fontsize=9)
         figure.supylabel("$(m-M)$ of the rival [mag]", fontsize=9)
     caption = (
-        "Distance moduli of the stars that both catalogues have. Dots are medians in bins of our modulus, with their "
+        "Distance moduli of the stars in both catalogues. Dots are medians in bins of our modulus, with their "
         "errors. Binned in our own noisy moduli, an unbiased rival seems to bend towards the middle of the sample "
         "where ours scatter; against known distances it does not (Fig. 11)."
     )

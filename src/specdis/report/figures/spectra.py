@@ -33,7 +33,7 @@ def error_spectrum(stack: ErrorStack | None) -> Plot:
     """Draw the stacked error spectrum and the sky windows found in it (Fig. 1)."""
     name, title = "fig01", "Stacked error spectrum"
     if stack is None:
-        return missing(name, title, "no error spectra, or no sky windows looked for")
+        return missing(name, title, "no error spectra, or no search for sky windows")
     with styled():
         figure = Figure(figsize=(PAGE_WIDTH, 2.6), layout="constrained")
         axis = figure.subplots()
@@ -77,8 +77,8 @@ def reconstruction(example: Reconstruction | None) -> Plot:
         axes[1].set_ylabel("$S(\\lambda)$, unit norm")
         axes[2].set_xlabel("rest-frame vacuum wavelength [Å]")
     caption = (
-        f"A spectrum of S/N {example.snr:.1f} as the components see it (top), what {example.n_components} components "
-        "keep of it (middle), and what they leave (bottom). Gaps are sky windows and bad pixels."
+        f"A spectrum of S/N {example.snr:.1f} after the transform (top), its reconstruction from "
+        f"{example.n_components} components (middle), and the residual (bottom). Gaps are sky windows and bad pixels."
     )
     data = Table({"wavelength": example.wavelength, **curves}, units={"wavelength": "Angstrom"})
     return Plot(name, title, caption, figure, data)
@@ -126,7 +126,7 @@ def components(found: Components | None) -> Plot:
     """Draw the first components (appendix A, Fig. A1)."""
     name, title = "figA1", "The first principal components"
     if found is None or found.basis is None:
-        return missing(name, title, "the run keeps pixels, not components")
+        return missing(name, title, "the run uses pixels, not components")
     number = len(found.basis)
     # Sky windows leave gaps: no line is drawn across them.
     step = np.diff(found.wavelength, prepend=found.wavelength[0])
