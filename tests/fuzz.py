@@ -29,7 +29,7 @@ import table_files
 from altered import altered
 from attacks import models, runs, stores
 from specdis.errors import SpecdisError
-from specdis.model import load_model
+from specdis.model.files import load_model, save_model
 from specdis.pipeline.config import Config, config_of
 from specdis.pipeline.stages import STAGES
 from specdis.pipeline.staleness import status
@@ -180,7 +180,7 @@ def _table(folder: Path) -> list[Path]:
 
 
 def _model(folder: Path) -> list[Path]:
-    model().save(folder / "model", Provenance("model", "fuzz", 1))
+    save_model(model(), folder / "model", Provenance("model", "fuzz", 1))
     return sorted((folder / "model").iterdir())
 
 

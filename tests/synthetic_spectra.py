@@ -17,8 +17,9 @@ from specdis.distances.settings import DistancesSettings
 from specdis.distances.targets import Targets, star_keys
 from specdis.domain import Domain, Limits, references
 from specdis.jaxed import jax, jnp
-from specdis.model import Model, ModelSettings, Networks
-from specdis.network.ensemble import Ensemble
+from specdis.model.engine import ModelSettings
+from specdis.model.model import Model
+from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble, Networks
 from specdis.network.mlp import MLP, MixtureNetwork, NetworkSettings
 from specdis.photometry import PhotometrySettings
 from specdis.sample import SampleSettings
@@ -82,18 +83,26 @@ def targets(stars: int, magnitude: float = 15.0, seed: int = 7) -> Targets:
     return Targets(np.full(stars, magnitude), nothing, nothing, nothing, np.full(stars, -1), keys)
 
 
-def ensemble(n_inputs: int, settings: NetworkSettings, n_folds: int = 1, n_seeds: int = 2, seed: int = 5) -> Ensemble:
+def ensemble(
+    n_inputs: int, settings: NetworkSettings, n_folds: int = 1, n_seeds: int = 2, seed: int = 5
+) -> LabelEnsemble:
     """Return networks with random weights; every fold and seed has its own."""
     keys = jax.random.split(jax.random.key(seed), n_folds * n_seeds)
     networks = [MLP.initial(n_inputs, settings, key) for key in keys]
-    return Ensemble(jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks), np.full(n_folds, 1.5), n_folds, n_seeds)
+    return LabelEnsemble(
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks), np.full(n_folds, 1.5), n_folds, n_seeds
+    )
 
 
-def mixture_ensemble(n_inputs: int, n_mixture: int, n_folds: int = 1, n_seeds: int = 2, seed: int = 6) -> Ensemble:
+def mixture_ensemble(
+    n_inputs: int, n_mixture: int, n_folds: int = 1, n_seeds: int = 2, seed: int = 6
+) -> MixtureEnsemble:
     """Return networks of the mixture with random weights; every fold and seed has its own."""
     keys = jax.random.split(jax.random.key(seed), n_folds * n_seeds)
     networks = [MixtureNetwork.initial(n_inputs, (16, 16), n_mixture, key) for key in keys]
-    return Ensemble(jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks), np.full(n_folds, 5.0), n_folds, n_seeds)
+    return MixtureEnsemble(
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks), np.full(n_folds, 5.0), n_folds, n_seeds
+    )
 
 
 @cache
@@ -143,17 +152,17 @@ def model(
         mixture_ensemble(n_components, 2, n_folds, n_seeds, seed=7),
     )
     return Model(
-        ModelSettings(**sections),
-        grid,
-        transform,
-        (),
-        basis,
-        networks,
-        calibration or Calibration.identity(),
-        0.05,
-        domain,
-        7,
-        {"made": "for tests"},
+        settings=ModelSettings(**sections),
+        grid=grid,
+        transform=transform,
+        sky=(),
+        basis=basis,
+        networks=networks,
+        calibration=calibration or Calibration.identity(),
+        training_error=0.05,
+        domain=domain,
+        seed=7,
+        card={"made": "for tests"},
     )
 
 

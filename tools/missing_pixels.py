@@ -21,7 +21,8 @@ import numpy as np
 from specdis.arrays import Array, Bool, Float64
 from specdis.distances.targets import TARGET_COLUMNS, Targets
 from specdis.flags import Flag
-from specdis.model import Model, load_model
+from specdis.model.files import load_model
+from specdis.model.model import Model
 from specdis.pipeline.config import Config, config_of
 from specdis.pipeline.inputs import open_survey, truth
 from specdis.statistics import robust_scatter

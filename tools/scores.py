@@ -23,7 +23,8 @@ from missing_pixels import noisy_predictions, true_magnitudes
 from scipy.special import logsumexp
 
 from specdis.arrays import Array, Bool, Float64, Int64, ranges
-from specdis.model import Model, load_model
+from specdis.model.files import load_model
+from specdis.model.model import Model
 from specdis.pipeline.config import config_of
 from specdis.statistics import bootstrap_errors, robust_scatter
 from specdis.storage import read_table

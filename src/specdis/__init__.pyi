@@ -1,5 +1,5 @@
 from specdis.catalogue import read_catalogue as read_catalogue
 from specdis.flags import Flag as Flag
-from specdis.model import load_model as load_model
+from specdis.model.files import load_model as load_model
 
 __version__: str

@@ -13,7 +13,7 @@ import numpy as np
 
 from attacks.process import Attack, refused, specdis
 from specdis.arrays import Array
-from specdis.model import load_model
+from specdis.model.files import load_model, save_model
 from specdis.storage import Provenance, digest, file_digest, read_arrays, read_json, write_arrays
 from synthetic_spectra import model, spectra
 
@@ -23,7 +23,7 @@ Content = dict[str, Any]
 
 def whole(folder: Path) -> Path:
     """Write a model that loads."""
-    model().save(folder / "model", Provenance("model", "attack", 1))
+    save_model(model(), folder / "model", Provenance("model", "attack", 1))
     return folder / "model"
 
 

@@ -491,7 +491,9 @@ def test_verify_of_a_run_names_what_changed_in_it(specdis, config, tmp_path):
 
 
 def test_verify_of_a_model_names_what_changed_in_it(specdis, tmp_path):
-    model().save(tmp_path / "model", Provenance("model", "key", 1))
+    from specdis.model.files import save_model
+
+    save_model(model(), tmp_path / "model", Provenance("model", "key", 1))
     assert expect(specdis("verify", "model"), 0).stdout == "model is good\n"
     (tmp_path / "model" / "domain.npz").write_bytes(b"")
     assert "domain.npz missing or damaged" in expect(specdis("verify", "model"), 1).stdout

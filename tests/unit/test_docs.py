@@ -18,7 +18,7 @@ from typer.main import get_command
 
 import specdis
 from specdis.cli import app
-from specdis.model import Model
+from specdis.model.model import Model
 from specdis.pipeline.config import Config
 from specdis.pipeline.stages import STAGES
 from specdis.references import NAMES

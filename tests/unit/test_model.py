@@ -14,7 +14,8 @@ from specdis.catalogue import COLUMNS, read_columns
 from specdis.distances.targets import Targets, star_keys
 from specdis.errors import InputError, ProductError
 from specdis.flags import Flag
-from specdis.model import load_model
+from specdis.model.coverage import coverage
+from specdis.model.files import load_model, save_model
 from specdis.photometry import PhotometrySettings, error_inflation, zero_point
 from specdis.sample import TrainedStars
 from specdis.spectra.normalise import Normalised, normalise
@@ -143,20 +144,20 @@ def test_spectra_unlike_those_of_the_training_are_flagged(made):
 
 
 def test_a_saved_model_predicts_the_same(made, stored, block, everything, tmp_path):
-    made.save(tmp_path / "model", PROVENANCE)
+    save_model(made, tmp_path / "model", PROVENANCE)
     loaded = load_model(tmp_path / "model")
     assert_equal(predict(loaded, stored, block, np.arange(STARS)), everything)
     assert loaded.settings == made.settings
     assert loaded.domain.limits == made.domain.limits
     np.testing.assert_array_equal(loaded.domain.reference, made.domain.reference)
     assert loaded.card == made.card
-    made.save(tmp_path / "again", PROVENANCE)
+    save_model(made, tmp_path / "again", PROVENANCE)
     for path in (tmp_path / "model").iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
 
 def test_a_damaged_model_says_so(made, tmp_path):
-    made.save(tmp_path / "model", PROVENANCE)
+    save_model(made, tmp_path / "model", PROVENANCE)
     card = tmp_path / "model" / "model.json"
     content = read_json(card)
     assert content["training_error_mag"] == made.training_error
@@ -173,7 +174,7 @@ def test_a_damaged_model_says_so(made, tmp_path):
     write_json(card, content)
     with pytest.raises(ProductError, match=r"model\.json has no sum: an earlier version made it"):
         load_model(card.parent)
-    made.save(card.parent, PROVENANCE)
+    save_model(made, card.parent, PROVENANCE)
     (card.parent / "basis.npz").write_bytes(b"")
     (card.parent / "label.npz").unlink()
     with pytest.raises(ProductError, match=r"basis\.npz and label\.npz missing or damaged, by the sums"):
@@ -189,7 +190,7 @@ def rewrite(card, **changes):
 
 
 def test_networks_that_do_not_fit_each_other_are_refused(made, tmp_path):
-    made.save(tmp_path, PROVENANCE)
+    save_model(made, tmp_path, PROVENANCE)
     provenance, arrays = read_arrays(tmp_path / "label.npz", "model")
     for name, change in (("weight1", lambda w: w[:, :-1]), ("bias0", lambda b: b[:1]), ("n_folds", lambda n: 0 * n)):
         write_arrays(tmp_path / "label.npz", provenance, {**arrays, name: change(arrays[name])})
@@ -230,7 +231,7 @@ def arrays():
 
 
 def test_plain_arrays_and_a_table_give_the_same(made, arrays, tmp_path):
-    made.save(tmp_path / "model", PROVENANCE)
+    save_model(made, tmp_path / "model", PROVENANCE)
     hdus = {
         "STARS": {
             "TARGETID": 40 + np.arange(10),
@@ -351,8 +352,8 @@ def test_what_the_model_was_not_trained_for_is_said(made, arrays, caplog):
 def test_a_missing_arm_is_said(made):
     block = spectra(2)
     blue = Spectra(block.row, {"B": block.arms["B"], "Z": block.arms["B"]}, block.velocity, block.observed_velocity)
-    assert made.coverage(blue) == ["arm R is missing"]
-    assert made.coverage(block) == []
+    assert coverage(blue, made.grid, made.domain) == ["arm R is missing"]
+    assert coverage(block, made.grid, made.domain) == []
 
 
 def test_parameters_outside_the_range_are_flagged(made, arrays):

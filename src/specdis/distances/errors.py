@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from specdis.distances.settings import DistancesSettings
 from specdis.encoding.completion import Completer, Completion
 from specdis.jaxed import in_tiles, jax, jnp
-from specdis.network.ensemble import Ensemble
+from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble
 from specdis.noise import NativePixels, perturber, propagator
 from specdis.spectra.grid import PixelGrid
 from specdis.spectra.settings import SpectraSettings
@@ -38,8 +38,8 @@ class Chain(NamedTuple):
     transform: Transform
     completer: Completer
     scale: float
-    label: Ensemble
-    mixture: Ensemble
+    label: LabelEnsemble
+    mixture: MixtureEnsemble
 
     def answers(self, inputs: jax.Array, fold: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return labels, shape (seed, star), and mean magnitudes of the mixture, (star,), of scaled coefficients."""

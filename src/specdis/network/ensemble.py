@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from specdis.arrays import Float64
+import numpy as np
+
+from specdis.arrays import Array, Float64
 from specdis.jaxed import jax, jnp
 from specdis.network.mixture import Mixture
-from specdis.network.mlp import MLP, MixtureNetwork
+from specdis.network.mlp import MLP, MixtureNetwork, NetworkSettings, Perceptron
+
+Layers = tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]
 
 
-class Ensemble(NamedTuple):
-    """Trained networks, stacked.
+@dataclass(frozen=True)
+class LabelEnsemble:
+    """Trained label networks, stacked.
 
     Parameters
     ----------
     networks
         A network whose weights have a leading axis of length fold x seed.
     typical
-        What the answers of each fold's networks are counted from, shape (fold,): the label in units of which `MLP`
-        answers, or the magnitude to which a `MixtureNetwork` adds.
+        The label in units of which the networks of each fold answer, shape (fold,).
     n_folds, n_seeds
         Sizes of the two axes.
     """
 
-    networks: Any
+    networks: MLP
     typical: Float64
     n_folds: int
     n_seeds: int
@@ -44,6 +50,35 @@ class Ensemble(NamedTuple):
         own = jnp.take_along_axis(labels, jnp.maximum(fold, 0)[None, None, :], axis=0)[0]
         return jnp.where(fold >= 0, own, labels.mean(0))
 
+    def arrays(self) -> dict[str, Array]:
+        """Return the arrays to save: `of` is the inverse."""
+        return _arrays(self)
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array], settings: NetworkSettings) -> LabelEnsemble:
+        """Return an ensemble that was saved as `arrays`, of networks with the last step of the settings."""
+        return cls(MLP(*_layers(arrays), settings.output), *_axes(arrays))
+
+
+@dataclass(frozen=True)
+class MixtureEnsemble:
+    """Trained mixture networks, stacked.
+
+    Parameters
+    ----------
+    networks
+        A network whose weights have a leading axis of length fold x seed.
+    typical
+        The magnitude to which the networks of each fold add, shape (fold,).
+    n_folds, n_seeds
+        Sizes of the two axes.
+    """
+
+    networks: MixtureNetwork
+    typical: Float64
+    n_folds: int
+    n_seeds: int
+
     def held_out_mixture(self, inputs: jax.Array, fold: jax.Array) -> Mixture:
         """Return the mean distribution of all networks that never saw the star, shape (star, network, component).
 
@@ -56,3 +91,61 @@ class Ensemble(NamedTuple):
         typical = jnp.repeat(jnp.asarray(self.typical, jnp.float32), self.n_seeds)[:, None, None]
         pooled = Mixture(each.log_weight + log_share[..., None], each.mean + typical, each.sigma)
         return Mixture._make(jnp.moveaxis(values, 0, 1) for values in pooled)
+
+    def arrays(self) -> dict[str, Array]:
+        """Return the arrays to save: `of` is the inverse."""
+        return _arrays(self)
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array]) -> MixtureEnsemble:
+        """Return an ensemble that was saved as `arrays`."""
+        return cls(MixtureNetwork.of(*_layers(arrays)), *_axes(arrays))
+
+
+class Networks(NamedTuple):
+    """All networks of a model.
+
+    Parameters
+    ----------
+    label
+        Those of the label (section 3.2); `loss` in the model's card names their training loss.
+    mixture
+        Those of the mixture for the full sample.
+    binaries
+        Those of the mixture of single stars and binaries (section 5); None where too few stars had precise parallaxes.
+    """
+
+    label: LabelEnsemble
+    mixture: MixtureEnsemble
+    binaries: MixtureEnsemble | None
+
+    def arrays(self) -> dict[str, dict[str, Array]]:
+        """Return the arrays to save of each ensemble, by its name."""
+        return {name: ensemble.arrays() for name, ensemble in self._asdict().items() if ensemble is not None}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Mapping[str, Array]], settings: NetworkSettings) -> Networks:
+        """Return networks that were saved as `arrays`."""
+        pairs = MixtureEnsemble.of(arrays["binaries"]) if "binaries" in arrays else None
+        return cls(LabelEnsemble.of(arrays["label"], settings), MixtureEnsemble.of(arrays["mixture"]), pairs)
+
+
+def _arrays(ensemble: LabelEnsemble | MixtureEnsemble) -> dict[str, Array]:
+    networks: Perceptron = ensemble.networks
+    layers = enumerate(zip(networks.weights, networks.biases, strict=True))
+    return {
+        "typical": ensemble.typical,
+        "n_folds": np.asarray(ensemble.n_folds),
+        "n_seeds": np.asarray(ensemble.n_seeds),
+        **{f"{what}{k}": np.asarray(v) for k, pair in layers for what, v in zip(("weight", "bias"), pair, strict=True)},
+    }
+
+
+def _layers(arrays: Mapping[str, Array]) -> Layers:
+    layers = range(sum(name.startswith("weight") for name in arrays))
+    weights, biases = (tuple(jnp.asarray(arrays[f"{what}{k}"]) for k in layers) for what in ("weight", "bias"))
+    return weights, biases
+
+
+def _axes(arrays: Mapping[str, Array]) -> tuple[Float64, int, int]:
+    return arrays["typical"], int(arrays["n_folds"]), int(arrays["n_seeds"])

@@ -108,6 +108,11 @@ class MixtureNetwork(Perceptron):
         """Return an untrained network for so many coefficients: 3 n - 1 outputs for n Gaussians."""
         return cls(*_layers(n_inputs, hidden, 3 * n_mixture - 1, key), n_mixture)
 
+    @classmethod
+    def of(cls, weights: tuple[jax.Array, ...], biases: tuple[jax.Array, ...]) -> Self:
+        """Return the network of these layers, or a stack of them: the last one has 3 n - 1 outputs."""
+        return cls(weights, biases, (biases[-1].shape[-1] + 1) // 3)
+
     def __call__(self, inputs: jax.Array) -> Mixture:
         """Return the mixture of each star, its magnitudes less the typical one, of scaled coefficients."""
         n = self.n_mixture

@@ -14,7 +14,7 @@ from specdis import rng
 from specdis.arrays import Array, Bool, Float32, Float64, Int, Int64
 from specdis.errors import InputError
 from specdis.jaxed import jax, jnp
-from specdis.network.ensemble import Ensemble
+from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble
 from specdis.network.likelihood import chi2, robust
 from specdis.network.mixture import ParallaxInErrors, log_probabilities
 from specdis.network.mlp import MLP, MixtureNetwork, NetworkSettings, Perceptron
@@ -79,6 +79,8 @@ class TrainingStars(NamedTuple):
         Fold that holds the star out, shape (star,); -1 where none does.
     identifier
         Identity of the star, shape (star,): its copies stay on one side of every split.
+    use
+        Stars to train on, shape (star,); all by default.
     """
 
     inputs: Float32
@@ -87,6 +89,7 @@ class TrainingStars(NamedTuple):
     error: Float64
     fold: Int
     identifier: Int64
+    use: Bool | None = None
 
 
 class TrainingState(NamedTuple):
@@ -121,7 +124,7 @@ class Checkpoint(Protocol):
         ...
 
     def save(self, state: TrainingState) -> None:
-        """Keep the state; it may decide that it is too early for that."""
+        """Take the state after an epoch; it may decide that it is too early to keep it."""
         ...
 
 
@@ -160,8 +163,7 @@ def train(
     settings: TrainingSettings,
     seed: int,
     checkpoint: Checkpoint | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> tuple[Ensemble, Float64]:
+) -> tuple[LabelEnsemble, Float64]:
     """Train one network of the label per fold and seed on the stars outside the fold (Eqs 3-5).
 
     All networks take each step together, and an epoch is one compiled program. A network is kept as it was when the
@@ -177,12 +179,10 @@ def train(
         Random seed of the run.
     checkpoint
         Where to find and keep the state of an unfinished training.
-    progress
-        Called with the number of epochs done.
 
     Returns
     -------
-    ensemble : Ensemble
+    ensemble : LabelEnsemble
     history : ndarray, shape (epoch, fold x seed, 2)
         Mean loss per star on the training and on the inner stars.
 
@@ -205,7 +205,8 @@ def train(
         lambda label: label,
         loss,
     )
-    return _train(stars, objective, settings, seed, checkpoint, progress)
+    trained, typical, history = _train(stars, objective, settings, seed, checkpoint)
+    return LabelEnsemble(trained, typical, len(typical), settings.n_seeds), history
 
 
 def train_mixture(
@@ -215,9 +216,7 @@ def train_mixture(
     settings: TrainingSettings,
     seed: int,
     checkpoint: Checkpoint | None = None,
-    progress: Callable[[int], None] | None = None,
-    use: Bool | None = None,
-) -> tuple[Ensemble, Float64]:
+) -> tuple[MixtureEnsemble, Float64]:
     """Train networks of the mixture, as `train` does those of the label (Eqs 7 and 8).
 
     The loss is -2 ln of the probability of the parallax in units of its error, which for a parallax of no width but its
@@ -227,8 +226,6 @@ def train_mixture(
     ----------
     n_mixture
         Number of Gaussians.
-    use
-        Stars to train on, shape (star,); all by default.
     """
 
     def loss(one: MixtureNetwork, typical: jax.Array, inputs: jax.Array, data: ParallaxInErrors) -> jax.Array:
@@ -243,7 +240,8 @@ def train_mixture(
         absolute_magnitude,
         loss,
     )
-    return _train(stars, objective, settings, seed, checkpoint, progress, use)
+    trained, typical, history = _train(stars, objective, settings, seed, checkpoint)
+    return MixtureEnsemble(trained, typical, len(typical), settings.n_seeds), history
 
 
 def _train(
@@ -252,14 +250,12 @@ def _train(
     settings: TrainingSettings,
     seed: int,
     checkpoint: Checkpoint | None,
-    progress: Callable[[int], None] | None,
-    use: Bool | None = None,
-) -> tuple[Ensemble, Float64]:
-    """Train one network per fold and seed, all in step."""
+) -> tuple[Any, Float64, Float64]:
+    """Train one network per fold and seed, all in step; return them, what each fold counts from, and the history."""
     n_folds = int(stars.fold.max(initial=0)) + 1
     outside = stars.fold[None, :] != np.arange(n_folds)[:, None]
-    if use is not None:
-        outside &= use
+    if stars.use is not None:
+        outside &= stars.use
     training, inner = _split(stars, outside, settings, seed)
     typical = objective.typical(_typical_labels(stars, outside))
     units = jnp.repeat(jnp.asarray(typical, jnp.float32), settings.n_seeds)
@@ -279,8 +275,6 @@ def _train(
         networks, moments, loss = run_epoch(state.networks, state.optimiser, units, data, batches)
         inner_now = np.asarray(inner_loss(networks, units, data, *index))
         state = _after_epoch(state, networks, moments, np.asarray(loss), inner_now, settings.patience)
-        if progress is not None:
-            progress(int(state.epoch))
         if checkpoint is not None:
             checkpoint.save(state)
     lost = int((~np.isfinite(state.best_loss)).sum())
@@ -291,8 +285,7 @@ def _train(
             found=f"none in {lost} of {len(state.best_loss)} networks",
             remedy="Lower training.learning_rate.",
         )
-    ensemble = Ensemble(state.best, typical, n_folds, settings.n_seeds)
-    return ensemble, state.history[: int(state.epoch)]
+    return state.best, typical, state.history[: int(state.epoch)]
 
 
 def _split(stars: TrainingStars, outside: Bool, settings: TrainingSettings, seed: int) -> tuple[Bool, Bool]:

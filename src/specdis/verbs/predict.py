@@ -12,7 +12,7 @@ from specdis.arrays import Array, Int64
 from specdis.errors import InputError
 from specdis.flags import DESCRIPTIONS, Flag
 from specdis.log import logger
-from specdis.model import load_model
+from specdis.model.files import load_model
 from specdis.rng import hash64
 from specdis.sample import repeats
 from specdis.storage import Provenance, digest, file_digest

@@ -8,7 +8,7 @@ from pathlib import Path
 from specdis import catalogue
 from specdis.catalogue import Problem, Verification
 from specdis.errors import SpecdisError
-from specdis.model import CARD, load_model
+from specdis.model.files import CARD, load_model
 from specdis.pipeline.manifest import Manifest, ProductSize
 from specdis.pipeline.runner import damaged
 from specdis.storage import digest, require_plain

@@ -17,7 +17,8 @@ from specdis.companions import (
     together,
 )
 from specdis.distances.targets import TARGET_COLUMNS, Targets
-from specdis.model import PairMagnitudes, load_model
+from specdis.model.engine import PairMagnitudes
+from specdis.model.files import load_model
 from specdis.photometry import geometric_magnitude
 from specdis.pipeline.stage import Context, Outcome
 from specdis.storage import read_table, write_table

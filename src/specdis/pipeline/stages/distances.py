@@ -14,7 +14,8 @@ from specdis.arrays import Float64
 from specdis.calibration import calibration_stars
 from specdis.distances.targets import TARGET_COLUMNS, Targets
 from specdis.log import Progress
-from specdis.model import Model, load_model
+from specdis.model.files import load_model
+from specdis.model.model import Model
 from specdis.pipeline.stage import Context, Outcome
 from specdis.spectra.normalise import Normalised
 from specdis.storage import Provenance, read_arrays, read_table, write_arrays, write_table

@@ -12,8 +12,10 @@ from specdis.distances.answers import training_error
 from specdis.domain import Domain, Parameter, measure, references
 from specdis.jaxed import jax, jnp
 from specdis.log import logger
-from specdis.model import Model, ModelSettings, Networks, networks_of
-from specdis.network.ensemble import Ensemble
+from specdis.model.engine import ModelSettings
+from specdis.model.files import save_model
+from specdis.model.model import Model
+from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble, Networks
 from specdis.network.mixture import Mixture, ParallaxInErrors
 from specdis.pipeline.stage import Context, Outcome
 from specdis.pipeline.tasks import trainable
@@ -42,31 +44,31 @@ def run(context: Context) -> Outcome:
     calibration = calibration_stars(stars["FOLD"], stars["STAR_ID"], config.calibration, config.run.seed)
     trained = TrainedStars.of({**stars.columns, "CALIBRATION": calibration})
     model = Model(
-        ModelSettings(**{name: getattr(config, name) for name in ModelSettings.model_fields}),
-        store.grid,
-        store.transform(config.spectra),
-        store.sky,
-        basis,
-        networks,
-        _calibration(context, networks.mixture, rows),
-        training_error(labels),
-        _domain(context, stars.take(rows), rows, store.grid, basis),
-        config.run.seed,
-        card,
-        lambda: trained,
+        settings=ModelSettings(**{name: getattr(config, name) for name in ModelSettings.model_fields}),
+        grid=store.grid,
+        transform=store.transform(config.spectra),
+        sky=store.sky,
+        basis=basis,
+        networks=networks,
+        calibration=_calibration(context, networks.mixture, rows),
+        training_error=training_error(labels),
+        domain=_domain(context, stars.take(rows), rows, store.grid, basis),
+        seed=config.run.seed,
+        card=card,
+        trained=lambda: trained,
     )
     with atomic(context.paths.model) as folder:
-        model.save(folder, context.provenance("model"))
+        save_model(model, folder, context.provenance("model"))
     return Outcome(len(rows), notes={"training_error_mag": model.training_error})
 
 
 def _networks(context: Context) -> Networks:
     """Read the trained networks."""
     paths = sorted(context.paths.networks.glob("*.npz"))
-    return networks_of({path.stem: read_arrays(path, "networks")[1] for path in paths}, context.config.network)
+    return Networks.of({path.stem: read_arrays(path, "networks")[1] for path in paths}, context.config.network)
 
 
-def _calibration(context: Context, ensemble: Ensemble, rows: Int64) -> Calibration:
+def _calibration(context: Context, ensemble: MixtureEnsemble, rows: Int64) -> Calibration:
     """Fit the recalibration to its share of the held-out stars among some rows of the sample."""
     config = context.config
     stars = read_table(
@@ -86,7 +88,7 @@ def _calibration(context: Context, ensemble: Ensemble, rows: Int64) -> Calibrati
     return fit(mixture, ParallaxInErrors.of(*columns), stars["SN"][rows])
 
 
-def _held_out_mixture(ensemble: Ensemble, inputs: Float32, fold: Int) -> Mixture:
+def _held_out_mixture(ensemble: MixtureEnsemble, inputs: Float32, fold: Int) -> Mixture:
     """Return the held-out mixture of each star, shape (star, network, component)."""
     predict = jax.jit(ensemble.held_out_mixture)
     parts = [
@@ -96,7 +98,7 @@ def _held_out_mixture(ensemble: Ensemble, inputs: Float32, fold: Int) -> Mixture
     return Mixture._make(jnp.concatenate(values) for values in zip(*parts, strict=True))
 
 
-def _held_out_labels(ensemble: Ensemble, inputs: Float32, fold: Int) -> Float64:
+def _held_out_labels(ensemble: LabelEnsemble, inputs: Float32, fold: Int) -> Float64:
     """Return the held-out label of each star, shape (seed, star)."""
     predict = jax.jit(ensemble.held_out_labels)
     parts = [

@@ -11,7 +11,7 @@ from astropy.table import Table
 from specdis import catalogue, report, validation
 from specdis.arrays import Array, Int64
 from specdis.components import Basis
-from specdis.model import load_model
+from specdis.model.files import load_model
 from specdis.pipeline.inputs import truth
 from specdis.pipeline.stage import Context, Outcome
 from specdis.storage import column_names, read_arrays, read_json, read_table

@@ -13,13 +13,15 @@ from specdis.arrays import Bool, Float64, Int, Int64, aligned_empty
 from specdis.binaries import BinariesSettings
 from specdis.jaxed import jax
 from specdis.log import Progress, logger
-from specdis.model import ensemble_arrays
-from specdis.network.ensemble import Ensemble
+from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble
 from specdis.network.training import TrainingStars, TrainingState, train, train_mixture
 from specdis.photometry import sqrt_flux
 from specdis.pipeline.stage import Context, Outcome
 from specdis.pipeline.tasks import trainable
 from specdis.storage import atomic, read_arrays, read_table, write_arrays, write_text
+
+Trained = tuple[LabelEnsemble | MixtureEnsemble, Float64]
+"""Networks, and the history of their training."""
 
 CHECKPOINT_SECONDS = 20.0
 _FEWEST_PRECISE = 100  # stars of precise parallax, for a binary network
@@ -34,12 +36,12 @@ def run(context: Context) -> Outcome:
     learned = _training_stars(context, rows, copied)
     use = _is_precise(learned, config.binaries)
     precise = learned.fold[: len(rows)][use[: len(rows)]]
-    trainings: dict[str, Callable[..., tuple[Ensemble, Float64]]] = {
-        "label": train,
-        "mixture": partial(train_mixture, n_mixture=config.network.n_mixture),
+    trainings: dict[str, Callable[..., Trained]] = {
+        "label": partial(train, learned),
+        "mixture": partial(train_mixture, learned, n_mixture=config.network.n_mixture),
     }
     if _fewest_outside(precise) >= _FEWEST_PRECISE:
-        trainings["binaries"] = partial(train_mixture, n_mixture=2, use=use)
+        trainings["binaries"] = partial(train_mixture, learned._replace(use=use), n_mixture=2)
     else:
         logger.warning(
             "training: no binary network: %d stars have a parallax S/N above binaries.parallax_snr_min = %g",
@@ -50,14 +52,13 @@ def run(context: Context) -> Outcome:
         'training: loss = "%s" trains the label network (columns _CHI2); the mixture network is trained by Eq. 8',
         config.training.loss,
     )
-    done = {name: _trained(context, name, partial(one, learned)) for name, one in trainings.items()}
+    done = {name: _trained(context, name, one) for name, one in trainings.items()}
     with atomic(context.paths.networks) as folder:
         folder.mkdir()
         for name, (ensemble, _) in done.items():
-            write_arrays(folder / f"{name}.npz", context.provenance("networks"), ensemble_arrays(ensemble))
-    write_text(
-        context.paths.history, _history_csv({name: history for name, (_, history) in done.items()}, done["label"][0])
-    )
+            write_arrays(folder / f"{name}.npz", context.provenance("networks"), ensemble.arrays())
+    histories = {name: history for name, (_, history) in done.items()}
+    write_text(context.paths.history, _history_csv(histories, config.training.n_seeds))
     notes = {
         "precise_parallaxes": len(precise),
         "copies": len(learned.inputs) - len(rows),
@@ -90,7 +91,7 @@ def _fewest_outside(fold: Int) -> int:
     return len(fold) - int(np.bincount(fold[fold >= 0], minlength=1).max())
 
 
-def _trained(context: Context, name: str, one: Callable[..., tuple[Ensemble, Float64]]) -> tuple[Ensemble, Float64]:
+def _trained(context: Context, name: str, one: Callable[..., Trained]) -> Trained:
     """Train one kind of network, resuming an interrupted attempt."""
     progress = Progress(f"training {name}", context.config.training.epochs, unit="epochs at most")
     checkpoint = _Checkpoint(context, progress, name)
@@ -100,20 +101,19 @@ def _trained(context: Context, name: str, one: Callable[..., tuple[Ensemble, Flo
         settings=config.training,
         seed=config.run.seed,
         checkpoint=checkpoint,
-        progress=progress.reach,
     )
     checkpoint.finish()
     progress.close()
     return trained
 
 
-def _history_csv(histories: Mapping[str, Float64], ensemble: Ensemble) -> str:
+def _history_csv(histories: Mapping[str, Float64], n_seeds: int) -> str:
     """Return the histories as CSV: one line per kind, epoch and network."""
     lines = ["network,epoch,fold,seed,training_loss,inner_loss"]
     for name, history in histories.items():
         for epoch, networks in enumerate(history, start=1):
             for number, (loss, inner) in enumerate(networks):
-                fold, seed = divmod(number, ensemble.n_seeds)
+                fold, seed = divmod(number, n_seeds)
                 lines.append(f"{name},{epoch},{fold},{seed},{loss:.9g},{inner:.9g}")
     return "\n".join(lines) + "\n"
 
@@ -142,6 +142,7 @@ class _Checkpoint:
 
     def save(self, state: TrainingState) -> None:
         self._last = state
+        self._progress.reach(int(state.epoch))
         if time.monotonic() - self._saved >= CHECKPOINT_SECONDS:
             self.finish()
 

@@ -6,7 +6,6 @@ against the needs of the computation before any is done.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,35 +14,19 @@ from specdis.arrays import Array
 from specdis.calibration import Calibration
 from specdis.components import Basis
 from specdis.domain import Domain
-from specdis.network.ensemble import Ensemble
+from specdis.model.engine import Engine
+from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble
+from specdis.network.mlp import MLP
 from specdis.spectra.grid import PixelGrid
 from specdis.spectra.settings import SpectraSettings
-from specdis.spectra.transform import Transform
 
 _LONGEST = 300_000.0
 """Limits of wavelengths, Angstrom, as for surveys."""
 
 
-def misfits(
-    grid: PixelGrid,
-    transform: Transform,
-    basis: Basis,
-    networks: Mapping[str, Ensemble | None],
-    calibration: Calibration,
-    domain: Domain,
-    settings: SpectraSettings,
-) -> list[str]:
-    """Return the parts of a model that are invalid or have inconsistent sizes.
-
-    Parameters
-    ----------
-    grid, transform, basis, calibration, domain
-        As in `Model`.
-    networks
-        Its networks by name.
-    settings
-        Section [spectra] of its configuration.
-    """
+def misfits(model: Engine) -> list[str]:
+    """Return the names of the parts of a model that are invalid or have inconsistent sizes."""
+    grid, transform, basis, domain = model.grid, model.transform, model.basis, model.domain
     if (
         np.ndim(grid.wavelength) != 1
         or np.ndim(basis.eigenvalues) != 1
@@ -53,7 +36,7 @@ def misfits(
     pixels, kept, weight = len(grid.wavelength), np.asarray(transform.kept), transform.weight
     components = basis.n_components
     sizes = {
-        "pixels": _is_grid(grid, settings),
+        "pixels": _is_grid(grid, model.settings.spectra),
         "pixels kept": kept.ndim == 1
         and kept.dtype.kind == "i"
         and len(kept) > 0
@@ -61,13 +44,10 @@ def misfits(
         and _rises(kept),
         "weights": weight is None or (_are_numbers(weight, kept.shape) and bool((weight > 0).all())),
         "components": _is_basis(basis, kept.size),
-        "networks": all(
-            ensemble is None or _is_chain(ensemble, components, 1 if name == "label" else None)
-            for name, ensemble in networks.items()
-        ),
+        "networks": all(ensemble is None or _is_chain(ensemble, components) for ensemble in model.networks),
         "calibration": all(
             _are_numbers(found, np.shape(known))
-            for found, known in zip(calibration, Calibration.identity(), strict=True)
+            for found, known in zip(model.calibration, Calibration.identity(), strict=True)
         ),
         "domain": _is_domain(domain, components, {arm.name for arm in grid.arms}),
     }
@@ -106,7 +86,7 @@ def _is_basis(basis: Basis, kept: int) -> bool:
     )
 
 
-def _is_chain(ensemble: Ensemble, inputs: int, outputs: int | None) -> bool:
+def _is_chain(ensemble: LabelEnsemble | MixtureEnsemble, inputs: int) -> bool:
     """Tell whether the layers of the networks fit together, shapes (network, in, out)."""
     weights, biases = ensemble.networks.weights, ensemble.networks.biases
     networks = ensemble.n_folds * ensemble.n_seeds
@@ -116,8 +96,7 @@ def _is_chain(ensemble: Ensemble, inputs: int, outputs: int | None) -> bool:
         if weight.dtype.kind != "f" or bias.dtype.kind != "f":
             return False
         inputs = weight.shape[2]
-    if outputs is None:
-        outputs = 3 * ensemble.networks.n_mixture - 1
+    outputs = 1 if isinstance(ensemble.networks, MLP) else 3 * ensemble.networks.n_mixture - 1
     return bool(weights) and inputs == outputs and networks > 0 and _are_numbers(ensemble.typical, (ensemble.n_folds,))
 
 

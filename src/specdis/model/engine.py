@@ -1,0 +1,331 @@
+"""What a model computes: compiled programs from pixels to the answers of its networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from specdis.arrays import Array, Bool, Float32, Float64, ranges
+from specdis.binaries import BinariesSettings
+from specdis.calibration import Calibration
+from specdis.components import Basis
+from specdis.distances.answers import GIANT_MAGNITUDE, Labels, Magnitudes, between_networks, distribution
+from specdis.distances.columns import LEVELS
+from specdis.distances.errors import Chain, Draw, drawer, linear
+from specdis.distances.settings import DistancesSettings
+from specdis.distances.targets import Targets
+from specdis.domain import Domain
+from specdis.encoding.completion import Completer, Completion
+from specdis.encoding.encoder import Encoder, encoder
+from specdis.jaxed import ArrayLike, jax, jnp
+from specdis.network.ensemble import Networks
+from specdis.network.mixture import ParallaxInErrors, binary_probability, points
+from specdis.network.mlp import NetworkSettings
+from specdis.noise import NativePixels, native_pixels
+from specdis.photometry import PhotometrySettings, absolute_magnitude
+from specdis.sample import SampleSettings
+from specdis.settings import Settings
+from specdis.spectra.grid import PixelGrid
+from specdis.spectra.normalise import Normalised
+from specdis.spectra.settings import SpectraSettings
+from specdis.spectra.transform import Transform
+
+if TYPE_CHECKING:
+    pass
+
+
+_TILE = 128
+"""Stars computed at once, whatever the size of the blocks: equal arithmetic for equal stars."""
+_FEW = 8
+"""Stars computed at once where there are no more: one star takes no longer than it must."""
+
+
+class ModelSettings(Settings):
+    """The sections of the configuration that predicting needs."""
+
+    sample: SampleSettings
+    photometry: PhotometrySettings
+    spectra: SpectraSettings
+    network: NetworkSettings
+    distances: DistancesSettings
+    binaries: BinariesSettings
+
+
+class PairMagnitudes(NamedTuple):
+    """What the two Gaussians of section 5 say of the absolute magnitudes of stars, over all networks.
+
+    Parameters
+    ----------
+    median
+        Median of both Gaussians together, the magnitude that section 5 compares, mag, shape (star,).
+    single, sigma
+        Mean and standard deviation of the fainter one, that of single stars, mag, shape (star,).
+    """
+
+    median: Float64
+    single: Float64
+    sigma: Float64
+
+
+class Answers(NamedTuple):
+    """What a model says of stars, before it becomes columns; the star is the last axis of every array.
+
+    Parameters
+    ----------
+    labels, magnitudes
+        Of the label and of the mixture networks.
+    binary
+        Probability of a binary (Eq. 9), NaN where there is no parallax or no binary network.
+    chi2
+        Reduced chi-square of the reconstruction.
+    outside
+        Whether the spectrum lies outside the domain.
+    """
+
+    labels: Labels
+    magnitudes: Magnitudes
+    binary: Array
+    chi2: Array
+    outside: Array
+
+
+class _Answered(NamedTuple):
+    """What the networks say of scaled coefficients; the star is the last axis."""
+
+    label: jax.Array
+    quantiles: jax.Array
+    giant: jax.Array
+    spread: jax.Array
+    shift: jax.Array
+    stretch: jax.Array
+    binary: jax.Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """The parts of a model that compute.
+
+    Parameters
+    ----------
+    settings
+        The sections of the configuration that predicting needs.
+    grid, transform
+        The pixels, and what is done to them.
+    basis
+        Principal components.
+    networks
+        The networks.
+    calibration
+        Recalibration of the mixture distributions.
+    domain
+        Where the model can be trusted.
+    """
+
+    settings: ModelSettings
+    grid: PixelGrid
+    transform: Transform
+    basis: Basis
+    networks: Networks
+    calibration: Calibration
+    domain: Domain
+
+    @property
+    def n_pixel(self) -> int:
+        """Pixels of the grid."""
+        return len(self.grid.wavelength)
+
+    @cached_property
+    def scale(self) -> float:
+        """The number by which coefficients are divided before the networks see them."""
+        return self.basis.scale
+
+    def answers(
+        self, pixels: Normalised, velocity: Float64, targets: Targets, native: NativePixels | None = None
+    ) -> Answers:
+        """Return what the model says of stars; parameters as of `Model.predict_pixels`."""
+        native = self._native if native is None else native
+        parts = [
+            self._answers_of_tile(pixels, velocity, targets, native, rows) for rows in ranges(len(velocity), _TILE)
+        ]
+        joined: Answers = jax.tree.map(lambda *tiles: np.concatenate(tiles, axis=-1), *parts)
+        return joined
+
+    def _answers_of_tile(
+        self, pixels: Normalised, velocity: Float64, targets: Targets, native: NativePixels, rows: slice
+    ) -> Answers:
+        """Return the answers for at most a tile of stars."""
+        count = len(velocity[rows])
+        flux, bad = _filled(pixels.flux[rows], 0), _filled(pixels.bad[rows], True)
+        sigma = np.zeros_like(flux) if pixels.sigma is None else _filled(pixels.sigma[rows], 0)
+        target = Targets._make(_filled(column[rows], np.nan if column.dtype.kind == "f" else 0) for column in targets)
+        fold = jnp.asarray(target.fold.astype(np.int32))
+        encoded = self.encode(flux, sigma, bad)
+        coefficients, completion = encoded.coefficients, encoded.completion
+        velocity = _filled(velocity[rows], 0)
+        answered = self._answer(
+            coefficients / self.scale, fold, target.parallaxes(), target.has_parallax, target.snr, completion
+        )
+        drawn = self._draw(flux, sigma, bad, velocity, target.keys, fold, coefficients, completion, native)
+        no_spectrum = np.asarray(bad[:, self.transform.kept].all(1))
+        no_errors = np.asarray(~((sigma > 0) & ~bad).any(1))
+
+        def known(values: jax.Array, missing: Array) -> Array:
+            return np.where(missing, np.nan, np.asarray(values, np.float64))[..., :count]
+
+        return Answers(
+            Labels(known(answered.label, no_spectrum), known(drawn[0], no_errors)),
+            Magnitudes(
+                quantiles=known(answered.quantiles, no_spectrum),
+                giant=known(answered.giant, no_spectrum),
+                spread=known(answered.spread, no_spectrum),
+                draws=known(drawn[1], no_errors),
+                shift=known(answered.shift, no_spectrum),
+                stretch=known(answered.stretch, no_spectrum),
+            ),
+            binary=known(answered.binary, no_spectrum | ~target.has_parallax),
+            chi2=np.asarray(encoded.fit.chi2, np.float64)[:count],
+            outside=self.domain.outside(np.asarray(coefficients), encoded.fit)[:count],
+        )
+
+    @cached_property
+    def _answer(self) -> Callable[..., _Answered]:
+        """What the networks say of scaled coefficients, compiled."""
+        settings = self.settings
+
+        @jax.jit
+        def answer(
+            inputs: jax.Array,
+            fold: jax.Array,
+            data: ParallaxInErrors,
+            has_parallax: jax.Array,
+            snr: jax.Array,
+            completion: Completion | None,
+        ) -> _Answered:
+            predicted = self.networks.mixture.held_out_mixture(inputs, fold)
+            shift, stretch = self.calibration.corrections(predicted, snr)
+            mixture = self.calibration.apply(predicted, snr)
+            if completion is not None:
+                # What is not seen of a spectrum makes its magnitude less certain than that of whole ones.
+                def total(inputs: jax.Array) -> jax.Array:
+                    return self.networks.mixture.held_out_mixture(inputs, fold).pooled().average.sum()
+
+                slopes = jax.grad(total)(inputs) / self.scale  # a star's answer depends on its own inputs alone
+                unseen = jax.vmap(Completion.widening)(completion, slopes)
+                mixture = mixture._replace(sigma=jnp.sqrt(mixture.sigma**2 + unseen[:, None, None]))
+            whole = distribution(mixture.pooled(), data, has_parallax, settings.distances)
+            return _Answered(
+                label=self.networks.label.held_out_labels(inputs, fold),
+                quantiles=whole.quantiles(1 - jnp.asarray(LEVELS, jnp.float32)),
+                giant=whole.below(jnp.full(len(inputs), GIANT_MAGNITUDE, jnp.float32)),
+                spread=between_networks(mixture),
+                shift=shift,
+                stretch=stretch,
+                binary=self._pairs(inputs, fold, data),
+            )
+
+        return answer
+
+    @cached_property
+    def _pairs(self) -> Callable[[ArrayLike, ArrayLike, ParallaxInErrors], jax.Array]:
+        """The probability of a binary (Eq. 9), NaN where there is no model of binaries, compiled."""
+
+        @jax.jit
+        def pairs(inputs: jax.Array, fold: jax.Array, data: ParallaxInErrors) -> jax.Array:
+            if self.networks.binaries is None:
+                return jnp.full(len(inputs), jnp.nan)
+            mixture = self.networks.binaries.held_out_mixture(inputs, fold)
+            return binary_probability(mixture, data, self.settings.network.jacobian)
+
+        return pairs
+
+    def inputs(self, flux: Float32, bad: Bool) -> Float32:
+        """Return the scaled coefficients of pixels on the model's grid, shape (star, pixel): (star, component)."""
+        parts = []
+        for rows in ranges(len(flux), _TILE):
+            tile, missing = _filled(flux[rows], 0), _filled(bad[rows], True)
+            parts.append(np.asarray(self.encode(tile, np.zeros_like(tile), missing).coefficients)[: len(flux[rows])])
+        return np.asarray(np.concatenate(parts) / np.float32(self.scale), np.float32)
+
+    def label_magnitude(self, inputs: Float32, targets: Targets) -> Float64:
+        """Return M_G_NN of the label, mag, shape (star,), NaN where it is not positive; arguments as below."""
+        labels = self._labels(inputs, targets.fold.astype(np.int32))
+        return absolute_magnitude(np.asarray(labels, np.float64).mean(0))
+
+    @cached_property
+    def _labels(self) -> Callable[[ArrayLike, ArrayLike], jax.Array]:
+        """Labels by every seed, compiled."""
+        compiled: Callable[[ArrayLike, ArrayLike], jax.Array] = jax.jit(self.networks.label.held_out_labels)
+        return compiled
+
+    def binary_probability(self, inputs: Float32, targets: Targets) -> Float64:
+        """Return the probability of a binary (Eq. 9) of stars whose coefficients are known, shape (star,).
+
+        Parameters
+        ----------
+        inputs
+            Scaled coefficients, shape (star, component).
+        targets
+            What else is needed of the stars.
+        """
+        probability = self._pairs(inputs, targets.fold.astype(np.int32), targets.parallaxes())
+        return np.where(targets.has_parallax, np.asarray(probability, np.float64), np.nan)
+
+    @cached_property
+    def _pair_magnitudes(self) -> Callable[[ArrayLike, ArrayLike], jax.Array]:
+        """Median of the pair, and mean and standard deviation of the single star, compiled."""
+
+        @jax.jit
+        def magnitudes(inputs: jax.Array, fold: jax.Array) -> jax.Array:
+            assert self.networks.binaries is not None
+            mixture = self.networks.binaries.held_out_mixture(inputs, fold)
+            median = points(mixture.pooled()).quantiles(jnp.asarray([0.5], jnp.float32))[0]
+            weight = jax.nn.softmax(mixture.log_weight[..., 0], axis=1)
+            mean = (weight * mixture.mean[..., 0]).sum(1)
+            around = mixture.sigma[..., 0] ** 2 + (mixture.mean[..., 0] - mean[:, None]) ** 2
+            return jnp.stack([median, mean, jnp.sqrt((weight * around).sum(1))])
+
+        return magnitudes
+
+    def pair_magnitudes(self, inputs: Float32, targets: Targets) -> PairMagnitudes:
+        """Return what the mixture for binaries says of the magnitudes of stars; arguments as in `binary_probability`.
+
+        The model must have such a mixture.
+        """
+        found = self._pair_magnitudes(inputs, targets.fold.astype(np.int32))
+        return PairMagnitudes(*np.asarray(found, np.float64))
+
+    @cached_property
+    def encode(self) -> Encoder:
+        """The way from stored pixels to coefficients, compiled: see `encoder`."""
+        return encoder(self.transform, self.basis, self.grid, self.settings.spectra)
+
+    @property
+    def _estimated(self) -> bool:
+        """Whether missing pixels are estimated."""
+        return self.settings.spectra.missing == "estimated"
+
+    @cached_property
+    def _native(self) -> NativePixels:
+        """The native pixels of the grid."""
+        return native_pixels(self.grid)
+
+    @cached_property
+    def _draw(self) -> Draw:
+        """Draws or derivatives through the whole chain, compiled."""
+        label, mixture = self.networks.label, self.networks.mixture
+        completer = Completer(self.basis, self._estimated, self.transform.unit_norm)
+        chain = Chain(self.grid, self.settings.spectra, self.transform, completer, self.scale, label, mixture)
+        method = {"monte-carlo": drawer, "linear": linear}[self.settings.distances.method]
+        return method(chain, self.settings.distances)
+
+
+def _filled(values: Array, filling: float) -> Array:
+    """Return a tile of full size, its last rows filled."""
+    missing = (_FEW if len(values) <= _FEW else _TILE) - len(values)
+    if not missing:
+        return values
+    return np.concatenate([values, np.full((missing, *values.shape[1:]), filling, values.dtype)])
