@@ -124,7 +124,7 @@ def model(
     grid = PixelGrid.of(arms, spectra_settings)
     pixels = normalise(block, grid, spectra_settings)
     transform = Transform.of(spectra_settings, np.arange(len(grid.wavelength)))
-    vectors = vectors_of(transform)(pixels.flux, pixels.bad, np.ones(60, bool))
+    vectors = vectors_of(transform)(pixels, np.ones(60, bool))
     sums = add_moments(Sums.zero(len(transform.kept)), vectors)
     basis = basis_of_moments(sums, ComponentsSettings(n_components=n_components))
     network = NetworkSettings(kind=kind, hidden=(16, 16), output=output)

@@ -16,6 +16,7 @@ from specdis.arrays import Array, Float32, Float64, ranges
 from specdis.errors import InputError
 from specdis.jaxed import ArrayLike, jax, jnp
 from specdis.settings import Settings
+from specdis.spectra.pixels import Pixels
 from specdis.spectra.transform import Transform
 
 _BAND = 1024
@@ -115,13 +116,13 @@ class Vectors(NamedTuple):
     stars: jax.Array
 
 
-def vectors_of(transform: Transform) -> Callable[[ArrayLike, ArrayLike, ArrayLike], Vectors]:
-    """Compile the step from flux and bad pixels (star, pixel) and the stars to use (star,) to the vectors to sum."""
+def vectors_of(transform: Transform) -> Callable[[Pixels, ArrayLike], Vectors]:
+    """Compile the step from pixels and the stars to use (star,) to the vectors to sum."""
 
     @jax.jit
-    def vectors(flux: jax.Array, bad: jax.Array, use: jax.Array) -> Vectors:
-        use = use & ~bad[:, transform.kept].all(1)
-        return Vectors(jnp.where(use[:, None], transform(flux, bad), 0), use.sum())
+    def vectors(pixels: Pixels, use: jax.Array) -> Vectors:
+        use = use & ~pixels.bad[:, transform.kept].all(1)
+        return Vectors(jnp.where(use[:, None], transform(pixels.flux, pixels.bad), 0), use.sum())
 
     return vectors
 

@@ -9,6 +9,7 @@ from specdis.components import Basis, ComponentsSettings, Sums, add_moments, bas
 from specdis.encoding.encoder import encoder
 from specdis.errors import InputError
 from specdis.spectra.grid import PixelGrid
+from specdis.spectra.pixels import Pixels
 from specdis.spectra.settings import SpectraSettings
 from specdis.spectra.transform import Transform
 
@@ -33,6 +34,11 @@ def spectra():
     return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
 
 
+def pixels(flux, sigma=None, bad=None):
+    """Return spectra at rest, without bad pixels if none are given."""
+    return Pixels(flux, sigma, np.zeros(flux.shape, bool) if bad is None else bad, np.zeros(len(flux)))
+
+
 def basis(spectra, blocks, centre=False, n_components=COMPONENTS):
     return basis_of_moments(sums(spectra, blocks), ComponentsSettings(n_components=n_components, centre=centre))
 
@@ -41,7 +47,7 @@ def sums(spectra, blocks):
     vectors, total = vectors_of(PLAIN), Sums.zero(spectra.shape[1])
     for rows in blocks:
         flux = spectra[rows]
-        total = add_moments(total, vectors(flux, np.zeros(flux.shape, bool), np.ones(len(flux), bool)))
+        total = add_moments(total, vectors(pixels(flux), np.ones(len(flux), bool)))
     return total
 
 
@@ -117,7 +123,7 @@ def test_sums_over_blocks_are_the_same_bits_in_whatever_order_and_by_whomever_th
 def test_stars_that_are_not_used_or_have_no_good_pixel_do_not_count(spectra):
     use, bad = np.arange(STARS) % 3 > 0, np.zeros(spectra.shape, bool)
     bad[1::3] = True
-    found = add_moments(Sums.zero(PIXELS), vectors_of(PLAIN)(spectra, bad, use))
+    found = add_moments(Sums.zero(PIXELS), vectors_of(PLAIN)(pixels(spectra, bad=bad), use))
     expected = sums(spectra[2::3], [slice(None)])
     assert int(found.stars) == int(expected.stars) == len(spectra[2::3])
     # Other stars in a tile change the order of a sum of 700 numbers in single precision.
@@ -170,7 +176,7 @@ def test_projection_reconstruction_and_residual(spectra, centre):
 def test_the_encoder_does_the_same(spectra):
     found = basis(spectra, [slice(None)])
     sigma, bad = np.full_like(spectra, 0.01), np.zeros(spectra.shape, bool)
-    encoded = encoder(PLAIN, found, GRID, SpectraSettings())(spectra, sigma, bad)
+    encoded = encoder(PLAIN, found, GRID, SpectraSettings())(pixels(spectra, sigma, bad))
     np.testing.assert_allclose(encoded.coefficients, found.project(spectra), rtol=0, atol=1e-6)
     residual = spectra - np.asarray(found.reconstruct(found.project(spectra)))
     np.testing.assert_allclose(encoded.fit.residual, (residual**2).sum(1) / (spectra**2).sum(1), rtol=1e-3, atol=1e-9)
@@ -185,7 +191,7 @@ def test_chi_square_of_noise_is_one_for_independent_pixels():
     flat = Basis(vectors, np.ones(5), np.zeros(PIXELS, np.float32), 5.0)
     sigma = np.broadcast_to(random.uniform(0.5, 2, (2000, 1)), (2000, PIXELS)).astype(np.float32)
     noise = (sigma * random.standard_normal(sigma.shape)).astype(np.float32)
-    encoded = encoder(PLAIN, flat, GRID, SpectraSettings())(noise, sigma, np.zeros(noise.shape, bool))
+    encoded = encoder(PLAIN, flat, GRID, SpectraSettings())(pixels(noise, sigma))
     # 2000 stars of 115 degrees of freedom: three standard errors of the mean.
     assert np.mean(encoded.fit.chi2) == pytest.approx(1, abs=3 * np.sqrt(2 / 115 / 2000))
 
@@ -195,7 +201,7 @@ def test_a_sigma_of_nan_or_zero_is_no_error(spectra):
     sigma = np.full((3, PIXELS), 0.01, np.float32)
     sigma[1, :60] = np.nan
     sigma[2] = 0
-    encoded = encoder(PLAIN, found, GRID, SpectraSettings())(spectra[:3], sigma, np.zeros(sigma.shape, bool))
+    encoded = encoder(PLAIN, found, GRID, SpectraSettings())(pixels(spectra[:3], sigma))
     assert np.isfinite(encoded.fit.chi2[:2]).all()
     assert np.isnan(encoded.fit.chi2[2])
     assert encoded.fit.chi2[0] != encoded.fit.chi2[1]
@@ -206,6 +212,6 @@ def test_a_star_without_a_good_pixel_has_coefficients_of_zero(spectra):
     found = basis(spectra, [slice(None)])
     transform = Transform(np.arange(PIXELS))
     zero = np.zeros((1, PIXELS), np.float32)
-    encoded = encoder(transform, found, GRID, SpectraSettings())(zero, zero, np.ones(zero.shape, bool))
+    encoded = encoder(transform, found, GRID, SpectraSettings())(pixels(zero, zero, np.ones(zero.shape, bool)))
     np.testing.assert_array_equal(encoded.coefficients, 0)
     assert np.isnan(encoded.fit.chi2[0])

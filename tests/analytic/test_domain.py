@@ -40,7 +40,7 @@ def encoded(block):
     pixels, coefficients, fits = normalise(block, made.grid, WIDE), [], []
     for start in range(0, len(block), _TILE):
         rows = np.minimum(np.arange(start, start + _TILE), len(block) - 1)  # always as many: compiled once
-        found = made.encode(*(values[rows] for values in pixels))
+        found = made.encode(pixels.take(rows))
         coefficients.append(np.asarray(found.coefficients))
         fits.append([np.asarray(values, float) for values in found.fit])
     fit = Fit(*(np.concatenate(column)[: len(block)] for column in zip(*fits, strict=True)))

@@ -8,6 +8,7 @@ from scipy.stats import norm
 
 from specdis.components import Basis
 from specdis.distances.columns import LEVELS
+from specdis.distances.errors import Perturbed
 from specdis.distances.settings import DistancesSettings
 from specdis.distances.targets import star_keys
 from specdis.encoding.completion import Completer, Completion, _inverse_of_triangle, _sum_of_products
@@ -15,6 +16,7 @@ from specdis.encoding.encoder import encoder
 from specdis.jaxed import jax, jnp
 from specdis.spectra.grid import PixelGrid
 from specdis.spectra.normalise import normalise
+from specdis.spectra.pixels import Pixels
 from specdis.spectra.settings import SpectraSettings
 from specdis.spectra.transform import Transform
 from synthetic_spectra import model, spectra, targets
@@ -211,7 +213,7 @@ def test_without_a_good_pixel_all_is_zero():
     grid = PixelGrid(4000 + 0.5 * np.arange(PIXELS), (), 0.5)
     zero = np.zeros((1, PIXELS), np.float32)
     encode = encoder(Transform(np.arange(PIXELS)), found, grid, SpectraSettings())
-    encoded = encode(zero, zero, np.ones(zero.shape, bool))
+    encoded = encode(Pixels(zero, zero, np.ones(zero.shape, bool), np.zeros(1)))
     np.testing.assert_array_equal(encoded.coefficients, 0)
     assert np.isfinite(encoded.completion.noise).all()
     assert np.isfinite(np.concatenate([np.ravel(part) for part in encoded.fit[:-1]])).all()
@@ -220,9 +222,9 @@ def test_without_a_good_pixel_all_is_zero():
 @pytest.mark.parametrize("factor", [0.1, 10.0])
 def test_claimed_errors_change_nothing_but_the_chi_square(factor):
     made = model()
-    flux, sigma, bad = normalise(spectra(8, seed=3, snr=20.0), made.grid, made.settings.spectra)
-    bad[:, 300:420] = True
-    claimed, other = made.encode(flux, sigma, bad), made.encode(flux, (factor * sigma).astype(np.float32), bad)
+    pixels = normalise(spectra(8, seed=3, snr=20.0), made.grid, made.settings.spectra)
+    pixels.bad[:, 300:420] = True
+    claimed, other = made.encode(pixels), made.encode(pixels._replace(sigma=np.float32(factor) * pixels.sigma))
     for one, two in zip(*(jax.tree.leaves(some._replace(fit=some.fit[:-1])) for some in (claimed, other)), strict=True):
         np.testing.assert_array_equal(one, two)
     np.testing.assert_allclose(other.fit.chi2, np.asarray(claimed.fit.chi2) / factor**2, rtol=1e-4)
@@ -251,33 +253,23 @@ def test_the_sum_of_products_is_that_of_the_chosen_rows():
 
 @pytest.fixture(scope="module")
 def gappy():
-    """Return stored pixels of stars that lack a fifth of them, and their velocity."""
+    """Return pixels of stars that lack a fifth of them."""
     block = spectra(24, seed=3, snr=1000.0, noise=False)
     pixels = normalise(block, model().grid, model().settings.spectra)
     pixels.bad[:, 200:330] = pixels.bad[:, 900:1020] = True
-    return pixels, block.native_velocity
+    return pixels
 
 
 def test_draws_and_derivatives_agree_on_missing_pixels(gappy):
-    (flux, sigma, bad), velocity = gappy
     found = []
     for method in ("monte-carlo", "linear"):
         made = model(distances=DistancesSettings(n_draws=200, method=method), n_folds=1)
-        encoded = made.encode(flux, sigma, bad)
-        fold = np.full(len(flux), -1, np.int32)
+        encoded = made.encode(gappy)
+        fold, keys = np.full(24, -1, np.int32), star_keys(7, np.arange(24))
         for factor in (100, 0):
             completion = encoded.completion._replace(noise=factor * encoded.completion.noise)
-            labels, magnitudes = made._draw(
-                flux,
-                sigma,
-                bad,
-                velocity,
-                star_keys(7, np.arange(24)),
-                fold,
-                encoded.coefficients,
-                completion,
-                made._native,
-            )
+            stars = Perturbed(gappy, keys, fold, encoded.coefficients, completion)
+            labels, magnitudes = made._draw(stars, made._native)
             found.append((np.asarray(labels).mean(0).std(0, ddof=1), np.asarray(magnitudes).std(0, ddof=1)))
     for drawn, propagated, without in zip(found[0], found[2], found[3], strict=True):
         # 200 draws know a standard deviation to 5 %: three of them for the mean of 24. For a star four, and as much as
@@ -289,16 +281,15 @@ def test_draws_and_derivatives_agree_on_missing_pixels(gappy):
 
 
 def test_the_mixture_is_wider_by_what_is_missing(gappy):
-    (flux, sigma, bad), _ = gappy
     made = model(n_folds=1)
-    encoded = made.encode(flux, sigma, bad)
+    encoded = made.encode(gappy)
     # So much that it shows beside the width of the networks.
     completion = encoded.completion._replace(noise=np.full(24, 10, np.float32))
     given, fold = targets(24), np.full(24, -1, np.int32)
     inputs = np.asarray(encoded.coefficients / made.scale, float)
     others = given.parallaxes(), given.has_parallax, given.snr
-    quantiles = np.asarray(made._answer(inputs.astype(np.float32), fold, *others, completion)["quantiles"], float)
-    whole = np.asarray(made._answer(inputs.astype(np.float32), fold, *others, None)["quantiles"], float)
+    quantiles = np.asarray(made._answer(inputs.astype(np.float32), fold, *others, completion).quantiles, float)
+    whole = np.asarray(made._answer(inputs.astype(np.float32), fold, *others, None).quantiles, float)
 
     def mixture(inputs):
         found = made.networks.mixture.held_out_mixture(inputs.astype(np.float32), fold)
@@ -312,7 +303,7 @@ def test_the_mixture_is_wider_by_what_is_missing(gappy):
 
     step = 1e-3  # the networks bend: a longer one meets their corners
     slopes = np.stack([(mean(inputs + d) - mean(inputs - d)) / (2 * step) for d in step * np.eye(10)], 1) / made.scale
-    hidden = np.stack([made.basis.vectors[:, row] @ made.basis.vectors[:, row].T for row in bad]).astype(float)
+    hidden = np.stack([made.basis.vectors[:, row] @ made.basis.vectors[:, row].T for row in gappy.bad]).astype(float)
     for star in range(24):
         root = np.asarray(completion.root[star], float)
         known = hidden[star] @ root.T @ root @ hidden[star] + hidden[star]
@@ -336,11 +327,12 @@ def test_the_mixture_is_wider_by_what_is_missing(gappy):
 def test_masked_blocks_move_coefficients_little(share, snr):
     made = model()
     stars = 100
-    flux, sigma, bad = normalise(spectra(stars, seed=3, snr=snr), made.grid, made.settings.spectra)
+    pixels = normalise(spectra(stars, seed=3, snr=snr), made.grid, made.settings.spectra)
+    flux, bad = pixels.flux, pixels.bad
     masked = bad.copy()
     masked[:, 100 : 100 + int(share * bad.shape[1])] = True
-    whole = np.asarray(made.encode(flux, sigma, bad).coefficients)
-    encoded = made.encode(np.where(masked, 0, flux), sigma, masked)
+    whole = np.asarray(made.encode(pixels).coefficients)
+    encoded = made.encode(pixels._replace(flux=np.where(masked, 0, flux), bad=masked))
     shift = np.asarray(encoded.coefficients) - whole
     zeros = np.asarray(made.basis.project(made.transform(flux, masked))) - whole
     # Where noise is the most of it, what the missing pixels had of it cannot be known.

@@ -168,9 +168,8 @@ def test_a_copy_is_as_noisy_as_it_should_be_with_the_noise_that_the_spectrum_has
     copies = 2000
     block = spectra(1, snr=100.0, noise=False)
     noisy, drawn = perturbed(block, grid, SMALL_SETTINGS, "native", copies)
-    flux, sigma, bad = (np.repeat(values, copies, 0) for values in noisy)
+    flux, sigma, bad, velocity = (np.repeat(values, copies, 0) for values in noisy)
     flux += drawn[0] - noisy.flux
-    velocity = np.repeat(block.native_velocity, copies)
     copied = jax.jit(jax.vmap(noisier(grid, SMALL_SETTINGS)))(
         flux, sigma, bad, velocity, star_keys(2, np.arange(copies)), np.full(copies, factor)
     )
@@ -266,7 +265,7 @@ def test_propagated_variances_are_those_of_small_draws(noise, masked):
     grid = PixelGrid.of(SMALL, settings)
     block = spectra(1, snr=50.0, velocity=VELOCITY, noise=False)
     block.arms["B"].bad[0, 20:40] = True
-    flux, sigma, bad = (values[0] for values in normalise(block, grid, settings))
+    flux, sigma, bad, _ = (values[0] for values in normalise(block, grid, settings))
     sigma = 1e-3 * sigma
     good = np.flatnonzero(~bad)
     chosen = good[[0, 1, 2, 30, len(good) // 2, -31, -2, -1]]

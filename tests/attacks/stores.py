@@ -15,7 +15,7 @@ import zarr
 from numcodecs.checksum32 import CRC32C
 
 from attacks.process import Attack, refused
-from specdis.spectra.normalise import Normalised
+from specdis.spectra.pixels import Pixels
 from specdis.spectra.sky import ErrorStack
 from specdis.storage import Provenance, atomic, read_json, write_json
 from specdis.stores.pixels import PixelStore
@@ -35,7 +35,7 @@ def whole(folder: Path) -> Path:
     )
     shape = (STARS, len(made.grid.wavelength))
     flux = np.random.default_rng(1).normal(1, 0.1, shape).astype(np.float32)
-    store.write(slice(0, STARS), Normalised(flux, np.abs(flux), np.zeros(shape, bool)), np.zeros(STARS))
+    store.write(slice(0, STARS), Pixels(flux, np.abs(flux), np.zeros(shape, bool), np.zeros(STARS)))
     store.keep(np.ones(STARS, bool), 0.1)
     return path
 

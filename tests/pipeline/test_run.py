@@ -292,14 +292,15 @@ def test_an_injected_companion_has_its_light_in_the_spectrum_that_is_judged(fini
     model, trial._model = trial._model, Mock(wraps=trial._model)
     single, companion, partner = np.full(8, 5.0), np.full(8, 5.5), np.roll(np.arange(8), 1)
     trial.called(np.full(8, 5.0), np.full(8, 5.0), single, companion, partner)
-    flux, bad = PixelStore.open(paths.pixels).read_stars(rows)
-    given = trial._model.inputs.call_args.args[0].astype(float)
+    flux, _, bad, _ = PixelStore.open(paths.pixels).read_stars(rows)
+    judged = trial._model.inputs.call_args.args[0]
+    given = judged.flux.astype(float)
     both = ~bad & ~bad[partner] & (np.abs(flux[partner].astype(float) - flux) > 0.01)
     share = ((given - flux) / np.where(both, flux[partner].astype(float) - flux, 1))[both]
     # Half a magnitude fainter: 0.387 of the light in G, less in the blue and more in the red.
     assert 0.3 < share.min() < 0.387 < share.max() < 0.45
     # Both networks are asked about the sum, the mixture about the single star too.
-    summed = model.inputs(given.astype(np.float32), bad)
+    summed = model.inputs(judged._replace(flux=given.astype(np.float32)))
     np.testing.assert_allclose(trial._model.label_magnitude.call_args.args[0], summed, atol=1e-5)
     asked = [call.args[0] for call in trial._model.binary_probability.call_args_list]
     np.testing.assert_allclose(asked[0], summed, atol=1e-5)

@@ -47,14 +47,14 @@ def test_normalising(block, pixels):
         images |= {f"{name}_WAVELENGTH": arm.wavelength, f"{name}_FLUX": np.where(arm.bad, 0, arm.flux)}
         images |= {f"{name}_IVAR": arm.ivar, f"{name}_MASK": arm.bad.astype(int)}
     found = plain.normalise(images, VELOCITY, PixelGrid.of(DESI, SETTINGS), SETTINGS.continuum_half)
-    for mine, theirs in zip(pixels, found, strict=True):
+    for mine, theirs in zip(pixels[:3], found, strict=True):
         np.testing.assert_allclose(mine.astype(float), theirs.astype(float), rtol=0, atol=2e-6)
 
 
 def test_coefficients(pixels):
     made = weighted()
-    ours = made.encode(*pixels)
-    coefficients, chi2 = plain.encode(*pixels, made.basis, made.transform.weight)
+    ours = made.encode(pixels)
+    coefficients, chi2 = plain.encode(*pixels[:3], made.basis, made.transform.weight)
     # Sums of 8,040 single-precision numbers in another order: 6e-8 of their size times the square root of their number.
     np.testing.assert_allclose(ours.coefficients, coefficients, rtol=0, atol=1e-5)
     np.testing.assert_allclose(ours.fit.chi2, chi2, rtol=1e-3)
@@ -66,9 +66,9 @@ def test_draws(pixels):
     networks = [[(np.asarray(w[k]), np.asarray(b[k])) for w, b in zip(weights, biases, strict=True)] for k in range(2)]
     grid, half = made.grid, SETTINGS.continuum_half
     kept, weight = made.transform.kept, made.transform.weight
-    theirs = plain.draws(pixels, VELOCITY, grid, half, kept, made.basis.vectors, weight, networks, n_draws)
+    theirs = plain.draws(pixels[:3], VELOCITY, grid, half, kept, made.basis.vectors, weight, networks, n_draws)
     draw = jax.jit(jax.vmap(perturber(grid, SETTINGS, n_draws, "native")))
-    versions = np.asarray(draw(*pixels, VELOCITY, star_keys(1, np.arange(4)))).swapaxes(1, 2)
+    versions = np.asarray(draw(*pixels, star_keys(1, np.arange(4)))).swapaxes(1, 2)
     unit = plain.unit_vectors(versions[..., kept], pixels.bad[:, None, kept], weight)
     inputs = unit @ made.basis.vectors.T
     ours = np.mean([plain.perceptron(inputs, layers)[..., 0] for layers in networks], axis=0).std(1, ddof=1)

@@ -18,7 +18,7 @@ from specdis.model.coverage import coverage
 from specdis.model.files import load_model, save_model
 from specdis.photometry import PhotometrySettings, error_inflation, zero_point
 from specdis.sample import TrainedStars
-from specdis.spectra.normalise import Normalised, normalise
+from specdis.spectra.normalise import normalise
 from specdis.storage import Provenance, digest, file_digest, read_arrays, read_json, write_arrays, write_json
 from specdis.surveys.arrays import ArraySurvey
 from specdis.surveys.base import Arm, Spectra
@@ -67,8 +67,7 @@ TARGETS = Targets(
 
 
 def predict(made, stored, block, rows):
-    pixels = Normalised(*(values[rows] for values in stored))
-    return made.predict_pixels(pixels, block.native_velocity[rows], TARGETS.take(rows))
+    return made.predict_pixels(stored.take(rows), TARGETS.take(rows))
 
 
 def assert_equal(found, expected):
@@ -109,7 +108,7 @@ def test_a_few_stars_alone_get_the_same_to_rounding(made, stored, block, everyth
 
 def test_a_star_is_predicted_by_the_networks_of_its_fold(made, stored, block, everything):
     assert np.isfinite(np.delete(everything["LABEL"], 5)).all()
-    inputs = made.encode(stored.flux, stored.sigma, stored.bad).coefficients / made.scale
+    inputs = made.encode(stored).coefficients / made.scale
     labels = np.asarray(made.networks.label.labels(inputs)).mean(1)
     own = np.where(FOLD < 0, labels.mean(0), labels[np.maximum(FOLD, 0), np.arange(STARS)])
     own[5] = np.nan
@@ -531,13 +530,13 @@ def test_stars_that_trained_are_predicted_by_their_own_fold(made, arrays):
 
 def test_many_grids_are_one_program(made, arrays):
     made.predict(**{**arrays, "wavelength": ONE + 0.1})
-    compiled = made._draw._cache_size()
+    compiled = made._draw._program._cache_size()
     for k in range(1, 6):
         cut = slice(k, -2 * k)
         made.predict(ONE[cut] + 0.01 * k, arrays["flux"][:, cut], ivar=arrays["ivar"][:, cut], vrad=arrays["vrad"])
         logarithmic = np.geomspace(ONE[0], ONE[-1] + k, len(ONE))
         made.predict(logarithmic, arrays["flux"], ivar=arrays["ivar"], vrad=arrays["vrad"])
-    assert made._draw._cache_size() == compiled
+    assert made._draw._program._cache_size() == compiled
 
 
 @pytest.mark.parametrize(

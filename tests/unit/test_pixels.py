@@ -4,7 +4,8 @@ import zarr
 
 from specdis.components import ComponentsSettings, Sums, add_moments, basis_of_moments, vectors_of
 from specdis.errors import ProductError
-from specdis.spectra.normalise import Normalised, normalise
+from specdis.spectra.normalise import normalise
+from specdis.spectra.pixels import Pixels
 from specdis.spectra.sky import ErrorStack
 from specdis.spectra.transform import Transform
 from specdis.storage import FORMAT_VERSION, Provenance
@@ -38,17 +39,18 @@ def test_what_is_written_is_read(made, tmp_path):
     assert [rows.stop - rows.start for rows in store.blocks()] == [BLOCK, BLOCK, 30]
     pixels, block = normalised(made, 30, velocity=np.linspace(-100, 100, 30))
     for start in (0, BLOCK):
-        others, more = normalised(made, BLOCK)
-        store.write(slice(start, start + BLOCK), others, more.native_velocity)
-    store.write(slice(2 * BLOCK, STARS), pixels, block.native_velocity)
+        others, _ = normalised(made, BLOCK)
+        store.write(slice(start, start + BLOCK), others)
+    store.write(slice(2 * BLOCK, STARS), pixels)
     store.keep(np.ones(STARS, bool), 0.1)
     store = PixelStore.open(tmp_path / "pixels.zarr")
-    flux, sigma, bad = store.read(slice(2 * BLOCK, STARS))
+    flux, sigma, bad, velocity = store.read(slice(2 * BLOCK, STARS))
     # Eleven bits: half a unit of the last is 2.4e-4 between 0.5 and 1.
     np.testing.assert_allclose(flux, pixels.flux, rtol=5e-4)
     np.testing.assert_allclose(sigma, pixels.sigma, rtol=5e-4)
     np.testing.assert_array_equal(bad, pixels.bad)
-    np.testing.assert_array_equal(store.velocity[2 * BLOCK :], block.native_velocity)
+    np.testing.assert_array_equal(velocity, block.native_velocity)
+    np.testing.assert_array_equal(store.velocity[2 * BLOCK :], velocity)
     np.testing.assert_array_equal(store.grid.wavelength, made.grid.wavelength)
     for found, expected in zip(store.grid.arms, made.grid.arms, strict=True):
         assert found.name == expected.name
@@ -61,10 +63,10 @@ def test_what_is_written_is_read(made, tmp_path):
 
 def test_a_star_that_was_not_written_is_bad(made, tmp_path):
     store = create(tmp_path / "pixels.zarr", made, 5)
-    pixels, block = normalised(made, 5)
+    pixels, _ = normalised(made, 5)
     pixels.bad[3] = True
-    store.write(slice(0, 5), pixels, block.native_velocity)
-    assert store.read(slice(0, 5))[2][3].all()
+    store.write(slice(0, 5), pixels)
+    assert store.read(slice(0, 5)).bad[3].all()
 
 
 def test_pixels_bad_in_too_many_stars_are_removed_for_all(made, tmp_path):
@@ -77,10 +79,10 @@ def test_pixels_bad_in_too_many_stars_are_removed_for_all(made, tmp_path):
     selected = np.ones(STARS, bool)
     for rows in store.blocks():
         given = np.where(bad, 0, flux)[rows].astype(np.float32)
-        store.write(rows, Normalised(given, None, bad[rows]), np.zeros(len(given)))
+        store.write(rows, Pixels(given, None, bad[rows], np.zeros(len(given))))
     kept = store.keep(selected, 0.10)
     np.testing.assert_array_equal(np.setdiff1d(np.arange(pixels), kept), [8, 9])
-    transformed = np.asarray(store.transform(made.settings.spectra)(*store.read(slice(0, 3))[::2]))
+    transformed = np.asarray(store.transform(made.settings.spectra)(store.read(slice(0, 3)).flux, bad[:3]))
     assert transformed.shape == (3, pixels - 2)
     assert not transformed[:, 7].any()
     assert transformed[:, 6].all()
@@ -94,12 +96,9 @@ def test_pixels_bad_in_too_many_stars_are_removed_for_all(made, tmp_path):
 def test_half_precision_is_harmless(made, tmp_path, snr):
     stars = 64
     store = create(tmp_path / "pixels.zarr", made, stars)
-    pixels, block = normalised(made, stars, snr=snr)
-    store.write(slice(0, stars), pixels, block.native_velocity)
-    exact, half = (
-        made.predict_pixels(given, block.native_velocity, targets(stars))
-        for given in (pixels, Normalised(*store.read(slice(0, stars))))
-    )
+    pixels, _ = normalised(made, stars, snr=snr)
+    store.write(slice(0, stars), pixels)
+    exact, half = (made.predict_pixels(given, targets(stars)) for given in (pixels, store.read(slice(0, stars))))
     change = np.abs(half["M_G_NN"] - exact["M_G_NN"])
     # Rounding, 1.4e-4 of the continuum, is a twentieth of the noise at an S/N of 300 a pixel, and a hundredth of what
     # tells one star from another in these spectra.
@@ -111,26 +110,26 @@ def test_half_precision_is_harmless(made, tmp_path, snr):
 
 def test_numbers_beyond_half_precision_stay_finite(made, tmp_path):
     store = create(tmp_path / "pixels.zarr", made, 1)
-    pixels, block = normalised(made, 1)
+    pixels, _ = normalised(made, 1)
     pixels.flux[0, :2], pixels.sigma[0, :2] = [1e9, -1e9], [1e9, np.inf]
-    store.write(slice(0, 1), pixels, block.native_velocity)
-    flux, sigma, _ = store.read(slice(0, 1))
+    store.write(slice(0, 1), pixels)
+    flux, sigma, _, _ = store.read(slice(0, 1))
     assert flux[0, :2].tolist() == [65504, -65504]
     assert sigma[0, :2].tolist() == [65504, 65504]
 
 
 def test_a_survey_without_errors_has_sigma_zero(made, tmp_path):
     store = create(tmp_path / "pixels.zarr", made, 3)
-    pixels, block = normalised(made, 3)
-    store.write(slice(0, 3), pixels._replace(sigma=None), block.native_velocity)
-    assert not store.read(slice(0, 3))[1].any()
+    pixels, _ = normalised(made, 3)
+    store.write(slice(0, 3), pixels._replace(sigma=None))
+    assert not store.read(slice(0, 3)).sigma.any()
 
 
 def test_stores_of_equal_content_are_equal_bytes(made, tmp_path):
-    pixels, block = normalised(made, 4)
+    pixels, _ = normalised(made, 4)
     for name in ("one", "two"):
         store = create(tmp_path / name, made, 4)
-        store.write(slice(0, 4), pixels, block.native_velocity)
+        store.write(slice(0, 4), pixels)
         store.keep(np.ones(4, bool), 0.1)
     files = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()]
     assert files
@@ -154,8 +153,8 @@ def test_another_kind_or_a_damaged_store_says_so(made, tmp_path):
 def test_a_flipped_bit_in_any_array_is_found(made, tmp_path, name):
     path = tmp_path / "pixels.zarr"
     store = create(path, made, 4)
-    pixels, block = normalised(made, 4)
-    store.write(slice(0, 4), pixels, block.native_velocity)
+    pixels, _ = normalised(made, 4)
+    store.write(slice(0, 4), pixels)
     store.keep(np.ones(4, bool), 0.1)
     assert list(damage(path, "pixels")) == []
     (chunk,) = (file for file in (path / name / "c").rglob("*") if file.is_file())
@@ -193,8 +192,8 @@ def test_a_store_of_another_form_is_refused(tmp_path):
 
 def test_a_transform_of_the_store_is_the_one_that_the_settings_ask_for(made, tmp_path):
     store = create(tmp_path / "pixels.zarr", made, 1)
-    pixels, block = normalised(made, 1)
-    store.write(slice(0, 1), pixels, block.native_velocity)
+    pixels, _ = normalised(made, 1)
+    store.write(slice(0, 1), pixels)
     store.keep(np.ones(1, bool), 0.1)
     settings = made.settings.spectra.model_copy(update={"signed_log": False, "unit_norm": False})
     found = store.transform(settings)
@@ -210,13 +209,13 @@ def noisy_end(made, tmp_path):
     """Return a store of stars that are ten times as noisy in the first twentieth of their pixels, and its pixels."""
     store, pixels = create(tmp_path / "pixels.zarr", made), len(made.grid.wavelength)
     block = spectra(STARS, seed=3, noise=False)
-    flux, _, bad = normalise(block, made.grid, made.settings.spectra)
+    flux, _, bad, velocity = normalise(block, made.grid, made.settings.spectra)
     random = np.random.default_rng(1)
     profile = np.where(np.arange(pixels) < pixels // 20, 10.0, 1.0) * np.linspace(1, 2, pixels)
     sigma = 0.02 * profile * random.uniform(0.5, 2, (STARS, 1))
-    given = Normalised((flux + sigma * random.standard_normal(sigma.shape)).astype(np.float32), sigma, bad)
+    given = Pixels((flux + sigma * random.standard_normal(sigma.shape)).astype(np.float32), sigma, bad, velocity)
     for rows in store.blocks():
-        store.write(rows, Normalised(*(values[rows] for values in given)), np.zeros(rows.stop - rows.start))
+        store.write(rows, given.take(rows))
     selected = np.arange(STARS) % 3 > 0
     store.keep(selected, 0.1)
     return store, given, selected
@@ -245,7 +244,7 @@ def test_weights_are_none_where_none_are_wanted_and_without_errors(made, noisy_e
     store.weigh(selected, made.settings.spectra.model_copy(update={"weights": "none"}))
     assert store.transform(made.settings.spectra).weight is None
     for rows in store.blocks():
-        store.write(rows, Normalised(given.flux[rows], None, given.bad[rows]), np.zeros(rows.stop - rows.start))
+        store.write(rows, given.take(rows)._replace(sigma=None))
     store.weigh(selected, made.settings.spectra)
     assert store.transform(made.settings.spectra).weight is None
 
@@ -257,7 +256,7 @@ def test_components_of_weighted_pixels_do_not_describe_a_noisy_end(made, noisy_e
         settings = made.settings.spectra.model_copy(update={"weights": weights})
         store.weigh(selected, settings)
         transform = store.transform(settings)
-        vectors = vectors_of(transform)(given.flux, given.bad, selected)
+        vectors = vectors_of(transform)(given, selected)
         basis = basis_of_moments(
             add_moments(Sums.zero(len(transform.kept)), vectors), ComponentsSettings(n_components=20)
         )

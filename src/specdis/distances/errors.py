@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from scipy.special import ndtri
@@ -14,6 +16,7 @@ from specdis.jaxed import in_tiles, jax, jnp
 from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble
 from specdis.noise import NativePixels, perturber, propagator
 from specdis.spectra.grid import PixelGrid
+from specdis.spectra.pixels import Pixels
 from specdis.spectra.settings import SpectraSettings
 from specdis.spectra.transform import Transform
 
@@ -47,98 +50,144 @@ class Chain(NamedTuple):
         return labels, self.mixture.held_out_mixture(inputs, fold).pooled().average
 
 
-Draw = Callable[..., tuple[jax.Array, jax.Array]]
-"""Takes flux, sigma, bad (star, pixel), velocity (star,), keys (star, 2), fold (star,), the coefficients (star,
-component) of the spectra as they are, what completed them, and their native pixels; returns labels, shape (seed, draw,
-star), and mean magnitudes of the mixture, (draw, star), of equally likely versions of the spectra."""
+class Perturbed(NamedTuple):
+    """Stars whose spectra are perturbed.
 
-
-def drawer(chain: Chain, settings: DistancesSettings) -> Draw:
-    """Compile the Monte-Carlo draws: perturbed spectra through the same transform, the fixed basis and the networks."""
-    perturb = perturber(chain.grid, chain.spectra, settings.n_draws, settings.noise)
-
-    @jax.jit
-    def draw(
-        flux: jax.Array,
-        sigma: jax.Array,
-        bad: jax.Array,
-        velocity: jax.Array,
-        keys: jax.Array,
-        fold: jax.Array,
-        coefficients: jax.Array,
-        completion: Completion | None,
-        native: NativePixels,
-    ) -> tuple[jax.Array, jax.Array]:
-        del coefficients
-
-        def one(star: tuple[Any, ...]) -> jax.Array:
-            flux, sigma, bad, velocity, key, completion = star
-            versions = chain.transform.versions(perturb(flux, sigma, bad, velocity, key, native), bad)
-            found = chain.completer.coefficients(versions.T, bad[chain.transform.kept], completion)
-            if completion is None:
-                return found
-            normal = jax.random.normal(jax.random.wrap_key_data(key), found.shape, jnp.float32)
-            return jnp.asarray(found + completion.versions(normal))
-
-        # Star by star, so that what is computed of one never leaves the processor's cache.
-        drawn = jax.lax.map(one, (flux, sigma, bad, velocity, keys, completion))
-        n_star, n_draw, n_component = drawn.shape
-        inputs = drawn.reshape(-1, n_component) / chain.scale
-        labels, magnitudes = chain.answers(inputs, jnp.repeat(fold, n_draw))
-        return labels.reshape(-1, n_star, n_draw).swapaxes(1, 2), magnitudes.reshape(n_star, n_draw).T
-
-    return draw
-
-
-def linear(chain: Chain, settings: DistancesSettings) -> Draw:
-    """Compile the linear errors: exact derivatives of every step, instead of draws.
-
-    Noise moves the mean label over seeds and the mean magnitude by a Gaussian of the width that derivatives give; for
-    the draws stand as many points of this Gaussian, equally likely, which are the same for all seeds.
+    Parameters
+    ----------
+    pixels
+        Their pixels.
+    keys
+        Random keys, shape (star, 2).
+    fold
+        Fold that holds each star out, shape (star,).
+    coefficients, completion
+        Coefficients of the spectra as they are, shape (star, component), and what completed them.
     """
-    propagate = propagator(chain.grid, chain.spectra, settings.noise)
-    points = ndtri((np.arange(settings.n_draws) + 0.5) / settings.n_draws)
-    points = jnp.asarray(points / points.std(ddof=1), jnp.float32)
 
-    @jax.jit
-    def draw(
-        flux: jax.Array,
-        sigma: jax.Array,
-        bad: jax.Array,
-        velocity: jax.Array,
-        keys: jax.Array,
-        fold: jax.Array,
-        coefficients: jax.Array,
-        completion: Completion | None,
-        native: NativePixels,
-    ) -> tuple[jax.Array, jax.Array]:
-        del keys
+    pixels: Pixels
+    keys: jax.Array
+    fold: jax.Array
+    coefficients: jax.Array
+    completion: Completion | None
+
+
+class Errors(Protocol):
+    """Propagates the noise of spectra to the answers of the networks."""
+
+    def __call__(self, stars: Perturbed, native: NativePixels) -> tuple[jax.Array, jax.Array]:
+        """Return the answers for equally likely versions of each spectrum.
+
+        Parameters
+        ----------
+        stars
+            The stars.
+        native
+            Their native pixels.
+
+        Returns
+        -------
+        labels : Array, shape (seed, draw, star)
+        magnitudes : Array, shape (draw, star)
+            Mean magnitudes of the mixture.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class MonteCarlo:
+    """Monte-Carlo draws: perturbed spectra through the same transform, the fixed basis and the networks.
+
+    Parameters
+    ----------
+    chain
+        The steps from pixels to answers.
+    settings
+        Section [distances].
+    """
+
+    chain: Chain
+    settings: DistancesSettings
+
+    def __call__(self, stars: Perturbed, native: NativePixels) -> tuple[jax.Array, jax.Array]:
+        """As in `Errors`."""
+        return self._program(stars, native)
+
+    @cached_property
+    def _program(self) -> Callable[[Perturbed, NativePixels], tuple[jax.Array, jax.Array]]:
+        chain, settings = self.chain, self.settings
+        perturb = perturber(chain.grid, chain.spectra, settings.n_draws, settings.noise)
+
+        @jax.jit
+        def draw(stars: Perturbed, native: NativePixels) -> tuple[jax.Array, jax.Array]:
+            def one(star: tuple[Pixels, jax.Array, Completion | None]) -> jax.Array:
+                pixels, key, completion = star
+                versions = chain.transform.versions(perturb(*pixels, key, native), pixels.bad)
+                found = chain.completer.coefficients(versions.T, pixels.bad[chain.transform.kept], completion)
+                if completion is None:
+                    return found
+                normal = jax.random.normal(jax.random.wrap_key_data(key), found.shape, jnp.float32)
+                return jnp.asarray(found + completion.versions(normal))
+
+            # Star by star, so that what is computed of one never leaves the processor's cache.
+            drawn = jax.lax.map(one, (stars.pixels, stars.keys, stars.completion))
+            n_star, n_draw, n_component = drawn.shape
+            inputs = drawn.reshape(-1, n_component) / chain.scale
+            labels, magnitudes = chain.answers(inputs, jnp.repeat(stars.fold, n_draw))
+            return labels.reshape(-1, n_star, n_draw).swapaxes(1, 2), magnitudes.reshape(n_star, n_draw).T
+
+        return draw
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Linear errors: exact derivatives of every step, instead of draws.
+
+    Noise moves the mean label over seeds and the mean magnitude by a Gaussian of the width that the derivatives give.
+    In place of the draws stand as many points of this Gaussian, equally likely, the same for all seeds.
+
+    Parameters
+    ----------
+    chain
+        The steps from pixels to answers.
+    settings
+        Section [distances].
+    """
+
+    chain: Chain
+    settings: DistancesSettings
+
+    def __call__(self, stars: Perturbed, native: NativePixels) -> tuple[jax.Array, jax.Array]:
+        """As in `Errors`."""
+        return self._program(stars, native)
+
+    @cached_property
+    def _program(self) -> Callable[[Perturbed, NativePixels], tuple[jax.Array, jax.Array]]:
+        chain, settings = self.chain, self.settings
+        propagate = propagator(chain.grid, chain.spectra, settings.noise)
+        levels = ndtri((np.arange(settings.n_draws) + 0.5) / settings.n_draws)
+        points = jnp.asarray(levels / levels.std(ddof=1), jnp.float32)
 
         def mean_answers(coefficients: jax.Array, fold: jax.Array) -> jax.Array:
             labels, magnitudes = chain.answers(coefficients[None] / chain.scale, fold[None])
             return jnp.stack([labels.mean(0)[0], magnitudes[0]])
 
-        def one(
-            flux: jax.Array,
-            sigma: jax.Array,
-            bad: jax.Array,
-            velocity: jax.Array,
-            slopes: jax.Array,
-            completion: Completion | None,
-        ) -> jax.Array:
-            def steps(flux: jax.Array) -> jax.Array:
-                spectrum = chain.transform.one(flux, bad)
-                return chain.completer.coefficients(spectrum, bad[chain.transform.kept], completion)
+        @jax.jit
+        def draw(stars: Perturbed, native: NativePixels) -> tuple[jax.Array, jax.Array]:
+            def one(pixels: Pixels, slopes: jax.Array, completion: Completion | None) -> jax.Array:
+                def steps(flux: jax.Array) -> jax.Array:
+                    spectrum = chain.transform.one(flux, pixels.bad)
+                    return chain.completer.coefficients(spectrum, pixels.bad[chain.transform.kept], completion)
 
-            # A vector times the derivatives of all steps up to the coefficients, for each of the two answers.
-            _, pull_back = jax.vjp(steps, flux.astype(jnp.float32))
-            (per_pixel,) = jax.vmap(pull_back)(slopes)
-            unseen = 0 if completion is None else completion.spread(slopes)
-            return jnp.sqrt(propagate(flux, sigma, bad, velocity, per_pixel, native) + unseen)
+                # A vector times the derivatives of all steps up to the coefficients, for each of the two answers.
+                _, pull_back = jax.vjp(steps, pixels.flux.astype(jnp.float32))
+                (per_pixel,) = jax.vmap(pull_back)(slopes)
+                unseen = 0 if completion is None else completion.spread(slopes)
+                return jnp.sqrt(propagate(*pixels, per_pixel, native) + unseen)
 
-        slopes = jax.vmap(jax.jacrev(mean_answers))(coefficients, fold)
-        of_label, of_magnitude = in_tiles(one)(flux, sigma, bad, velocity, slopes, completion).T
-        labels, magnitudes = chain.answers(coefficients / chain.scale, fold)
-        return labels[:, None] + of_label * points[:, None], magnitudes + of_magnitude * points[:, None]
+            slopes = jax.vmap(jax.jacrev(mean_answers))(stars.coefficients, stars.fold)
+            of_label, of_magnitude = in_tiles(one)(stars.pixels, slopes, stars.completion).T
+            labels, magnitudes = chain.answers(stars.coefficients / chain.scale, stars.fold)
+            return labels[:, None] + of_label * points[:, None], magnitudes + of_magnitude * points[:, None]
 
-    return draw
+        return draw

@@ -8,8 +8,9 @@ from typing import NamedTuple
 from specdis.components import Basis
 from specdis.encoding.completion import SHARED, Completer, Completion
 from specdis.encoding.measures import LAGS, curvature, structure_of, sums_beyond, swan_bands
-from specdis.jaxed import ArrayLike, in_tiles, jax, jnp
+from specdis.jaxed import in_tiles, jax, jnp
 from specdis.spectra.grid import PixelGrid
+from specdis.spectra.pixels import Pixels
 from specdis.spectra.settings import SpectraSettings
 from specdis.spectra.transform import Transform
 
@@ -68,11 +69,11 @@ class Encoded(NamedTuple):
     completion: Completion | None
 
 
-Encoder = Callable[[ArrayLike, ArrayLike, ArrayLike], Encoded]
+Encoder = Callable[[Pixels], Encoded]
 
 
 def encoder(transform: Transform, basis: Basis, grid: PixelGrid, settings: SpectraSettings) -> Encoder:
-    """Compile the way from stored pixels (flux, sigma, bad), shape (star, pixel), to coefficients.
+    """Compile the way from stored pixels to coefficients.
 
     A sigma of NaN or 0 stands for a pixel without an error.
 
@@ -92,7 +93,8 @@ def encoder(transform: Transform, basis: Basis, grid: PixelGrid, settings: Spect
     leverage = jnp.asarray(1 / basis.n_components if basis.vectors is None else (basis.vectors**2).mean(0), jnp.float32)
     leverage = jnp.broadcast_to(leverage, basis.mean.shape)
 
-    def encode(flux: jax.Array, sigma: jax.Array, bad: jax.Array) -> Encoded:
+    def one(pixels: Pixels) -> Encoded:
+        flux, sigma, bad, _ = pixels
         spectrum, missing = transform.one(flux, bad), bad[transform.kept]
         completion = completer.completion(spectrum, missing)
         seen = completer.seen(spectrum, missing)
@@ -124,4 +126,12 @@ def encoder(transform: Transform, basis: Basis, grid: PixelGrid, settings: Spect
         )
         return Encoded(completer.coefficients(spectrum, missing, completion), fit, completion)
 
-    return jax.jit(in_tiles(encode))
+    tiles = in_tiles(one)
+
+    @jax.jit
+    def encode(pixels: Pixels) -> Encoded:
+        sigma = jnp.zeros_like(pixels.flux) if pixels.sigma is None else pixels.sigma
+        encoded: Encoded = tiles(pixels._replace(sigma=sigma))
+        return encoded
+
+    return encode

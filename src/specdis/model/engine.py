@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from specdis.arrays import Array, Bool, Float32, Float64, ranges
+from specdis.arrays import Array, Float32, Float64, ranges
 from specdis.binaries import BinariesSettings
 from specdis.calibration import Calibration
 from specdis.components import Basis
 from specdis.distances.answers import GIANT_MAGNITUDE, Labels, Magnitudes, between_networks, distribution
 from specdis.distances.columns import LEVELS
-from specdis.distances.errors import Chain, Draw, drawer, linear
+from specdis.distances.errors import Chain, Errors, Linear, MonteCarlo, Perturbed
 from specdis.distances.settings import DistancesSettings
 from specdis.distances.targets import Targets
 from specdis.domain import Domain
@@ -30,7 +30,7 @@ from specdis.photometry import PhotometrySettings, absolute_magnitude
 from specdis.sample import SampleSettings
 from specdis.settings import Settings
 from specdis.spectra.grid import PixelGrid
-from specdis.spectra.normalise import Normalised
+from specdis.spectra.pixels import Pixels
 from specdis.spectra.settings import SpectraSettings
 from specdis.spectra.transform import Transform
 
@@ -143,35 +143,26 @@ class Engine:
         """The number by which coefficients are divided before the networks see them."""
         return self.basis.scale
 
-    def answers(
-        self, pixels: Normalised, velocity: Float64, targets: Targets, native: NativePixels | None = None
-    ) -> Answers:
+    def answers(self, pixels: Pixels, targets: Targets, native: NativePixels | None = None) -> Answers:
         """Return what the model says of stars; parameters as of `Model.predict_pixels`."""
         native = self._native if native is None else native
-        parts = [
-            self._answers_of_tile(pixels, velocity, targets, native, rows) for rows in ranges(len(velocity), _TILE)
-        ]
+        tiles = ranges(len(pixels.bad), _TILE)
+        parts = [self._answers_of_tile(pixels.take(rows), targets.take(rows), native) for rows in tiles]
         joined: Answers = jax.tree.map(lambda *tiles: np.concatenate(tiles, axis=-1), *parts)
         return joined
 
-    def _answers_of_tile(
-        self, pixels: Normalised, velocity: Float64, targets: Targets, native: NativePixels, rows: slice
-    ) -> Answers:
+    def _answers_of_tile(self, pixels: Pixels, targets: Targets, native: NativePixels) -> Answers:
         """Return the answers for at most a tile of stars."""
-        count = len(velocity[rows])
-        flux, bad = _filled(pixels.flux[rows], 0), _filled(pixels.bad[rows], True)
-        sigma = np.zeros_like(flux) if pixels.sigma is None else _filled(pixels.sigma[rows], 0)
-        target = Targets._make(_filled(column[rows], np.nan if column.dtype.kind == "f" else 0) for column in targets)
+        count, stars = len(pixels.bad), _filled_pixels(pixels)
+        target = Targets._make(_filled(column, np.nan if column.dtype.kind == "f" else 0) for column in targets)
         fold = jnp.asarray(target.fold.astype(np.int32))
-        encoded = self.encode(flux, sigma, bad)
+        encoded = self.encode(stars)
         coefficients, completion = encoded.coefficients, encoded.completion
-        velocity = _filled(velocity[rows], 0)
         answered = self._answer(
             coefficients / self.scale, fold, target.parallaxes(), target.has_parallax, target.snr, completion
         )
-        drawn = self._draw(flux, sigma, bad, velocity, target.keys, fold, coefficients, completion, native)
-        no_spectrum = np.asarray(bad[:, self.transform.kept].all(1))
-        no_errors = np.asarray(~((sigma > 0) & ~bad).any(1))
+        drawn = self._draw(Perturbed(stars, jnp.asarray(target.keys), fold, coefficients, completion), native)
+        no_spectrum, no_errors = stars.bad[:, self.transform.kept].all(1), ~stars.has_errors
 
         def known(values: jax.Array, missing: Array) -> Array:
             return np.where(missing, np.nan, np.asarray(values, np.float64))[..., :count]
@@ -242,12 +233,12 @@ class Engine:
 
         return pairs
 
-    def inputs(self, flux: Float32, bad: Bool) -> Float32:
-        """Return the scaled coefficients of pixels on the model's grid, shape (star, pixel): (star, component)."""
+    def inputs(self, pixels: Pixels) -> Float32:
+        """Return the scaled coefficients of stars, shape (star, component)."""
         parts = []
-        for rows in ranges(len(flux), _TILE):
-            tile, missing = _filled(flux[rows], 0), _filled(bad[rows], True)
-            parts.append(np.asarray(self.encode(tile, np.zeros_like(tile), missing).coefficients)[: len(flux[rows])])
+        for rows in ranges(len(pixels.bad), _TILE):
+            tile = pixels.take(rows)
+            parts.append(np.asarray(self.encode(_filled_pixels(tile)).coefficients)[: len(tile.bad)])
         return np.asarray(np.concatenate(parts) / np.float32(self.scale), np.float32)
 
     def label_magnitude(self, inputs: Float32, targets: Targets) -> Float64:
@@ -314,12 +305,12 @@ class Engine:
         return native_pixels(self.grid)
 
     @cached_property
-    def _draw(self) -> Draw:
+    def _draw(self) -> Errors:
         """Draws or derivatives through the whole chain, compiled."""
         label, mixture = self.networks.label, self.networks.mixture
         completer = Completer(self.basis, self._estimated, self.transform.unit_norm)
         chain = Chain(self.grid, self.settings.spectra, self.transform, completer, self.scale, label, mixture)
-        method = {"monte-carlo": drawer, "linear": linear}[self.settings.distances.method]
+        method = MonteCarlo if self.settings.distances.method == "monte-carlo" else Linear
         return method(chain, self.settings.distances)
 
 
@@ -329,3 +320,9 @@ def _filled(values: Array, filling: float) -> Array:
     if not missing:
         return values
     return np.concatenate([values, np.full((missing, *values.shape[1:]), filling, values.dtype)])
+
+
+def _filled_pixels(pixels: Pixels) -> Pixels:
+    """Return a tile of full size, its last rows without a good pixel; without errors sigma is 0."""
+    sigma = np.zeros_like(pixels.flux) if pixels.sigma is None else pixels.sigma
+    return Pixels(_filled(pixels.flux, 0), _filled(sigma, 0), _filled(pixels.bad, True), _filled(pixels.velocity, 0))

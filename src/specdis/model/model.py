@@ -22,7 +22,8 @@ from specdis.model.engine import Engine
 from specdis.noise import NativePixels, native_pixels
 from specdis.photometry import geometric_magnitude
 from specdis.sample import TrainedStars, select
-from specdis.spectra.normalise import Normalised, normalise
+from specdis.spectra.normalise import normalise
+from specdis.spectra.pixels import Pixels
 from specdis.surveys.arrays import ArraySurvey
 from specdis.surveys.base import IDENTIFIER, Arm, Fault, Spectra, Stars, Survey
 from specdis.surveys.values import say
@@ -89,17 +90,13 @@ class Model(Engine):
     card: Mapping[str, Any] = field(default_factory=dict)
     trained: Callable[[], TrainedStars] = TrainedStars.unknown
 
-    def predict_pixels(
-        self, pixels: Normalised, velocity: Float64, targets: Targets, native: NativePixels | None = None
-    ) -> dict[str, Array]:
+    def predict_pixels(self, pixels: Pixels, targets: Targets, native: NativePixels | None = None) -> dict[str, Array]:
         """Predict stars from stored pixels.
 
         Parameters
         ----------
         pixels
             Flux over continuum on the model's grid, shape (star, pixel).
-        velocity
-            Velocity in km/s by which the native pixels were brought to rest, shape (star,).
         targets
             What else is needed of the stars.
         native
@@ -110,7 +107,7 @@ class Model(Engine):
         dict
             The columns of `summarise`, PROB_BINARY, CHI2_RECONSTRUCTION and FRACTION_BAD, shape (star,).
         """
-        answers = self.answers(pixels, velocity, targets, native)
+        answers = self.answers(pixels, targets, native)
         columns = summarise(
             summarise_labels(answers.labels, targets.magnitude, self.training_error, self.settings.distances),
             summarise_mixture(answers.magnitudes, targets.magnitude),
@@ -131,7 +128,7 @@ class Model(Engine):
         spectra = with_arms(spectra, self.grid)
         pixels = normalise(spectra, self.grid, self.settings.spectra, self.sky)
         native = native_pixels(self.grid, {name: arm.native_wavelength for name, arm in spectra.arms.items()})
-        return self.predict_pixels(pixels, spectra.native_velocity, targets, native)
+        return self.predict_pixels(pixels, targets, native)
 
     def outside_parameters(self, stars: Mapping[str, Array]) -> Array:
         """Return the flag of stars whose TEFF, LOGG or FEH lies outside the range of the training stars, (star,)."""
@@ -291,8 +288,8 @@ class Model(Engine):
     def _predict_nothing(self, targets: Targets) -> dict[str, Array]:
         """Return what stars without a spectrum get: that of one without a good pixel."""
         shape = (len(targets.magnitude), self.n_pixel)
-        pixels = Normalised(np.zeros(shape, np.float32), None, np.ones(shape, np.bool_))
-        return self.predict_pixels(pixels, np.zeros(shape[0]), targets)
+        pixels = Pixels(np.zeros(shape, np.float32), None, np.ones(shape, np.bool_), np.zeros(shape[0]))
+        return self.predict_pixels(pixels, targets)
 
     def _catalogue(self, stars: Stars, predicted: dict[str, Array]) -> dict[str, Array]:
         """Return the columns of the catalogue."""

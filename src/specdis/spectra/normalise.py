@@ -7,23 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from specdis.arrays import Array, Bool, Float, Float32, Float64, Int64, ranges
+from specdis.arrays import Array, Bool, Float, Float64, Int64, ranges
 from specdis.spectra.grid import ROUNDING, SPECTRA_TILE, PixelGrid, among_native, native_position
+from specdis.spectra.pixels import Pixels
 from specdis.spectra.settings import SpectraSettings
 from specdis.spectra.sky import SPEED_OF_LIGHT, inside_windows
 from specdis.surveys.base import Arm, Spectra
-
-
-class Normalised(NamedTuple):
-    """Flux over continuum, its sigma and the bad pixels on the grid, shape (star, pixel); flux and sigma 0 where bad.
-
-    `sigma` is None where the survey has no errors.
-    """
-
-    flux: Float32
-    sigma: Float32 | None
-    bad: Bool
-
 
 _LEAST_WINDOW = 0.5
 """Share of the window of a running mean, from the first to the last good pixel, of which the pixels must be good."""
@@ -33,7 +22,7 @@ _MOST_LEAN = 0.03
 
 def normalise(
     spectra: Spectra, grid: PixelGrid, settings: SpectraSettings, sky: Sequence[tuple[float, float]] = ()
-) -> Normalised:
+) -> Pixels:
     """Bring spectra to the rest frame, divide them by their running mean and join their arms (section 2.4).
 
     Flux and sigma are interpolated linearly at wavelength (1 - v/c) and divided by a centred unweighted running mean
@@ -53,7 +42,7 @@ def normalise(
 
     Returns
     -------
-    Normalised
+    Pixels
         A grid pixel is bad where a bad native pixel enters it, where it lies outside the data, where the
         continuum is not positive or, if missing pixels are estimated, rests on one side of its window, and everywhere
         when the velocity is not finite.
@@ -66,14 +55,18 @@ def normalise(
         if part.name not in spectra.arms:
             continue
         arm, columns = spectra.arms[part.name], slice(part.start, part.stop)
-        half = 0 if spectra.normalised else settings.continuum_half
-        rest = grid.widened(part, half)
+        rest = grid.widened(part, _half(spectra, settings))
         for rows in ranges(len(spectra), SPECTRA_TILE):
-            tile = _normalise_arm(arm, spectra, rows, rest, half, settings.missing == "zeros", sky)
+            tile = _normalise_arm(arm, spectra, rows, rest, settings, sky)
             flux[rows, columns], bad[rows, columns] = tile.flux, tile.bad
             if sigma is not None and tile.sigma is not None:
                 sigma[rows, columns] = tile.sigma
-    return Normalised(flux, sigma, bad)
+    return Pixels(flux, sigma, bad, spectra.native_velocity)
+
+
+def _half(spectra: Spectra, settings: SpectraSettings) -> int:
+    """Return half the width of the running mean in pixels; 0 for spectra that the survey has normalised."""
+    return 0 if spectra.normalised else settings.continuum_half
 
 
 def _normalise_arm(
@@ -81,11 +74,11 @@ def _normalise_arm(
     spectra: Spectra,
     rows: slice,
     rest: Float64,
-    half: int,
-    zeros: bool,
+    settings: SpectraSettings,
     sky: Sequence[tuple[float, float]],
-) -> Normalised:
-    """Do the work of `normalise` for one arm of a few stars: `rest` is its part of the grid, widened by `half`."""
+) -> Pixels:
+    """Do the work of `normalise` for one arm of a few stars: `rest` is its part of the grid, widened by `_half`."""
+    half = _half(spectra, settings)
     velocity = spectra.velocity[rows]
     places = _Places.of(arm.wavelength, rest / (1 - np.nan_to_num(velocity)[:, None] / SPEED_OF_LIGHT))
     native_bad = arm.bad[rows] | inside_windows(arm.wavelength, spectra, rows, sky)
@@ -93,7 +86,7 @@ def _normalise_arm(
     inside = slice(half, len(rest) - half)
     bad = places.outside | places.touch(native_bad)
     continuum: Float = np.ones((1, 1))
-    if not spectra.normalised and zeros:
+    if not spectra.normalised and settings.missing == "zeros":
         continuum, _ = running_mean(flux, half)
     elif not spectra.normalised:
         continuum, count = running_mean(flux, half, ~bad)
@@ -104,7 +97,7 @@ def _normalise_arm(
     if arm.ivar is not None:
         native_sigma = np.where(native_bad, 0, 1 / np.sqrt(np.where(native_bad, 1, arm.ivar[rows])))
         sigma = (places.within(inside).interpolate(native_sigma) * inverse).astype(np.float32)
-    return Normalised((flux[:, inside] * inverse).astype(np.float32), sigma, bad)
+    return Pixels((flux[:, inside] * inverse).astype(np.float32), sigma, bad, velocity)
 
 
 class _Places(NamedTuple):

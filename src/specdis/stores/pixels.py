@@ -13,7 +13,7 @@ from pydantic import PositiveFloat, ValidationError
 from specdis.arrays import Array, Bool, Float64, Int64, ranges
 from specdis.settings import Settings
 from specdis.spectra.grid import ArmPixels, PixelGrid
-from specdis.spectra.normalise import Normalised
+from specdis.spectra.pixels import Pixels
 from specdis.spectra.settings import SpectraSettings
 from specdis.spectra.sky import ErrorStack
 from specdis.spectra.transform import Transform, noise_sums
@@ -107,13 +107,13 @@ class PixelStore:
             require_identity(path, values(store._group, "identity"), identity)
         return store
 
-    def write(self, rows: slice, pixels: Normalised, velocity: Float64) -> None:
+    def write(self, rows: slice, pixels: Pixels) -> None:
         """Write one block of stars, `rows` being one chunk."""
         self._array("flux")[rows] = np.clip(pixels.flux, -_LARGEST, _LARGEST).astype(np.float16)
         sigma = np.zeros_like(pixels.flux) if pixels.sigma is None else pixels.sigma
         self._array("sigma")[rows] = np.clip(sigma, 0, _LARGEST).astype(np.float16)
         self._array("bad")[rows] = pixels.bad
-        self._array("velocity")[rows] = velocity
+        self._array("velocity")[rows] = pixels.velocity
 
     def keep(self, selected: Bool, bad_fraction_max: float) -> Int64:
         """Set the pixel mask: remove pixels that are bad in too many selected stars with a spectrum."""
@@ -138,7 +138,8 @@ class PixelStore:
         every = list(self.blocks())
         for number in np.unique(np.linspace(0, len(every) - 1, min(len(every), _WEIGHED)).astype(int)):
             rows = every[number]
-            variance, known = sums(*self.read(rows), selected[rows])
+            pixels = self.read(rows)
+            variance, known = sums(pixels.flux, pixels.sigma, pixels.bad, selected[rows])
             total, count = total + np.asarray(variance), count + np.asarray(known)
         if (count > 0).all():
             weight = np.sqrt(count / total)
@@ -151,25 +152,21 @@ class PixelStore:
         """Yield the slices of rows of the chunks."""
         return ranges(len(self), BLOCK)
 
-    def read_flux(self, rows: slice) -> tuple[Array, Bool]:
-        """Read flux and bad pixels of a block of stars."""
-        flux, bad = (read_rows(self._group, name, rows) for name in ("flux", "bad"))
-        return flux, bad
+    def read(self, rows: slice, *, errors: bool = True) -> Pixels:
+        """Read a block of stars; a missing sigma is 0, and there is none at all without `errors`."""
+        flux, bad, velocity = (read_rows(self._group, name, rows) for name in ("flux", "bad", "velocity"))
+        return Pixels(flux, read_rows(self._group, "sigma", rows) if errors else None, bad, velocity)
 
-    def read(self, rows: slice) -> tuple[Array, Array, Bool]:
-        """Read flux, sigma and bad pixels of a block of stars; a missing sigma is 0."""
-        flux, bad = self.read_flux(rows)
-        return flux, read_rows(self._group, "sigma", rows), bad
-
-    def read_stars(self, rows: Int64) -> tuple[Array, Bool]:
-        """Read flux and bad pixels of some stars, in increasing order, block by block."""
+    def read_stars(self, rows: Int64) -> Pixels:
+        """Read some stars, in increasing order, block by block, without errors."""
         flux = np.empty((len(rows), len(self.grid.wavelength)), np.float16)
-        bad = np.empty(flux.shape, np.bool_)
+        bad, velocity = np.empty(flux.shape, np.bool_), np.empty(len(rows))
         for block in self.blocks():
             mine = slice(*np.searchsorted(rows, (block.start, block.stop)))
             if mine.start < mine.stop:
-                flux[mine], bad[mine] = (values[rows[mine] - block.start] for values in self.read_flux(block))
-        return flux, bad
+                found = self.read(block, errors=False).take(rows[mine] - block.start)
+                flux[mine], bad[mine], velocity[mine] = found.flux, found.bad, found.velocity
+        return Pixels(flux, None, bad, velocity)
 
     @property
     def velocity(self) -> Float64:

@@ -152,7 +152,7 @@ class _Trial:
         self._inputs = context.coefficients.inputs(rows)
         store = context.pixels
         self._wavelength = store.grid.wavelength
-        self._flux, self._bad = store.read_stars(rows)
+        self._pixels = store.read_stars(rows)
 
     def called(
         self, alone: Float64, m_g_nn: Array, single: Float64, companion: Float64, partner: Int64
@@ -176,9 +176,9 @@ class _Trial:
         for block in ranges(len(alone), _TRIAL):
             mine = targets.take(block)
             share = light_share(self._wavelength, single[block], companion[block])
-            other, bad = partner[block], self._bad[block]
-            flux = together(self._flux[block], self._flux[other], self._bad[other], share)
-            both = self._model.inputs(np.where(bad, 0, flux), bad)
+            pixels, other = self._pixels.take(block), self._pixels.take(partner[block])
+            flux = together(pixels.flux, other.flux, other.bad, share)
+            both = self._model.inputs(pixels._replace(flux=np.where(pixels.bad, 0, flux)))
             pairs = ((found, both, excess[block]), (false, self._inputs[block], np.zeros(len(share))))
             for flags, inputs, added in pairs:
                 probability = self._model.binary_probability(inputs, mine.brighter(added))

@@ -20,9 +20,9 @@ from specdis.jaxed import in_tiles, jax
 from specdis.log import Progress, logger
 from specdis.noise import noise_factor, noisier
 from specdis.pipeline.stage import Context, Outcome
+from specdis.spectra.pixels import Pixels
 from specdis.storage import read_arrays, read_table, write_arrays
 from specdis.stores.coefficients import CoefficientStore
-from specdis.stores.pixels import PixelStore
 from specdis.stores.resumable import Unfinished
 from specdis.surveys import IDENTIFIER
 from specdis.workers.processes import read_ahead
@@ -56,7 +56,7 @@ def run(context: Context) -> Outcome:
     resumed = len(store) - sum(rows.stop - rows.start for rows in left)
     progress = Progress("components", len(store), resumed)
     task = Encode(context.config, unfinished.path, saved)
-    for block, _ in context.workers.each(task, blocks(context, store, left), here=jaxed.on_gpu()):
+    for block, _ in context.workers.each(task, blocks(context, left), here=jaxed.on_gpu()):
         unfinished.mark(block.rows)
         progress.advance(block.rows.stop - block.rows.start)
     progress.close()
@@ -94,8 +94,9 @@ class Moments(OnPixels):
         selected = read_table(self.paths.sample, ["SELECTED"])["SELECTED"]
 
         def read(rows: slice) -> Vectors:
-            flux, bad = self.store.read_flux(rows)
-            return self.vectors(*(_filled(values, SUMMED) for values in (flux, bad, selected[rows])))
+            pixels = self.store.read(rows, errors=False)
+            filled: Pixels = jax.tree.map(lambda values: _filled(values, SUMMED), pixels)
+            return self.vectors(filled, _filled(selected[rows], SUMMED))
 
         sums = Sums.zero(len(self.transform.kept))
         progress = Progress("components (moments)", sum(rows.stop - rows.start for rows in blocks))
@@ -120,13 +121,12 @@ class EncodeBlock(NamedTuple):
     """A block of stars, with keys and noise factors of their noisier copies, shape (copy, star)."""
 
     rows: slice
-    velocity: Float64
     copied: Bool
     keys: Array
     factor: Float64
 
 
-def blocks(context: Context, store: PixelStore, left: Sequence[slice]) -> Iterator[EncodeBlock]:
+def blocks(context: Context, left: Sequence[slice]) -> Iterator[EncodeBlock]:
     """Yield the remaining blocks. Only trainable stars above the S/N limit get a noisier copy."""
     seed, copies = context.config.run.seed, range(context.config.training.noisy_copies)
     stars = read_table(context.paths.sample, [*IDENTIFIER, "TRAINABLE", "SN"])
@@ -138,8 +138,7 @@ def blocks(context: Context, store: PixelStore, left: Sequence[slice]) -> Iterat
         keys[number] = star_keys(seed, *identifier, purpose=f"copies {number}")
         chance = rng.uniform(rng.stream(seed, f"noise of copies {number}"), *identifier)
         factor[number] = noise_factor(stars["SN"], chance)
-    velocity = store.velocity
-    yield from (EncodeBlock(rows, velocity[rows], copied[rows], keys[:, rows], factor[:, rows]) for rows in left)
+    yield from (EncodeBlock(rows, copied[rows], keys[:, rows], factor[:, rows]) for rows in left)
 
 
 @dataclass(frozen=True)
@@ -175,23 +174,24 @@ class Encode(OnPixels):
         copy, transform = noisier(self.store.grid, self.config.spectra), self.transform
         completer = Completer(self.basis, self.estimated, transform.unit_norm)
 
-        def encode(flux: jax.Array, sigma: jax.Array, bad: jax.Array, *others: jax.Array) -> jax.Array:
-            spectrum, missing = transform.one(copy(flux, sigma, bad, *others), bad), bad[transform.kept]
+        def encode(pixels: Pixels, *others: jax.Array) -> jax.Array:
+            spectrum = transform.one(copy(*pixels, *others), pixels.bad)
+            missing = pixels.bad[transform.kept]
             return completer.coefficients(spectrum, missing, completer.completion(spectrum, missing))
 
         return jax.jit(in_tiles(encode))
 
     def __call__(self, block: EncodeBlock) -> None:
         """Encode a block and store the results."""
-        flux, sigma, bad = self.store.read(block.rows)
-        encoded = self.encode(flux, sigma, bad)
-        copies = self._copies(block, flux, sigma, bad) if self.config.training.noisy_copies else None
-        fraction_bad = bad[:, self.transform.kept].mean(1)
+        pixels = self.store.read(block.rows)
+        encoded = self.encode(pixels)
+        copies = self._copies(block, pixels) if self.config.training.noisy_copies else None
+        fraction_bad = pixels.bad[:, self.transform.kept].mean(1)
         self.coefficients.write(block.rows, encoded.coefficients, encoded.fit, fraction_bad, copies)
 
-    def _copies(self, block: EncodeBlock, flux: Array, sigma: Array, bad: Array) -> Float32:
+    def _copies(self, block: EncodeBlock, pixels: Pixels) -> Float32:
         """Return the coefficients of noisier copies, NaN for stars that are not copied or have no errors."""
         copies = zip(block.keys, block.factor, strict=True)
-        noisy = [self.encode_noisier(flux, sigma, bad, block.velocity, *one) for one in copies]
-        copied = block.copied & ((sigma > 0) & ~bad).any(1)
+        noisy = [self.encode_noisier(pixels, *one) for one in copies]
+        copied = block.copied & pixels.has_errors
         return np.where(copied[:, None, None], np.stack([np.asarray(one) for one in noisy], 1), np.float32(np.nan))

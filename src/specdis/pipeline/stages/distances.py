@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from specdis import jaxed
-from specdis.arrays import Float64
 from specdis.calibration import calibration_stars
 from specdis.distances.targets import TARGET_COLUMNS, Targets
 from specdis.log import Progress
 from specdis.model.files import load_model
 from specdis.model.model import Model
 from specdis.pipeline.stage import Context, Outcome
-from specdis.spectra.normalise import Normalised
 from specdis.storage import Provenance, read_arrays, read_table, write_arrays, write_table
 from specdis.stores.paths import RunPaths
 from specdis.stores.pixels import PixelStore
@@ -35,14 +33,14 @@ def run(context: Context) -> Outcome:
         context.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", "TRAINABLE", "TEFF", "LOGG", "FEH"]
     )
     targets = Targets.of(stars, model.seed)
-    velocity, provenance = store.velocity, context.provenance("distances")
+    provenance = context.provenance("distances")
     finished = {rows.start: context.scratch / f"{rows.start:010d}.npz" for rows in store.blocks()}
     left = [rows for rows in store.blocks() if not finished[rows.start].exists()]
     resumed = len(store) - sum(rows.stop - rows.start for rows in left)
     progress = Progress("distances", len(store), resumed)
-    blocks = (PredictBlock(rows, velocity[rows], targets.take(rows), finished[rows.start]) for rows in left)
+    blocks = (PredictBlock(rows, targets.take(rows), finished[rows.start]) for rows in left)
     for block, _ in context.workers.each(Predict(context.config, provenance), blocks, here=jaxed.on_gpu()):
-        progress.advance(len(block.velocity))
+        progress.advance(block.rows.stop - block.rows.start)
     progress.close()
     parts = [read_arrays(path, "distances")[1] for path in finished.values()]
     # Joined columns are removed from the parts, so that memory holds them once.
@@ -62,7 +60,6 @@ class PredictBlock(NamedTuple):
     """A block of stars, and the file for its predictions."""
 
     rows: slice
-    velocity: Float64
     targets: Targets
     path: Path
 
@@ -87,5 +84,5 @@ class Predict:
 
     def __call__(self, block: PredictBlock) -> None:
         """Predict a block and write its part."""
-        pixels = Normalised(*self.store.read(block.rows))
-        write_arrays(block.path, self.provenance, self.model.predict_pixels(pixels, block.velocity, block.targets))
+        predicted = self.model.predict_pixels(self.store.read(block.rows), block.targets)
+        write_arrays(block.path, self.provenance, predicted)

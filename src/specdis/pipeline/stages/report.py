@@ -101,13 +101,14 @@ def _reconstruction(context: Context) -> report.Reconstruction | None:
     rows = next(store.blocks())
     signal = read_table(context.paths.sample, ["SN"])["SN"][rows]
     pixels = store.read(rows)
-    good = (signal > 3) & (pixels[2][:, model.transform.kept].mean(1) < 0.1)
+    good = (signal > 3) & (pixels.bad[:, model.transform.kept].mean(1) < 0.1)
     if not good.any():
         return None
     star = int(np.flatnonzero(good)[np.argmin(signal[good])])
-    flux, sigma, bad = (values[star : star + 1] for values in pixels)
-    encoded = model.encode(flux, sigma, bad)
-    spectrum = np.where(bad[:, model.transform.kept], np.nan, model.transform(flux, bad))[0]
+    chosen = pixels.take(slice(star, star + 1))
+    encoded = model.encode(chosen)
+    spectrum = model.transform(chosen.flux, chosen.bad)
+    spectrum = np.where(chosen.bad[:, model.transform.kept], np.nan, spectrum)[0]
     return report.Reconstruction(
         wavelength=store.grid.wavelength[model.transform.kept],
         spectrum=spectrum,

@@ -16,7 +16,8 @@ from specdis.log import Progress, logger
 from specdis.pipeline.manifest import StageFault, States, look
 from specdis.pipeline.stage import Context, Outcome
 from specdis.spectra.grid import PixelGrid
-from specdis.spectra.normalise import Normalised, normalise
+from specdis.spectra.normalise import normalise
+from specdis.spectra.pixels import Pixels
 from specdis.spectra.sky import ErrorStack, merge
 from specdis.storage import read_json, read_table, remove, write_json
 from specdis.stores.identity import identity
@@ -102,11 +103,11 @@ class Normalise(OnSurvey):
     def __call__(self, block: SpectraBlock) -> list[Fault]:
         """Store a block; return its faults."""
         readable = np.ones(len(block.stars), np.bool_) if block.readable is None else block.readable
-        pixels, velocity, lost = self._normalised(block.stars, np.flatnonzero(readable))
-        self.store.write(block.rows, pixels, velocity)
+        pixels, lost = self._normalised(block.stars, np.flatnonzero(readable))
+        self.store.write(block.rows, pixels)
         return lost
 
-    def _normalised(self, stars: Stars, rows: Int64) -> tuple[Normalised, Float64, list[Fault]]:
+    def _normalised(self, stars: Stars, rows: Int64) -> tuple[Pixels, list[Fault]]:
         """Normalise some stars of a block; the others, and those lost to a fault, get bad pixels only."""
         (grid, sky), survey = self.pixels, self.survey
         shape = (len(stars), len(grid.wavelength))
@@ -118,11 +119,11 @@ class Normalise(OnSurvey):
                 faults.append(found)
                 continue
             part, place = normalise(found, grid, self.config.spectra, sky), rows[found.row]
-            flux[place], bad[place], velocity[place] = part.flux, part.bad, found.native_velocity
+            flux[place], bad[place], velocity[place] = part.flux, part.bad, part.velocity
             if part.sigma is not None:
                 sigma[place] = part.sigma
             faults += _unusable(str(survey.inputs[0]) if survey.inputs else survey.name, found, part)
-        return Normalised(flux, sigma, bad), velocity, faults
+        return Pixels(flux, sigma, bad, velocity), faults
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _without_killers(context: Context, stars: Stars) -> tuple[Bool, list[Fault]]
     return readable, faults
 
 
-def _unusable(place: str, spectra: Spectra, pixels: Normalised) -> Iterator[Fault]:
+def _unusable(place: str, spectra: Spectra, pixels: Pixels) -> Iterator[Fault]:
     """Report the spectra that could be read, but have no good pixel on the grid."""
     empty, at_rest = pixels.bad.all(1), np.isfinite(spectra.velocity)
     for name, rows, message in (

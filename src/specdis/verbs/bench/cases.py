@@ -89,8 +89,8 @@ class _Bench:
     @cached_property
     def pixels(self) -> tuple[Array, Array, Array]:
         """Flux, sigma and bad pixels for the plain versions, in single precision."""
-        flux, sigma, bad = self.store.read(slice(0, _PLAIN_STARS))
-        return flux.astype(np.float32), sigma.astype(np.float32), bad
+        pixels = self.store.read(slice(0, _PLAIN_STARS))
+        return pixels.flux.astype(np.float32), np.asarray(pixels.sigma, np.float32), pixels.bad
 
     @cached_property
     def weight(self) -> Array:
@@ -242,9 +242,7 @@ def _coefficients(made: _Bench, limits: Limits) -> Row:
     velocity = made.store.velocity
     none = np.zeros(len(velocity), bool)
     copies = np.empty((0, len(velocity), 2)), np.empty((0, len(velocity)))
-    blocks = [
-        EncodeBlock(rows, velocity[rows], none[rows], *(values[:, rows] for values in copies)) for rows in made.blocks
-    ]
+    blocks = [EncodeBlock(rows, none[rows], *(values[:, rows] for values in copies)) for rows in made.blocks]
     rate, memory = made.passes(Encode(made.config, made.paths.coefficients, made.paths.basis), blocks)
     work = Work(flops=kept * (4.0 * n_components + 20), memory=5.0 * len(made.store.grid.wavelength))
     flux, sigma, bad = (values[:, model.transform.kept] for values in (flux, sigma, bad))
@@ -330,8 +328,7 @@ def _distances(made: _Bench, limits: Limits) -> Iterator[Row]:
         stars = read_table(made.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS])
         targets, scratch = Targets.of(stars, 1), made.directory / "predicted.npz"
         blocks = [
-            PredictBlock(rows, made.store.velocity[rows], targets.take(rows), scratch.with_suffix(f".{rows.start}.npz"))
-            for rows in made.blocks
+            PredictBlock(rows, targets.take(rows), scratch.with_suffix(f".{rows.start}.npz")) for rows in made.blocks
         ]
         rate, memory = made.passes(Predict(config, Provenance("distances", method, 1)), blocks)
         name = f"distances, {_DRAWS} draws" if method == "monte-carlo" else "distances, linear"
