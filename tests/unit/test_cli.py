@@ -300,7 +300,7 @@ def test_init_writes_a_configuration_with_comments_that_loads(specdis, tmp_path,
 def test_init_writes_nothing_over(specdis, tmp_path):
     (tmp_path / "demo.toml").write_text("mine")
     result = expect(specdis("init"), 1)
-    assert "demo.toml: expected no file of this name, found one" in result.stderr
+    assert "demo.toml: expected no file of this name, found a file" in result.stderr
     assert (tmp_path / "demo.toml").read_text() == "mine"
     found = json.loads(expect(specdis("init", "desi-dr1", "-o", "my stars.toml", "--json"), 0).stdout)
     assert found["configuration"] == "my stars.toml"
