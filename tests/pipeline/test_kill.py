@@ -21,11 +21,12 @@ from tiny_run import ALL, products, start, watched
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_of_every_stage_a_run_ends_with_the_same_bytes(config, compiled, tmp_path):
+def test_killed_at_random_moments_of_every_stage_a_run_ends_with_the_same_bytes(compiled, tmp_path):
+    path = tiny_run.write_survey(tmp_path)
     own = shutil.copytree(compiled, tmp_path / "compiled")  # a killed process may leave half a program
-    done = subprocess.run([sys.executable, tiny_run.__file__, config, own], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, tiny_run.__file__, path, own], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    log = (config.parent / "killed" / "log.txt").read_text()
+    log = (tmp_path / "killed" / "log.txt").read_text()
     assert log.count("INFO tiny: specdis") == len(tiny_run.KILLS) + len(ALL)  # lives: one more than kills
     assert min(map(int, re.findall(r"training \w+: goes on after epoch (\d+)", log))) < 20
 
