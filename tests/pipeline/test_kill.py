@@ -129,11 +129,11 @@ def test_an_interrupted_training_goes_on_after_its_last_epoch(copied, config, mo
 def test_a_block_that_was_done_is_not_done_again(copied, config, stage):
     before = products(copied)
     with pytest.raises(KeyboardInterrupt):
-        start(config, copied, first=stage, last=stage, force=True, stages=watched(stage, interrupted_after(2)))
+        start(config, copied, first=stage, last=stage, force=True, stages=watched(stage, interrupted_after(1)))
     again = []
     assert start(config, copied, last=stage, stages=watched(stage, again.append)) == [stage]
     assert products(copied) == before
-    assert len(again) <= 1  # of three; the third may have been finished when the run broke off
+    assert 1 <= len(again) <= 2  # of three; the second may have been finished when the run broke off
     record = Manifest.read(copied / "manifest.json").stages[stage]
     assert record.stars_per_second * record.seconds == pytest.approx(
         sum(block.rows.stop - block.rows.start for block in again), abs=2
