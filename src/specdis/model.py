@@ -337,7 +337,7 @@ class Model:
 
     @cached_property
     def _pairs(self) -> Any:
-        """The probability of a binary (Eq. 9), NaN where there is no model of binaries, compiled."""
+        """The probability of a binary (Eq. 9), NaN without a binary network, compiled."""
 
         @jax.jit
         def pairs(inputs: jax.Array, fold: jax.Array, data: ParallaxInErrors) -> jax.Array:
@@ -698,7 +698,7 @@ def load_model(directory: str | Path) -> Model:
         ) from error
     if wrong:
         raise ProductError(
-            f"{directory} is no model: its {' and '.join(wrong)} do not fit the other parts. Copy it again."
+            f"{directory} is not a model: its {' and '.join(wrong)} do not fit the other parts. Copy it again."
         )
     return model
 
@@ -723,7 +723,7 @@ def _read_card(directory: Path) -> dict[str, Any]:
 def _checked_card(card: Path) -> dict[str, Any]:
     content = read_json(card)
     if not isinstance(content, dict) or not isinstance(content.get("parts"), dict):
-        raise ProductError(f"{card} is no description of a model. Copy the model again.")
+        raise ProductError(f"{card} is not the card of a model. Copy the model again.")
     said = content.pop("sum", None)
     if said is None:
         raise ProductError(f"{card} has no sum: an earlier version made it. Use that one, or make the model again.")
@@ -754,12 +754,12 @@ def _read_trained(path: Path) -> TrainedStars:
         When the file is damaged or of another format.
     """
     if not path.exists():
-        logger.warning("%s is missing: HELD_OUT is false for every star, because nobody knows better", path)
+        logger.warning("%s is missing: the training stars are unknown, so HELD_OUT is false for every star", path)
         return TrainedStars.unknown()
     _, arrays = read_arrays(path, "model")
     found = TrainedStars(*(arrays.get(name, np.zeros(0)) for name in TrainedStars._fields))
     if not found.is_sound():
-        raise ProductError(f"{path} is no list of a model's training stars: copy the model again.")
+        raise ProductError(f"{path} is not a list of training stars: copy the model again.")
     return found
 
 
