@@ -336,15 +336,17 @@ def attempt(kind: str, number: int, folder: Path) -> str:
 
 
 def prepared(kind: str, folder: Path) -> Path:
-    """Write whole files of a kind into a folder, in a process of its own: JAX that has started survives no fork."""
+    """As `prepare`, in a process of its own: what forks may not have started JAX."""
     subprocess.run([sys.executable, "-W", "ignore", __file__, "prepare", kind, str(folder)], check=True)
     return folder
 
 
-def prepare(kind: str, folder: Path) -> None:
+def prepare(kind: str, folder: Path) -> Path:
+    """Write whole files of a kind into a folder."""
     folder.mkdir()
     files = KINDS[kind].make(folder)
     (folder / "files.json").write_text(json.dumps([str(path) for path in files]))
+    return folder
 
 
 def _late(*_: object) -> None:

@@ -63,6 +63,9 @@ n_draws = 3
 """
 
 
+ONE_PROCESS = "run.threads=1"
+
+
 def write_survey(folder: Path) -> Path:
     """Write the mock survey; return the configuration of a run on it."""
     write_mock(folder / "survey", MockSettings(stars=STARS, repeat_fraction=0.1))
@@ -88,8 +91,11 @@ def keep_compiled(folder: Path) -> None:
 def start(
     path: Path, directory: Path, *overrides: str, stages: Sequence[Stage] = STAGES, **options: object
 ) -> list[str]:
-    """Run the stages in a directory; return the names of those that ran."""
-    return run(Config.load(path, [f"run.directory={directory}", *overrides]), stages, **options)
+    """Run the stages in a directory; return the names of those that ran.
+
+    A single process does the blocks, unless told otherwise: each of several would compile the same programs.
+    """
+    return run(Config.load(path, [f"run.directory={directory}", ONE_PROCESS, *overrides]), stages, **options)
 
 
 class Watched(NamedTuple):
@@ -131,9 +137,7 @@ def products(directory: Path) -> dict[str, str]:
 
 def until(directory: Path, last: str) -> dict[str, str]:
     """Return those of the products that are there after a stage."""
-    folders = {"sample": "sample", "spectra": "spectra", "components": "components", "training": "training"}
-    folders |= {"distances": "distances model", "binaries": "binaries", "catalogue": "catalogue"}
-    made = " ".join(folders[stage] for stage in ALL[: ALL.index(last) + 1]).split()
+    made = ALL[: ALL.index(last) + 1]
     return {name: content for name, content in products(directory).items() if name.split("/")[0] in made}
 
 

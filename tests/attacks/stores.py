@@ -30,7 +30,9 @@ def whole(folder: Path) -> Path:
     made, stack = model(), ErrorStack()
     stack.add(spectra(STARS))
     path = folder / "pixels.zarr"
-    store = PixelStore.create(path, STARS, made.grid, [(4100.0, 4110.0)], stack, Provenance("pixels", "key", 1))
+    store = PixelStore.create(
+        path, np.arange(STARS, dtype=np.uint64), made.grid, [(4100.0, 4110.0)], stack, Provenance("pixels", "key", 1)
+    )
     shape = (STARS, len(made.grid.wavelength))
     flux = np.random.default_rng(1).normal(1, 0.1, shape).astype(np.float32)
     store.write(slice(0, STARS), Normalised(flux, np.abs(flux), np.zeros(shape, bool)), np.zeros(STARS))

@@ -27,7 +27,6 @@ from tiny_run import products, start, until, watched
 LOOPBACK = "0100007F"
 """127.0.0.1, as /proc/net writes it."""
 KINDS = {
-    "one process": ["run.threads=1"],
     "three processes": ["run.threads=3"],
     "dask, one worker": ['cluster.kind="local"', "cluster.workers=1"],
     "dask, two workers": ['cluster.kind="local"', "cluster.workers=2"],
@@ -147,7 +146,9 @@ def test_a_block_that_kills_is_given_up_and_the_others_are_done(settings):
     assert found == {number: number for number in (0, 1, 2, 4, 5)}
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=["none", "local"])
+@pytest.mark.parametrize(
+    "settings", [SETTINGS[0], pytest.param(SETTINGS[1], marks=pytest.mark.slow)], ids=["none", "local"]
+)
 def test_a_block_that_kills_where_none_should_is_an_error(settings):
     with start_workers(settings, 2) as available, pytest.raises(SpecdisError, match=r"lack of memory.*Run again"):
         list(available.each(deadly, range(6)))

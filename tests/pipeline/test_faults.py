@@ -76,8 +76,8 @@ def image(name: str, change):
         (column("PHOT_G_MEAN_MAG", np.nan), r"bad.fits: .*60 cut as no-g-magnitude.*Add what is missing"),
         (column("VRAD", np.nan), r"bad.fits: .*60 spectra without a radial velocity.*Add VRAD"),
         (image("WAVELENGTH", np.flip), r"bad.fits\[WAVELENGTH\]: .*found decreasing ones. Sort the pixels"),
-        (image("FLUX", lambda flux: flux * np.nan), r"bad.fits: .*at least one good pixel.*look at their flux"),
-        (image("IVAR", np.negative), r"bad.fits: .*at least one good pixel.*look at their flux, inverse variance"),
+        (image("FLUX", lambda flux: flux * np.nan), r"bad.fits: .*at least one good pixel.*check their flux"),
+        (image("IVAR", np.negative), r"bad.fits: .*at least one good pixel.*check their flux, inverse variance"),
         (image("IVAR", lambda ivar: ivar[:10]), r"bad.fits\[IVAR\]: expected 60 rows of 900 .*Write the image again"),
     ],
 )

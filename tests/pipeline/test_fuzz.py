@@ -23,13 +23,13 @@ OTHERS = range(20_000, 20_040)
 
 @pytest.mark.parametrize("kind", [kind for kind in fuzz.KINDS if not kind.endswith("run")])
 def test_damaged_files_are_read_or_refused(kind: str, tmp_path: Path):
-    folder = fuzz.prepared(kind, tmp_path / kind)
+    folder = fuzz.prepare(kind, tmp_path / kind)
     for number in (*ONCE_WRONG.get(kind, ()), *OTHERS):
         assert fuzz.attempt(kind, number, folder) == "", number
 
 
 def test_whole_lists_are_all_read(tmp_path: Path):
-    assert fuzz.KINDS["references"].read(fuzz.prepared("references", tmp_path / "references")) == []
+    assert fuzz.KINDS["references"].read(fuzz.prepare("references", tmp_path / "references")) == []
 
 
 def test_a_reader_that_dies_or_does_not_end_is_noticed(monkeypatch, tmp_path):
@@ -39,5 +39,5 @@ def test_a_reader_that_dies_or_does_not_end_is_noticed(monkeypatch, tmp_path):
             raise ValueError("not expected")
 
     monkeypatch.setitem(fuzz.KINDS, "toml", fuzz.KINDS["toml"]._replace(read=read))
-    folder = fuzz.prepared("toml", tmp_path / "toml")
+    folder = fuzz.prepare("toml", tmp_path / "toml")
     assert "ValueError: not expected" in fuzz.attempt("toml", 1, folder)

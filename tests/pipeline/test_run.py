@@ -243,7 +243,7 @@ def test_the_command_line_finds_nothing_left_to_do(reported, config):
         ("training.epochs=4", "training"),
         ("distances.n_draws=2", "model"),
         ("distances.training_error=star", "model"),
-        ("run.threads=1", None),
+        ("run.threads=3", None),
         ("run.memory_limit_gb=9", None),
     ],
 )
