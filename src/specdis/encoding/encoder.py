@@ -23,8 +23,8 @@ class Fit(NamedTuple):
         Sum of squares of R of Eq. 2 over the good pixels, as a fraction of that of the spectrum.
     structure, structure_error
         The part that is not noise, and its error: the mean product of residuals separated by one of `LAGS`, for the
-        more significant of these. Such residuals share no native pixel: for pure noise it scatters about 0, whatever the
-        noise and the quoted errors.
+        more significant of these. Such residuals share no native pixel: for pure noise it scatters about 0, whatever
+        the noise and the quoted errors.
     broadening, broadening_error
         Excess of the squared width (a Gaussian's sigma, Angstrom) of the lines over that of the spectra from which the
         components were computed, and its error: the residual is fitted by the second derivative of the reconstruction,
