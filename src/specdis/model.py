@@ -50,15 +50,15 @@ if TYPE_CHECKING:
 
 CARD, _TRAINED = "model.json", "trained_stars.npz"
 _BLOCK = 2048
-"""Stars whose spectra are in memory at once."""
+"""Number of stars with spectra in memory at once."""
 _TILE = 128
-"""Stars computed at once, whatever the size of the blocks: equal arithmetic for equal stars."""
+"""Number of stars in a tile, for blocks of any size, so that equal stars get equal arithmetic."""
 _FEW = 8
-"""Stars computed at once where there are no more: one star takes no longer than it must."""
+"""Number of stars in the small tile, used when there are no more, so that a single star is fast."""
 
 
 class ModelSettings(Settings):
-    """The sections of the configuration that predicting needs."""
+    """Sections of the configuration for predictions."""
 
     sample: SampleSettings
     photometry: PhotometrySettings
@@ -74,11 +74,11 @@ class Networks(NamedTuple):
     Parameters
     ----------
     label
-        Those of the label (section 3.2); `loss` of the model's card says what they were trained on.
+        Label networks (section 3.2); the model's card has their `loss`.
     mixture
-        Those of the mixture for the full sample.
+        Mixture networks for the full sample.
     binaries
-        Those of the mixture of single stars and binaries (section 5); None where too few stars had precise parallaxes.
+        Binary networks (section 5); None if too few stars had precise parallaxes.
     """
 
     label: Ensemble
@@ -87,12 +87,12 @@ class Networks(NamedTuple):
 
 
 class PairMagnitudes(NamedTuple):
-    """What the two Gaussians of section 5 say of the absolute magnitudes of stars, over all networks.
+    """Absolute magnitudes of stars by the two Gaussians of section 5, over all networks.
 
     Parameters
     ----------
     median
-        Median of both Gaussians together, the magnitude that section 5 compares, mag, shape (star,).
+        Median of both Gaussians together, as in section 5, mag, shape (star,).
     single, sigma
         Mean and standard deviation of the fainter one, that of single stars, mag, shape (star,).
     """
@@ -103,7 +103,7 @@ class PairMagnitudes(NamedTuple):
 
 
 class _Tile(NamedTuple):
-    """What is computed of a tile of stars; the star is the last axis of every array."""
+    """Results for a tile of stars; the last axis of every array is the star."""
 
     label: Array
     draws: Array
@@ -119,7 +119,7 @@ class _Tile(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """What the stars of a survey get.
+    """Predictions for the stars of a survey.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ class Predicted(NamedTuple):
     columns
         The columns of the catalogue, in its order.
     spectra
-        How many spectra could be read.
+        Number of readable spectra.
     """
 
     stars: Stars
@@ -143,9 +143,9 @@ class Model:
     Parameters
     ----------
     settings
-        The sections of the configuration that predicting needs.
+        Sections of the configuration for predictions.
     grid, transform
-        The pixels, and what is done to them.
+        The pixels and their transform.
     sky
         Observed-frame windows that are masked, vacuum Angstrom.
     basis
@@ -153,17 +153,17 @@ class Model:
     networks
         The networks.
     calibration
-        What the distributions of the mixture are moved and stretched by.
+        Recalibration of the distributions.
     training_error
         The paper's one training error, mag.
     domain
-        Where the model can be trusted.
+        Domain of the training set.
     seed
-        Random seed of the run: a star's draws depend on it and on its identifier alone.
+        Random seed of the run; a star's draws depend only on it and on the identifier.
     card
-        What the model was trained on, and how well it did, in plain values.
+        Description of training set and scores, in plain values.
     trained
-        Gives the stars that it was trained on; they are read when they are needed.
+        Returns the training stars, read when first needed.
     """
 
     settings: ModelSettings
@@ -186,11 +186,11 @@ class Model:
 
     @cached_property
     def scale(self) -> float:
-        """The number by which coefficients are divided before the networks see them."""
+        """Divisor of the coefficients at the input of the networks."""
         return self.basis.scale
 
     def save(self, directory: Path, provenance: Provenance) -> None:
-        """Write the model as a folder of npz files and model.json, which holds their sums and one over itself."""
+        """Write the model as a folder of npz files and model.json, which has their checksums and its own."""
         write_arrays(directory / "domain.npz", provenance, {"reference": self.domain.reference})
         native = {f"native_{arm.name}": arm.native for arm in self.grid.arms}
         pixels = {"wavelength": self.grid.wavelength, "kept": np.asarray(self.transform.kept), **native}
@@ -229,9 +229,9 @@ class Model:
         velocity
             Velocity in km/s by which the native pixels were brought to rest, shape (star,).
         targets
-            What else is needed of the stars.
+            Further data of the stars.
         native
-            The native pixels, to which the noise belongs, where they are not those of the model's grid.
+            The native pixels, which have independent noise, if they differ from those of the model's grid.
 
         Returns
         -------
@@ -264,7 +264,7 @@ class Model:
     def _predict_tile(
         self, pixels: Normalised, velocity: Float64, targets: Targets, native: NativePixels, rows: slice
     ) -> _Tile:
-        """Predict at most a tile of stars."""
+        """Predict up to one tile of stars."""
         count = len(velocity[rows])
         flux, bad = _filled(pixels.flux[rows], 0), _filled(pixels.bad[rows], True)
         sigma = np.zeros_like(flux) if pixels.sigma is None else _filled(pixels.sigma[rows], 0)
@@ -315,11 +315,11 @@ class Model:
             shift, stretch = self.calibration.corrections(predicted, snr)
             mixture = self.calibration.apply(predicted, snr)
             if completion is not None:
-                # What is not seen of a spectrum makes its magnitude less certain than that of whole ones.
+                # Missing pixels make a magnitude less certain.
                 def total(inputs: jax.Array) -> jax.Array:
                     return self.networks.mixture.held_out_mixture(inputs, fold).pooled().average.sum()
 
-                slopes = jax.grad(total)(inputs) / self.scale  # a star's answer depends on its own inputs alone
+                slopes = jax.grad(total)(inputs) / self.scale  # a star's answer depends only on its own inputs
                 unseen = jax.vmap(Completion.widening)(completion, slopes)
                 mixture = mixture._replace(sigma=jnp.sqrt(mixture.sigma**2 + unseen[:, None, None]))
             whole = distribution(mixture.pooled(), data, has_parallax, settings.distances)
@@ -337,7 +337,7 @@ class Model:
 
     @cached_property
     def _pairs(self) -> Any:
-        """The probability of a binary (Eq. 9), NaN where there is no model of binaries, compiled."""
+        """The probability of a binary (Eq. 9), NaN without a binary network, compiled."""
 
         @jax.jit
         def pairs(inputs: jax.Array, fold: jax.Array, data: ParallaxInErrors) -> jax.Array:
@@ -434,7 +434,7 @@ class Model:
         return self.predict_pixels(pixels, spectra.native_velocity, targets, native)
 
     def _with_the_models_arms(self, spectra: Spectra) -> Spectra:
-        """Give a single spectrum to every arm of the model: it is cut where the model joins its arms."""
+        """Use a single spectrum for every arm of the model, cut where the model joins its arms."""
         names = [arm.name for arm in self.grid.arms]
         if len(spectra.arms) == 1 and set(spectra.arms) != set(names):
             (arm,) = spectra.arms.values()
@@ -442,7 +442,7 @@ class Model:
         return spectra
 
     def coverage(self, spectra: Spectra) -> list[str]:
-        """Say in words what of these spectra the model was not trained for: wavelengths and pixel widths."""
+        """Describe differences of these spectra from the training set: wavelengths and pixel widths."""
         said = []
         for part in self.grid.arms:
             arm = self._with_the_models_arms(spectra).arms.get(part.name)
@@ -490,10 +490,10 @@ class Model:
         frame: Literal["observed", "rest"] = "observed",
         **columns: Any,
     ) -> Table:
-        """Predict spectra that are plain arrays, all on one wavelength grid: what `specdis predict` does with a table.
+        """Predict spectra from plain arrays on one wavelength grid, as `specdis predict` does from a table.
 
-        A Quantity, or a column of a table with a unit, is converted. What is masked is missing. Numbers without a unit
-        are in the unit below. A value that no star has counts as missing, as in a file; the log says so.
+        A Quantity, or a column of a table with a unit, is converted. Masked values are missing. Numbers without a
+        unit are in the unit below. Impossible values count as missing, with a log message, as in a file.
 
         Parameters
         ----------
@@ -507,24 +507,24 @@ class Model:
             True, or any number but 0, for a bad pixel; shape of `flux`.
         vrad
             Heliocentric radial velocity in km/s, shape (star,); needed for observed-frame spectra. For spectra at rest
-            it tells where the lines of the sky are.
+            it gives the position of sky lines.
         phot_g_mean_mag
-            Gaia G magnitude, shape (star,); without it there are no distances, M_G alone.
+            Gaia G magnitude, shape (star,); without it there are no distances, only M_G.
         parallax, parallax_error
             As Gaia publishes them, in mas, shape (star,); without them there is no probability of a binary. The error
             is inflated as in the model's run. The zero point needs `astrometric_params_solved`, `ecl_lat`,
-            `nu_eff_used_in_astrometry` and `pseudocolour` as well; without them the parallax is used as it is, and
-            NO_ZERO_POINT says so.
+            `nu_eff_used_in_astrometry` and `pseudocolour` as well; without them the parallax is not corrected and
+            has the flag NO_ZERO_POINT.
         ebv
             E(B-V) on the scale of the survey that the model was trained on, shape (star,); 0 without it, flagged.
         teff
             Effective temperature in K for the extinction law, shape (star,).
         source_id
-            Gaia DR3 source identifiers, shape (star,). By them the model knows the stars that it was trained on, and
-            predicts each by networks that never saw it.
+            Gaia DR3 source identifiers, shape (star,). The model recognises its training stars by them, and
+            predicts each by networks that were not trained on it.
         identifier
-            Integers that name the spectra, shape (star,): TARGETID of a spectra table. They decide the random draws.
-            `source_id` where it is given, or else 0, 1, ..., without them.
+            Integers that identify the spectra, shape (star,): TARGETID of a spectra table. They determine the random
+            draws. `source_id` where it is given, or else 0, 1, ..., without them.
         medium, frame
             Of the wavelengths.
         **columns
@@ -534,13 +534,13 @@ class Model:
         -------
         Table
             One row per spectrum in the order of `flux`: the columns of the catalogue, with units and descriptions,
-            missing values masked. HELD_OUT is false where a network that predicts the star was trained on it, and where
-            that cannot be known, because the star has neither `source_id` nor `identifier`.
+            missing values masked. HELD_OUT is false if a network that predicts the star was trained on it, or if that
+            is unknown without `source_id` and `identifier`.
 
         Raises
         ------
         InputError
-            When shapes disagree, a unit cannot be converted, numbers cannot be wavelengths in Angstrom or do not
+            When shapes disagree, a unit cannot be converted, wavelengths cannot be Angstrom or do not
             increase, or the rest frame cannot be reached.
         """
         named = {
@@ -562,28 +562,28 @@ class Model:
 
     @property
     def header(self) -> catalogue.Cards:
-        """What a catalogue of this model's predictions says of it."""
+        """Cards about this model for a catalogue of its predictions."""
         loss = str(self.card.get("loss", "unknown"))
         return catalogue.header_cards(self.settings.photometry.ebv_scale, self.settings.network.kind, loss)
 
     def predict_survey(self, survey: Survey, *, identified: bool = True) -> Predicted:
-        """Predict every star of a survey that the model need not have been trained on.
+        """Predict every star of a survey, which may differ from that of the training.
 
-        A star that was trained on is predicted by the networks that never saw it, as in the model's run.
+        A training star is predicted by the networks that were not trained on it, as in the model's run.
 
         Parameters
         ----------
         survey
             The stars and their spectra.
         identified
-            Whether its identifiers tell one star from another, and are not mere numbers of rows.
+            Whether its identifiers are those of stars, and not row numbers.
 
         Returns
         -------
         Predicted
-            What its stars get; one whose spectrum cannot be read has the flag NO_SPECTRUM.
+            Predictions of its stars; one without a readable spectrum has the flag NO_SPECTRUM.
         """
-        # The cuts flag what the training did not hold; its split has no meaning here.
+        # Only the cuts and their flags are used; the split has no meaning here.
         cuts = {"predict_outside": True, "n_folds": None, "fold_column": None, "train_fraction": 0.5}
         settings = self.settings.sample.model_copy(update=cuts)
         sample = select(survey.stars(), survey.columns, settings, self.settings.photometry, self.seed, True)
@@ -620,16 +620,16 @@ class Model:
         return Predicted(stars, self._catalogue(stars, predicted), len(stars) - len(lost))
 
     def _predict_nothing(self, targets: Targets) -> dict[str, Array]:
-        """Return what stars without a spectrum get: that of one without a good pixel."""
+        """Return the prediction for stars without a spectrum: that of one without a good pixel."""
         shape = (len(targets.magnitude), self.n_pixel)
         pixels = Normalised(np.zeros(shape, np.float32), None, np.ones(shape, np.bool_))
         return self.predict_pixels(pixels, np.zeros(shape[0]), targets)
 
     def _remarks(self, spectra: Spectra) -> list[str]:
-        """Say what of these spectra the model was not trained for, or cannot use."""
+        """Log differences of these spectra from the training set, and unusable ones."""
         remarks = [f"outside the model's domain: {message}" for message in self.coverage(spectra)]
         if not np.isfinite(spectra.velocity).all():
-            remarks.append("some spectra have no radial velocity to bring them to rest: they get no prediction")
+            remarks.append("spectra without a radial velocity cannot be brought to rest and get no prediction")
         return remarks
 
     def _catalogue(self, stars: Stars, predicted: dict[str, Array]) -> dict[str, Array]:
@@ -645,12 +645,12 @@ class Model:
 
 
 def load_model(directory: str | Path) -> Model:
-    """Read a model's folder.
+    """Load a model from its folder.
 
     Raises
     ------
     InputError
-        When there is no model.
+        When the folder is not a model.
     ProductError
         When a file is missing, damaged or of another format.
     """
@@ -691,26 +691,26 @@ def load_model(directory: str | Path) -> Model:
             model.domain,
             settings.spectra,
         )
-    except Exception as error:  # what is not of the right kind fails in the hands of many libraries
+    except Exception as error:  # wrong content fails in many libraries
         raise ProductError(
             f"{directory / CARD} is not a model of this version ({type(error).__name__}: {error}). Copy the model "
             "again, or use the version that made it."
         ) from error
     if wrong:
         raise ProductError(
-            f"{directory} is no model: its {' and '.join(wrong)} do not fit the other parts. Copy it again."
+            f"{directory} is not a model: its {' and '.join(wrong)} do not fit the other parts. Copy it again."
         )
     return model
 
 
 def _read_card(directory: Path) -> dict[str, Any]:
-    """Read model.json, and hold it and the other files against their sums."""
+    """Read model.json, and check it and the other files against their checksums."""
     card = directory / CARD
     try:
         if card.is_file():
             return _checked_card(card)
         found = f"no file {CARD} in it" if directory.is_dir() else "a file" if directory.exists() else "nothing"
-    except OSError as error:  # a folder or a file that is closed
+    except OSError as error:  # permission denied
         found = f"{error.filename}, which cannot be read ({error.strerror})"
     raise InputError(
         directory,
@@ -723,7 +723,7 @@ def _read_card(directory: Path) -> dict[str, Any]:
 def _checked_card(card: Path) -> dict[str, Any]:
     content = read_json(card)
     if not isinstance(content, dict) or not isinstance(content.get("parts"), dict):
-        raise ProductError(f"{card} is no description of a model. Copy the model again.")
+        raise ProductError(f"{card} is not the card of a model. Copy the model again.")
     said = content.pop("sum", None)
     if said is None:
         raise ProductError(f"{card} has no sum: an earlier version made it. Use that one, or make the model again.")
@@ -737,16 +737,16 @@ def _checked_card(card: Path) -> dict[str, Any]:
 
 
 def _wrong_parts(directory: Path, sums: Mapping[str, str]) -> list[str]:
-    """Return the names of a model's files that are missing or do not fit their sums.
+    """Return the names of a model's files that are missing or disagree with their checksums.
 
-    The list of training stars may be left out of a model.
+    The list of training stars is optional.
     """
     files = {name: directory / name for name in sums if name != _TRAINED or (directory / name).exists()}
     return [name for name, path in files.items() if not path.is_file() or file_digest(path) != sums[name]]
 
 
 def _read_trained(path: Path) -> TrainedStars:
-    """Return the stars that a model was trained on.
+    """Read the training stars of a model.
 
     Raises
     ------
@@ -754,12 +754,12 @@ def _read_trained(path: Path) -> TrainedStars:
         When the file is damaged or of another format.
     """
     if not path.exists():
-        logger.warning("%s is missing: HELD_OUT is false for every star, because nobody knows better", path)
+        logger.warning("%s is missing: the training stars are unknown, so HELD_OUT is false for every star", path)
         return TrainedStars.unknown()
     _, arrays = read_arrays(path, "model")
     found = TrainedStars(*(arrays.get(name, np.zeros(0)) for name in TrainedStars._fields))
     if not found.is_sound():
-        raise ProductError(f"{path} is no list of a model's training stars: copy the model again.")
+        raise ProductError(f"{path} is not a list of training stars: copy the model again.")
     return found
 
 
@@ -796,7 +796,7 @@ def _ensemble_of(
 
 
 def _filled(values: Array, filling: float) -> Array:
-    """Return a tile of full size, its last rows filled."""
+    """Pad the last rows of a tile to full size."""
     missing = (_FEW if len(values) <= _FEW else _TILE) - len(values)
     if not missing:
         return values
@@ -804,13 +804,13 @@ def _filled(values: Array, filling: float) -> Array:
 
 
 def _put(columns: dict[str, Array], rows: Array, found: Mapping[str, Array], stars: int) -> None:
-    """Put what some of the stars get into columns of all of them."""
+    """Insert values of some stars into columns of all."""
     for name, values in found.items():
         columns.setdefault(name, np.zeros(stars, values.dtype))[rows] = values
 
 
 def _median_snr(spectra: Spectra) -> Float64:
-    """Return the S/N of spectra as DESI's: the median per Angstrom^(1/2), the mean of the arms; NaN without errors."""
+    """Return the S/N of spectra as in DESI: the median per Angstrom^(1/2), averaged over arms; NaN without errors."""
     arms = [_median_snr_of(arm) for arm in spectra.arms.values()]
     return np.asarray(np.mean(arms, axis=0))
 

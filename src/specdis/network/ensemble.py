@@ -18,8 +18,8 @@ class Ensemble(NamedTuple):
     networks
         A network whose weights have a leading axis of length fold x seed.
     typical
-        What the answers of each fold's networks are counted from, shape (fold,): the label in units of which `MLP`
-        answers, or the magnitude to which a `MixtureNetwork` adds.
+        Reference of the outputs for each fold, shape (fold,): the label that is the unit of an `MLP`, or the magnitude
+        that is the zero of a `MixtureNetwork`.
     n_folds, n_seeds
         Sizes of the two axes.
     """
@@ -36,7 +36,7 @@ class Ensemble(NamedTuple):
         return unit * labels.reshape(self.n_folds, self.n_seeds, -1)
 
     def held_out_labels(self, inputs: jax.Array, fold: jax.Array) -> jax.Array:
-        """Return labels by networks that never saw the star, shape (seed, star).
+        """Return labels by networks that were not trained on the star, shape (seed, star).
 
         A star of fold f is predicted by the networks of fold f; a star of fold -1 by the mean over folds.
         """
@@ -45,9 +45,9 @@ class Ensemble(NamedTuple):
         return jnp.where(fold >= 0, own, labels.mean(0))
 
     def held_out_mixture(self, inputs: jax.Array, fold: jax.Array) -> Mixture:
-        """Return the mean distribution of all networks that never saw the star, shape (star, network, component).
+        """Return the mean distribution of all networks not trained on the star, shape (star, network, component).
 
-        Fractions add up to 1 over networks and components; those of networks that did see the star are 0.
+        Fractions add up to 1 over networks and components; those of networks that were trained on the star are 0.
         """
         each = jax.vmap(MixtureNetwork.__call__, in_axes=(0, None))(self.networks, inputs)
         networks_fold = jnp.repeat(jnp.arange(self.n_folds), self.n_seeds)
