@@ -300,7 +300,7 @@ def test_init_writes_a_configuration_with_comments_that_loads(specdis, tmp_path,
 def test_init_writes_nothing_over(specdis, tmp_path):
     (tmp_path / "demo.toml").write_text("mine")
     result = expect(specdis("init"), 1)
-    assert "demo.toml: expected no file of this name, found one" in result.stderr
+    assert "demo.toml: expected no file of this name, found a file" in result.stderr
     assert (tmp_path / "demo.toml").read_text() == "mine"
     found = json.loads(expect(specdis("init", "desi-dr1", "-o", "my stars.toml", "--json"), 0).stdout)
     assert found["configuration"] == "my stars.toml"
@@ -429,7 +429,7 @@ def test_check_of_a_good_configuration(specdis, config, tmp_path):
     ("override", "message"),
     [
         ("survey.spectra=absent.fits", "absent.fits: expected"),
-        ("run.directory=spectra.fits/run", "spectra.fits is no folder"),
+        ("run.directory=spectra.fits/run", "spectra.fits is not a folder"),
         ("components.n_components=100", "there are only 3 stars"),
         ("sample.fold_column=FOLDS", "the survey has no column FOLDS"),
         ("run.memory_limit_gb=0.1", "GB are allowed"),
@@ -487,7 +487,7 @@ def test_verify_of_a_run_names_what_changed_in_it(specdis, config, tmp_path):
     found = expect(specdis("verify", "run"), 1).stdout
     assert "error: report: expected the content whose sum manifest.json holds" in found
     (tmp_path / "run" / "manifest.json").write_text("{}")
-    assert "error: manifest.json: expected what can be read" in expect(specdis("verify", "run"), 1).stdout
+    assert "error: manifest.json: expected a readable product" in expect(specdis("verify", "run"), 1).stdout
 
 
 def test_verify_of_a_model_names_what_changed_in_it(specdis, tmp_path):

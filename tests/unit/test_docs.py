@@ -218,6 +218,19 @@ def test_layers_are_those_of_the_code():
     assert set(re.findall(r"`(\w+)`", cells)) == parts
 
 
+def test_the_way_of_a_spectrum_names_modules_and_types_that_exist():
+    page = (ROOT / "docs" / "developing.md").read_text().split("\n## The way of a spectrum\n")[1].split("\n## ")[0]
+    source = ROOT / "src" / "specdis"
+    modules = re.findall(r"^   [|v] (\w+) ", page, flags=re.MULTILINE)
+    assert len(modules) > 10
+    assert [name for name in modules if not (source / name).is_dir() and not (source / f"{name}.py").exists()] == []
+    (steps,) = re.findall(r"^```text\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    code = "\n".join(path.read_text() for path in source.rglob("*.py"))
+    types = {"Stars", "Spectra", "Arm", "Sample", "Basis", "Model"}
+    types |= {name for name in re.findall(r"\b[A-Z][a-z]\w+\b", steps) if name not in ("Eq", "Eqs", "Parquet")}
+    assert [name for name in sorted(types) if not re.search(rf"^class {name}\b", code, flags=re.MULTILINE)] == []
+
+
 def guards() -> list[str]:
     """Return the tests that guard invariants, as the page names them."""
     page = (ROOT / "docs" / "developing.md").read_text().split("\n## Invariants\n")[1].split("\n## ")[0]

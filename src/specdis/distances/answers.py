@@ -1,4 +1,4 @@
-"""What the networks say of stars, before it becomes columns."""
+"""Answers of the networks, before they become columns."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from specdis.network.mixture import Mixture, ParallaxInErrors, Points, points, p
 from specdis.photometry import absolute_magnitude
 
 GIANT_MAGNITUDE = 3.5
-"""Absolute G magnitude that giants are brighter than: log g < 3.8 on the isochrones of old stars."""
+"""Absolute G magnitude below which stars are giants: log g < 3.8 on the isochrones of old stars."""
 
 
 class Labels(NamedTuple):
-    """What the networks of the label say of some stars.
+    """Answers of the label networks for some stars.
 
     Parameters
     ----------
@@ -32,13 +32,13 @@ class Labels(NamedTuple):
 
 
 class Magnitudes(NamedTuple):
-    """What the networks of the mixture say of some stars.
+    """Answers of the mixture networks for some stars.
 
     Parameters
     ----------
     quantiles
-        Absolute magnitudes below which `LEVELS` of the recalibrated distribution lie, in the order of distances: the
-        first is the faintest; shape (level, star). NaN without a spectrum.
+        Absolute magnitudes at `LEVELS` of the recalibrated distribution, in the order of distances, the faintest
+        first; shape (level, star). NaN without a spectrum.
     giant
         Probability of an absolute magnitude below `GIANT_MAGNITUDE`, shape (star,).
     spread
@@ -46,7 +46,7 @@ class Magnitudes(NamedTuple):
     draws
         Mean magnitude from perturbed spectra, shape (draw, star); NaN for stars without errors.
     shift, stretch
-        What recalibration moved the distribution by, mag, and widened it by, a factor; shape (star,).
+        Shift (mag) and widening (a factor) by recalibration; shape (star,).
     """
 
     quantiles: Float64
@@ -60,14 +60,14 @@ class Magnitudes(NamedTuple):
 def distribution(
     mixture: Mixture, data: ParallaxInErrors, has_parallax: jax.Array, settings: DistancesSettings
 ) -> Points:
-    """Return the distribution of magnitude that distances are quoted from.
+    """Return the distribution of magnitude from which distances are quoted.
 
     Parameters
     ----------
     mixture
         Recalibrated, shape (star, component).
     data, has_parallax
-        The star's own parallax, and whether there is one, shape (star,): used where `use_own_parallax` says so.
+        The star's own parallax, and whether it has one, shape (star,), used with `use_own_parallax`.
     """
     alone = points(mixture)
     if not settings.use_own_parallax:
@@ -90,7 +90,7 @@ def between_networks(mixture: Mixture) -> jax.Array:
     Parameters
     ----------
     mixture
-        Shape (star, network, component); networks that saw the star have no weight.
+        Shape (star, network, component); networks that were trained on the star have no weight.
     """
     weight = jnp.exp(mixture.log_weight)
     share = weight.sum(-1)

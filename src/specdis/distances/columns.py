@@ -16,16 +16,16 @@ from specdis.photometry import absolute_magnitude, distance, distance_of_modulus
 _MAGNITUDES = 5 / np.log(10)
 """Magnitudes per unit relative error of a distance."""
 LEVELS = (0.05, 0.16, 0.50, 0.84, 0.95)
-"""Quantiles of the distance that are quoted, as fractions."""
+"""Quoted quantiles of the distance, as fractions."""
 QUANTILES = tuple(f"DIST_{round(100 * level):02d}" for level in LEVELS)
 """Their columns."""
 FARTHEST = 1e4
-"""kpc: farther than any star whose spectrum a survey takes; the brightest have a magnitude of 20 there."""
+"""Largest distance, kpc, beyond that of any observed star: the brightest have a magnitude of 20 there."""
 
 _POINTS, _GENERATOR = 610, 377
-"""A Fibonacci lattice: every level of the noise is met by a level of the training error, spread evenly over both.
+"""Number of points of a Fibonacci lattice, which pairs levels of the noise and of the training error evenly.
 
-What lies below a quantile of two Gaussians' sum is right to 0.5 per cent of all, whichever is the wider."""
+The fraction below a quantile of the sum of two Gaussians is accurate to 0.5 per cent, for any ratio of their widths."""
 
 
 def summarise_labels(
@@ -34,9 +34,9 @@ def summarise_labels(
     """Turn labels into magnitudes, distances, errors and quantiles, as the paper does.
 
     The label of a star is the mean over seeds, and so are its draws. A label <= 0 has no magnitude and no distance: NaN
-    and a flag. A draw <= 0 lies at infinity: quantiles use all draws, but the standard deviations of such a star are
-    null. Errors and quantiles hold both the noise and the training error, as section 3.3 adds them. With one seed alone
-    there is no training error: they are those of the noise.
+    and a flag. A draw <= 0 means infinite distance: quantiles use all draws, but the standard deviations of such a star
+    are null. Errors and quantiles include noise and training error, added as in section 3.3. With a single seed there
+    is no training error, and they include only the noise.
 
     Parameters
     ----------
@@ -60,12 +60,12 @@ def summarise_labels(
     has_draws = np.isfinite(draws).all(0)
     unbound = np.where(has_draws, (draws <= 0).mean(0), np.nan)
     noise, kpc_noise = absolute_magnitude(draws).std(0, ddof=1), distance(draws, magnitude).std(0, ddof=1)
-    spread, training = np.full(len(label), np.nan), np.zeros(len(label))  # one seed tells nothing of the training
+    spread, training = np.full(len(label), np.nan), np.zeros(len(label))  # no training error from a single seed
     if len(labels.label) > 1:
         spread = absolute_magnitude(labels.label).std(0, ddof=1)
         training = np.full(len(label), constant_error)
         if settings.training_error == "star":
-            # Where a seed gives a label <= 0 there are no magnitudes to compare; the labels still say how they scatter.
+            # If a seed gives a label <= 0 there are no magnitudes to compare, but the labels still have a scatter.
             relative = labels.label.std(0, ddof=1) / np.where(label > 0, label, np.nan)
             training = np.where(np.isfinite(spread), spread, _MAGNITUDES * relative)
     total = np.hypot(noise, training)
@@ -99,11 +99,11 @@ def summarise_labels(
 def _quantiles(
     draws: Float64, training: Float64, magnitude: Float64, method: Literal["monte-carlo", "linear"]
 ) -> dict[str, Float64]:
-    """Return the distances in kpc that `LEVELS` of the distribution lie within; infinite where its label is <= 0.
+    """Return the distances in kpc at `LEVELS` of the distribution; infinite where its label is <= 0.
 
     The distribution is that of a label with the noise of the draws, times 10^(e/5) for a training error of e mag. A
-    label <= 0 stays so whatever the training error. It is not computed with random numbers: at the points of a lattice
-    the noise takes each of many levels once and the error each level of its Gaussian once, independently.
+    label <= 0 stays so for any training error. Points of a lattice replace random numbers: the noise takes each of many
+    levels once, and the training error each level of its Gaussian once, independently.
 
     Parameters
     ----------
@@ -114,8 +114,8 @@ def _quantiles(
     magnitude
         Extinction-corrected G magnitude, shape (star,).
     method
-        Where the draws come from, which says what share lies below the k-th of n: k / (n + 1) of equally likely values
-        in the mean, or (k - 1/2) / n where they stand evenly on a Gaussian.
+        Origin of the draws, which decides the share below the k-th of n: k / (n + 1) for equally likely values, in the
+        mean, or (k - 1/2) / n for evenly spaced levels of a Gaussian.
     """
     place = np.arange(_POINTS)
     noise_level = (place + 0.5) / _POINTS
@@ -132,21 +132,21 @@ def _quantiles(
 def summarise_mixture(magnitudes: Magnitudes, magnitude: Float64) -> dict[str, Array]:
     """Turn distributions of magnitude into magnitudes, distances, errors and quantiles.
 
-    The magnitude of a star is the median. Its error is half of what lies between the 16 and 84 per cent quantiles,
-    which holds the width that the network gives to such spectra, their noise with it, and the scatter between
-    networks; the scatter of draws is quoted beside it and not added a second time.
+    The magnitude of a star is the median. Its error is half of the range from the 16 to the 84 per cent
+    quantile, which includes the width predicted for such spectra with their noise, and the scatter between networks;
+    the scatter of draws is quoted separately, and not added again.
 
     Parameters
     ----------
     magnitudes
-        What the networks of the mixture say.
+        Answers of the mixture networks.
     magnitude
         Extinction-corrected G magnitude, shape (star,); NaN gives M_G alone.
 
     Returns
     -------
     dict
-        The columns of `summarise_labels` but LABEL and FRACTION_UNBOUND, since every magnitude has a distance; and
+        The columns of `summarise_labels` except LABEL and FRACTION_UNBOUND, since every magnitude has a distance; and
         PROB_GIANT, MIX_SHIFT and MIX_STRETCH, shape (star,).
     """
     _, faint, middle, bright, _ = magnitudes.quantiles
@@ -176,21 +176,21 @@ def summarise_mixture(magnitudes: Magnitudes, magnitude: Float64) -> dict[str, A
 
 
 def summarise(labels: dict[str, Array], mixture: dict[str, Array], kind: Literal["mlp", "mixture"]) -> dict[str, Array]:
-    """Join what both kinds of network say.
+    """Join the columns of both kinds of network.
 
     Parameters
     ----------
     labels, mixture
         `summarise_labels` and `summarise_mixture` of the same stars.
     kind
-        The one whose distances stand under the plain names.
+        The kind for the columns without suffix.
 
     Returns
     -------
     dict
-        The columns of that one; LABEL, FRACTION_UNBOUND, PROB_GIANT, MIX_SHIFT, MIX_STRETCH; and DIST, DISTERR, M_G_NN
-        and M_G_NN_ERR of either, with the suffixes _CHI2 and _MIX. FLAGS say what concerns either: the columns _CHI2,
-        and with them binaries, depend on the label whichever is chosen.
+        The columns of that kind; LABEL, FRACTION_UNBOUND, PROB_GIANT, MIX_SHIFT, MIX_STRETCH; and DIST, DISTERR, M_G_NN
+        and M_G_NN_ERR of either, with the suffixes _CHI2 and _MIX. FLAGS are those of both, because
+        the columns _CHI2, and with them binaries, always depend on the label network.
     """
     chosen = labels if kind == "mlp" else mixture
     by_kind = {

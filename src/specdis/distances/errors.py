@@ -22,18 +22,18 @@ from specdis.spectra.transform import Transform
 
 
 class Chain(NamedTuple):
-    """All that lies between stored pixels and what the networks say of them.
+    """All steps from stored pixels to the answers of the networks.
 
     Parameters
     ----------
     grid, spectra
-        The pixels, and how they were normalised.
+        The pixels, and their normalisation.
     transform, completer
-        What is done to them, and the way on to coefficients.
+        The steps from pixels to coefficients.
     scale
-        The number by which coefficients are divided before the networks see them.
+        Divisor of the coefficients at the input of the networks.
     label, mixture
-        The networks of the label and those of the mixture.
+        The label networks and the mixture networks.
     """
 
     grid: PixelGrid
@@ -129,7 +129,7 @@ class MonteCarlo:
                 normal = jax.random.normal(jax.random.wrap_key_data(key), found.shape, jnp.float32)
                 return jnp.asarray(found + completion.versions(normal))
 
-            # Star by star, so that what is computed of one never leaves the processor's cache.
+            # Star by star, so that all intermediate arrays stay in the processor's cache.
             drawn = jax.lax.map(one, (stars.pixels, stars.keys, stars.completion))
             n_star, n_draw, n_component = drawn.shape
             inputs = drawn.reshape(-1, n_component) / chain.scale
@@ -143,8 +143,8 @@ class MonteCarlo:
 class Linear:
     """Linear errors: exact derivatives of every step, instead of draws.
 
-    Noise moves the mean label over seeds and the mean magnitude by a Gaussian of the width that the derivatives give.
-    In place of the draws stand as many points of this Gaussian, equally likely, the same for all seeds.
+    Noise changes the mean label over seeds and the mean magnitude by a Gaussian whose width follows from derivatives.
+    Equally likely points of this Gaussian, the same for all seeds, replace the draws.
 
     Parameters
     ----------

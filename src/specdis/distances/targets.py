@@ -1,4 +1,4 @@
-"""What prediction needs of the stars beside their spectra."""
+"""Data of the stars for a prediction, in addition to their spectra."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from specdis.photometry import label_of_magnitude, parallax
 from specdis.surveys.base import IDENTIFIER
 
 TARGET_COLUMNS = ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "SN", "FOLD")
-"""Columns of a sample that `Targets.of` reads besides the identifier."""
+"""Columns of a sample for `Targets.of`, in addition to the identifier."""
 
 
 class Targets(NamedTuple):
-    """What predicting needs of stars besides their spectra, one row per star.
+    """Data of stars for a prediction, in addition to their spectra, one row per star.
 
     Parameters
     ----------
     magnitude
         Extinction-corrected G magnitude, shape (star,); NaN gives absolute magnitudes alone.
     parallax, error
-        Corrected parallax and its error in mas, shape (star,); NaN where there is none: no probability of a binary.
+        Corrected parallax and its error in mas, shape (star,); NaN if missing: no probability of a binary then.
     snr
-        S/N of the spectrum, on which the recalibration depends, shape (star,); NaN where it is not known.
+        S/N of the spectrum, on which the recalibration depends, shape (star,); NaN where unknown.
     fold
         Fold that holds each star out, shape (star,); -1 for the mean over all folds.
     keys
@@ -43,30 +43,30 @@ class Targets(NamedTuple):
 
     @classmethod
     def of(cls, stars: Mapping[str, Array], seed: int) -> Targets:
-        """Return the targets among the columns of a sample."""
+        """Make the targets from the columns of a sample."""
         magnitude, parallax, error, snr, fold = (stars[name] for name in TARGET_COLUMNS)
         keys = star_keys(seed, *(stars[name] for name in IDENTIFIER))
         return cls(magnitude, parallax, error, np.asarray(snr, np.float64), fold, keys)
 
     def take(self, rows: Array | slice) -> Targets:
-        """Return some of the stars."""
+        """Select some of the stars."""
         return Targets._make(column[rows] for column in self)
 
     def brighter(self, excess: Float64) -> Targets:
-        """Return the stars as they would be so many mag brighter at the same distance."""
+        """Return the stars made brighter by this number of mag, at the same distance."""
         return self._replace(magnitude=self.magnitude - excess)
 
     def with_parallax_of(self, magnitude: Float64) -> Targets:
-        """Return the stars with the parallaxes that other absolute magnitudes, of shape (star,), would give them."""
+        """Return the stars with the parallaxes of other absolute magnitudes, shape (star,)."""
         return self._replace(parallax=parallax(label_of_magnitude(magnitude), self.magnitude))
 
     @property
     def has_parallax(self) -> Bool:
-        """Which stars have a magnitude and a parallax with an error."""
+        """Stars with a magnitude, a parallax and its error, shape (star,)."""
         return np.isfinite(self.magnitude) & np.isfinite(self.parallax) & (self.error > 0)
 
     def parallaxes(self) -> ParallaxInErrors:
-        """Return the parallaxes in units of their errors; 0 +- 1 mas at magnitude 20 where there is none."""
+        """Return the parallaxes in units of their errors; 0 +- 1 mas at magnitude 20 if missing."""
         there = self.has_parallax
         filled = (
             np.where(there, self.magnitude, 20),

@@ -203,7 +203,7 @@ class Completer(NamedTuple):
         return self._shrink(added)[..., None] * (found + offset) - offset
 
     def _shrink(self, added: jax.Array) -> jax.Array:
-        """Return what makes unit vectors of completed spectra, of the sum of squares that completes them."""
+        """Return the factor that normalises completed spectra, from the sum of squares of their estimated pixels."""
         return jax.lax.rsqrt(1 + jnp.maximum(added, 0)) if self.unit_norm else jnp.ones_like(added)
 
 

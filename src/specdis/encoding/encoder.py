@@ -1,4 +1,4 @@
-"""From stored pixels to coefficients and how well the components hold a spectrum."""
+"""From stored pixels to coefficients, and the quality of the reconstruction."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from specdis.spectra.transform import Transform
 
 
 class Fit(NamedTuple):
-    """How well the components hold a spectrum, one row per star.
+    """Quality of the reconstruction of spectra, one row per star.
 
     Parameters
     ----------
     residual
         Sum of squares of R of Eq. 2 over the good pixels, as a fraction of that of the spectrum.
     structure, structure_error
-        The part of it that is not noise, and its error: the mean product of residuals that are apart by one of `LAGS`,
-        of which the one counts that is more errors above 0. Such residuals share no native pixel: it scatters about 0
-        where noise alone is left, whatever the noise and whatever errors are claimed.
+        The part that is not noise, and its error: the mean product of residuals separated by one of `LAGS`, for the
+        more significant of these. Such residuals share no native pixel: for pure noise it scatters about 0, whatever
+        the noise and the quoted errors.
     broadening, broadening_error
-        By how much the square of the width (a Gaussian's sigma, Angstrom) of the lines exceeds that of the spectra of
-        which the components were made, and its error: the residual is compared with the second derivative of the
-        reconstruction, as far as the components do not hold that. Negative for sharper lines.
+        Excess of the squared width (a Gaussian's sigma, Angstrom) of the lines over that of the spectra from which the
+        components were computed, and its error: the residual is fitted by the second derivative of the reconstruction,
+        as far as it is orthogonal to the components. Negative for sharper lines.
     noise
-        Variance that the noise of the pixels gives a coefficient, in the mean over these, in units of the unit vector.
+        Mean variance of a coefficient from the noise of the pixels, in units of the unit vector.
     carbon, carbon_error
-        What of the residual lies along the Swan bands of C2, as far as the components do not hold these, as a fraction
-        of the spectrum's length, and its error. Positive where the spectrum has the bands.
+        Projection of the residual on the Swan bands of C2, as far as they are orthogonal to the components, as a
+        fraction of the spectrum's length, and its error. Positive for a spectrum with the bands.
     chi2
         Reduced chi-square of the reconstruction over good pixels; NaN without errors. Pixels of the grid are
-        interpolated, so that neighbours share their noise: about 0.7 where noise alone is left.
+        interpolated, so that neighbours share their noise: about 0.7 for pure noise.
     """
 
     residual: jax.Array
@@ -52,16 +52,16 @@ class Fit(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """Coefficients of spectra and how well the components hold them, one row per star.
+    """Coefficients of spectra and the quality of their reconstruction, one row per star.
 
     Parameters
     ----------
     coefficients
         C of Eq. 2, of completed spectra where pixels are missing, float32, shape (star, component).
     fit
-        How well the components hold the spectra.
+        Quality of the reconstruction.
     completion
-        What completes each spectrum; None where missing pixels are zeros.
+        Completion of each spectrum; None if missing pixels are zeros.
     """
 
     coefficients: jax.Array
@@ -75,12 +75,12 @@ Encoder = Callable[[Pixels], Encoded]
 def encoder(transform: Transform, basis: Basis, grid: PixelGrid, settings: SpectraSettings) -> Encoder:
     """Compile the way from stored pixels to coefficients.
 
-    A sigma of NaN or 0 stands for a pixel without an error.
+    A sigma of NaN or 0 means a pixel without an error.
 
     Parameters
     ----------
     transform, basis
-        What is done to the pixels, and their components.
+        Transform of the pixels, and components.
     grid
         The pixels.
     settings
@@ -89,7 +89,7 @@ def encoder(transform: Transform, basis: Basis, grid: PixelGrid, settings: Spect
     completer = Completer(basis, settings.missing == "estimated", transform.unit_norm)
     carbon = jnp.asarray(swan_bands(transform, basis, grid, settings.continuum_half), jnp.float32)
     beyond = [sums_beyond(transform, *(grid.pixels(lag) for lag in lags)) for lags in LAGS]
-    # How much of the noise of each pixel goes into a coefficient, in the mean over these.
+    # Contribution of each pixel's noise to a coefficient, averaged over coefficients.
     leverage = jnp.asarray(1 / basis.n_components if basis.vectors is None else (basis.vectors**2).mean(0), jnp.float32)
     leverage = jnp.broadcast_to(leverage, basis.mean.shape)
 

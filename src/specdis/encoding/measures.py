@@ -1,4 +1,4 @@
-"""Measures of what components leave of a spectrum, for the domain."""
+"""Measures of the residual of a spectrum, for the domain."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from specdis.spectra.transform import Transform
 from specdis.surveys.wavelengths import air_to_vacuum
 
 LAGS = ((3.0, 3.0), (3.0, 9.0))
-"""Angstrom between pixels whose residuals are multiplied, from and to: noise of native pixels up to 1.5 A wide is not
-shared. Features of the width of lines are seen best in the first products, broader ones in the sum of the second."""
+"""Ranges of separation of pixels whose residuals are multiplied, Angstrom: beyond the shared noise of native pixels
+up to 1.5 A wide. The first is sensitive to features as wide as lines, the second to broader ones."""
 _SWAN = (
     ((4382.5, 0.5),),
     ((4737.1, 1.0), (4715.2, 0.5), (4697.6, 0.3)),
@@ -27,11 +27,11 @@ _SWAN = (
 )
 """Heads of the Swan bands of C2 by sequence, Angstrom in air (Pearse & Gaydon 1976), with rough relative depths."""
 _SWAN_LENGTH = 80.0
-"""Angstrom to the violet of its head over which a band fades by e: rotational lines of some thousand kelvin."""
+"""Scale over which a band fades by e to the violet of its head, Angstrom: rotational lines at a few thousand kelvin."""
 _SWAN_EDGE = 1.5
-"""Angstrom over which a head rises: the resolution of a survey."""
+"""Width of the rise of a head, Angstrom: the resolution of a survey."""
 _BEND = 1.5
-"""Angstrom between the pixels of which the second derivative is made."""
+"""Separation of the pixels for the second derivative, Angstrom."""
 
 
 def structure_of(residual: jax.Array, missing: jax.Array, beyond: Callable[[jax.Array], jax.Array]) -> jax.Array:
@@ -42,7 +42,7 @@ def structure_of(residual: jax.Array, missing: jax.Array, beyond: Callable[[jax.
 
 
 def sums_beyond(transform: Transform, least: int, most: int) -> Callable[[jax.Array], jax.Array]:
-    """Return what sums values of kept pixels, (pixel,), over those that lie so many pixels beyond each."""
+    """Return a function that sums values of kept pixels, (pixel,), over a range of pixels beyond each."""
     kept = np.asarray(transform.kept)
     first, last = (np.searchsorted(kept, kept + pixels) for pixels in (least, most + 1))
 
@@ -54,16 +54,16 @@ def sums_beyond(transform: Transform, least: int, most: int) -> Callable[[jax.Ar
 
 
 def _pairs(transform: Transform, lag: int) -> Int64:
-    """Return the places among the kept pixels of those that stand `lag` places, and pixels, before another."""
+    """Return the indices of kept pixels that have another kept pixel `lag` pixels and `lag` indices after them."""
     kept = np.asarray(transform.kept)
     return np.flatnonzero(kept[lag:] - kept[:-lag] == lag)
 
 
 def curvature(transform: Transform, basis: Basis, grid: PixelGrid, rebuilt: jax.Array, missing: jax.Array) -> jax.Array:
-    """Return how a spectrum changes with the square of the width of its lines, per square Angstrom, (pixel,).
+    """Return the derivative of a spectrum with the squared width of its lines, per square Angstrom, (pixel,).
 
-    A Gaussian of sigma s convolved with a spectrum x changes it by s^2/2 times its second derivative. What the
-    components hold of that is taken out, as it is out of the residual.
+    A Gaussian of sigma s convolved with a spectrum x changes it by s^2/2 times its second derivative. The
+    projection on the components is subtracted, as in the residual.
     """
     step = grid.pixels(_BEND)
     middle = np.intersect1d(_pairs(transform, step), _pairs(transform, step) + step)
@@ -77,10 +77,10 @@ def curvature(transform: Transform, basis: Basis, grid: PixelGrid, rebuilt: jax.
 
 
 def swan_bands(transform: Transform, basis: Basis, grid: PixelGrid, half: int) -> Float64:
-    """Return how shallow Swan bands of C2 change a transformed spectrum, (kept pixel,), up to a factor.
+    """Return the change of a transformed spectrum by weak Swan bands of C2, (kept pixel,), up to a factor.
 
-    Flux over continuum is close to 1, so that the change is that of the optical depth less its running mean, arm by
-    arm. What the components hold of it is taken out.
+    Flux over continuum is close to 1, so that the change is the optical depth minus its running mean, arm by arm. The
+    projection on the components is subtracted.
 
     Parameters
     ----------

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from specdis.domain import Domain
 from specdis.spectra.grid import PixelGrid
 from specdis.surveys.base import Spectra
-
-if TYPE_CHECKING:
-    pass
 
 
 def with_arms(spectra: Spectra, grid: PixelGrid) -> Spectra:
@@ -25,7 +21,7 @@ def with_arms(spectra: Spectra, grid: PixelGrid) -> Spectra:
 
 
 def coverage(spectra: Spectra, grid: PixelGrid, domain: Domain) -> list[str]:
-    """Say in words what of these spectra the model was not trained for: wavelengths and pixel widths."""
+    """Describe differences of these spectra from the training set: wavelengths and pixel widths."""
     said = []
     for part in grid.arms:
         arm = with_arms(spectra, grid).arms.get(part.name)
@@ -49,8 +45,8 @@ def coverage(spectra: Spectra, grid: PixelGrid, domain: Domain) -> list[str]:
 
 
 def remarks_on(spectra: Spectra, grid: PixelGrid, domain: Domain) -> list[str]:
-    """Say what of these spectra the model was not trained for, or cannot use."""
+    """Log differences of these spectra from the training set, and unusable ones."""
     remarks = [f"outside the model's domain: {message}" for message in coverage(spectra, grid, domain)]
     if not np.isfinite(spectra.velocity).all():
-        remarks.append("some spectra have no radial velocity to bring them to rest: they get no prediction")
+        remarks.append("spectra without a radial velocity cannot be brought to rest and get no prediction")
     return remarks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,18 +34,14 @@ from specdis.spectra.pixels import Pixels
 from specdis.spectra.settings import SpectraSettings
 from specdis.spectra.transform import Transform
 
-if TYPE_CHECKING:
-    pass
-
-
 _TILE = 128
-"""Stars computed at once, whatever the size of the blocks: equal arithmetic for equal stars."""
+"""Number of stars in a tile, for blocks of any size, so that equal stars get equal arithmetic."""
 _FEW = 8
-"""Stars computed at once where there are no more: one star takes no longer than it must."""
+"""Number of stars in the small tile, used when there are no more, so that a single star is fast."""
 
 
 class ModelSettings(Settings):
-    """The sections of the configuration that predicting needs."""
+    """Sections of the configuration for predictions."""
 
     sample: SampleSettings
     photometry: PhotometrySettings
@@ -56,12 +52,12 @@ class ModelSettings(Settings):
 
 
 class PairMagnitudes(NamedTuple):
-    """What the two Gaussians of section 5 say of the absolute magnitudes of stars, over all networks.
+    """Absolute magnitudes of stars by the two Gaussians of section 5, over all networks.
 
     Parameters
     ----------
     median
-        Median of both Gaussians together, the magnitude that section 5 compares, mag, shape (star,).
+        Median of both Gaussians together, as in section 5, mag, shape (star,).
     single, sigma
         Mean and standard deviation of the fainter one, that of single stars, mag, shape (star,).
     """
@@ -140,7 +136,7 @@ class Engine:
 
     @cached_property
     def scale(self) -> float:
-        """The number by which coefficients are divided before the networks see them."""
+        """Divisor of the coefficients at the input of the networks."""
         return self.basis.scale
 
     def answers(self, pixels: Pixels, targets: Targets, native: NativePixels | None = None) -> Answers:
@@ -200,11 +196,11 @@ class Engine:
             shift, stretch = self.calibration.corrections(predicted, snr)
             mixture = self.calibration.apply(predicted, snr)
             if completion is not None:
-                # What is not seen of a spectrum makes its magnitude less certain than that of whole ones.
+                # Missing pixels make a magnitude less certain.
                 def total(inputs: jax.Array) -> jax.Array:
                     return self.networks.mixture.held_out_mixture(inputs, fold).pooled().average.sum()
 
-                slopes = jax.grad(total)(inputs) / self.scale  # a star's answer depends on its own inputs alone
+                slopes = jax.grad(total)(inputs) / self.scale  # a star's answer depends only on its own inputs
                 unseen = jax.vmap(Completion.widening)(completion, slopes)
                 mixture = mixture._replace(sigma=jnp.sqrt(mixture.sigma**2 + unseen[:, None, None]))
             whole = distribution(mixture.pooled(), data, has_parallax, settings.distances)
@@ -222,7 +218,7 @@ class Engine:
 
     @cached_property
     def _pairs(self) -> Callable[[ArrayLike, ArrayLike, ParallaxInErrors], jax.Array]:
-        """The probability of a binary (Eq. 9), NaN where there is no model of binaries, compiled."""
+        """The probability of a binary (Eq. 9), NaN without a binary network, compiled."""
 
         @jax.jit
         def pairs(inputs: jax.Array, fold: jax.Array, data: ParallaxInErrors) -> jax.Array:
@@ -315,7 +311,7 @@ class Engine:
 
 
 def _filled(values: Array, filling: float) -> Array:
-    """Return a tile of full size, its last rows filled."""
+    """Pad the last rows of a tile to full size."""
     missing = (_FEW if len(values) <= _FEW else _TILE) - len(values)
     if not missing:
         return values

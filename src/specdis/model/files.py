@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,10 +22,6 @@ from specdis.sample import TrainedStars
 from specdis.spectra.grid import ArmPixels, PixelGrid
 from specdis.spectra.transform import Transform
 from specdis.storage import Provenance, digest, file_digest, plain, read_arrays, read_json, write_arrays, write_json
-
-if TYPE_CHECKING:
-    pass
-
 
 CARD, _TRAINED = "model.json", "trained_stars.npz"
 
@@ -59,12 +55,12 @@ def save_model(model: Model, directory: Path, provenance: Provenance) -> None:
 
 
 def load_model(directory: str | Path) -> Model:
-    """Read a model's folder.
+    """Load a model from its folder.
 
     Raises
     ------
     InputError
-        When there is no model.
+        When the folder is not a model.
     ProductError
         When a file is missing, damaged or of another format.
     """
@@ -97,26 +93,26 @@ def load_model(directory: str | Path) -> Model:
             trained=cache(lambda: _read_trained(directory / _TRAINED)),
         )
         wrong = misfits(model)
-    except Exception as error:  # what is not of the right kind fails in the hands of many libraries
+    except Exception as error:  # wrong content fails in many libraries
         raise ProductError(
             f"{directory / CARD} is not a model of this version ({type(error).__name__}: {error}). Copy the model "
             "again, or use the version that made it."
         ) from error
     if wrong:
         raise ProductError(
-            f"{directory} is no model: its {' and '.join(wrong)} do not fit the other parts. Copy it again."
+            f"{directory} is not a model: its {' and '.join(wrong)} do not fit the other parts. Copy it again."
         )
     return model
 
 
 def _read_card(directory: Path) -> dict[str, Any]:
-    """Read model.json, and hold it and the other files against their sums."""
+    """Read model.json, and check it and the other files against their checksums."""
     card = directory / CARD
     try:
         if card.is_file():
             return _checked_card(card)
         found = f"no file {CARD} in it" if directory.is_dir() else "a file" if directory.exists() else "nothing"
-    except OSError as error:  # a folder or a file that is closed
+    except OSError as error:  # permission denied
         found = f"{error.filename}, which cannot be read ({error.strerror})"
     raise InputError(
         directory,
@@ -129,7 +125,7 @@ def _read_card(directory: Path) -> dict[str, Any]:
 def _checked_card(card: Path) -> dict[str, Any]:
     content = read_json(card)
     if not isinstance(content, dict) or not isinstance(content.get("parts"), dict):
-        raise ProductError(f"{card} is no description of a model. Copy the model again.")
+        raise ProductError(f"{card} is not the card of a model. Copy the model again.")
     said = content.pop("sum", None)
     if said is None:
         raise ProductError(f"{card} has no sum: an earlier version made it. Use that one, or make the model again.")
@@ -143,16 +139,16 @@ def _checked_card(card: Path) -> dict[str, Any]:
 
 
 def _wrong_parts(directory: Path, sums: Mapping[str, str]) -> list[str]:
-    """Return the names of a model's files that are missing or do not fit their sums.
+    """Return the names of a model's files that are missing or disagree with their checksums.
 
-    The list of training stars may be left out of a model.
+    The list of training stars is optional.
     """
     files = {name: directory / name for name in sums if name != _TRAINED or (directory / name).exists()}
     return [name for name, path in files.items() if not path.is_file() or file_digest(path) != sums[name]]
 
 
 def _read_trained(path: Path) -> TrainedStars:
-    """Return the stars that a model was trained on.
+    """Read the training stars of a model.
 
     Raises
     ------
@@ -160,10 +156,10 @@ def _read_trained(path: Path) -> TrainedStars:
         When the file is damaged or of another format.
     """
     if not path.exists():
-        logger.warning("%s is missing: HELD_OUT is false for every star, because nobody knows better", path)
+        logger.warning("%s is missing: the training stars are unknown, so HELD_OUT is false for every star", path)
         return TrainedStars.unknown()
     _, arrays = read_arrays(path, "model")
     found = TrainedStars(*(arrays.get(name, np.zeros(0)) for name in TrainedStars._fields))
     if not found.is_sound():
-        raise ProductError(f"{path} is no list of a model's training stars: copy the model again.")
+        raise ProductError(f"{path} is not a list of training stars: copy the model again.")
     return found

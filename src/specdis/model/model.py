@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 
 _BLOCK = 2048
-"""Stars whose spectra are in memory at once."""
+"""Number of stars with spectra in memory at once."""
 
 
 class Predicted(NamedTuple):
-    """What the stars of a survey get.
+    """Predictions for the stars of a survey.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Predicted(NamedTuple):
     columns
         The columns of the catalogue, in its order.
     spectra
-        How many spectra could be read.
+        Number of readable spectra.
     """
 
     stars: Stars
@@ -61,9 +61,9 @@ class Model(Engine):
     Parameters
     ----------
     settings
-        The sections of the configuration that predicting needs.
+        Sections of the configuration for predictions.
     grid, transform
-        The pixels, and what is done to them.
+        The pixels and their transform.
     sky
         Observed-frame windows that are masked, vacuum Angstrom.
     basis
@@ -71,17 +71,17 @@ class Model(Engine):
     networks
         The networks.
     calibration
-        What the distributions of the mixture are moved and stretched by.
+        Recalibration of the distributions.
     training_error
         The paper's one training error, mag.
     domain
-        Where the model can be trusted.
+        Domain of the training set.
     seed
-        Random seed of the run: a star's draws depend on it and on its identifier alone.
+        Random seed of the run; a star's draws depend only on it and on the identifier.
     card
-        What the model was trained on, and how well it did, in plain values.
+        Description of training set and scores, in plain values.
     trained
-        Gives the stars that it was trained on; they are read when they are needed.
+        Returns the training stars, read when first needed.
     """
 
     sky: tuple[tuple[float, float], ...]
@@ -98,9 +98,9 @@ class Model(Engine):
         pixels
             Flux over continuum on the model's grid, shape (star, pixel).
         targets
-            What else is needed of the stars.
+            Further data of the stars.
         native
-            The native pixels, to which the noise belongs, where they are not those of the model's grid.
+            The native pixels, which have independent noise, if they differ from those of the model's grid.
 
         Returns
         -------
@@ -156,10 +156,10 @@ class Model(Engine):
         frame: Literal["observed", "rest"] = "observed",
         **columns: Any,
     ) -> Table:
-        """Predict spectra that are plain arrays, all on one wavelength grid: what `specdis predict` does with a table.
+        """Predict spectra from plain arrays on one wavelength grid, as `specdis predict` does from a table.
 
-        A Quantity, or a column of a table with a unit, is converted. What is masked is missing. Numbers without a unit
-        are in the unit below. A value that no star has counts as missing, as in a file; the log says so.
+        A Quantity, or a column of a table with a unit, is converted. Masked values are missing. Numbers without a
+        unit are in the unit below. Impossible values count as missing, with a log message, as in a file.
 
         Parameters
         ----------
@@ -173,24 +173,24 @@ class Model(Engine):
             True, or any number but 0, for a bad pixel; shape of `flux`.
         vrad
             Heliocentric radial velocity in km/s, shape (star,); needed for observed-frame spectra. For spectra at rest
-            it tells where the lines of the sky are.
+            it gives the position of sky lines.
         phot_g_mean_mag
-            Gaia G magnitude, shape (star,); without it there are no distances, M_G alone.
+            Gaia G magnitude, shape (star,); without it there are no distances, only M_G.
         parallax, parallax_error
             As Gaia publishes them, in mas, shape (star,); without them there is no probability of a binary. The error
             is inflated as in the model's run. The zero point needs `astrometric_params_solved`, `ecl_lat`,
-            `nu_eff_used_in_astrometry` and `pseudocolour` as well; without them the parallax is used as it is, and
-            NO_ZERO_POINT says so.
+            `nu_eff_used_in_astrometry` and `pseudocolour` as well; without them the parallax is not corrected and
+            has the flag NO_ZERO_POINT.
         ebv
             E(B-V) on the scale of the survey that the model was trained on, shape (star,); 0 without it, flagged.
         teff
             Effective temperature in K for the extinction law, shape (star,).
         source_id
-            Gaia DR3 source identifiers, shape (star,). By them the model knows the stars that it was trained on, and
-            predicts each by networks that never saw it.
+            Gaia DR3 source identifiers, shape (star,). The model recognises its training stars by them, and
+            predicts each by networks that were not trained on it.
         identifier
-            Integers that name the spectra, shape (star,): TARGETID of a spectra table. They decide the random draws.
-            `source_id` where it is given, or else 0, 1, ..., without them.
+            Integers that identify the spectra, shape (star,): TARGETID of a spectra table. They determine the random
+            draws. `source_id` where it is given, or else 0, 1, ..., without them.
         medium, frame
             Of the wavelengths.
         **columns
@@ -200,13 +200,13 @@ class Model(Engine):
         -------
         Table
             One row per spectrum in the order of `flux`: the columns of the catalogue, with units and descriptions,
-            missing values masked. HELD_OUT is false where a network that predicts the star was trained on it, and where
-            that cannot be known, because the star has neither `source_id` nor `identifier`.
+            missing values masked. HELD_OUT is false if a network that predicts the star was trained on it, or if that
+            is unknown without `source_id` and `identifier`.
 
         Raises
         ------
         InputError
-            When shapes disagree, a unit cannot be converted, numbers cannot be wavelengths in Angstrom or do not
+            When shapes disagree, a unit cannot be converted, wavelengths cannot be Angstrom or do not
             increase, or the rest frame cannot be reached.
         """
         named = {
@@ -228,28 +228,28 @@ class Model(Engine):
 
     @property
     def header(self) -> catalogue.Cards:
-        """What a catalogue of this model's predictions says of it."""
+        """Cards about this model for a catalogue of its predictions."""
         loss = str(self.card.get("loss", "unknown"))
         return catalogue.header_cards(self.settings.photometry.ebv_scale, self.settings.network.kind, loss)
 
     def predict_survey(self, survey: Survey, *, identified: bool = True) -> Predicted:
-        """Predict every star of a survey that the model need not have been trained on.
+        """Predict every star of a survey, which may differ from that of the training.
 
-        A star that was trained on is predicted by the networks that never saw it, as in the model's run.
+        A training star is predicted by the networks that were not trained on it, as in the model's run.
 
         Parameters
         ----------
         survey
             The stars and their spectra.
         identified
-            Whether its identifiers tell one star from another, and are not mere numbers of rows.
+            Whether its identifiers are those of stars, and not row numbers.
 
         Returns
         -------
         Predicted
-            What its stars get; one whose spectrum cannot be read has the flag NO_SPECTRUM.
+            Predictions of its stars; one without a readable spectrum has the flag NO_SPECTRUM.
         """
-        # The cuts flag what the training did not hold; its split has no meaning here.
+        # Only the cuts and their flags are used; the split has no meaning here.
         cuts = {"predict_outside": True, "n_folds": None, "fold_column": None, "train_fraction": 0.5}
         settings = self.settings.sample.model_copy(update=cuts)
         sample = select(survey.stars(), survey.columns, settings, self.settings.photometry, self.seed, True)
@@ -286,7 +286,7 @@ class Model(Engine):
         return Predicted(stars, self._catalogue(stars, predicted), len(stars) - len(lost))
 
     def _predict_nothing(self, targets: Targets) -> dict[str, Array]:
-        """Return what stars without a spectrum get: that of one without a good pixel."""
+        """Return the prediction for stars without a spectrum: that of one without a good pixel."""
         shape = (len(targets.magnitude), self.n_pixel)
         pixels = Pixels(np.zeros(shape, np.float32), None, np.ones(shape, np.bool_), np.zeros(shape[0]))
         return self.predict_pixels(pixels, targets)
@@ -304,13 +304,13 @@ class Model(Engine):
 
 
 def _put(columns: dict[str, Array], rows: Array, found: Mapping[str, Array], stars: int) -> None:
-    """Put what some of the stars get into columns of all of them."""
+    """Insert values of some stars into columns of all."""
     for name, values in found.items():
         columns.setdefault(name, np.zeros(stars, values.dtype))[rows] = values
 
 
 def _median_snr(spectra: Spectra) -> Float64:
-    """Return the S/N of spectra as DESI's: the median per Angstrom^(1/2), the mean of the arms; NaN without errors."""
+    """Return the S/N of spectra as in DESI: the median per Angstrom^(1/2), averaged over arms; NaN without errors."""
     arms = [_median_snr_of(arm) for arm in spectra.arms.values()]
     return np.asarray(np.mean(arms, axis=0))
 

@@ -1,1 +1,1 @@
-"""The network that maps coefficients to the label (section 3.2), and its likelihoods."""
+"""Networks from coefficients to the label or to distributions of M_G, and their training (sections 3.2 and 5)."""

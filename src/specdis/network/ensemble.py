@@ -42,7 +42,7 @@ class LabelEnsemble:
         return unit * labels.reshape(self.n_folds, self.n_seeds, -1)
 
     def held_out_labels(self, inputs: jax.Array, fold: jax.Array) -> jax.Array:
-        """Return labels by networks that never saw the star, shape (seed, star).
+        """Return labels by networks that were not trained on the star, shape (seed, star).
 
         A star of fold f is predicted by the networks of fold f; a star of fold -1 by the mean over folds.
         """
@@ -80,9 +80,9 @@ class MixtureEnsemble:
     n_seeds: int
 
     def held_out_mixture(self, inputs: jax.Array, fold: jax.Array) -> Mixture:
-        """Return the mean distribution of all networks that never saw the star, shape (star, network, component).
+        """Return the mean distribution of all networks not trained on the star, shape (star, network, component).
 
-        Fractions add up to 1 over networks and components; those of networks that did see the star are 0.
+        Fractions add up to 1 over networks and components; those of networks that were trained on the star are 0.
         """
         each = jax.vmap(MixtureNetwork.__call__, in_axes=(0, None))(self.networks, inputs)
         networks_fold = jnp.repeat(jnp.arange(self.n_folds), self.n_seeds)
@@ -108,11 +108,11 @@ class Networks(NamedTuple):
     Parameters
     ----------
     label
-        Those of the label (section 3.2); `loss` in the model's card names their training loss.
+        Label networks (section 3.2); the model's card has their `loss`.
     mixture
-        Those of the mixture for the full sample.
+        Mixture networks for the full sample.
     binaries
-        Those of the mixture of single stars and binaries (section 5); None where too few stars had precise parallaxes.
+        Binary networks (section 5); None if too few stars had precise parallaxes.
     """
 
     label: LabelEnsemble

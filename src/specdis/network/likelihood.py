@@ -1,4 +1,4 @@
-"""Losses in parallax (section 3.2.1, Eq. 4): linear in the datum, so that negative parallaxes stay in."""
+"""Losses in parallax (section 3.2.1, Eq. 4): linear in the parallax, so that negative ones can be used."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def chi2(model: jax.Array, parallax: jax.Array, error: jax.Array) -> jax.Array:
 
 
 def robust(model: jax.Array, parallax: jax.Array, error: jax.Array, huber: float, scatter: float) -> jax.Array:
-    """Return Eq. 4 for parallaxes whose error is not what separates them from the model.
+    """Return a robust form of Eq. 4, for parallaxes whose errors are smaller than other deviations from the model.
 
     At a parallax S/N of hundreds the scatter of luminosity at given spectrum, companions and wrong parallaxes
     dominate. A fraction `scatter` of the model parallax is added to the error in quadrature (with its normalisation,
-    so that a larger model is not favoured), and beyond `huber` sigma the loss grows linearly (Huber 1964).
+    so that a larger model has no advantage), and beyond `huber` sigma the loss grows linearly (Huber 1964).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Distributions of absolute magnitude, and the probability that they give a parallax (section 5, Eqs 7 to 9)."""
+"""Distributions of absolute magnitude, and the probability of a parallax under them (section 5, Eqs 7 to 9)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Mixture(NamedTuple):
     sigma: jax.Array
 
     def pooled(self) -> Mixture:
-        """Return the same with one axis of components for all networks, of shape (star, network, component) before."""
+        """Join the components of all networks, shape (star, network, component), on one axis."""
         return Mixture(*(values.reshape(len(values), -1) for values in self))
 
     @property
@@ -46,7 +46,7 @@ class Mixture(NamedTuple):
 
 
 class ParallaxInErrors(NamedTuple):
-    """A parallax as the likelihood needs it: in units of its own error, so that single precision is enough.
+    """A parallax in units of its error, so that single precision is sufficient for the likelihood.
 
     Parameters
     ----------
@@ -61,9 +61,9 @@ class ParallaxInErrors(NamedTuple):
 
     @classmethod
     def of(cls, magnitude: ArrayLike, parallax: ArrayLike, error: ArrayLike) -> ParallaxInErrors:
-        """Return it for extinction-corrected G magnitudes, parallaxes and errors in mas, shape (star,).
+        """Convert extinction-corrected G magnitudes, parallaxes and errors in mas, shape (star,).
 
-        Differences of magnitudes are taken in double precision, before anything is rounded.
+        Differences of magnitudes are computed in double precision, before rounding.
         """
         magnitude, parallax, error = (np.asarray(values, np.float64) for values in (magnitude, parallax, error))
         reference = magnitude - 10 + 5 * np.log10(error * np.maximum(parallax / error, 1))
@@ -71,14 +71,14 @@ class ParallaxInErrors(NamedTuple):
 
 
 class _Nodes(NamedTuple):
-    """Where a component's integrand is evaluated.
+    """Nodes for the integrand of a component.
 
     Parameters
     ----------
     place
-        Magnitude less that of the data, shape (star, component, node).
+        Magnitude minus that of the data, shape (star, component, node).
     weight
-        Stretch of magnitude that each stands for, mag, of the same shape.
+        Interval of magnitude that each represents, mag, of the same shape.
     """
 
     place: jax.Array
@@ -86,15 +86,15 @@ class _Nodes(NamedTuple):
 
 
 def log_probabilities(mixture: Mixture, data: ParallaxInErrors, jacobian: Jacobian = "none") -> jax.Array:
-    """Return ln of what each component gives to the probability of a parallax (Eq. 8).
+    """Return ln of the contribution of each component to the probability of a parallax (Eq. 8).
 
     The probability density is that of the parallax in units of its error,
     `integral P(M) N(parallax | 10^((M - m + 10)/5), error) dM`. As printed, Eq. 8 has the parallax of the model as a
-    further factor, which makes it no density of the datum: it favours faint stars by 2.17/snr^2 mag (decision 8).
+    further factor, so that it is not a density of the parallax: it favours faint stars by 2.17/snr^2 mag (decision 8).
 
     The integral is a sum over 32 nodes between those points where the integrand, a Gaussian times a Gaussian, has
-    fallen by e^-16 from its largest value. Where nodes lie does not depend on the mixture as far as derivatives are
-    concerned, so that these are as exact as the sum.
+    fallen by e^-16 from its largest value. For derivatives the nodes count as
+    fixed, so that these are as exact as the sum.
 
     Parameters
     ----------
@@ -124,12 +124,12 @@ def log_probabilities(mixture: Mixture, data: ParallaxInErrors, jacobian: Jacobi
 
 
 def _reference(data: ParallaxInErrors) -> jax.Array:
-    """Return the parallax, in errors, of the magnitude from which places are counted, shape (star, 1)."""
+    """Return the parallax, in errors, of the reference magnitude of the nodes, shape (star, 1)."""
     return jnp.maximum(data.snr, 1)[:, None]
 
 
 def _residual(place: jax.Array, snr: jax.Array, reference: jax.Array) -> jax.Array:
-    """Return the parallax of the model less the observed one, in errors, without loss of digits where they agree."""
+    """Return the model parallax minus the observed one, in errors, without cancellation if they agree."""
     return reference * jnp.expm1(_C * place) + (reference - snr)
 
 
@@ -139,7 +139,7 @@ def _nodes(offset: jax.Array, sigma: jax.Array, snr: jax.Array, reference: jax.A
     Parameters
     ----------
     offset, sigma
-        Mean less the magnitude of the data, and standard deviation of each component, shape (star, component).
+        Mean minus the magnitude of the data, and standard deviation of each component, shape (star, component).
     snr, reference
         Of the data, shape (star, 1).
     tilt
@@ -152,7 +152,7 @@ def _nodes(offset: jax.Array, sigma: jax.Array, snr: jax.Array, reference: jax.A
         step = slope / (1 / sigma**2 + slope_of_residual**2)
         place = place + jnp.clip(step, -_LONGEST_STEP, _LONGEST_STEP)
     k, z = (place - offset) / sigma, _residual(place, snr, reference)
-    # Where one of the two squares alone exceeds their sum at the mode by twice the fall, the other cannot make up.
+    # Beyond this reach one squared term alone exceeds the cut-off, so the integrand is negligible.
     reach = jnp.sqrt(2 * _FALL + k**2 + z**2) + tilt * _C * sigma
     faintest = jnp.minimum(offset + sigma * reach, _place_of(snr + reach - reference, reference))
     brightest = offset - sigma * reach
@@ -160,7 +160,7 @@ def _nodes(offset: jax.Array, sigma: jax.Array, snr: jax.Array, reference: jax.A
     brightest = jnp.where(
         bounded, jnp.maximum(brightest, _place_of(jnp.where(bounded, snr - reach - reference, 0), reference)), brightest
     )
-    # A wide component has a long tail beside a narrow likelihood: nodes are dense at the mode and thin far from it.
+    # A wide component has a long tail beyond a narrow likelihood: nodes are dense at the mode and sparse far from it.
     width = 1 / jnp.sqrt(1 / sigma**2 + (_C * (snr + z)) ** 2)
     first, last = jnp.arcsinh((brightest - place) / width), jnp.arcsinh((faintest - place) / width)
     even = first[..., None] + (last - first)[..., None] * jnp.linspace(0, 1, _NODES, dtype=offset.dtype)
@@ -169,7 +169,7 @@ def _nodes(offset: jax.Array, sigma: jax.Array, snr: jax.Array, reference: jax.A
 
 
 def _place_of(excess: jax.Array, reference: jax.Array) -> jax.Array:
-    """Return where the parallax of the model is so many errors above the reference."""
+    """Return the position at which the model parallax is a given number of errors above the reference."""
     return jnp.log1p(excess / reference) / _C
 
 
@@ -189,7 +189,7 @@ def binary_probability(mixture: Mixture, data: ParallaxInErrors, jacobian: Jacob
 
 
 class Points(NamedTuple):
-    """A distribution of magnitudes as points that carry its mass.
+    """A distribution of magnitudes as weighted points.
 
     Parameters
     ----------
@@ -207,16 +207,16 @@ class Points(NamedTuple):
         return jax.vmap(jnp.interp)(magnitude, self.magnitude, self._below())
 
     def quantiles(self, levels: jax.Array) -> jax.Array:
-        """Return the magnitudes below which such fractions of the mass lie, shape (level, star)."""
+        """Return the magnitudes below which given fractions of the mass lie, shape (level, star)."""
         return jax.vmap(jnp.interp, in_axes=(None, 0, 0), out_axes=1)(levels, self._below(), self.magnitude)
 
     def _below(self) -> jax.Array:
-        # A sum of many roundings may end a little above 1.
+        # Rounding may make the sum slightly larger than 1.
         return jnp.clip(jnp.cumsum(self.mass, axis=-1) - 0.5 * self.mass, 0, 1)
 
 
 def points(mixture: Mixture) -> Points:
-    """Return P(M) of Eq. 7 as points, those of each component a quarter of its width apart.
+    """Return P(M) of Eq. 7 as points, spaced by a quarter of the width of each component.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from specdis.network.mixture import Jacobian, Mixture
 from specdis.settings import Settings
 
 _LEAST_SIGMA = 0.02  # mag
-_FIRST_GAP = 0.75  # mag; twins are so much brighter than one of them (Eq. 6)
+_FIRST_GAP = 0.75  # mag; excess brightness of twins over one of them (Eq. 6)
 _MAGNITUDES_PER_OUTPUT = 3.0
 
 
@@ -20,15 +20,15 @@ class NetworkSettings(Settings):
     """Section [network]: section 3.2.2 of the paper."""
 
     kind: Literal["mlp", "mixture"] = "mlp"
-    """Which network DIST, DISTERR and M_G_NN come from: that of the label, as in the paper, or that of the mixture."""
+    """Network for DIST, DISTERR and M_G_NN: the label network, as in the paper, or the mixture network."""
     hidden: tuple[PositiveInt, ...] = (100, 100, 100)
     """Neurons of each hidden layer."""
     output: Literal["linear", "exp"] = "linear"
-    """Last step of the label's network: `linear` as in the paper, or `exp`, which keeps the label positive."""
+    """Last step of the label network: `linear` as in the paper, or `exp` for labels that are always positive."""
     n_mixture: Annotated[int, Field(ge=1, le=20)] = 3
-    """Gaussians of the mixture for the full sample; that for binaries has two."""
+    """Number of Gaussians of the mixture network; the binary network has two."""
     jacobian: Jacobian = "none"
-    """Likelihood of a mixture: `paper` multiplies it by the model's parallax as Eq. 8 does (decision 8)."""
+    """Likelihood of the mixture network: `paper` multiplies it by the model's parallax, as Eq. 8 (decision 8)."""
 
 
 class Perceptron(eqx.Module):
@@ -44,7 +44,7 @@ class Perceptron(eqx.Module):
     biases: tuple[jax.Array, ...]
 
     def outputs(self, inputs: jax.Array) -> jax.Array:
-        """Return the last layer's answer, shape (star, output), to scaled coefficients, shape (star, component)."""
+        """Return the last layer's output, shape (star, output), for scaled coefficients, shape (star, component)."""
         *hidden, last = zip(self.weights, self.biases, strict=True)
         for weight, bias in hidden:
             inputs = jax.nn.relu(inputs @ weight + bias)
@@ -56,8 +56,8 @@ def _layers(
 ) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
     """Return untrained weights and biases, the weights drawn with `key`.
 
-    Weights of variance 2/n keep the variance of what ReLU passes on (He et al. 2015); the last layer starts at a tenth
-    of that, so that every network starts near one answer for all.
+    Weights of variance 2/n preserve the variance through ReLU (He et al. 2015); the last layer starts at a tenth of
+    that, so that every network starts with nearly equal outputs for all stars.
     """
     sizes = (n_inputs, *hidden, n_outputs)
     gains = (*(1.0 for _ in hidden), 0.1)
@@ -68,7 +68,7 @@ def _layers(
 
 
 class MLP(Perceptron):
-    """The network of the label: one output, in units of a typical label (Eq. 5).
+    """The label network: one output, in units of a typical label (Eq. 5).
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class MLP(Perceptron):
 
     @classmethod
     def initial(cls, n_inputs: int, settings: NetworkSettings, key: jax.Array) -> Self:
-        """Return an untrained network for so many coefficients."""
+        """Return an untrained network for a number of coefficients."""
         return cls(*_layers(n_inputs, settings.hidden, 1, key), settings.output)
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
@@ -90,10 +90,10 @@ class MLP(Perceptron):
 
 
 class MixtureNetwork(Perceptron):
-    """The network of the mixture: fractions, means and standard deviations of Gaussians in magnitude (Eq. 7).
+    """The mixture network: fractions, means and standard deviations of Gaussians in magnitude (Eq. 7).
 
-    Components are in the order of their means, the faintest first, so that of two the first stands for single stars
-    and the second for binaries.
+    Components are sorted by their means, the faintest first: with two, the first represents single stars and the second
+    binaries.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class MixtureNetwork(Perceptron):
 
     @classmethod
     def initial(cls, n_inputs: int, hidden: tuple[int, ...], n_mixture: int, key: jax.Array) -> Self:
-        """Return an untrained network for so many coefficients: 3 n - 1 outputs for n Gaussians."""
+        """Return an untrained network for a number of coefficients: 3 n - 1 outputs for n Gaussians."""
         return cls(*_layers(n_inputs, hidden, 3 * n_mixture - 1, key), n_mixture)
 
     @classmethod
@@ -114,7 +114,7 @@ class MixtureNetwork(Perceptron):
         return cls(weights, biases, (biases[-1].shape[-1] + 1) // 3)
 
     def __call__(self, inputs: jax.Array) -> Mixture:
-        """Return the mixture of each star, its magnitudes less the typical one, of scaled coefficients."""
+        """Return the mixture of each star, relative to the typical magnitude, from scaled coefficients."""
         n = self.n_mixture
         outputs = self.outputs(inputs)
         logits, faintest, gaps, widths = jnp.split(outputs, (n - 1, n, 2 * n - 1), axis=-1)

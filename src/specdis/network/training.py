@@ -25,32 +25,32 @@ _TILE = 4096
 
 
 class TrainingSettings(Settings):
-    """Section [training]: section 3.2 of the paper, and what the paper leaves open."""
+    """Section [training]: section 3.2 of the paper, and choices that it leaves open."""
 
     loss: Literal["chi2", "robust"] = "chi2"
-    """Loss of the label's networks, which fill the columns _CHI2: the chi-square in parallax (Eq. 4), or its robust
-    version for parallaxes of very high S/N. The mixture's is that of Eq. 8, whatever is said here."""
+    """Loss of the label networks, which fill the columns _CHI2: the chi-square in parallax (Eq. 4), or its robust
+    version for parallaxes of very high S/N. The loss of mixture networks is always that of Eq. 8."""
     huber: PositiveFloat = 5.0
-    """Residual, in sigma, beyond which the robust loss grows linearly; an error with another loss."""
+    """Residual, in sigma, beyond which the robust loss grows linearly; not allowed with another loss."""
     intrinsic_scatter: NonNegativeFloat = 0.0
-    """Scatter of the label at given spectrum, as a fraction of it, that the robust loss adds to the parallax error; an
-    error with another loss."""
+    """Scatter of the label at given spectrum, as a fraction of it, that the robust loss adds to the parallax error; not
+    allowed with another loss."""
     learning_rate: PositiveFloat = 1e-3
     """Peak learning rate of Adam; it falls to zero as a cosine over the epochs."""
     weight_decay: NonNegativeFloat = 0.0
     """Decoupled weight decay."""
     batch: PositiveInt = 1024
-    """Stars in a batch at most; an epoch shows every network all its stars, in batches of equal size to one star."""
+    """Largest number of stars in a batch; an epoch uses all stars of a network, in batches equal to within one star."""
     epochs: PositiveInt = 100
-    """Epochs at most."""
+    """Largest number of epochs."""
     patience: PositiveInt = 20
-    """Epochs without a better loss on the inner stars after which a network stops."""
+    """Epochs without a better loss of the early-stopping stars after which a network stops."""
     inner_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Fraction of the training stars kept for early stopping."""
+    """Fraction of the training set used for early stopping."""
     noisy_copies: NonNegativeInt = 0
-    """Noisier copies of each star's spectrum to train on as well (not in the paper)."""
+    """Number of noisier copies of each spectrum to train on as well (not in the paper)."""
     n_seeds: PositiveInt = 4
-    """Networks trained from different random seeds."""
+    """Number of networks with different random seeds."""
 
     @model_validator(mode="after")
     def _nothing_is_ignored(self) -> Self:
@@ -65,20 +65,20 @@ class TrainingSettings(Settings):
 
 
 class TrainingStars(NamedTuple):
-    """What the networks learn from, one row per star that may be trained on.
+    """The training set, one row per trainable star.
 
     Parameters
     ----------
     inputs
-        Scaled coefficients, float32, shape (star, component); those of `aligned_empty` are not copied on a CPU.
+        Scaled coefficients, float32, shape (star, component); arrays of `aligned_empty` are not copied on a CPU.
     factor
         10^(2 - m/5) with m the extinction-corrected G magnitude, shape (star,): model parallax = label x factor.
     parallax, error
         Zero-point corrected parallax and its error in mas, shape (star,).
     fold
-        Fold that holds the star out, shape (star,); -1 where none does.
+        Fold that holds the star out, shape (star,); -1 for none.
     identifier
-        Identity of the star, shape (star,): its copies stay on one side of every split.
+        Star identifier, shape (star,): all rows of one star are on one side of every split.
     use
         Stars to train on, shape (star,); all by default.
     """
@@ -93,18 +93,18 @@ class TrainingStars(NamedTuple):
 
 
 class TrainingState(NamedTuple):
-    """Everything that an interrupted training needs to go on as if nothing had happened; all leaves are arrays.
+    """State from which an interrupted training resumes exactly; all leaves are arrays.
 
     Parameters
     ----------
     networks, optimiser
-        As they are after `epoch` epochs; arrays have a leading axis of length fold x seed.
+        State after `epoch` epochs; arrays have a leading axis of length fold x seed.
     best, best_loss, best_epoch
-        Each network as it was when its loss on its inner stars was lowest.
+        Each network at the lowest loss of its early-stopping stars.
     epoch
-        Epochs done.
+        Number of finished epochs.
     history
-        Mean loss per training and per inner star, shape (epoch, network, 2), NaN where not reached.
+        Mean loss per training and per early-stopping star, shape (epoch, network, 2), NaN if not reached.
     """
 
     networks: Any
@@ -117,10 +117,10 @@ class TrainingState(NamedTuple):
 
 
 class Checkpoint(Protocol):
-    """Where an unfinished training is kept."""
+    """Storage of an unfinished training."""
 
     def load(self, state: TrainingState) -> TrainingState:
-        """Return the state saved last, or `state` when there is none."""
+        """Return the last saved state, or `state` if there is none."""
         ...
 
     def save(self, state: TrainingState) -> None:
@@ -129,16 +129,16 @@ class Checkpoint(Protocol):
 
 
 class _Objective(NamedTuple):
-    """What a kind of network is, what it needs of the stars, and what it is to make small.
+    """A kind of network with its data and its loss.
 
     Parameters
     ----------
     initial
         Makes an untrained network with a random key.
     data
-        What the loss needs besides the inputs; every array has the stars on its first axis.
+        Data for the loss in addition to the inputs; the first axis of every array is the star.
     typical
-        Makes what the answers of a fold are counted from of the typical label, shape (fold,).
+        Converts the typical label to the reference of the outputs, shape (fold,).
     loss
         Takes a network, the fold's `typical`, inputs and data; returns the loss of each star.
     """
@@ -164,10 +164,10 @@ def train(
     seed: int,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[LabelEnsemble, Float64]:
-    """Train one network of the label per fold and seed on the stars outside the fold (Eqs 3-5).
+    """Train one label network per fold and seed on the stars outside the fold (Eqs 3-5).
 
-    All networks take each step together, and an epoch is one compiled program. A network is kept as it was when the
-    loss on its inner stars, a hashed part of its own training stars, was lowest.
+    All networks take each step together, and an epoch is one compiled program. The result is each network at the lowest
+    loss of its early-stopping stars, a hashed part of its own training set.
 
     Parameters
     ----------
@@ -178,18 +178,18 @@ def train(
     seed
         Random seed of the run.
     checkpoint
-        Where to find and keep the state of an unfinished training.
+        Storage of the state of an unfinished training.
 
     Returns
     -------
     ensemble : LabelEnsemble
     history : ndarray, shape (epoch, fold x seed, 2)
-        Mean loss per star on the training and on the inner stars.
+        Mean loss per training star and per early-stopping star.
 
     Raises
     ------
     InputError
-        When a fold leaves too few stars to train on, or a network's loss is not finite from the first epoch on.
+        When a fold leaves too few stars to train on, or the loss of a network is never finite.
     """
 
     def loss(one: MLP, unit: jax.Array, inputs: jax.Array, data: _ParallaxData) -> jax.Array:
@@ -217,10 +217,10 @@ def train_mixture(
     seed: int,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[MixtureEnsemble, Float64]:
-    """Train networks of the mixture, as `train` does those of the label (Eqs 7 and 8).
+    """Train mixture networks, as `train` does label networks (Eqs 7 and 8).
 
-    The loss is -2 ln of the probability of the parallax in units of its error, which for a parallax of no width but its
-    error is the chi-square of Eq. 4 up to a constant. `training.loss` plays no part.
+    The loss is -2 ln of the probability of the parallax in units of its error, which for a distribution
+    without width is the chi-square of Eq. 4 up to a constant. `training.loss` has no effect.
 
     Parameters
     ----------
@@ -251,7 +251,7 @@ def _train(
     seed: int,
     checkpoint: Checkpoint | None,
 ) -> tuple[Any, Float64, Float64]:
-    """Train one network per fold and seed, all in step; return them, what each fold counts from, and the history."""
+    """Train one network per fold and seed, all together; return them, the typical answer of each fold, the history."""
     n_folds = int(stars.fold.max(initial=0)) + 1
     outside = stars.fold[None, :] != np.arange(n_folds)[:, None]
     if stars.use is not None:
@@ -281,7 +281,7 @@ def _train(
     if lost:
         raise InputError(
             "training",
-            expected="a finite loss on the inner stars",
+            expected="a finite loss of the early-stopping stars",
             found=f"none in {lost} of {len(state.best_loss)} networks",
             remedy="Lower training.learning_rate.",
         )
@@ -289,7 +289,7 @@ def _train(
 
 
 def _split(stars: TrainingStars, outside: Bool, settings: TrainingSettings, seed: int) -> tuple[Bool, Bool]:
-    """Return who trains and who stops each network, (fold x seed, star), of those outside a fold, (fold, star)."""
+    """Return masks of training and early-stopping stars per network, shape (fold x seed, star)."""
     fractions = [
         rng.uniform(rng.stream(seed, f"inner {number}"), stars.identifier) for number in range(settings.n_seeds)
     ]
@@ -300,7 +300,7 @@ def _split(stars: TrainingStars, outside: Bool, settings: TrainingSettings, seed
     if min(training.sum(1).min(), inner.sum(1).min()) < 1:
         raise InputError(
             "sample",
-            expected="stars to train on, and inner stars to stop by, outside every fold",
+            expected="stars for training and for early stopping outside every fold",
             found=f"{len(stars.fold)} stars in {len(outside)} folds",
             remedy="Select more stars, use fewer folds or raise training.inner_fraction.",
         )
@@ -308,7 +308,7 @@ def _split(stars: TrainingStars, outside: Bool, settings: TrainingSettings, seed
 
 
 def _typical_labels(stars: TrainingStars, outside: Bool) -> Float64:
-    """Return the one label that fits all parallaxes outside a fold best, shape (fold,)."""
+    """Return the single label with the best fit to all parallaxes outside a fold, shape (fold,)."""
     weight = stars.factor / stars.error**2
     return np.asarray(np.abs((outside @ (weight * stars.parallax)) / (outside @ (weight * stars.factor))))
 
@@ -336,11 +336,11 @@ def _start(
 
 
 def _batches(training: Bool, key: jax.Array, steps: int) -> tuple[Int, Bool]:
-    """Return the rows of an epoch's batches, and which of them count, both of shape (step, network, batch).
+    """Return the rows of an epoch's batches, and a mask of those that count, both of shape (step, network, batch).
 
-    Each network has an order of its own, in which each of its stars counts once. Its stars are spread evenly over the
-    steps, so that none is left over; where a network has fewer than another, its batches are filled with rows of its
-    own that do not count. They are sorted by numpy, which is three times as fast at it as JAX is on a CPU.
+    Each network has its own order, in which each of its stars counts once. Stars are spread evenly over the steps, so
+    that none is left over; batches of networks with fewer stars are padded with rows that do not count. numpy sorts
+    three times faster than JAX on a CPU.
     """
 
     def chances(key: jax.Array) -> jax.Array:
@@ -351,7 +351,7 @@ def _batches(training: Bool, key: jax.Array, steps: int) -> tuple[Int, Bool]:
     position = np.arange(-(-int(stars.max()) // steps) * steps)
     order = np.argsort(place, axis=1, kind="stable").astype(np.int32)
     rows = np.take_along_axis(order, position % stars, axis=1)
-    # The position goes through all steps before a batch gets its next star.
+    # Positions run through all steps before a batch gets its next star.
     shape = len(training), -1, steps
     return rows.reshape(shape).transpose(2, 0, 1), (position < stars).reshape(shape).transpose(2, 0, 1)
 
@@ -359,7 +359,7 @@ def _batches(training: Bool, key: jax.Array, steps: int) -> tuple[Int, Bool]:
 def _epoch_program(
     objective: _Objective, optimiser: optax.GradientTransformation
 ) -> Callable[..., tuple[Perceptron, optax.OptState, jax.Array]]:
-    """Compile one epoch: every network goes once through its own training stars, batch after batch."""
+    """Compile one epoch: every network is trained once on each of its training stars, in batches."""
 
     def batch_loss(network: Perceptron, unit: jax.Array, inputs: jax.Array, data: Any, counts: jax.Array) -> jax.Array:
         loss = objective.loss(network, unit, inputs, data)
@@ -393,7 +393,7 @@ def _epoch_program(
 
 
 def _padded_index(chosen: Bool) -> tuple[jax.Array, jax.Array]:
-    """Return the rows that each network's mask chooses, in tiles, and their weight: 0 for what fills the last tile."""
+    """Return the rows in each network's mask, in tiles, and their weight, 0 for padding."""
     most = -(-int(chosen.sum(1).max()) // _TILE) * _TILE
     rows = np.argsort(~chosen, axis=1, kind="stable")[:, :most]
     rows = np.pad(rows, ((0, 0), (0, most - rows.shape[1])))
@@ -403,7 +403,7 @@ def _padded_index(chosen: Bool) -> tuple[jax.Array, jax.Array]:
 
 
 def _loss_program(objective: _Objective) -> Callable[..., jax.Array]:
-    """Compile the mean loss per star of each network over stars of its own, tile by tile."""
+    """Compile the mean loss per star of each network over its own stars, tile by tile."""
 
     def one(
         network: Perceptron, unit: jax.Array, data: tuple[jax.Array, Any], rows: jax.Array, weight: jax.Array
@@ -421,7 +421,7 @@ def _loss_program(objective: _Objective) -> Callable[..., jax.Array]:
 def _after_epoch(
     state: TrainingState, networks: Perceptron, moments: optax.OptState, loss: Array, inner: Array, patience: int
 ) -> TrainingState:
-    """Keep what improved; a network that ran out of patience keeps its best for good."""
+    """Update the best networks; a network that ran out of patience stays unchanged."""
     better = (inner < state.best_loss) & (state.epoch - state.best_epoch < patience)
 
     def keep(new: jax.Array, old: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""The pixel grid in the rest frame, and where its pixels lie among the native ones (section 2.4)."""
+"""The pixel grid in the rest frame, and the positions of its pixels among the native ones (section 2.4)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ArmPixels(NamedTuple):
 
 @dataclass(frozen=True)
 class PixelGrid:
-    """The common rest-frame grid and which arm fills which of its pixels.
+    """The common rest-frame grid and the arms that fill its pixels.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class PixelGrid:
 
     @classmethod
     def of(cls, native: Mapping[str, Float64], settings: SpectraSettings) -> PixelGrid:
-        """Lay the grid over the arms' native wavelengths, trimmed to the data (0.5 A: 4,360 + 3,680 pixels in DESI).
+        """Make the grid for the arms' native wavelengths, trimmed to the data (0.5 A: 4,360 + 3,680 pixels in DESI).
 
         Raises
         ------
@@ -76,11 +76,11 @@ class PixelGrid:
         return cls(np.concatenate(pieces), tuple(arms), step)
 
     def pixels(self, width: float) -> int:
-        """Return how many pixels, one at least, come nearest to a width in Angstrom."""
+        """Return the number of pixels, at least one, nearest to a width in Angstrom."""
         return max(1, round(width / self.step))
 
     def widened(self, arm: ArmPixels, pixels: int) -> Float64:
-        """Return an arm's part of the grid with so many pixels more on either side."""
+        """Return an arm's part of the grid, widened by a number of pixels on either side."""
         beyond = self.step * np.arange(1, pixels + 1)
         part = self.wavelength[arm.start : arm.stop]
         return np.concatenate([part[0] - beyond[::-1], part, part[-1] + beyond])
@@ -92,13 +92,13 @@ def _lattice(low: float, high: float, step: float) -> Float64:
     return np.asarray(np.round(GRID_ORIGIN + step * np.arange(first, last + 1), 9))
 
 
-SPECTRA_TILE = 32  # of which all intermediate arrays stay in the processor's cache
+SPECTRA_TILE = 32  # all intermediate arrays stay in the processor's cache
 ROUNDING = 1e-6
-"""Fraction of a native pixel within which two wavelengths are the same."""
+"""Fraction of a native pixel within which two wavelengths count as equal."""
 
 
 def native_position(native: Float64, wavelength: Float64) -> Float64:
-    """Return where wavelengths lie among native pixels, as a fractional pixel number; below 0 or above n-1 outside.
+    """Return the fractional pixel numbers of wavelengths among native pixels; below 0 or above n-1 outside.
 
     Parameters
     ----------
@@ -114,13 +114,13 @@ def native_position(native: Float64, wavelength: Float64) -> Float64:
 
 
 def uniform_step(native: Float64) -> float | None:
-    """Return the width of native pixels, None where they differ."""
+    """Return the width of native pixels, None if they differ."""
     steps = np.diff(native)
     return float(steps.mean()) if np.ptp(steps) < 1e-6 * steps[0] else None
 
 
 def with_ends(native: Float64) -> Float64:
-    """Return native wavelengths with one more at either end, as far away as the neighbour."""
+    """Return native wavelengths with one more at either end, at the distance of the last step."""
     return np.concatenate([[2 * native[0] - native[1]], native, [2 * native[-1] - native[-2]]])
 
 

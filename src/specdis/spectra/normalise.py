@@ -15,9 +15,9 @@ from specdis.spectra.sky import SPEED_OF_LIGHT, inside_windows
 from specdis.surveys.base import Arm, Spectra
 
 _LEAST_WINDOW = 0.5
-"""Share of the window of a running mean, from the first to the last good pixel, of which the pixels must be good."""
+"""Least share of good pixels in the window of a running mean, between the first and the last good pixel."""
 _MOST_LEAN = 0.03
-"""How far their mean position may lie from that of the whole window, in units of its width: 7.5 A."""
+"""Largest distance of their mean position from that of the whole window, in units of its width: 7.5 A."""
 
 
 def normalise(
@@ -26,26 +26,25 @@ def normalise(
     """Bring spectra to the rest frame, divide them by their running mean and join their arms (section 2.4).
 
     Flux and sigma are interpolated linearly at wavelength (1 - v/c) and divided by a centred unweighted running mean
-    per arm. The mean is that of the good pixels in the window, of which there are fewer at the ends of an arm. In the
-    survey's own recipe (`missing = "zeros"`) bad pixels are zeros in it and beyond the ends the last pixel is repeated.
+    per arm. The mean is that of the good pixels in the window, which are fewer at the ends of an arm. In the survey's
+    own recipe (`missing = "zeros"`) bad pixels count as zeros, and beyond the ends the last pixel is repeated.
 
     Parameters
     ----------
     spectra
         Native pixels of a block of stars.
     grid
-        Where to put them.
+        The target grid.
     settings
-        Width of the running mean, and what becomes of missing pixels.
+        Width of the running mean, and treatment of missing pixels.
     sky
-        Observed-frame windows in vacuum Angstrom, masked in every star whatever its velocity.
+        Observed-frame windows in vacuum Angstrom, masked in every star at any velocity.
 
     Returns
     -------
     Pixels
-        A grid pixel is bad where a bad native pixel enters it, where it lies outside the data, where the
-        continuum is not positive or, if missing pixels are estimated, rests on one side of its window, and everywhere
-        when the velocity is not finite.
+        A grid pixel is bad if a bad native pixel contributes to it, if it lies outside the data, if the continuum is
+        not positive or, with estimated missing pixels, one-sided, and if the velocity is not finite.
     """
     shape = (len(spectra), len(grid.wavelength))
     with_errors = all(arm.ivar is not None for arm in spectra.arms.values())
@@ -101,16 +100,16 @@ def _normalise_arm(
 
 
 class _Places(NamedTuple):
-    """Where pixels lie among the native pixels of their stars, constant beyond the ends; shape (star, pixel).
+    """Positions of pixels among the native pixels of their stars, constant beyond the ends; shape (star, pixel).
 
     Parameters
     ----------
     below
-        Place of the native pixel below in the flattened array (star, native pixel).
+        Index of the native pixel below in the flattened array (star, native pixel).
     weight
-        Share of the native pixel above it.
+        Weight of the native pixel above it.
     outside
-        Which pixels lie beyond the data.
+        Pixels beyond the data.
     """
 
     below: Int64
@@ -119,7 +118,7 @@ class _Places(NamedTuple):
 
     @classmethod
     def of(cls, native: Float64, wavelength: Float64) -> _Places:
-        """Place wavelengths, shape (star, pixel), among native ones, shape (native pixel,)."""
+        """Find wavelengths, shape (star, pixel), among native ones, shape (native pixel,)."""
         exact = native_position(native, wavelength)
         last = len(native) - 1
         position = np.clip(exact, 0, last)
@@ -129,7 +128,7 @@ class _Places(NamedTuple):
         return cls(below, weight, ~among_native(len(native), exact))
 
     def within(self, pixels: slice) -> _Places:
-        """Return some of the pixels."""
+        """Select some of the pixels."""
         return _Places._make(column[:, pixels] for column in self)
 
     def interpolate(self, values: Array) -> Float64:
@@ -142,14 +141,14 @@ class _Places(NamedTuple):
         return np.asarray(upper)
 
     def touch(self, native: Bool) -> Bool:
-        """Tell which pixels take a share of a native pixel that is marked."""
+        """Tell which pixels have a contribution from a marked native pixel."""
         flat = native.ravel()
         lower, upper = (flat.take(place, mode="clip") for place in (self.below, self.below + 1))
         return np.asarray((lower & (self.weight < 1 - ROUNDING)) | (upper & (self.weight > ROUNDING)))
 
 
 def running_mean(values: Float, half: int, weight: Bool | None = None) -> tuple[Float64, Float64]:
-    """Return the mean over 2 half + 1 pixels around each pixel that has so many neighbours, and how many count in it.
+    """Return the running mean over 2 half + 1 pixels, and the number of pixels that count in it.
 
     Parameters
     ----------
@@ -158,7 +157,7 @@ def running_mean(values: Float, half: int, weight: Bool | None = None) -> tuple[
     half
         Pixels on either side.
     weight
-        Pixels that count, shape of `values`; all of them by default. A window without any gives 0.
+        Pixels that count, shape of `values`; all by default. A window without any gives 0.
 
     Returns
     -------
@@ -172,17 +171,17 @@ def running_mean(values: Float, half: int, weight: Bool | None = None) -> tuple[
 
 
 def _one_sided(good: Bool, count: Float64, half: int) -> Bool:
-    """Tell where the good pixels in the window of a running mean lean to one side, or are too few, (star, pixel).
+    """Tell where the good pixels in the window of a running mean are one-sided or too few, (star, pixel).
 
-    Beside a long gap a mean over one side is not that of the middle. What lies before the first good pixel and after
-    the last is no gap but the end of the data, where the window is that of every star.
+    Beside a long gap, the mean over one side differs from that of the whole window. Before the first good pixel and
+    after the last there is no gap, but the end of the data, where the window is equal for all stars.
 
     Parameters
     ----------
     good
         Good pixels, shape (star, pixel + 2 half).
     count
-        How many are in each window, shape (star, pixel).
+        Number of good pixels in each window, shape (star, pixel).
     """
     length = good.shape[1]
     place = np.arange(length, dtype=np.float64)

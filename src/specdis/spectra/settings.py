@@ -13,11 +13,11 @@ class GridSettings(Settings):
     """The common rest-frame grid, vacuum Angstrom."""
 
     start: PositiveFloat | None = None
-    """First wavelength; without it, where the data start."""
+    """First wavelength; by default the start of the data."""
     stop: PositiveFloat | None = None
-    """Last wavelength; without it, where the data end."""
+    """Last wavelength; by default the end of the data."""
     step: Annotated[float, Field(ge=0.01, le=100)] = 0.5
-    """Width of a pixel; the grid holds 3579.2 A plus or minus whole steps."""
+    """Width of a pixel; the grid contains 3579.2 A plus or minus whole steps."""
 
 
 class SpectraSettings(Settings):
@@ -37,9 +37,9 @@ class SpectraSettings(Settings):
     sky_threshold: PositiveFloat = 1.5
     """A sky line is where the stacked error exceeds its running median by this factor."""
     join: PositiveFloat | Literal["none"] = 5780.0
-    """Where the B arm ends and the R arm begins, rest-frame Angstrom; `none` keeps every arm whole."""
+    """End of the B arm and start of the R arm, rest-frame Angstrom; `none` keeps every arm whole."""
     bad_fraction_max: Annotated[float, Field(ge=0, le=1)] = 0.10
-    """A pixel that is bad in more than this fraction of the stars is removed for all."""
+    """Largest fraction of stars in which a pixel may be bad; beyond it the pixel is removed for all."""
     subtract_mean: bool = True
     """Subtract each spectrum's own mean over its good pixels."""
     signed_log: bool = True

@@ -1,4 +1,4 @@
-"""Sky lines: windows of the observed frame, found in stacked errors."""
+"""Sky lines: windows in the observed frame, found from stacked errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _observed(native: Float64, spectra: Spectra, rows: slice) -> Float64:
 
 
 def inside_windows(native: Float64, spectra: Spectra, rows: slice, windows: Sequence[tuple[float, float]]) -> Bool:
-    """Return which native pixels fall into observed-frame windows, ends included, shape (star or 1, native pixel)."""
+    """Tell which native pixels lie in observed-frame windows, inclusive, shape (star or 1, native pixel)."""
     low, high = np.asarray(windows, np.float64).reshape(-1, 2).T
     observed = _observed(native, spectra, rows)
     begun, over = np.searchsorted(np.sort(low), observed, "right"), np.searchsorted(np.sort(high), observed, "left")
@@ -32,9 +32,9 @@ def inside_windows(native: Float64, spectra: Spectra, rows: slice, windows: Sequ
 
 
 class ErrorStack:
-    """The mean logarithm of the errors of many stars over observed wavelength (Fig. 1), from which sky lines show.
+    """The mean logarithm of the errors of many stars by observed wavelength (Fig. 1), in which sky lines are visible.
 
-    Each star's errors are divided by their own median, so that bright and faint stars weigh the same.
+    Each star's errors are divided by their own median, so that bright and faint stars have equal weight.
     """
 
     def __init__(self) -> None:
@@ -70,8 +70,8 @@ class ErrorStack:
     def windows(self, threshold: float) -> list[tuple[float, float]]:
         """Return the windows where the stacked error exceeds its surroundings by the factor `threshold`.
 
-        The surroundings are the lower quartile over 200 A, which follows the rise to the blue end and is not lifted
-        by a forest of lines. Windows are one native pixel wider on either side than what exceeds.
+        The surroundings are the lower quartile over 200 A, which follows the rise to the blue end and is not raised by
+        dense lines. Windows extend one native pixel beyond the excess on either side.
         """
         found: list[tuple[float, float]] = []
         for wavelength, level in self._levels():
@@ -87,20 +87,20 @@ class ErrorStack:
         return np.concatenate([arm for arm, _ in levels]), 10 ** np.concatenate([level for _, level in levels])
 
     def _levels(self) -> Iterator[tuple[Float64, Float64]]:
-        """Yield each arm's wavelength and mean logarithm of the error, NaN where no star has one."""
+        """Yield each arm's wavelength and mean logarithm of the error, NaN without stars."""
         for wavelength, total, count in self._sums.values():
             yield wavelength, np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
 def _runs(wavelength: Float64, high: Bool) -> list[tuple[float, float]]:
-    """Return the ranges of wavelength over which `high` holds, one pixel wider on either side."""
+    """Return the ranges of wavelength with `high`, widened by one pixel on either side."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], high, [False]]).astype(np.int8)))
     starts, stops = np.maximum(edges[::2] - 1, 0), np.minimum(edges[1::2], len(wavelength) - 1)
     return [(float(wavelength[start]), float(wavelength[stop])) for start, stop in zip(starts, stops, strict=True)]
 
 
 def merge(windows: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return windows in order, overlapping ones made one."""
+    """Return sorted windows, with overlapping ones merged."""
     merged: list[tuple[float, float]] = []
     for low, high in sorted(windows):
         if merged and low <= merged[-1][1]:

@@ -1,4 +1,4 @@
-"""What is done to stored pixels: mean, signed logarithm (Eq. 1), unit norm and weights, in JAX."""
+"""The transform of stored pixels: mean, signed logarithm (Eq. 1), unit norm and weights, in JAX."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from specdis.spectra.settings import SpectraSettings
 
 
 class Transform(NamedTuple):
-    """The steps from stored pixels to unit vectors, and the pixels that take part in them.
+    """The steps from stored pixels to unit vectors, with the pixel mask.
 
     Parameters
     ----------
     kept
         Indices of the pixels not removed for all stars, shape (kept pixel,).
     subtract_mean, signed_log, unit_norm
-        The steps of section 2.4, each of which can be switched off.
+        The steps of section 2.4; each can be switched off.
     weight
-        What each pixel is multiplied by after Eq. 1, shape (kept pixel,): one over its typical noise. None for pixels
-        that are all alike.
+        Weight of each pixel after Eq. 1, the inverse of its typical noise, shape (kept pixel,). None for equal weights.
     """
 
     kept: Array
@@ -32,18 +31,18 @@ class Transform(NamedTuple):
 
     @classmethod
     def of(cls, settings: SpectraSettings, kept: Array, weight: Array | None = None) -> Transform:
-        """Return the transform that a configuration asks for, on the pixels that were kept, with their weights."""
+        """Make the transform of a configuration, for the kept pixels and their weights."""
         return cls(kept, settings.subtract_mean, settings.signed_log, settings.unit_norm, weight)
 
     def __call__(self, flux: ArrayLike, bad: ArrayLike) -> jax.Array:
-        """Transform spectra: pure, differentiable, and the only road from pixels to components.
+        """Transform spectra; this function is pure, differentiable, and the only way from pixels to components.
 
         Parameters
         ----------
         flux
             Flux over continuum, shape (star, pixel).
         bad
-            Bad pixels, shape (star, pixel); they are 0 throughout; `encoding.completion.Completion` estimates them.
+            Bad pixels, shape (star, pixel), which are 0 in the result; `encoding.completion.Completion` estimates them.
 
         Returns
         -------
@@ -64,7 +63,7 @@ class Transform(NamedTuple):
     def slope(self, flux: jax.Array, bad: jax.Array) -> jax.Array:
         """Return the change of each transformed pixel of one spectrum with its own flux, (kept pixel,), 0 where bad.
 
-        The change through the mean and through the norm, 1/pixel of it, is left out.
+        The change through the mean and the norm, smaller by the number of pixels, is neglected.
         """
         kept = bad[self.kept]
         values = self._contrast(flux[self.kept], kept)
@@ -88,7 +87,7 @@ class Transform(NamedTuple):
         return values if self.weight is None else values * self.weight
 
     def _contrast(self, flux: jax.Array, bad: jax.Array) -> jax.Array:
-        """Return L of Eq. 1: the kept pixels less their own mean over good pixels, 0 where bad."""
+        """Return L of Eq. 1: the kept pixels minus their own mean over good pixels, 0 where bad."""
         values = flux.astype(jnp.float32)
         if self.subtract_mean:
             count = jnp.maximum((~bad).sum(), 1)
@@ -97,13 +96,13 @@ class Transform(NamedTuple):
 
 
 def noise_sums(transform: Transform) -> Callable[[ArrayLike, ArrayLike, ArrayLike, ArrayLike], tuple[Any, Any]]:
-    """Compile what sums the variance of the noise of each transformed pixel over stars.
+    """Compile a function that sums the noise variance of each transformed pixel over stars.
 
     Returns
     -------
     callable
-        Takes flux, sigma, bad (star, pixel) and the stars to use (star,); returns the sum of the variances and the
-        number of stars that have one, both (kept pixel,).
+        Takes flux, sigma, bad (star, pixel) and the stars to use (star,); returns the sum of the variances and their
+        number, both (kept pixel,).
     """
 
     @jax.jit

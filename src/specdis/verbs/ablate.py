@@ -1,7 +1,6 @@
-"""The verb `ablate`: the paper's choices, each undone by itself, and what that does to bias and scatter.
+"""The verb `ablate`: the effect of undoing each of the paper's choices on bias and scatter.
 
-Every variant is a run of its own that starts from the products of the full method, of which only those that the
-change makes stale are made again.
+Every variant is a run that starts from the products of the full method and recomputes only the stale ones.
 """
 
 from __future__ import annotations
@@ -46,8 +45,8 @@ class Variant(NamedTuple):
 FULL = Variant("the full method", {})
 VARIANTS = (
     FULL,
-    Variant("trained on parallax S/N > 5 alone", {"sample.train_parallax_snr_min": 5.0}),
-    Variant("trained on parallax S/N > 10 alone", {"sample.train_parallax_snr_min": 10.0}),
+    Variant("trained on parallax S/N > 5 only", {"sample.train_parallax_snr_min": 5.0}),
+    Variant("trained on parallax S/N > 10 only", {"sample.train_parallax_snr_min": 10.0}),
     Variant("trained without negative parallaxes", {"sample.train_drop_negative": True}),
     Variant("10 components", {"components.n_components": 10}),
     Variant("30 components", {"components.n_components": 30}),
@@ -77,7 +76,7 @@ def ablate(path: Path, overrides: Sequence[str] = (), variants: Sequence[Variant
     overrides
         `section.key=value`, as for `specdis run`.
     variants
-        What to try; the first is what the others are compared with.
+        The variants; the first is the reference for the others.
 
     Returns
     -------
@@ -89,7 +88,7 @@ def ablate(path: Path, overrides: Sequence[str] = (), variants: Sequence[Variant
     SpecdisError
         When a run fails, or leaves too few stars to compare.
     """
-    # Errors play no part in the table: two draws are the fewest.
+    # The table does not use errors: two draws are the minimum.
     common = [*overrides, "distances.n_draws=2"]
     full = Config.load(path, common)
     folder = full.run.directory / "ablations"
@@ -123,9 +122,9 @@ def _slug(name: str) -> str:
 
 
 def _start_from(source: Path, directory: Path) -> None:
-    """Begin a run with the products of another one, as hard links where the file system has them.
+    """Start a run with the products of another one, as hard links if the file system supports them.
 
-    Stages write to a temporary name and rename, so that none writes into a file that both runs have.
+    Stages write under a temporary name and rename, so that none writes into a shared file.
     """
     unfinished = directory.with_name(f"{directory.name}.partial")
     remove(unfinished)
@@ -141,16 +140,16 @@ def _link(source: str, target: str) -> None:
 
 
 class Errors(NamedTuple):
-    """Errors of those stars of a run that none of its networks saw.
+    """Errors of the held-out stars of a run.
 
     Parameters
     ----------
     stars
         `IDENTIFIER`, each of shape (star,).
     error
-        Distance modulus less the true one in mag, positive where a star is put too far; shape (star,).
+        Predicted minus true distance modulus in mag, shape (star,).
     cells
-        Which stars are in each cell of the table.
+        Stars in each cell of the table.
     """
 
     stars: dict[str, Array]
@@ -158,12 +157,12 @@ class Errors(NamedTuple):
     cells: dict[str, Bool]
 
     def of(self, stars: Mapping[str, Array]) -> Float64:
-        """Return the errors of given stars; a run that trains on fewer stars holds out more."""
+        """Return the errors of given stars; a run with a smaller training set holds out more stars."""
         return np.append(self.error, np.nan)[validation.join(stars, self.stars)]
 
 
 def _errors(config: Config) -> Errors:
-    """Compare a run with the truth where it is known; else stars with a precise parallax with M_G_GEO."""
+    """Compare a run with the truth if known; else compare stars of precise parallax with M_G_GEO."""
     paths = RunPaths(config.run.directory)
     columns = read_columns(paths.catalogue, validation.COLUMNS)
     known = truth(config, paths)
@@ -182,7 +181,7 @@ def _errors(config: Config) -> Errors:
             config.run.directory,
             expected=f"at least {_FEWEST} held-out stars with a true distance or a precise parallax",
             found=str(np.count_nonzero(chosen)),
-            remedy="Take more stars: so few show no difference.",
+            remedy="Use more stars: these are too few to show a difference.",
         )
     stars = {name: values[chosen] for name, values in read_table(paths.sample, IDENTIFIER).items()}
     return Errors(stars, error[chosen], {"all": np.ones(int(chosen.sum()), bool)} | cells)
@@ -191,7 +190,7 @@ def _errors(config: Config) -> Errors:
 def _row(
     name: str, residuals: Mapping[str, Float64], trainable: int, groups: Mapping[str, Bool], seed: int
 ) -> dict[str, Any]:
-    """Compare a variant with the full method on the stars that have a distance in both."""
+    """Compare a variant with the full method for stars with a distance in both."""
     error, full = residuals[name], next(iter(residuals.values()))
     both = np.isfinite(error) & np.isfinite(full)
     cells = {}

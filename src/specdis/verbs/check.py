@@ -1,4 +1,4 @@
-"""Whether a run can succeed: inputs, folder, disk and memory, before anything starts."""
+"""The verb `check`: inputs, folder, disk and memory, before a run starts."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _STARS_TRIED = 100
 
 # Bytes on disk for a star and pixel, before compression: half-precision flux and sigma, and one byte for bad.
 _PIXEL_BYTES = 5
-# Bytes of a star in memory beside its coefficients: the columns of the sample and of the predictions.
+# Bytes of a star in memory in addition to its coefficients: the columns of the sample and of the predictions.
 _STAR_BYTES = 1000
 
 
 @dataclass
 class Findings:
-    """What `check` found.
+    """The result of `check`.
 
     Parameters
     ----------
     problems
-        What would make the run fail, each with place and remedy.
+        Problems that would make the run fail, each with place and remedy.
     facts
         Numbers by name, for the user to judge.
     differences
-        By key, the value and the paper's where they differ.
+        Value and paper's choice by key, if they differ.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Findings:
 
 
 def check(config: Config, *, opener: Callable[[Any], Survey] = open_survey) -> Findings:
-    """Look at everything a run needs, without starting one, and list all problems.
+    """Examine everything that a run needs, without starting one, and list all problems.
 
     Parameters
     ----------
@@ -67,33 +67,33 @@ def check(config: Config, *, opener: Callable[[Any], Survey] = open_survey) -> F
 
 
 def _problems(examination: Iterator[str]) -> list[str]:
-    """Collect problems; an error that ends an examination is one of them."""
+    """Collect problems, including the error that ends an examination."""
     problems = []
     try:
         for problem in examination:
-            problems.append(problem)  # noqa: PERF402 - an error must not lose those before it
+            problems.append(problem)  # noqa: PERF402 - an error must not discard the problems before it
     except SpecdisError as error:
         problems.append(str(error))
     return problems
 
 
 def _folder(config: Config, facts: dict[str, Any]) -> Iterator[str]:
-    """Look whether the run's folder is there or can be made."""
+    """Check that the run's folder exists or can be created."""
     there = _existing(config.run.directory)
     facts["disk_free_gb"] = round(shutil.disk_usage(there).free / 1e9, 1)
     if not there.is_dir():
-        yield f"{config.run.directory}: {there} is no folder. Choose another run.directory."
+        yield f"{config.run.directory}: {there} is not a folder. Choose another run.directory."
     elif not os.access(there, os.W_OK | os.X_OK):
-        yield f"{config.run.directory}: {there} cannot be written. Choose another run.directory or its permissions."
+        yield f"{config.run.directory}: {there} is not writable. Choose another run.directory or its permissions."
 
 
 def _existing(path: Path) -> Path:
-    """Return the path, or the nearest of its parents that is there."""
+    """Return the path, or its nearest existing parent."""
     return next(parent for parent in (path, *path.parents) if parent.exists())
 
 
 def _device(config: Config, facts: dict[str, Any]) -> Iterator[str]:
-    """Look whether the device is there."""
+    """Check that the device exists."""
     facts["cores"] = machine.cores()
     jaxed.use(config.run.device)
     yield from ()
@@ -107,7 +107,7 @@ def _references(config: Config, facts: dict[str, Any]) -> Iterator[str]:
 
 
 def _survey(config: Config, facts: dict[str, Any], opener: Callable[[Any], Survey]) -> Iterator[str]:
-    """Open the survey, read a few stars and their spectra, and estimate what all of them need."""
+    """Open the survey, read a few stars and spectra, and estimate the needs of all."""
     survey = opener(config)
     stars = next(survey.stars(_STARS_TRIED))
     files = config.survey.catalogue or config.survey.spectra
@@ -116,7 +116,7 @@ def _survey(config: Config, facts: dict[str, Any], opener: Callable[[Any], Surve
     if column is not None and column not in stars:
         yield f"sample.fold_column: the survey has no column {column}. It has {', '.join(sorted(stars.columns))}."
     if config.components.kind == "pca" and rows < config.components.n_components:
-        yield f"components.n_components is {config.components.n_components}, and there are only {rows} stars."
+        yield f"components.n_components is {config.components.n_components}, but there are only {rows} stars."
     if files is not None:
         yield from _training(config, survey)
     spectra, faults = _read(survey, stars)
@@ -128,9 +128,9 @@ def _survey(config: Config, facts: dict[str, Any], opener: Callable[[Any], Surve
 
 
 def _training(config: Config, survey: Survey) -> Iterator[str]:
-    """Look for a star to train on, block by block until there is one; say what becomes of all where there is none."""
+    """Search for a star to train on, block by block; without any, report the cut flow."""
     split = {"predict_outside": True, "n_folds": None, "fold_column": None, "train_fraction": 0.5}
-    settings = config.sample.model_copy(update=split)  # who can train depends neither on the split nor on the rest
+    settings = config.sample.model_copy(update=split)  # they depend neither on the split nor on other settings
 
     def flow(blocks: Iterable[Stars]) -> CutFlow:
         return select(blocks, survey.columns, settings, config.photometry, config.run.seed, True).cutflow
@@ -140,7 +140,7 @@ def _training(config: Config, survey: Survey) -> Iterator[str]:
 
 
 def _read(survey: Survey, stars: Stars) -> tuple[Spectra | None, list[Fault]]:
-    """Return the first spectra that can be read, and the faults before them."""
+    """Return the first readable spectra, and the faults before them."""
     faults: list[Fault] = []
     for part in survey.spectra(stars):
         if not isinstance(part, Fault):
@@ -156,7 +156,7 @@ def _rows(path: Path) -> int:
 
 
 def _resources(config: Config, facts: dict[str, Any]) -> Iterator[str]:
-    """Estimate disk and memory, and compare them with what there is."""
+    """Estimate disk and memory, and compare them with those available."""
     stars, pixels = facts["stars"], facts["pixels"]
     components = pixels if config.components.kind == "pixels" else config.components.n_components
     disk = stars * (pixels * _PIXEL_BYTES + components * 4) / 1e9
@@ -171,7 +171,7 @@ def _resources(config: Config, facts: dict[str, Any]) -> Iterator[str]:
     facts |= {"disk_gb": round(disk, 2), "memory_gb": round(memory, 2), "memory_limit_gb": round(limit, 1)}
     if disk > facts["disk_free_gb"]:
         yield (
-            f"{config.run.directory}: {disk:.1f} GB are needed, {facts['disk_free_gb']:.1f} GB are free. "
+            f"{config.run.directory}: {disk:.1f} GB of disk are needed, {facts['disk_free_gb']:.1f} GB are free. "
             "Choose another run.directory or free some space."
         )
     if memory > limit:

@@ -1,4 +1,4 @@
-"""Two catalogues of distances side by side: how they differ, and how both do on stars of known distance."""
+"""The verb `compare`: differences of two catalogues, and their errors for stars of known distance."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _NEEDED = (
 def compare(
     catalogue: Path, other: Path, out: Path, columns: Mapping[str, str], references: Path | None = None
 ) -> dict[str, Any]:
-    """Match two catalogues and write how they differ: comparison.json, and Figs 10 and 11 for this pair.
+    """Match two catalogues and write their differences: comparison.json, and Figs 10 and 11 for this pair.
 
     Parameters
     ----------
@@ -56,19 +56,19 @@ def compare(
     out
         Folder to write to.
     columns
-        Quantity to the other table's name for it, where it is not found by itself.
+        Quantity to the other table's name for it, if it is not found automatically.
     references
         Folder with `members/`; without it there is no comparison with known distances.
 
     Returns
     -------
     dict
-        What comparison.json holds.
+        Content of comparison.json.
 
     Raises
     ------
     InputError
-        When a table cannot be read, has nothing to match by or no distances.
+        When a table cannot be read, or lacks identifiers and positions, or distances.
     """
     stars = _stars(catalogue)
     file = ReferenceFile(path=_file(other), columns=dict(columns))
@@ -92,12 +92,12 @@ def compare(
 
 
 def _file(path: Path) -> Path:
-    """Return the file of a catalogue, of a run or a folder of ours too."""
+    """Return the file of a catalogue, which may be that of a run or of a folder of ours."""
     return locate(path)[0] if path.is_dir() else path
 
 
 def _stars(path: Path) -> dict[str, Array]:
-    """Return the columns that a comparison needs; what another's table lacks is missing."""
+    """Return the columns for a comparison; those absent in a rival's table are missing."""
     table = None if path.is_dir() else ReferenceTable.open(path)
     if table is None or {"SELECTED", "FLAGS"} <= {*table.names}:
         ours = read_columns(path, [name for name in COLUMNS if name in _NEEDED])

@@ -1,4 +1,4 @@
-"""The demonstration: a mock survey, the whole pipeline on it, and a report."""
+"""The verb `demo`: a mock survey, the whole pipeline on it, and a report."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from specdis.pipeline.templates import template
 
 
 def demo(directory: Path, stars: int | None = None) -> tuple[Config, list[str]]:
-    """Make a mock survey in `directory`/survey, unless it is there, and run everything on it in `directory`/run.
+    """Make a mock survey in `directory`/survey, unless it exists, and run all stages in `directory`/run.
 
     Parameters
     ----------
     directory
-        Where to put both.
+        Folder of both.
     stars
-        Stars of the survey; the mock's own number without it.
+        Number of stars; by default that of section [mock].
 
     Returns
     -------

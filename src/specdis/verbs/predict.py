@@ -1,4 +1,4 @@
-"""The verb `predict`: a released model on new spectra, without training data."""
+"""The verb `predict`: apply a model to new spectra, without training data."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def predict_files(directory: Path, inputs: Sequence[Path], output: Path) -> None
     """
     if output.suffix not in (".fits", ".parquet"):
         raise InputError(
-            output, expected="a name that ends in .fits or .parquet", found=output.name, remedy="Rename it."
+            output, expected="a name with the ending .fits or .parquet", found=output.name, remedy="Rename it."
         )
     model = load_model(directory)
     read: list[Path] = []
@@ -57,7 +57,7 @@ def predict_files(directory: Path, inputs: Sequence[Path], output: Path) -> None
             logger.warning("%s is left out: %s", path, error)
     if not parts:
         raise InputError(
-            ", ".join(map(str, inputs)), expected="spectra", found="no file that can be read", remedy="See the log."
+            ", ".join(map(str, inputs)), expected="spectra", found="no readable file", remedy="See the log."
         )
     columns = _joined(read, parts)
     _say_what_is_missing(columns["FLAGS"])
@@ -66,7 +66,7 @@ def predict_files(directory: Path, inputs: Sequence[Path], output: Path) -> None
 
 
 def _joined(paths: Sequence[Path], parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
-    """Join the catalogues of several files: every spectrum once, and one row at most SELECTED of every star."""
+    """Join the catalogues of several files: every spectrum once, and at most one SELECTED row of every star."""
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     kept, _, worse = repeats(columns, columns["SELECTED"])
     columns["SELECTED"][worse] = False
@@ -76,15 +76,15 @@ def _joined(paths: Sequence[Path], parts: Sequence[Mapping[str, Array]]) -> dict
     file = np.repeat(np.arange(len(parts)), [len(part["TARGETID"]) for part in parts])
     for number, path in enumerate(paths):
         if count := int((file[left] == number).sum()):
-            logger.warning("%s: %d spectra that another input has too are left out", path, count)
+            logger.warning("%s: %d spectra that are also in another input are left out", path, count)
     rows = np.sort(kept)
     return {name: values[rows] for name, values in columns.items()}
 
 
 def _require_equal_stars(columns: Mapping[str, Array], kept: Int64, left: Int64, paths: Sequence[Path]) -> None:
-    """Raise an `InputError` where rows that are left out may be other stars than those whose identifier they have.
+    """Raise an `InputError` if repeated identifiers in different inputs may mean different stars.
 
-    DESI's identifiers are its own; the numbers of two spectra tables mean the same star only if SOURCE_ID says so.
+    DESI's identifiers are unique; those of two spectra tables mean the same star only if SOURCE_ID agrees.
     """
     key = hash64(0, *(columns[name] for name in IDENTIFIER))
     order = kept[np.argsort(key[kept])]
@@ -95,9 +95,9 @@ def _require_equal_stars(columns: Mapping[str, Array], kept: Int64, left: Int64,
         raise InputError(
             ", ".join(map(str, paths)),
             expected="identifiers that mean one star in all inputs",
-            found=f"{other.sum()} of one file that another has with a different SOURCE_ID, or none: TARGETID "
+            found=f"{other.sum()} that another file has with a different SOURCE_ID, or none: TARGETID "
             f"{columns['TARGETID'][left[other][0]]}",
-            remedy="Predict these files one by one, or give them a column SOURCE_ID, or other numbers in TARGETID.",
+            remedy="Predict these files one by one, or add a column SOURCE_ID, or use other numbers in TARGETID.",
         )
 
 

@@ -1,4 +1,4 @@
-"""The verb `verify`: a catalogue, a model or everything in a run, held against its sums and rules."""
+"""The verb `verify`: check a catalogue, a model or a whole run against its sums and rules."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def verify(path: Path) -> Verification:
     Raises
     ------
     InputError
-        When there is nothing of the kind, or a run holds symbolic links or pipes.
+        When it is none of these, or a run contains symbolic links or pipes.
     """
     paths = RunPaths(path)
     if (path / CARD).exists():
@@ -86,4 +86,4 @@ def _name(product: Path, paths: RunPaths) -> str:
 
 
 def _unreadable(path: Path, error: SpecdisError) -> Problem:
-    return Problem(path.name, "", f"what can be read, found: {error}")
+    return Problem(path.name, "", f"a readable product, found: {error}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from specdis import binaries, jaxed, rng
@@ -24,9 +22,6 @@ from specdis.pipeline.stage import Context, Outcome
 from specdis.storage import read_table, write_table
 from specdis.surveys import IDENTIFIER
 from specdis.validation import join
-
-if TYPE_CHECKING:
-    pass
 
 
 def run(context: Context) -> Outcome:

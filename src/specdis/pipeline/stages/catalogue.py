@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from specdis import catalogue
 from specdis.catalogue import BINARIES_COLUMNS, DISTANCES_COLUMNS, SAMPLE_COLUMNS
 from specdis.pipeline.stage import Context, Outcome
 from specdis.storage import read_table
-
-if TYPE_CHECKING:
-    pass
 
 
 def run(context: Context) -> Outcome:

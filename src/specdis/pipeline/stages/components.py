@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,17 +20,13 @@ from specdis.jaxed import in_tiles, jax
 from specdis.log import Progress, logger
 from specdis.noise import noise_factor, noisier
 from specdis.pipeline.stage import Context, Outcome
+from specdis.pipeline.tasks import OnPixels
 from specdis.spectra.pixels import Pixels
 from specdis.storage import read_arrays, read_table, write_arrays
 from specdis.stores.coefficients import CoefficientStore
 from specdis.stores.resumable import Unfinished
 from specdis.surveys import IDENTIFIER
 from specdis.workers.processes import read_ahead
-
-if TYPE_CHECKING:
-    pass
-
-from specdis.pipeline.tasks import OnPixels
 
 _LEAST_COPIED = 8.0  # S/N of stars that get a noisier copy
 SUMMED = 2048

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from specdis.errors import InputError
 from specdis.pipeline.inputs import parents
 from specdis.pipeline.stage import Context, Outcome
+from specdis.pipeline.tasks import OnSurvey
 from specdis.sample import select
 from specdis.storage import write_json, write_table
 from specdis.surveys import Stars, Survey
 from specdis.surveys.values import say
 from specdis.workers.answers import Died
-
-if TYPE_CHECKING:
-    pass
-
-from specdis.pipeline.tasks import OnSurvey
 
 
 def run(context: Context) -> Outcome:

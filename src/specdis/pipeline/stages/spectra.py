@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from specdis.errors import InputError, SpecdisError
 from specdis.log import Progress, logger
 from specdis.pipeline.manifest import StageFault, States, look
 from specdis.pipeline.stage import Context, Outcome
+from specdis.pipeline.tasks import OnSurvey
 from specdis.spectra.grid import PixelGrid
 from specdis.spectra.normalise import normalise
 from specdis.spectra.pixels import Pixels
@@ -26,11 +27,6 @@ from specdis.stores.resumable import Unfinished
 from specdis.stores.zarr import BLOCK
 from specdis.surveys import Fault, Spectra, Stars
 from specdis.workers.answers import Died
-
-if TYPE_CHECKING:
-    pass
-
-from specdis.pipeline.tasks import OnSurvey
 
 _SKY_BLOCKS = 20
 """Number of evenly spaced blocks of stars whose errors are stacked to find the sky lines."""

@@ -1,8 +1,8 @@
-"""How fast each stage is, against what this machine could do and against the version that one would write first.
+"""Benchmark of the stages against the limit of this machine and against a plain implementation.
 
-Rates are those of the passes themselves: what is done once, compiling and the decomposition into components, is left
-out. Limits are those of the roofline: no stage can be faster than its products of matrices allow, the bytes it moves
-through memory, and those it reads from the disk, each at the rate that this machine reached in the same minutes.
+Rates are those of the passes, without single tasks such as compilation and the decomposition into components. Limits
+follow the roofline model: a stage cannot be faster than its matrix products, its bytes through memory and its bytes
+from disk allow, each at the rate that this machine reached in the same minutes.
 """
 
 from specdis.verbs.bench.cases import Row, bench

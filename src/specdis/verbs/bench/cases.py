@@ -1,4 +1,4 @@
-"""The stages on a small mock survey: their passes, timed, beside the plain versions on the same stars."""
+"""Timed passes of the stages on a small mock survey, with the plain versions on the same stars."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _TRAINED = 50_000
 
 
 class Row(NamedTuple):
-    """One line of the table: rates in stars per second, with all cores; NaN where there is none."""
+    """One line of the table: rates in stars per second, with all cores; NaN if not measured."""
 
     stage: str
     rate: float
@@ -59,7 +59,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class _Bench:
-    """A finished small run and those who work on it."""
+    """A finished small run and its workers."""
 
     directory: Path
     config: Config
@@ -94,7 +94,7 @@ class _Bench:
 
     @cached_property
     def weight(self) -> Array:
-        """What the pixels are multiplied by."""
+        """Weights of the pixels."""
         weight = self.model.transform.weight
         return np.ones(len(self.model.transform.kept)) if weight is None else np.asarray(weight)
 
@@ -110,14 +110,14 @@ class _Bench:
 
 
 def bench(stars: int, folder: Path) -> Iterator[Row]:
-    """Measure every stage on a mock survey that is written to a folder.
+    """Measure every stage on a mock survey written to a folder.
 
     Parameters
     ----------
     stars
-        Stars of the survey; some thousands, so that every core has several blocks.
+        Number of stars; a few thousand, so that every core has several blocks.
     folder
-        An empty folder, on the disk that counts.
+        An empty folder, on the disk to be measured.
 
     Yields
     ------
@@ -146,7 +146,7 @@ def _config(stars: int, folder: Path) -> Config:
 
 
 def _reading(made: _Bench, limits: Limits) -> Iterator[Row]:
-    """From files to native pixels, and from those to normalised ones on the grid."""
+    """Measure reading, from files to native pixels, and normalising, to the grid."""
     grid, half = made.store.grid, made.config.spectra.continuum_half
     native = sum(len(arm.native) for arm in grid.arms)
     widened = len(grid.wavelength) + 2 * half * len(grid.arms)
@@ -166,7 +166,7 @@ def _reading(made: _Bench, limits: Limits) -> Iterator[Row]:
     # Flux, inverse variance and mask of 4 bytes each.
     rate, memory = made.passes(_Read(made.config), blocks)
     yield Row("reading", rate, *limits.rate(Work(0.0, 12.0 * native, 12.0 * native)), _timed(read), memory)
-    # Places and weights, two interpolations, a running mean, two divisions.
+    # Indices and weights, two interpolations, a running mean, two divisions.
     work = Work(flops=20.0 * widened, memory=12.0 * native + 9.0 * len(grid.wavelength))
     rate, memory = made.passes(_Normalise(made.config, made.paths.pixels), blocks)
     yield Row("normalising", rate, *limits.rate(work), _timed(normalise), memory)
@@ -174,7 +174,7 @@ def _reading(made: _Bench, limits: Limits) -> Iterator[Row]:
 
 @dataclass(frozen=True)
 class _Read:
-    """The work on a block: read its spectra."""
+    """Task: read the spectra of a block."""
 
     config: Config
 
@@ -189,7 +189,7 @@ class _Read:
 
 @dataclass(frozen=True)
 class _Normalise(_Read):
-    """The work on a block: normalise spectra that are in memory, as many as the block has stars."""
+    """Task: normalise spectra in memory, as many as the block has stars."""
 
     path: Path
 
@@ -211,7 +211,7 @@ class _Normalise(_Read):
 
 
 def _moments(made: _Bench, limits: Limits) -> Row:
-    """Sum the matrix of second moments, of which half is enough."""
+    """Measure the sum of the matrix of second moments, of which half is enough."""
     kept = len(made.model.transform.kept)
     task, rows = Moments(made.config), [slice(0, SUMMED)] * 8
     task(rows[:1])
@@ -236,7 +236,7 @@ def _moments(made: _Bench, limits: Limits) -> Row:
 
 
 def _coefficients(made: _Bench, limits: Limits) -> Row:
-    """From stored pixels to coefficients and the chi-square of what they leave."""
+    """Measure the step from stored pixels to coefficients and the chi-square of the residual."""
     model, (flux, sigma, bad) = made.model, made.pixels
     kept, n_components = len(model.transform.kept), model.basis.n_components
     velocity = made.store.velocity
@@ -269,7 +269,7 @@ class _Epochs:
 
 
 def _training(limits: Limits) -> Row:
-    """One epoch of four networks of the paper's size at once, in stars per second."""
+    """Measure one epoch of four networks of the paper's size together, in stars per second."""
     random = np.random.default_rng(1)
     inputs = random.standard_normal((_TRAINED, 100)).astype(np.float32)
     parallax, error = np.exp(0.1 * inputs[:, 0]), np.full(_TRAINED, 0.1)
@@ -297,7 +297,7 @@ def _training(limits: Limits) -> Row:
 
 
 def _distances(made: _Bench, limits: Limits) -> Iterator[Row]:
-    """Predictions with Monte-Carlo errors, then with linear ones; the plain version of both is the one with draws."""
+    """Measure predictions with Monte-Carlo and with linear errors; the plain version of both uses draws."""
     model = made.model
     kept, n_components = model.transform.kept, model.basis.n_components
     grid, half = made.store.grid, made.config.spectra.continuum_half
@@ -336,13 +336,13 @@ def _distances(made: _Bench, limits: Limits) -> Iterator[Row]:
 
 
 def _weights(model: Model) -> list[Array]:
-    """Return the weights of all networks of the label and of the mixture."""
+    """Return the weights of all label and mixture networks."""
     ensembles = model.networks.label, model.networks.mixture
     return [np.asarray(weight) for ensemble in ensembles for weight in ensemble.networks.weights]
 
 
 def _timed(function: Callable[[], int]) -> float:
-    """Return stars per second of a function that returns how many it did; the first call warms up."""
+    """Return stars per second of a function that returns their number; the first call is a warm-up."""
     function()
     start = time.perf_counter()
     stars = function()

@@ -1,4 +1,4 @@
-"""What this machine can do: products of matrices, bytes through memory, bytes from the disk."""
+"""Limits of this machine: matrix products, bytes through memory, bytes from disk."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _FILE = 1 << 28
 
 
 class Work(NamedTuple):
-    """What one star costs at the least.
+    """Least cost of one star.
 
     Parameters
     ----------
     flops
         Additions and multiplications in single precision.
     memory
-        Bytes that go in and out, each once.
+        Bytes in and out, each once.
     disk
-        Bytes that are read from files.
+        Bytes read from files.
     """
 
     flops: float
@@ -45,14 +45,14 @@ class Limits(NamedTuple):
     disk: float
 
     def rate(self, work: Work) -> tuple[float, str]:
-        """Return how many stars a second are possible, and what sets that limit."""
+        """Return the possible stars per second, and the name of the limit."""
         shares = {name: getattr(work, name) / getattr(self, name) for name in self._fields}
         most = max(shares, key=lambda name: shares[name])
         return 1 / shares[most], {"flops": "products", "memory": "memory", "disk": "disk"}[most]
 
 
 def measure(folder: Path, workers: Workers) -> Limits:
-    """Measure the machine; the folder is on the disk that counts."""
+    """Measure the machine; the folder is on the disk to be measured."""
     return Limits(_products(), _bandwidth(workers), _disk(folder))
 
 
@@ -68,7 +68,7 @@ def _products() -> float:
 
 
 def _copy(_: int) -> float:
-    """Copy an array to and fro, and return the bytes moved per second."""
+    """Copy an array back and forth, and return the bytes moved per second."""
     one, other = np.ones(_COPIED, np.uint8), np.ones(_COPIED, np.uint8)
     start = time.perf_counter()
     for _ in range(4 * _ROUNDS):
@@ -83,7 +83,7 @@ def _bandwidth(workers: Workers) -> float:
 
 
 def _disk(folder: Path) -> float:
-    """Return the bytes per second that are read of a file which the system has been told to forget."""
+    """Return the bytes per second read from a file that is dropped from the system's cache."""
     path = folder / "read"
     path.write_bytes(os.urandom(1 << 20) * (_FILE >> 20))
     with path.open("rb") as file:

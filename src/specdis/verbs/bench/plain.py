@@ -1,6 +1,6 @@
-"""The versions that one would write first, of numpy, scipy, astropy and PyTorch: each does what the stage does.
+"""Plain implementations of the stages with numpy, scipy, astropy and PyTorch.
 
-They are here to be compared with, in speed, and by the tests in what they give.
+They serve to compare speed, and in the tests to compare results.
 """
 
 from __future__ import annotations
@@ -149,12 +149,12 @@ def draws(
 
 
 def train(inputs: Float32, target: Float32, error: Float32, hidden: tuple[int, ...], batch: int, networks: int) -> None:
-    """Train networks on a chi-square for one epoch, one after the other, with PyTorch.
+    """Train networks on a chi-square for one epoch, one by one, with PyTorch.
 
     Raises
     ------
     ImportError
-        When PyTorch is not installed, or lacks a library of its own.
+        When PyTorch or a library that it needs is not installed.
     """
     torch: Any = import_module("torch")
     x, y, s = (torch.from_numpy(values) for values in (inputs, target, error))
