@@ -130,7 +130,7 @@ def test_noise_at_the_ends_where_bad_pixels_stay_out_of_the_continuum():
     np.testing.assert_allclose(ratio, 1, rtol=0, atol=4 / np.sqrt(DRAWS))
 
 
-@pytest.mark.parametrize("noise", ["native", "paper"])
+@pytest.mark.parametrize("noise", ["native", pytest.param("paper", marks=pytest.mark.slow)])
 def test_noise_has_mean_zero_and_the_sigma_of_every_pixel(noise):
     grid = PixelGrid.of(SMALL, SMALL_SETTINGS)
     pixels, drawn = perturbed(spectra(1, snr=100.0), grid, SMALL_SETTINGS, noise, 2000)
@@ -162,7 +162,9 @@ def test_bad_pixels_and_pixels_without_error_stay():
         assert (drawn[0][:, ~pixels.bad[0]] != pixels.flux[0][~pixels.bad[0]]).all()
 
 
-@pytest.mark.parametrize("factor", [1.3, 2.0, 20.0])
+@pytest.mark.parametrize(
+    "factor", [2.0, pytest.param(1.3, marks=pytest.mark.slow), pytest.param(20.0, marks=pytest.mark.slow)]
+)
 def test_a_copy_is_as_noisy_as_it_should_be_with_the_noise_that_the_spectrum_has(factor):
     grid = PixelGrid.of(SMALL, SMALL_SETTINGS)
     copies = 2000

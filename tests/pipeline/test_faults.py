@@ -226,7 +226,9 @@ def spoilt(config, compiled, tmp_path_factory):
     hdus["RVTAB"]["VRAD"][np.isin(hdus["RVTAB"]["TARGETID"], lost["no-velocity"])] = np.nan
     hdus = {name: np.concatenate([table, table[good[10:12]]]) for name, table in hdus.items()}
     desi_files.write(folder / "mwsall.fits", hdus)
-    status, said = specdis("run", desi_config(folder, "mwsall.fits"), "--to", "validation")
+    status, said = specdis(
+        "run", desi_config(folder, "mwsall.fits"), "--to", "validation", "--set", tiny_run.ONE_PROCESS
+    )
     assert status == 0, said
     return RunPaths(folder / "run"), lost, hdus["RVTAB"], said
 

@@ -21,11 +21,12 @@ from tiny_run import ALL, products, start, watched
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_of_every_stage_a_run_ends_with_the_same_bytes(config, compiled, tmp_path):
+def test_killed_at_random_moments_of_every_stage_a_run_ends_with_the_same_bytes(compiled, tmp_path):
+    path = tiny_run.write_survey(tmp_path)
     own = shutil.copytree(compiled, tmp_path / "compiled")  # a killed process may leave half a program
-    done = subprocess.run([sys.executable, tiny_run.__file__, config, own], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, tiny_run.__file__, path, own], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    log = (config.parent / "killed" / "log.txt").read_text()
+    log = (tmp_path / "killed" / "log.txt").read_text()
     assert log.count("INFO tiny: specdis") == len(tiny_run.KILLS) + len(ALL)  # lives: one more than kills
     assert min(map(int, re.findall(r"training \w+: resumes after epoch (\d+)", log))) < 20
 
@@ -128,11 +129,11 @@ def test_an_interrupted_training_goes_on_after_its_last_epoch(copied, config, mo
 def test_a_block_that_was_done_is_not_done_again(copied, config, stage):
     before = products(copied)
     with pytest.raises(KeyboardInterrupt):
-        start(config, copied, first=stage, last=stage, force=True, stages=watched(stage, interrupted_after(2)))
+        start(config, copied, first=stage, last=stage, force=True, stages=watched(stage, interrupted_after(1)))
     again = []
     assert start(config, copied, last=stage, stages=watched(stage, again.append)) == [stage]
     assert products(copied) == before
-    assert len(again) <= 1  # of three; the third may have been finished when the run broke off
+    assert 1 <= len(again) <= 2  # of three; the second may have been finished when the run broke off
     record = Manifest.read(copied / "manifest.json").stages[stage]
     assert record.stars_per_second * record.seconds == pytest.approx(
         sum(block.rows.stop - block.rows.start for block in again), abs=2

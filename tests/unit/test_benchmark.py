@@ -51,6 +51,7 @@ def test_normalising(block, pixels):
         np.testing.assert_allclose(mine.astype(float), theirs.astype(float), rtol=0, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_coefficients(pixels):
     made = weighted()
     ours = made.encode(*pixels)
@@ -60,6 +61,7 @@ def test_coefficients(pixels):
     np.testing.assert_allclose(ours.fit.chi2, chi2, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_draws(pixels):
     made, n_draws = weighted(), 400
     weights, biases = made.networks.label.networks.weights, made.networks.label.networks.biases

@@ -337,6 +337,20 @@ def test_unfinished_work_of_another_configuration_is_not_used(config, directory)
     assert not (directory / ".partial").exists()
 
 
+def test_unfinished_work_is_kept_apart_by_the_settings_of_its_stage(config):
+    scratches = []
+
+    def interrupted(context):
+        scratches.append(context.scratch)
+        raise KeyboardInterrupt
+
+    stages = [stage._replace(run=interrupted) if stage.name == "distances" else stage for stage in STAGES]
+    for scale in (1, 2, 1):
+        with pytest.raises(KeyboardInterrupt):
+            run(Config.load(config, [f"science.scale={scale}"]), stages, opener=Survey)
+    assert scratches[0] == scratches[2] != scratches[1]
+
+
 def test_force_starts_a_stage_from_its_beginning(config, directory):
     with pytest.raises(ValueError, match="broken"):
         run(Config.load(config), failing("spectra", ValueError("broken")), opener=Survey)
