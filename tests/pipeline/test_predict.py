@@ -140,7 +140,7 @@ def test_the_same_star_in_two_files_is_selected_once(table_model, tmp_path, said
     predict_files(table_model, [once, again, once], tmp_path / "out.fits")
     assert verify(tmp_path / "out.fits").good, verify(tmp_path / "out.fits").problems
     found = read_catalogue(tmp_path / "out.fits")
-    assert f"{once}: {STARS} spectra that another input has too are left out" in said()
+    assert f"{once}: {STARS} spectra that are also in another input are left out" in said()
     assert len(found) == 2 * STARS
     assert found["SELECTED"].sum() == 2 * STARS - 30
     worse = found[~found["SELECTED"]]
@@ -195,7 +195,7 @@ def test_one_file_that_cannot_be_read_is_an_error(table_model, tmp_path, name, m
 
 def test_an_output_that_cannot_be_written_is_an_error(table_model, tmp_path):
     path = table_files.write(tmp_path / "new.fits", table_files.table(STARS, seed=2))
-    with pytest.raises(InputError, match=r"expected a name that ends in \.fits or \.parquet"):
+    with pytest.raises(InputError, match=r"expected a name with the ending \.fits or \.parquet"):
         predict_files(table_model, [path], tmp_path / "out.csv")
     with pytest.raises(InputError, match="expected a name in a writable folder"):
         predict_files(table_model, [path], path / "out.fits")

@@ -96,7 +96,7 @@ def test_what_fails_half_way_leaves_the_old_product(tmp_path, kind):
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unwritable for root")
 def test_an_unwritable_folder_is_a_clear_error_on_disk(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(InputError, match="folder that can be written"):
+    with pytest.raises(InputError, match="writable folder"):
         storage.write_text(tmp_path / "product", "text")
 
 
