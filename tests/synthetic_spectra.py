@@ -15,7 +15,7 @@ from specdis.calibration import Calibration
 from specdis.components import ComponentsSettings, Sums, add_moments, basis_of_moments, vectors_of
 from specdis.distances.settings import DistancesSettings
 from specdis.distances.targets import Targets, star_keys
-from specdis.domain import Domain, Limits, references
+from specdis.domain import Domain, DomainLimits, references
 from specdis.jaxed import jax, jnp
 from specdis.model.engine import ModelSettings
 from specdis.model.model import Model
@@ -26,10 +26,10 @@ from specdis.sample import SampleSettings
 from specdis.spectra.grid import PixelGrid
 from specdis.spectra.normalise import normalise
 from specdis.spectra.settings import GridSettings, SpectraSettings
-from specdis.spectra.sky import SPEED_OF_LIGHT
 from specdis.spectra.transform import Transform
 from specdis.surveys.base import Arm, Spectra
 from specdis.surveys.layout import NATIVE_GRID
+from specdis.surveys.wavelengths import SPEED_OF_LIGHT
 
 DESI = {name: NATIVE_GRID[name].wavelength() for name in ("B", "R")}
 SMALL = {"B": 4000 + 0.8 * np.arange(401), "R": 4300 + 0.8 * np.arange(401)}
@@ -136,7 +136,7 @@ def model(
         "distances": distances,
         "binaries": BinariesSettings(),
     }
-    limits = Limits(
+    limits = DomainLimits(
         structure=0.1,
         sharper=-2.0,
         broader=2.0,

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from closure_tables import table
 
-from specdis.binaries import LEAST_RATIO
-from specdis.mock.binaries import LEAST_RATIO as LEAST_OF_ALL
+from specdis.binaries import LEAST_MASS_RATIO
+from specdis.mock.binaries import LEAST_MASS_RATIO as LEAST_OF_ALL
 from specdis.pipeline.templates import template
 from specdis.storage import read_json
 from specdis.stores.paths import RunPaths
@@ -46,7 +46,7 @@ class Universe(NamedTuple):
     @property
     def twins_above(self) -> float:
         """Share of twins among the companions of mass ratios for which a fraction is measured."""
-        others = (1 - self.twins) * (1 - LEAST_RATIO) / (1 - LEAST_OF_ALL)
+        others = (1 - self.twins) * (1 - LEAST_MASS_RATIO) / (1 - LEAST_OF_ALL)
         return self.twins / (self.twins + others)
 
 

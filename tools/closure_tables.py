@@ -27,7 +27,7 @@ from specdis.stores.paths import RunPaths
 from specdis.surveys import IDENTIFIER, Stars
 
 DISTANCES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)  # kpc
-COLUMNS = (*validation.COLUMNS, "M_G_NN_ERR_NOISE")
+COLUMNS = (*validation.VALIDATION_COLUMNS, "M_G_NN_ERR_NOISE")
 
 
 def columns_of(run: Path) -> tuple[dict[str, Array], Float64]:

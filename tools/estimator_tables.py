@@ -29,7 +29,7 @@ from specdis.stores.paths import RunPaths
 from specdis.surveys import IDENTIFIER, Stars
 
 DISTANCES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)  # kpc
-COLUMNS = (*validation.COLUMNS, *validation.MIXTURE_COLUMNS)
+COLUMNS = (*validation.VALIDATION_COLUMNS, *validation.MIXTURE_COLUMNS)
 
 
 class Estimate(NamedTuple):

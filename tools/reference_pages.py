@@ -156,7 +156,7 @@ def values() -> str:
         if name == "EBV":
             reasons.append(f"(from {limits.low:g} to 0, by the noise of a map, it is 0)")
         rows.append(f"| {name} | {', '.join(reasons)} | {_FOLLOWS.get(name, '')} |")
-    modulus, magnitude = (tuple(quantities.LIMITS[name][:2]) for name in ("DISTMOD", "M_G"))
+    modulus, magnitude = (tuple(quantities.QUANTITY_LIMITS[name][:2]) for name in ("DISTMOD", "M_G"))
     low, high = WAVELENGTHS
     words = ", ".join(f"`{word}`" for word in NO_NUMBER if word)
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int = NDArray[np.integer[Any]]
 Int64 = NDArray[np.int64]
+Columns = Mapping[str, Array]
+"""A table in memory: arrays of one length by name."""
 
 
 def native(values: Array) -> Array:

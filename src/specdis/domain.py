@@ -36,7 +36,7 @@ _LEAST_BROADENING = 0.25
 Parameter = Literal["TEFF", "LOGG", "FEH"]
 
 
-class Limits(Settings):
+class DomainLimits(Settings):
     """The limits of a domain. Ranges of parameters exclude one in a thousand training stars on either side."""
 
     structure: float
@@ -63,12 +63,12 @@ class Domain:
     Parameters
     ----------
     limits
-        Limits that training stars do not exceed.
+        DomainLimits that training stars do not exceed.
     reference
         Directions of the coefficients of some training stars, unit vectors, shape (reference star, component).
     """
 
-    limits: Limits
+    limits: DomainLimits
     reference: Float32
 
     def outside(self, coefficients: Array, fit: Fit) -> Bool:
@@ -95,7 +95,7 @@ def measure(
     reference: Float32,
     parameters: dict[Parameter, tuple[float, float]],
     pixel_width: dict[str, float],
-) -> Limits:
+) -> DomainLimits:
     """Find limits that include all but a few training stars.
 
     Parameters
@@ -105,14 +105,14 @@ def measure(
     reference
         Reference stars for comparison.
     parameters, pixel_width
-        As in `Limits`.
+        As in `DomainLimits`.
     """
     found = _excesses(coefficients, fit, reference)
     structure, broader, sharper, carbon, distance = (
         float(np.quantile(values[np.isfinite(values)], 1 - _STRANGERS)) if np.isfinite(values).any() else 0.0
         for values in found
     )
-    return Limits(
+    return DomainLimits(
         structure=structure,
         broader=max(broader, _LEAST_BROADENING),
         sharper=-max(sharper, _LEAST_BROADENING),

@@ -22,7 +22,7 @@ from specdis.arrays import Array, Float32, Float64
 from specdis.jaxed import jax, jnp
 from specdis.spectra.grid import PixelGrid, among_native, uniform_step, with_ends
 from specdis.spectra.settings import SpectraSettings
-from specdis.spectra.sky import SPEED_OF_LIGHT
+from specdis.surveys.wavelengths import SPEED_OF_LIGHT
 
 Noise = Literal["native", "paper"]
 

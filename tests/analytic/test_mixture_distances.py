@@ -16,7 +16,8 @@ from specdis.flags import Flag
 from specdis.jaxed import jnp
 from specdis.network.mixture import Mixture, ParallaxInErrors, points, points_with_parallax
 from specdis.network.mlp import NetworkSettings
-from specdis.network.training import TrainingSettings, TrainingStars, train_mixture
+from specdis.network.settings import TrainingSettings
+from specdis.network.training import TrainingStars, train_mixture
 
 PAIR = ((0.7, 4.0, 0.2), (0.3, 1.0, 0.8))
 """Fraction, mean and standard deviation of two Gaussians."""

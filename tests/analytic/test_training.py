@@ -7,7 +7,8 @@ from specdis import photometry, rng
 from specdis.jaxed import jnp
 from specdis.network.likelihood import chi2, robust
 from specdis.network.mlp import NetworkSettings
-from specdis.network.training import TrainingSettings, TrainingStars, train
+from specdis.network.settings import TrainingSettings
+from specdis.network.training import TrainingStars, train
 from specdis.sample import SampleSettings
 from specdis.sample.split import split
 

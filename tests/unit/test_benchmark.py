@@ -14,7 +14,7 @@ from specdis.spectra.grid import PixelGrid
 from specdis.spectra.normalise import normalise
 from specdis.spectra.settings import SpectraSettings
 from specdis.verbs.bench import plain
-from specdis.verbs.bench.limits import Limits, Work
+from specdis.verbs.bench.limits import MachineLimits, Work
 from synthetic_spectra import DESI, model, spectra
 
 SETTINGS = SpectraSettings()
@@ -79,7 +79,7 @@ def test_draws(pixels):
 
 
 def test_the_scarcest_resource_sets_the_limit():
-    limits = Limits(flops=100.0, memory=10.0, disk=1.0)
+    limits = MachineLimits(flops=100.0, memory=10.0, disk=1.0)
     assert limits.rate(Work(flops=50.0)) == (2.0, "products")
     assert limits.rate(Work(flops=50.0, memory=50.0)) == (0.2, "memory")
     assert limits.rate(Work(flops=50.0, memory=5.0, disk=1.0)) == (1.0, "disk")

@@ -12,9 +12,9 @@ from scipy.stats import gamma
 
 from specdis.mock import observation, targets
 from specdis.mock.members import write_members
-from specdis.mock.rivals import GEOMETRIC, RIVALS, geometric_distance
+from specdis.mock.rivals import GEOMETRIC, MOCK_RIVALS, geometric_distance
 from specdis.mock.settings import MockSettings
-from specdis.mock.survey import CATALOGUE, MEMBERS, TRUTH, write_mock
+from specdis.mock.survey import CATALOGUE, MEMBERS_FOLDER, TRUTH, write_mock
 from specdis.mock.systems import stream_coordinates, stream_track
 from specdis.references import CLUSTERS, TABLE_A1, System
 from specdis.storage import read_table
@@ -31,14 +31,16 @@ def survey(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_cluster_has_a_list_in_its_published_form(survey: Path) -> None:
     for cluster in CLUSTERS:
-        table = Table.read(survey / MEMBERS / "clusters" / f"{cluster.name.replace(' ', '_')}.txt", format="ascii")
+        table = Table.read(
+            survey / MEMBERS_FOLDER / "clusters" / f"{cluster.name.replace(' ', '_')}.txt", format="ascii"
+        )
         published = "source_id ra dec x y plx pmra pmdec plxe pmrae pmdece pmcorr g_mag bp_rp Sigma qflag memberprob"
         assert table.colnames == published.split()
 
 
 def test_probable_members_are_mostly_members_and_at_their_place(survey: Path) -> None:
     cluster = CLUSTERS[0]  # the first that a small survey holds
-    table = Table.read(survey / MEMBERS / "clusters" / "NGC_6218.txt", format="ascii")
+    table = Table.read(survey / MEMBERS_FOLDER / "clusters" / "NGC_6218.txt", format="ascii")
     truth = read_table(survey / TRUTH)
     assert table["source_id"].dtype.kind == "i"
     assert len(np.unique(table["source_id"])) == len(table)
@@ -54,7 +56,7 @@ def test_probable_members_are_mostly_members_and_at_their_place(survey: Path) ->
 
 def test_horizontal_branch_stars_are_rows_of_the_catalogue(survey: Path) -> None:
     with (
-        fitsio.FITS(str(survey / MEMBERS / "MWS_BHB.fits")) as listed,
+        fitsio.FITS(str(survey / MEMBERS_FOLDER / "MWS_BHB.fits")) as listed,
         fitsio.FITS(str(survey / CATALOGUE)) as catalogue,
     ):
         assert [hdu.get_extname() for hdu in listed][1:] == ["RVTAB", "FIBERMAP", "GAIA", "DISTANCES"]
@@ -83,7 +85,9 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Columns]:
     settings = MockSettings(stars=10_000, stream_fraction=0.6)
     files = list(targets.identifiers(settings))
     rows, gaia = targets.observed(settings, {name: np.concatenate([f[name] for f in files]) for name in files[0]})
-    snr = {arm: np.full(len(rows["TARGETID"]), 20.0) for arm in observation.ARMS}  # spectra play no part in the lists
+    snr = {
+        arm: np.full(len(rows["TARGETID"]), 20.0) for arm in observation.ALL_ARMS
+    }  # spectra play no part in the lists
     directory = tmp_path_factory.mktemp("lists")
     write_members(directory, rows, gaia, observation.rvs(rows, snr, settings), snr, settings.seed)
     return directory, rows
@@ -123,8 +127,8 @@ def test_candidates_of_the_stream_lie_near_its_track_and_move_along_it(large: tu
 def test_rivals_have_the_errors_that_are_said_of_them(survey: Path) -> None:
     truth = read_table(survey / TRUTH)
     # as docs/mock.md says: name, share, scatter and bias at 100 kpc, negative for too near
-    assert RIVALS == (("unbiased", 0.6, 0.45, 0.0), ("biased", 0.6, 0.25, -0.5))
-    for rival in RIVALS:
+    assert MOCK_RIVALS == (("unbiased", 0.6, 0.45, 0.0), ("biased", 0.6, 0.25, -0.5))
+    for rival in MOCK_RIVALS:
         table = fitsio.read(str(survey / "rivals" / f"{rival.name}.fits"), ext="DISTANCES")
         assert table.dtype.names == ("SOURCE_ID", "RA", "DEC", "DIST", "DISTERR")
         assert len(np.unique(table["SOURCE_ID"])) == len(table)

@@ -12,7 +12,7 @@ from astropy.io import fits
 
 from specdis.errors import InputError
 from specdis.mock import files, observation, spmod, targets
-from specdis.mock.rivals import RIVALS
+from specdis.mock.rivals import MOCK_RIVALS
 from specdis.mock.settings import MockSettings
 from specdis.mock.survey import CATALOGUE, SUMMARY, TRUTH, write_mock
 from specdis.references import TABLE_A1
@@ -244,7 +244,7 @@ def test_equal_settings_give_equal_bytes(mock: tuple[Path, dict[str, Any]], tmp_
     )
     assert names == others
     lists = len(TABLE_A1) + 2  # of members: of the stream and of blue stars, too
-    assert len(names) == 2 * summary["files"] + 3 + lists + len(RIVALS) + 1  # and the one from parallaxes alone
+    assert len(names) == 2 * summary["files"] + 3 + lists + len(MOCK_RIVALS) + 1  # and the one from parallaxes alone
     for name in names:
         assert file_digest(directory / name) == file_digest(tmp_path / "again" / name), name
 

@@ -23,7 +23,7 @@ from specdis.references import (
     ReferenceFile,
     References,
     ReferencesSettings,
-    Targets,
+    SurveyStars,
     find_members,
     find_system,
     match_rival,
@@ -163,12 +163,12 @@ def test_identifiers_that_have_been_floats_are_matched_on_the_sky(tmp_path: Path
     path = tmp_path / "sgr.csv"
     places = {"ra": catalogue["RA"], "dec": catalogue["DEC"], "dist": np.full(40, 20.0)}
     Table({"source_id": rounded, **places}).write(path, format="ascii.csv")
-    found = match_rival(ReferenceFile(path=path), catalogue, Targets(catalogue), 1.0)
+    found = match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue), 1.0)
     assert found["ROW"].tolist() == list(range(40))  # by identifier it would be a quarter of them
     assert "were stored as floats and lost digits; matched on the sky" in caplog.text
     Table({"source_id": rounded, "dist": places["dist"]}).write(path, format="ascii.csv", overwrite=True)
     with pytest.raises(InputError, match="integers with all their digits"):
-        match_rival(ReferenceFile(path=path), catalogue, Targets(catalogue), 1.0)
+        match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue), 1.0)
     assert not were_floats(whole)
     assert not were_floats(rounded[:19])  # too few to tell
     assert not were_floats(np.arange(100))
@@ -229,9 +229,9 @@ def test_a_column_map_goes_before_the_known_names(tmp_path: Path) -> None:
 
 
 def test_identifiers_match_whatever_their_order() -> None:
-    targets = Targets(stars(5, SOURCE_ID=[30, 10, 0, 20, 10]))
+    targets = SurveyStars(stars(5, SOURCE_ID=[30, 10, 0, 20, 10]))
     assert targets.by_identifier("SOURCE_ID", np.array([10, 99, 0, 30])).tolist() == [1, -1, -1, 0]
-    assert Targets(stars(0)).by_identifier("SOURCE_ID", np.array([1])).tolist() == [-1]
+    assert SurveyStars(stars(0)).by_identifier("SOURCE_ID", np.array([1])).tolist() == [-1]
 
 
 def test_proper_motion_carries_a_star_to_the_epoch_of_the_list() -> None:
@@ -252,14 +252,14 @@ def test_a_fast_star_is_found_at_the_epoch_and_not_without_it() -> None:
     catalogue = stars(2, PMRA=[1000.0, 0.0])  # one arcsec a year
     there = 200.0 + (2000.0 - 2016.0) / 3600.0 / np.cos(np.radians(20.0))
     places = np.array([there]), np.array([20.0])
-    assert Targets(catalogue).on_sky(*places, 2000.0, 1.0).tolist() == [0]
-    assert Targets(catalogue).on_sky(*places, 2016.0, 1.0).tolist() == [-1]
+    assert SurveyStars(catalogue).on_sky(*places, 2000.0, 1.0).tolist() == [0]
+    assert SurveyStars(catalogue).on_sky(*places, 2016.0, 1.0).tolist() == [-1]
 
 
 def test_one_star_goes_to_the_nearest_of_the_places_that_claim_it() -> None:
     catalogue = stars(1)
     ra, dec = np.array([200.0002, 200.0001, np.nan]), np.array([20.0, 20.0, 20.0])
-    assert Targets(catalogue).on_sky(ra, dec, 2016.0, 1.0).tolist() == [-1, 0, -1]
+    assert SurveyStars(catalogue).on_sky(ra, dec, 2016.0, 1.0).tolist() == [-1, 0, -1]
 
 
 def test_a_list_without_identifiers_is_matched_on_the_sky(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_a_list_without_identifiers_is_matched_on_the_sky(tmp_path: Path) -> Non
     catalogue = stars(3)
     table = {"RAJ2000": catalogue["RA"][[2, 0]], "DEJ2000": catalogue["DEC"][[2, 0]], "distmod": [15.0, 10.0]}
     Table(table).write(path, format="ascii.csv")
-    found = match_rival(ReferenceFile(path=path), catalogue, Targets(catalogue), 1.0)
+    found = match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue), 1.0)
     assert found["ROW"].tolist() == [0, 2]
     np.testing.assert_allclose(found["DIST_RIVAL"], [1.0, 10.0])
     assert Quantities(ReferenceTable.open(path)).epoch == 2000.0
@@ -280,20 +280,20 @@ def test_numbers_of_another_release_are_noticed_and_matched_on_the_sky(tmp_path:
     numbers = catalogue["SOURCE_ID"][:40] + 1_000_001
     numbers[:2] = catalogue["SOURCE_ID"][:2]  # some stay the same from one release to the next
     Table({"source_id": numbers, **places}).write(path, format="ascii.csv")
-    found = match_rival(ReferenceFile(path=path), catalogue, Targets(catalogue), 1.0)
+    found = match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue), 1.0)
     assert found["ROW"].tolist() == list(range(40))
     assert "2 stars match by identifier and 40 on the sky" in caplog.text
     # a list of other stars, one of which has a neighbour of ours, is no such thing
     places["ra"] = places["ra"] + np.where(np.arange(40) == 7, 0.0, 0.05)
     Table({"source_id": numbers + 10_000, **places}).write(path, format="ascii.csv", overwrite=True)
-    assert len(match_rival(ReferenceFile(path=path), catalogue, Targets(catalogue), 1.0)["ROW"]) == 0
+    assert len(match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue), 1.0)["ROW"]) == 0
 
 
 def test_absolute_magnitudes_of_a_rival_use_our_apparent_ones(tmp_path: Path) -> None:
     path = tmp_path / "rival.csv"
     catalogue = stars(2)
     Table({"source_id": catalogue["SOURCE_ID"][1:], "M_G": [0.9]}).write(path, format="ascii.csv")
-    found = match_rival(ReferenceFile(path=path), catalogue, Targets(catalogue), 1.0)
+    found = match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue), 1.0)
     assert found["ROW"].tolist() == [1]
     assert found["DIST_RIVAL"][0] == pytest.approx(10.0)  # 16.0 - 0.1 - 0.9 = 15.0
 

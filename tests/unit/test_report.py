@@ -130,7 +130,7 @@ def full(stars: int = 400, seconds: float = 2.0) -> report.ReportInputs:
         names=np.array([f"star {number}" for number in range(stars)]),
         groups=np.where(np.arange(stars) % 9 == 0, np.where(np.arange(stars) % 2, "M 71", "NGC 6791"), ""),
         history=report.History(loss - 0.1, loss),
-        error_stack=report.ErrorStack(wavelength, random.uniform(0.1, 0.2, len(wavelength)), [(4050.0, 4060.0)]),
+        error_stack=report.StackedErrors(wavelength, random.uniform(0.1, 0.2, len(wavelength)), [(4050.0, 4060.0)]),
         reconstruction=report.Reconstruction(wavelength, spectrum, 0.5 * np.nan_to_num(spectrum), 100, 3.0),
         components=report.Components(
             wavelength, random.normal(size=(10, len(wavelength))), np.full(10, 0.1), (1, 2, 100),

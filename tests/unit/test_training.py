@@ -7,15 +7,8 @@ from specdis import rng
 from specdis.errors import InputError
 from specdis.jaxed import jnp
 from specdis.network.mlp import MLP, NetworkSettings
-from specdis.network.training import (
-    TrainingSettings,
-    TrainingStars,
-    TrainingState,
-    _batches,
-    _split,
-    train,
-    train_mixture,
-)
+from specdis.network.settings import TrainingSettings
+from specdis.network.training import TrainingStars, TrainingState, _batches, _split, train, train_mixture
 from synthetic_spectra import ensemble
 
 NETWORK = NetworkSettings(hidden=(8,))

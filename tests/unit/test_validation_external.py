@@ -251,7 +251,7 @@ def test_every_number_of_the_paper_has_its_own_here() -> None:
 def test_without_members_or_rivals_the_paper_stands_alone() -> None:
     measured = validation.metrics(catalogue(300)[0])
     assert "external" not in measured
-    rows = {row.quantity: row for row in (paper.Row(**row) for row in measured["paper"])}
+    rows = {row.quantity: row for row in (paper.PaperRow(**row) for row in measured["paper"])}
     assert np.isnan(rows["scatter of the modulus of members"].here)
     assert rows["scatter of the modulus of members"].paper == 1.0
 

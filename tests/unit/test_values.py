@@ -20,7 +20,7 @@ import desi_files as fake
 from specdis.errors import InputError
 from specdis.photometry import PhotometrySettings
 from specdis.references import match_rival
-from specdis.references.matching import Targets
+from specdis.references.matching import SurveyStars
 from specdis.references.names import NO_NUMBER
 from specdis.references.quantities import Quantities
 from specdis.references.settings import ReferenceFile
@@ -30,7 +30,8 @@ from specdis.surveys import Fault, Stars
 from specdis.surveys.base import FLUX_LIMIT, STAR_COLUMNS, Arm, Missing
 from specdis.surveys.desi import CoaddSurvey, DesiSurvey
 from specdis.surveys.table import TableSurvey
-from specdis.surveys.values import LIMITS, cleaned, converted, plain, wavelengths
+from specdis.surveys.values import LIMITS, cleaned, converted, plain
+from specdis.surveys.wavelengths import wavelengths
 
 FLOATS = [name for name, column in STAR_COLUMNS.items() if np.dtype(column.dtype).kind == "f"]
 INTEGERS = [name for name, column in STAR_COLUMNS.items() if np.dtype(column.dtype).kind == "i"]
@@ -587,7 +588,7 @@ def test_stars_without_an_identifier_match_on_the_sky_in_every_format(tmp_path: 
         table.write(path, format={"vot": "votable", "csv": "ascii.csv", "ecsv": "ascii.ecsv"}.get(form, form))
     ours = {"TARGETID": np.arange(1, n + 1), "SOURCE_ID": source, "RA": ra, "DEC": dec}
     ours |= {name: np.zeros(n) for name in ("PMRA", "PMDEC", "PHOT_G_MEAN_MAG", "A_G")}
-    assert match_rival(ReferenceFile(path=path), ours, Targets(ours), 1.0)["ROW"].tolist() == list(range(n))
+    assert match_rival(ReferenceFile(path=path), ours, SurveyStars(ours), 1.0)["ROW"].tolist() == list(range(n))
     np.testing.assert_array_equal(np.isnan(Quantities(ReferenceTable.open(path)).read("VRAD")["VRAD"]), none)
 
 

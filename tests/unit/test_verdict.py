@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from specdis.validation.verdict import CHANCE, Answer, Number, judge, reach_verdict
+from specdis.validation.verdict import CHANCE, Judgement, Number, judge, reach_verdict
 
-MET, MISSED, TOO_FEW, NOT_MEASURED = Answer
+MET, MISSED, TOO_FEW, NOT_MEASURED = Judgement
 
 
 def measured() -> dict[str, Any]:

@@ -23,7 +23,7 @@ from specdis import __version__, log
 from specdis.errors import SpecdisError
 
 
-class Answer(NamedTuple):
+class Reply(NamedTuple):
     """The result of a verb.
 
     Parameters
@@ -129,7 +129,7 @@ app = typer.Typer(
 )
 
 
-def verb(example: str) -> Callable[[Callable[..., Answer]], Callable[..., None]]:
+def verb(example: str) -> Callable[[Callable[..., Reply]], Callable[..., None]]:
     """Make a verb from a function: add the common options, print its result, and end its help with an example.
 
     Parameters
@@ -139,7 +139,7 @@ def verb(example: str) -> Callable[[Callable[..., Answer]], Callable[..., None]]
     """
     common = {"as_json": AsJson, "quiet": Quiet, "verbose": Verbose}
 
-    def made(function: Callable[..., Answer]) -> Callable[..., None]:
+    def made(function: Callable[..., Reply]) -> Callable[..., None]:
         @wraps(function)
         def command(*, as_json: bool, quiet: bool, verbose: bool, **arguments: Any) -> None:
             if quiet or verbose:
@@ -167,7 +167,7 @@ def verb(example: str) -> Callable[[Callable[..., Answer]], Callable[..., None]]
     return made
 
 
-def _print(answer: Answer, as_json: bool) -> None:
+def _print(answer: Reply, as_json: bool) -> None:
     if as_json:
         from specdis.storage import plain
 

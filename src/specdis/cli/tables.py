@@ -9,7 +9,7 @@ from specdis.log import duration
 
 if TYPE_CHECKING:
     from specdis.pipeline.staleness import StageStatus
-    from specdis.verbs.bench.cases import Row
+    from specdis.verbs.bench.cases import Rate
     from specdis.verbs.check import Findings
 
 
@@ -58,7 +58,7 @@ def comparison(found: dict[str, Any]) -> Iterator[str]:
             yield f"{name:<24}{cell['n_finite']:>8,}{median:>18}{scatter.lstrip('+'):>18}"
 
 
-def rates(rows: Sequence[Row]) -> Iterator[str]:
+def rates(rows: Sequence[Rate]) -> Iterator[str]:
     """Yield the rate of each stage beside its limit and the plain version's rate."""
     yield f"{'stars per second':<28}{'here':>10}{'limit':>10}  {'set by':<10}{'of limit':>8}{'plain':>10}{'GB':>7}"
     for row in rows:

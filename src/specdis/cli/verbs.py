@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import typer
 
 from specdis.cli import tables
-from specdis.cli.shell import Answer, app, verb
+from specdis.cli.shell import Reply, app, verb
 from specdis.errors import ConfigError
 from specdis.pipeline.templates import templates
 
@@ -68,7 +68,7 @@ def init(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="The file to write, NAME.toml by default.")
     ] = None,
-) -> Answer:
+) -> Reply:
     """Write a configuration to start from. An existing file is never overwritten."""
     from specdis.pipeline.templates import write_template
 
@@ -76,7 +76,7 @@ def init(
     ready = write_template(name, path)
     steps = [f"specdis {then} {shlex.quote(str(path))}" for then in ("check", "run")]
     first = [] if ready else [f"edit {path}: the paths under [survey] and [run]"]
-    return Answer(
+    return Reply(
         {"configuration": path, "next": [*first, *steps]}, [path, "Next:", *(f"  {it}" for it in (*first, *steps))]
     )
 
@@ -90,7 +90,7 @@ def run(
     last: Annotated[StageName | None, typer.Option("--to", metavar="STAGE", help="Last stage that may run.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Run the stages even if nothing changed.")] = False,
     overrides: Overrides = [],  # noqa: B006 - typer copies it
-) -> Answer:
+) -> Reply:
     """Turn a survey's files into a catalogue. Only stale stages run; repeat the command to resume."""
     _limit_threads(config, overrides)
     from specdis.pipeline import runner
@@ -102,18 +102,18 @@ def run(
 
 
 @verb("specdis status demo/run")
-def status(directory: RunDirectory) -> Answer:
+def status(directory: RunDirectory) -> Reply:
     """Say which stages of a run are fresh, which are stale, and why."""
     from specdis.pipeline import staleness
     from specdis.pipeline.config import config_of
     from specdis.pipeline.stages import STAGES
 
     found = staleness.status(config_of(directory), STAGES)
-    return Answer([_content(stage) for stage in found], tables.status(found))
+    return Reply([_content(stage) for stage in found], tables.status(found))
 
 
 @verb("specdis check config.toml")
-def check(config: ConfigFile, overrides: Overrides = []) -> Answer:  # noqa: B006
+def check(config: ConfigFile, overrides: Overrides = []) -> Reply:  # noqa: B006
     """Check that a run can succeed. Inputs, folder, disk and memory are examined; nothing is started."""
     from dataclasses import asdict
 
@@ -121,7 +121,7 @@ def check(config: ConfigFile, overrides: Overrides = []) -> Answer:  # noqa: B00
     from specdis.verbs.check import check as examine
 
     found = examine(Config.load(config, overrides))
-    return Answer(asdict(found), tables.check(found), good=not found.problems)
+    return Reply(asdict(found), tables.check(found), good=not found.problems)
 
 
 @verb("specdis predict demo/run/model spectra.fits -o distances.fits")
@@ -129,18 +129,18 @@ def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model: the folder RUN/model.")],
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Spectra tables, DESI coadd or spmod files.")],
     output: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The catalogue to write.")],
-) -> Answer:
+) -> Reply:
     """Predict distances for new spectra with a trained model."""
     from specdis.verbs.predict import predict_files
 
     predict_files(model, inputs, output)
-    return Answer({"catalogue": output}, [output])
+    return Reply({"catalogue": output}, [output])
 
 
 @verb("specdis verify demo/run")
 def verify(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A run, a model, or a catalogue: its folder or a file.")],
-) -> Answer:
+) -> Reply:
     """Verify a run, a model or a catalogue. Checksums, schema, ranges, units and identifiers are checked."""
     from dataclasses import asdict
 
@@ -148,7 +148,7 @@ def verify(
 
     found = examine(path)
     counts = [", ".join(f"{name} {count}" for name, count in found.counts.items())] if found.counts else []
-    return Answer(
+    return Reply(
         {"good": found.good, "problems": [asdict(problem) for problem in found.problems], "counts": found.counts},
         [*found.problems, *counts, f"{path} is {'good' if found.good else 'not good'}"],
         found.good,
@@ -163,7 +163,7 @@ def demo(
     stars: Annotated[
         int | None, typer.Option("--stars", min=300, metavar="N", help="Stars of the mock survey.")
     ] = None,
-) -> Answer:
+) -> Reply:
     """Make a mock survey, run all stages on it and write a report."""
     from specdis.verbs.demo import demo as show
 
@@ -182,7 +182,7 @@ def mock(
     config: Annotated[
         Path | None, typer.Option("--config", metavar="CONFIG", help="A configuration whose section [mock] is used.")
     ] = None,
-) -> Answer:
+) -> Reply:
     """Write a mock survey in DESI's file formats. Its true distances are known."""
     from specdis.mock.settings import MockSettings
     from specdis.mock.survey import write_mock
@@ -192,7 +192,7 @@ def mock(
     options = {"stars": stars, "seed": seed, "library": library}
     given = {name: value for name, value in options.items() if value is not None}
     made = write_mock(out, MockSettings.model_validate({**universe.model_dump(exclude_unset=True), **given}))
-    return Answer({"survey": out, **made}, [out])
+    return Reply({"survey": out, **made}, [out])
 
 
 @verb("specdis compare demo/run theirs.csv --column DIST=d_kpc")
@@ -214,17 +214,17 @@ def compare(
             help="OTHER's name for a quantity, as DIST=d_kpc; repeatable.",
         ),
     ] = [],  # noqa: B006 - typer copies it
-) -> Answer:
+) -> Reply:
     """Match two catalogues and compare their distances."""
     from specdis.verbs.compare import compare as measure
 
     named = dict(column.split("=", 1) for column in columns)
     found = measure(catalogue, other, out, named, references)
-    return Answer(found, [*tables.comparison(found), out])
+    return Reply(found, [*tables.comparison(found), out])
 
 
 @verb("specdis ablate config.toml")
-def ablate(config: ConfigFile, overrides: Overrides = []) -> Answer:  # noqa: B006
+def ablate(config: ConfigFile, overrides: Overrides = []) -> Reply:  # noqa: B006
     """Undo the paper's choices one by one. A table shows the effect on bias and scatter."""
     _limit_threads(config, overrides)
     from specdis.storage import read_json
@@ -232,7 +232,7 @@ def ablate(config: ConfigFile, overrides: Overrides = []) -> Answer:  # noqa: B0
 
     table = compare(config, overrides)
     rows = read_json(table.with_suffix(".json"))
-    return Answer({"table": table, "rows": rows}, [table.read_text(encoding="utf-8").rstrip("\n"), table])
+    return Reply({"table": table, "rows": rows}, [table.read_text(encoding="utf-8").rstrip("\n"), table])
 
 
 @verb("specdis bench --stars 4096")
@@ -240,7 +240,7 @@ def bench(
     stars: Annotated[
         int, typer.Option("--stars", min=2500, metavar="N", help="Number of stars of the mock survey.")
     ] = 4096,
-) -> Answer:
+) -> Reply:
     """Benchmark the stages. Rates stand beside the limit of this machine and a plain version."""
     from tempfile import TemporaryDirectory
 
@@ -248,11 +248,11 @@ def bench(
 
     with TemporaryDirectory(dir=".") as folder:
         rows = list(measure(stars, Path(folder).resolve()))
-    return Answer([row._asdict() for row in rows], tables.rates(rows))
+    return Reply([row._asdict() for row in rows], tables.rates(rows))
 
 
 @verb("specdis report demo/run")
-def report(directory: RunDirectory) -> Answer:
+def report(directory: RunDirectory) -> Reply:
     """Write the report of a finished run again."""
     from specdis.pipeline import runner
     from specdis.pipeline.config import config_of
@@ -274,14 +274,14 @@ def _limit_threads(path: Path, overrides: Sequence[str]) -> None:
                 os.environ[name] = str(section["threads"])
 
 
-def _products(config: Config, ran: Sequence[str]) -> Answer:
+def _products(config: Config, ran: Sequence[str]) -> Reply:
     """Return the stages that ran, and the paths of the catalogue and the report, if they exist."""
     from specdis.stores.paths import RunPaths
 
     paths = RunPaths(config.run.directory)
     named = {"catalogue": paths.catalogue / "specdis.fits", "report": paths.report / "index.html"}
     products = {name: path for name, path in named.items() if path.exists()}
-    return Answer({"directory": paths.directory, "ran": ran, **products}, products.values())
+    return Reply({"directory": paths.directory, "ran": ran, **products}, products.values())
 
 
 def _content(stage: StageStatus) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
 from specdis.mock.stars import main_sequence
 
-LEAST_RATIO, TWINS = 0.1, 0.95
+LEAST_MASS_RATIO, TWINS = 0.1, 0.95
 """Least mass ratio, and the least of twins."""
 
 
@@ -42,7 +42,7 @@ def with_companions(stars: Mapping[str, Array], settings: MockSettings) -> dict[
     draws = Draws(settings.seed, (stars["SOURCE_ID"],))
     # spectrum and luminosity of a real star include its companions
     single = (draws.uniform("binary") >= settings.binary_fraction) | (stars["PARENT"] >= 0)
-    least = np.where(draws.uniform("twin") < settings.twin_fraction, TWINS, LEAST_RATIO)
+    least = np.where(draws.uniform("twin") < settings.twin_fraction, TWINS, LEAST_MASS_RATIO)
     ratio = np.where(single, np.nan, least + (1.0 - least) * draws.uniform("mass ratio"))
     mass = np.where(single, stars["MASS"], ratio * stars["MASS"])
     companion = main_sequence(stars["FEH"], stars["ALPHAFE"], stars["AGE"], mass)

@@ -14,15 +14,13 @@ import fitsio
 import numpy as np
 
 from specdis import __version__
-from specdis.arrays import Array
+from specdis.arrays import Array, Columns
 from specdis.fitsfiles import created
 from specdis.mock.gaia import NO_MATCH, UNSAID
 from specdis.mock.observation import LINE_WIDTH, ArmData
 from specdis.mock.sky import NSIDE, SURVEY
 from specdis.storage import atomic
 from specdis.surveys.layout import NATIVE_GRID, columns, dtype
-
-Columns = Mapping[str, Array]
 
 _MWS_ANY = 1 << 61  # bit of DESI_TARGET: a target of the Milky Way Survey
 _ARM_UNITS = {

@@ -25,7 +25,7 @@ from specdis.mock.stars import TEFF_RANGE, Population
 from specdis.surveys.base import Fault, Spectra, Stars
 from specdis.surveys.table import ARM, TableSurvey
 
-PARALLAX_SNR, EBV_MAX, BAD_MAX = 15.0, 0.15, 0.1
+LIBRARY_PARALLAX_SNR, EBV_MAX, BAD_MAX = 15.0, 0.15, 0.1
 """Parents have a larger parallax over its error, a smaller E(B-V) and a smaller share of bad pixels."""
 
 _LIKE = {"TEFF": 0.04, "LOGG": 0.3, "FEH": 0.25}  # differences of equal weight: relative in Teff, dex in the others
@@ -111,7 +111,7 @@ class Library:
 def load(path: Path) -> Library:
     """Read the possible parents from a spectra table.
 
-    They have a parallax above `PARALLAX_SNR` times its error, E(B-V) below `EBV_MAX`, and TEFF, LOGG, FEH and
+    They have a parallax above `LIBRARY_PARALLAX_SNR` times its error, E(B-V) below `EBV_MAX`, and TEFF, LOGG, FEH and
     PHOT_G_MEAN_MAG. Absolute magnitudes follow from the table's EBV, taken as true, and its parallaxes,
     without zero point.
 
@@ -136,7 +136,7 @@ def load(path: Path) -> Library:
     if len(good) < _FEWEST:
         raise InputError(
             str(path),
-            expected=f"at least {_FEWEST} stars with parallax over error above {PARALLAX_SNR:g}, E(B-V) below "
+            expected=f"at least {_FEWEST} stars with parallax over error above {LIBRARY_PARALLAX_SNR:g}, E(B-V) below "
             f"{EBV_MAX:g}, parameters, G magnitude and a good spectrum",
             found=str(len(good)),
             remedy="Give a larger library.",
@@ -149,7 +149,7 @@ def load(path: Path) -> Library:
 def _can_be_parents(stars: Stars) -> Bool:
     values = [stars[name].astype(np.float64) for name in ("TEFF", "LOGG", "FEH", "PHOT_G_MEAN_MAG", "EBV")]
     parallax, error = stars["PARALLAX"].astype(np.float64), stars["PARALLAX_ERROR"].astype(np.float64)
-    near = (error > 0) & (parallax > PARALLAX_SNR * error)
+    near = (error > 0) & (parallax > LIBRARY_PARALLAX_SNR * error)
     like_computed_ones = (stars["TEFF"] > TEFF_RANGE[0]) & (stars["TEFF"] < TEFF_RANGE[1])
     known = np.asarray(np.isfinite(values).all(axis=0))
     return known & near & (stars["EBV"] < EBV_MAX) & like_computed_ones

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
 
-from specdis.arrays import Array, Bool, Float64, Int64
+from specdis.arrays import Bool, Columns, Float64, Int64
 from specdis.fitsfiles import appended, created
 from specdis.mock import files
 from specdis.mock.draws import Draws
@@ -18,9 +17,7 @@ from specdis.mock.systems import stream_coordinates, stream_track
 from specdis.references import CLUSTERS, TABLE_A1, System
 from specdis.storage import atomic
 
-Columns = Mapping[str, Array]
-
-BHB = "MWS_BHB.fits"
+BHB_MEMBERS = "MWS_BHB.fits"
 STREAM = "sgr.fits"
 
 # Largest separation of the stream's candidates from its track: degrees, mas/yr, and as a fraction of its distance
@@ -79,8 +76,8 @@ def write_members(directory: Path, rows: Columns, gaia: Columns, rvs: Columns, s
     _write_stream(directory / STREAM, stars, listed, seed)
     blue = (rows["TEFF"] > BLUE_EDGE) & (rows["LOGG"] < 4.0) & (rows["FEH"] < -0.8) & gaia["MATCHED"]
     rows, gaia, rvs, snr = ({name: values[blue] for name, values in table.items()} for table in (rows, gaia, rvs, snr))
-    files.write_catalogue(directory / BHB, rows, gaia, rvs, snr, hdus=("RVTAB", "FIBERMAP", "GAIA"))
-    _write_distances(directory / BHB, rows, seed)
+    files.write_catalogue(directory / BHB_MEMBERS, rows, gaia, rvs, snr, hdus=("RVTAB", "FIBERMAP", "GAIA"))
+    _write_distances(directory / BHB_MEMBERS, rows, seed)
 
 
 def _probability(source_id: Int64, member: Bool, seed: int) -> Float64:

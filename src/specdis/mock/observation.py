@@ -19,7 +19,7 @@ from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
 from specdis.surveys.layout import NATIVE_GRID
 
-ARMS = ("B", "R", "Z")
+ALL_ARMS = ("B", "R", "Z")
 
 COSMIC, NO_DATA, BAD_FIBRE, BAD_COLUMN = 1 << 2, 1 << 8, 1 << 9, 1 << 10
 """Bits of the coadds' MASK (desispec's SPECMASK) that occur in the mock."""
@@ -128,7 +128,7 @@ def _star_flux(
     return flux
 
 
-def observe(stars: Mapping[str, Array], settings: MockSettings, arms: Sequence[str] = ARMS) -> dict[str, ArmData]:
+def observe(stars: Mapping[str, Array], settings: MockSettings, arms: Sequence[str] = ALL_ARMS) -> dict[str, ArmData]:
     """Observe stars: add noise, cosmic rays, bad columns and dead arms to their spectra.
 
     Parameters
@@ -235,7 +235,7 @@ def rvs(stars: Mapping[str, Array], snr: Mapping[str, Array], settings: MockSett
     columns["VRAD"] = np.where(failed, 400.0 * place, columns["VRAD"])
     columns["VRAD"] = np.where(at_limit, np.copysign(_RVS_LIMITS["VRAD"][1], place), columns["VRAD"])
     columns["VRAD_ERR"] = np.where(failed & ~at_limit, 101.0 + columns["VRAD_ERR"], columns["VRAD_ERR"])
-    pixels = sum(NATIVE_GRID[arm].pixels for arm in ARMS)
+    pixels = sum(NATIVE_GRID[arm].pixels for arm in ALL_ARMS)
     columns["CHISQ_TOT"] = pixels + np.sqrt(2.0 * pixels) * draws.normal("chi-square")
     columns["CHISQ_C_TOT"] = columns["CHISQ_TOT"] + _LINES * np.where(failed, 0.3, 1.0) * best**2
     columns["RVS_WARN"] = _warnings(columns)

@@ -28,7 +28,7 @@ class Rival(NamedTuple):
     bias: float
 
 
-RIVALS = (Rival("unbiased", 0.6, 0.45, 0.0), Rival("biased", 0.6, 0.25, -0.5))
+MOCK_RIVALS = (Rival("unbiased", 0.6, 0.45, 0.0), Rival("biased", 0.6, 0.25, -0.5))
 GEOMETRIC = "bailer-jones.csv"
 """Distances from parallaxes and a prior, under the names of Bailer-Jones et al. (2021, AJ 161, 147), in pc."""
 _PRIOR_LENGTH = 1.35  # kpc; of the exponentially decreasing space density (Astraatmadja & Bailer-Jones 2016)
@@ -43,7 +43,7 @@ def bias(rival: Rival, distance: Float64) -> Float64:
 
 
 def write_rivals(directory: Path, rows: Mapping[str, Array], gaia: Mapping[str, Array], seed: int) -> None:
-    """Write NAME.fits for each of `RIVALS`: SOURCE_ID, RA, DEC (deg), DIST and DISTERR (kpc); and `GEOMETRIC`.
+    """Write NAME.fits for each of `MOCK_RIVALS`: SOURCE_ID, RA, DEC (deg), DIST and DISTERR (kpc); and `GEOMETRIC`.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def write_rivals(directory: Path, rows: Mapping[str, Array], gaia: Mapping[str, 
     first = first[gaia["MATCHED"][first]]
     true = rows["DIST"][first]
     draws = Draws(seed, (rows["SOURCE_ID"][first],))
-    for rival in RIVALS:
+    for rival in MOCK_RIVALS:
         error = bias(rival, true) + rival.scatter * draws.normal(f"rival {rival.name}")
         distance = true * 10.0 ** (0.2 * error)
         columns = {name: gaia[name][first] for name in ("SOURCE_ID", "RA", "DEC")}

@@ -18,8 +18,8 @@ from specdis.storage import Provenance, digest, file_digest, read_json, remove, 
 
 CATALOGUE = "mwsall-pix-mock.fits"
 TRUTH = "truth.parquet"
-MEMBERS = "members"
-RIVALS = "rivals"
+MEMBERS_FOLDER = "members"
+RIVALS_FOLDER = "rivals"
 SUMMARY = "mock.json"
 
 _DISTANCE_EDGES = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)  # kpc
@@ -53,15 +53,15 @@ def write_mock(directory: Path, settings: MockSettings) -> dict[str, Any]:
         logger.info(f"{directory} holds this mock survey already")
         return dict(read_json(directory / SUMMARY))
     write_json(directory / SUMMARY, {"key": None})  # distinguishes an interrupted mock from another survey
-    for stale in ("healpix", CATALOGUE, TRUTH, MEMBERS, RIVALS):
+    for stale in ("healpix", CATALOGUE, TRUTH, MEMBERS_FOLDER, RIVALS_FOLDER):
         remove(directory / stale)
 
     rows, gaia = targets.observed(settings, _in_no_order(settings))
     snr = _write_coadds(directory, rows, settings)
     rvs = observation.rvs(rows, snr, settings)
     files.write_catalogue(directory / CATALOGUE, rows, gaia, rvs, snr)
-    members.write_members(directory / MEMBERS, rows, gaia, rvs, snr, settings.seed)
-    rivals.write_rivals(directory / RIVALS, rows, gaia, settings.seed)
+    members.write_members(directory / MEMBERS_FOLDER, rows, gaia, rvs, snr, settings.seed)
+    rivals.write_rivals(directory / RIVALS_FOLDER, rows, gaia, settings.seed)
     truth = targets.truth(settings, rows, gaia)
     write_table(directory / TRUTH, Provenance("truth", key, settings.seed), truth)
     summary = {"key": key, "settings": settings.model_dump(mode="json"), **_summary(rows, gaia, snr)}
@@ -93,7 +93,7 @@ def _in_no_order(settings: MockSettings) -> dict[str, Array]:
 
 def _write_coadds(directory: Path, rows: dict[str, Array], settings: MockSettings) -> dict[str, Array]:
     """Write the spectra, file by file; return the S/N of each by arm, shape (star,)."""
-    snr = {arm: np.zeros(len(rows["TARGETID"])) for arm in observation.ARMS}
+    snr = {arm: np.zeros(len(rows["TARGETID"])) for arm in observation.ALL_ARMS}
     order = np.lexsort((rows["TARGETID"], rows["HEALPIX"], rows["PROGRAM"]))
     place = np.stack([rows["HEALPIX"], _programme(rows)])[:, order]
     progress = Progress("mock", len(order))

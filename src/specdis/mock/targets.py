@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
-from specdis.arrays import Array, Int64
+from specdis.arrays import Array, Columns, Int64
 from specdis.mock import gaia, galaxy, library, observation, sky
 from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
@@ -16,8 +16,6 @@ _MAGNITUDES = ("PHOT_G_MEAN_MAG", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG")
 _DARK, _REPEATED = 20, 21
 """Bits of TARGETID beside the star's running number: dark programme, and second spectrum of a bright star."""
 _BRIGHT = next(place for place, programme in enumerate(sky.PROGRAMMES) if programme.name == b"bright")
-
-Columns = Mapping[str, Array]
 
 
 def identifiers(settings: MockSettings) -> Iterator[dict[str, Array]]:

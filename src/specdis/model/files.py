@@ -11,7 +11,7 @@ import numpy as np
 
 from specdis.calibration import Calibration
 from specdis.components import Basis
-from specdis.domain import Domain, Limits
+from specdis.domain import Domain, DomainLimits
 from specdis.errors import InputError, ProductError
 from specdis.log import logger
 from specdis.model.engine import ModelSettings
@@ -87,7 +87,7 @@ def load_model(directory: str | Path) -> Model:
             networks=Networks.of(ensembles, settings.network),
             calibration=Calibration(*(np.asarray(content["calibration"][name]) for name in Calibration._fields)),
             training_error=np.nan if training is None else float(training),
-            domain=Domain(Limits.model_validate(content["domain"]), domain["reference"]),
+            domain=Domain(DomainLimits.model_validate(content["domain"]), domain["reference"]),
             seed=provenance.seed,
             card=dict(content["card"]),
             trained=cache(lambda: _read_trained(directory / _TRAINED)),

@@ -1,7 +1,7 @@
 """Stars of known distance and rival catalogues (sections 2.5, 4.4 and 4.5): reading them and finding their stars."""
 
 from specdis.references.folder import MEMBERS, RIVALS, References, Unread
-from specdis.references.matching import MATCH_COLUMNS, Targets
+from specdis.references.matching import MATCH_COLUMNS, SurveyStars
 from specdis.references.members import Count, MemberList, Members, find_members, read_members, velocity_clip
 from specdis.references.names import NAMES
 from specdis.references.quantities import Quantities
@@ -29,8 +29,8 @@ __all__ = [
     "ReferenceTable",
     "References",
     "ReferencesSettings",
+    "SurveyStars",
     "System",
-    "Targets",
     "Unread",
     "find_members",
     "find_system",

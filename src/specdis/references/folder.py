@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from specdis.errors import InputError, shown
-from specdis.references.matching import Targets
+from specdis.references.matching import SurveyStars
 from specdis.references.members import MemberList, read_members
 from specdis.references.rivals import match_rival, open_rival
 from specdis.references.settings import Kind, MemberFile, ReferenceFile, ReferencesSettings
 from specdis.references.systems import CLUSTERS, SAGITTARIUS, TABLE_A1, System, find_system, read_systems
-from specdis.references.tables import Columns, is_table
+from specdis.references.tables import ListColumns, is_table
 
 MEMBERS, RIVALS = "members", "rivals"
 """Folders of lists of members and of rival catalogues; see `docs/references.md`."""
@@ -93,7 +93,7 @@ class References:
             self._leave(MEMBERS, f"{len(unplaced)} lists are of systems whose distance is not known ({some}): {remedy}")
         return lists
 
-    def rivals(self, stars: Columns) -> dict[str, Columns]:
+    def rivals(self, stars: ListColumns) -> dict[str, ListColumns]:
         """Match every rival catalogue; one in the folder that cannot be read goes to `unread`.
 
         Parameters
@@ -106,7 +106,7 @@ class References:
         InputError
             When a file that the configuration names cannot be read.
         """
-        radius, targets = self.settings.match_radius, Targets(stars)
+        radius, targets = self.settings.match_radius, SurveyStars(stars)
         found = {name: match_rival(file, stars, targets, radius) for name, file in self.settings.rivals.items()}
         for path in self._lying(RIVALS):
             file = ReferenceFile(path=path)

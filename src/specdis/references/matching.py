@@ -24,7 +24,7 @@ _OTHER_RELEASE = 3, 10
 """If sky matches exceed identifier matches by this factor and by this number, the list uses another Gaia release."""
 
 
-class Targets:
+class SurveyStars:
     """The stars of the catalogue, sorted once for all tables, to be found by identifier or on the sky.
 
     Parameters
@@ -94,7 +94,7 @@ class Targets:
 
 
 def find_rows(
-    columns: Mapping[str, Array], epoch: float, file: ReferenceFile, targets: Targets, radius: float
+    columns: Mapping[str, Array], epoch: float, file: ReferenceFile, targets: SurveyStars, radius: float
 ) -> Int64:
     """Return the row in the catalogue of each row of a published table, -1 without a match, shape (row,).
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from specdis.arrays import Array, Bool, Float64
 from specdis.errors import InputError
-from specdis.references.matching import Targets, find_rows
+from specdis.references.matching import SurveyStars, find_rows
 from specdis.references.quantities import Quantities
 from specdis.references.settings import Kind, MemberFile, ReferencesSettings
 from specdis.references.systems import System, find_system
-from specdis.references.tables import Columns, ReferenceTable
+from specdis.references.tables import ListColumns, ReferenceTable
 
 PRIORITY: Sequence[Kind] = get_args(Kind)
 """Kinds of lists in order of precedence: a star in several lists goes to the first kind."""
@@ -57,7 +57,7 @@ class Members:
         Counts of each system.
     """
 
-    columns: Columns
+    columns: ListColumns
     counts: Sequence[Count]
 
 
@@ -76,7 +76,7 @@ class MemberList:
     """
 
     file: MemberFile
-    columns: Columns
+    columns: ListColumns
     epoch: float
 
 
@@ -153,7 +153,7 @@ def _distances(
     return system[place], kpc[place], kpc_error[place]
 
 
-def find_members(lists: Sequence[MemberList], stars: Columns, settings: ReferencesSettings) -> Members:
+def find_members(lists: Sequence[MemberList], stars: ListColumns, settings: ReferencesSettings) -> Members:
     """Find the listed stars in the catalogue, assign each to one system, and clip velocities (section 2.5).
 
     Without any velocities in the catalogue, none are clipped.
@@ -167,7 +167,7 @@ def find_members(lists: Sequence[MemberList], stars: Columns, settings: Referenc
     settings
         How to match, and how to clip velocities.
     """
-    every = _claimed(lists, Targets(stars), settings.match_radius)
+    every = _claimed(lists, SurveyStars(stars), settings.match_radius)
     known = np.isfinite(every["DIST_REF"]) & ~every["ELSEWHERE"]
     vrad = np.asarray(stars["VRAD"], dtype=np.float64)
     iterations = settings.velocity_iterations if np.any(np.isfinite(vrad)) else 0  # some surveys measure no velocities
@@ -177,7 +177,7 @@ def find_members(lists: Sequence[MemberList], stars: Columns, settings: Referenc
     return Members({name: values[kept] for name, values in every.items() if name != "ELSEWHERE"}, counts)
 
 
-def _claimed(lists: Sequence[MemberList], targets: Targets, radius: float) -> Columns:
+def _claimed(lists: Sequence[MemberList], targets: SurveyStars, radius: float) -> ListColumns:
     """Return the columns of `Members` of all listed stars, and whether a list of higher precedence has the star."""
     taken = np.zeros(len(targets), dtype=bool)
     parts = [_NOBODY]
@@ -202,7 +202,7 @@ def _listed(lists: Sequence[MemberList]) -> dict[tuple[str, Kind], int]:
     return dict(sorted(rows.items(), key=lambda item: (PRIORITY.index(item[0][1]), item[0][0])))
 
 
-_NOBODY: Columns = {
+_NOBODY: ListColumns = {
     "SYSTEM": np.empty(0, "U1"),
     "DIST_REF": np.empty(0),
     "DIST_REF_ERR": np.empty(0),
@@ -212,7 +212,7 @@ _NOBODY: Columns = {
 }
 
 
-def _count(every: Columns, known: Bool, kept: Bool, system: str, kind: str, listed: int) -> Count:
+def _count(every: ListColumns, known: Bool, kept: Bool, system: str, kind: str, listed: int) -> Count:
     mine = (every["SYSTEM"] == system) & (every["KIND"] == kind)
     elsewhere = mine & every["ELSEWHERE"]
     return Count(

@@ -11,9 +11,9 @@ from specdis.arrays import Array, Bool, Float64, Int64
 from specdis.errors import InputError
 from specdis.log import logger
 from specdis.references.names import NAMES, NO_NUMBER, SEXAGESIMAL
-from specdis.references.tables import Columns, ReferenceTable
+from specdis.references.tables import ListColumns, ReferenceTable
 from specdis.surveys import values
-from specdis.surveys.values import NO_SOURCE, Limits, factor, measured, say
+from specdis.surveys.values import NO_SOURCE, ValueLimits, factor, measured, say
 
 UNITS: Mapping[str, str] = {
     **dict.fromkeys(("RA", "DEC"), "deg"),
@@ -33,14 +33,14 @@ _ANY_DISTANCE = ("dist", "distance")
 """Names that, without a unit and an error, also stand for a separation on the sky: another distance of the table takes
 precedence."""
 
-LIMITS: Mapping[str, Limits] = {
+QUANTITY_LIMITS: Mapping[str, ValueLimits] = {
     **{name: values.LIMITS[name] for name in ("RA", "DEC", "PMRA", "PMDEC", "PHOT_G_MEAN_MAG", "VRAD", "EBV")},
     **dict.fromkeys(
-        ("DIST", "DIST_LOW", "DIST_HIGH", "DIST_PC", "DIST_PC_LOW", "DIST_PC_HIGH"), Limits(0, np.inf, zero=False)
+        ("DIST", "DIST_LOW", "DIST_HIGH", "DIST_PC", "DIST_PC_LOW", "DIST_PC_HIGH"), ValueLimits(0, np.inf, zero=False)
     ),
-    **dict.fromkeys(("DISTERR", "DIST_PC_ERR", "DISTMOD_ERR", "M_G_ERR"), Limits(0, np.inf)),
-    "DISTMOD": Limits(-10, 35, zero=False),
-    "M_G": Limits(-15, 30),
+    **dict.fromkeys(("DISTERR", "DIST_PC_ERR", "DISTMOD_ERR", "M_G_ERR"), ValueLimits(0, np.inf)),
+    "DISTMOD": ValueLimits(-10, 35, zero=False),
+    "M_G": ValueLimits(-15, 30),
 }
 """Limits of a quantity; values beyond count as missing."""
 
@@ -119,7 +119,7 @@ class Quantities:
         names = ", ".join(first[:20]) + (", ..." if len(first) > 20 else "")
         return InputError(self.table.path, expected=expected, found=f"the columns {names}", remedy=remedy)
 
-    def read(self, *quantities: str) -> Columns:
+    def read(self, *quantities: str) -> ListColumns:
         """Read the quantities that the table has: identifiers as integers, NAME as text, all others as floats.
 
         A SOURCE_ID that was stored as float and lost its last digits is left out with a warning, if positions can
@@ -177,9 +177,9 @@ class Quantities:
 
     def _measured(self, quantity: str, numbers: Float64) -> Float64:
         """Replace missing and impossible numbers by NaN, and log how many there are."""
-        if quantity not in LIMITS:
+        if quantity not in QUANTITY_LIMITS:
             return numbers
-        found, reasons = measured(quantity, numbers, str(self.table.path), LIMITS)
+        found, reasons = measured(quantity, numbers, str(self.table.path), QUANTITY_LIMITS)
         place = {"place": str(self.table.path), "column": self.name(quantity)}
         say({**place, "reason": reason, "stars": int(rows.sum())} for reason, rows in reasons.items() if rows.any())
         return found

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from specdis.arrays import Array
-from specdis.references.matching import Targets, find_rows
+from specdis.references.matching import SurveyStars, find_rows
 from specdis.references.quantities import Quantities
 from specdis.references.settings import ReferenceFile
-from specdis.references.tables import Columns, ReferenceTable
+from specdis.references.tables import ListColumns, ReferenceTable
 
 RIVAL_COLUMNS = ("PHOT_G_MEAN_MAG", "A_G")
 """Columns of the catalogue, besides those to match by, that turn a rival's absolute magnitudes into distances."""
@@ -27,7 +27,7 @@ def open_rival(file: ReferenceFile) -> Quantities:
     return quantities
 
 
-def match_rival(file: ReferenceFile, stars: Columns, targets: Targets, radius: float) -> Columns:
+def match_rival(file: ReferenceFile, stars: ListColumns, targets: SurveyStars, radius: float) -> ListColumns:
     """Return the stars of a rival catalogue that are also in ours.
 
     Parameters
@@ -63,7 +63,7 @@ def match_rival(file: ReferenceFile, stars: Columns, targets: Targets, radius: f
     return {"ROW": row[use], "DIST_RIVAL": distance[use], "DISTERR_RIVAL": error[use]}
 
 
-def _magnitudes(row: Array, stars: Columns) -> Array:
+def _magnitudes(row: Array, stars: ListColumns) -> Array:
     """Return G without extinction of the matched star, NaN where there is none, shape (row,)."""
     apparent = np.append(np.asarray(stars["PHOT_G_MEAN_MAG"] - stars["A_G"], dtype=np.float64), np.nan)
     return np.asarray(apparent[row])

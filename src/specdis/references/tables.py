@@ -17,7 +17,7 @@ from specdis.references.formats import SUFFIXES, tables
 from specdis.references.names import NAMES
 from specdis.storage import require_bounded, require_file
 
-Columns = dict[str, Array]
+ListColumns = dict[str, Array]
 
 
 def is_table(path: Path) -> bool:
@@ -55,7 +55,7 @@ class ReferenceTable:
         path
             The file.
         named
-            Columns that the user has named.
+            ListColumns that the user has named.
 
         Raises
         ------
@@ -100,7 +100,7 @@ class ReferenceTable:
         """Return the unit of a column, as in the file."""
         return self._units[self._name(name)]
 
-    def read(self, names: Iterable[str], required: Iterable[str] = ()) -> Columns:
+    def read(self, names: Iterable[str], required: Iterable[str] = ()) -> ListColumns:
         """Read columns by name; missing floats are NaN, other missing values masked.
 
         Raises

@@ -8,13 +8,13 @@ from pathlib import Path
 from specdis import storage
 from specdis.report import page
 from specdis.report.figures import binaries, distances, external, magnitudes, rivals, spectra
-from specdis.report.inputs import Components, ErrorStack, History, Reconstruction, ReportInputs
+from specdis.report.inputs import Components, History, Reconstruction, ReportInputs, StackedErrors
 from specdis.report.style import Plot
 from specdis.storage import Provenance
 
-__all__ = ["COLUMNS", "Components", "ErrorStack", "History", "Reconstruction", "ReportInputs", "write"]
+__all__ = ["REPORT_COLUMNS", "Components", "History", "Reconstruction", "ReportInputs", "StackedErrors", "write"]
 
-COLUMNS = ("SOURCE_ID", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG", "BINARY_FLAG", "M_G_NN_CHI2")
+REPORT_COLUMNS = ("SOURCE_ID", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG", "BINARY_FLAG", "M_G_NN_CHI2")
 """Columns of the catalogue that the report reads in addition to those of the validation."""
 
 

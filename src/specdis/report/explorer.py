@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from specdis.arrays import Array, Float64, Int64
+from specdis.arrays import Array, Columns, Float64, Int64
 from specdis.report.figures.magnitudes import abscissa
 from specdis.report.figures.panels import limits_of
-from specdis.validation import PRECISE, SNR_EDGES, Columns, cell_name, is_giant, relative_error
+from specdis.validation import PRECISE, SNR_EDGES, cell_name, is_giant, relative_error
 
 QUALITIES = ("error below 25 %", "error of 25 % or more", "no error or no upper bound", "outside the cuts")
 """Classes of quality; every star is in one."""

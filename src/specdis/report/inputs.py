@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from specdis.arrays import Array, Float64
-from specdis.validation import Columns
+from specdis.arrays import Array, Columns, Float64
 
 
 @dataclass(frozen=True)
-class ErrorStack:
+class StackedErrors:
     """The stacked error spectrum from which the sky windows were found (Fig. 1).
 
     Parameters
@@ -140,6 +139,6 @@ class ReportInputs:
     names: Array | None = None
     groups: Array | None = None
     history: History | None = None
-    error_stack: ErrorStack | None = None
+    error_stack: StackedErrors | None = None
     reconstruction: Reconstruction | None = None
     components: Components | None = None

@@ -11,8 +11,9 @@ from specdis.arrays import Array, Bool, Float, Float64, Int64, ranges
 from specdis.spectra.grid import ROUNDING, SPECTRA_TILE, PixelGrid, among_native, native_position
 from specdis.spectra.pixels import Pixels
 from specdis.spectra.settings import SpectraSettings
-from specdis.spectra.sky import SPEED_OF_LIGHT, inside_windows
+from specdis.spectra.sky import inside_windows
 from specdis.surveys.base import Arm, Spectra
+from specdis.surveys.wavelengths import SPEED_OF_LIGHT
 
 _LEAST_WINDOW = 0.5
 """Least share of good pixels in the window of a running mean, between the first and the last good pixel."""

@@ -10,9 +10,7 @@ from scipy.ndimage import percentile_filter
 from specdis.arrays import Bool, Float64, ranges
 from specdis.spectra.grid import SPECTRA_TILE, native_position
 from specdis.surveys.base import Spectra
-
-SPEED_OF_LIGHT = 299_792.458
-"""km/s, exact by definition of the metre."""
+from specdis.surveys.wavelengths import SPEED_OF_LIGHT
 
 
 def _observed(native: Float64, spectra: Spectra, rows: slice) -> Float64:

@@ -13,12 +13,10 @@ from specdis.arrays import Array, Bool, Float64, ranges
 from specdis.errors import InputError
 from specdis.surveys import values
 from specdis.surveys.base import STAR_COLUMNS, Arm, Fault, Spectra, Stars, Survey, flux_unit
-from specdis.surveys.coadd import BLOCK, with_good_pixels
+from specdis.surveys.coadd import SPECTRA_AT_ONCE, with_good_pixels
 from specdis.surveys.fits import canonical
-from specdis.surveys.wavelengths import air_to_vacuum
-
-ARM = "A"
-"""The one arm that these spectra have."""
+from specdis.surveys.table import ARM
+from specdis.surveys.wavelengths import air_to_vacuum, wavelengths
 
 _PLACE = "Model.predict"
 _ROW = "ARRAY_ROW"
@@ -116,7 +114,7 @@ class ArraySurvey(Survey):
         """Return the row of each star in the arrays, shape (star,)."""
         return stars[_ROW]
 
-    def parts(self, block: int = BLOCK) -> Iterator[slice]:
+    def parts(self, block: int = SPECTRA_AT_ONCE) -> Iterator[slice]:
         """Yield all rows as one part, since they are in memory."""
         yield slice(0, max(block, len(self)))
 
@@ -126,7 +124,7 @@ class ArraySurvey(Survey):
 
     def spectra(self, stars: Stars) -> Iterator[Spectra | Fault]:
         """Yield the spectra of the given stars in their order; every row appears once, in a block or in a fault."""
-        for block in ranges(len(stars), BLOCK):
+        for block in ranges(len(stars), SPECTRA_AT_ONCE):
             place = self.rows(stars)[block]
             scale = flux_unit(self.flux[place])
             ivar = None if self.ivar is None else self.ivar[place] * scale**2
@@ -214,7 +212,7 @@ def _wavelengths(given: Any, pixels: int) -> Float64:
             found=f"{np.sum(~usable)} that are not finite or not positive",
             remedy="Leave these pixels out of wavelength, flux and ivar.",
         )
-    wavelength = values.wavelengths(wavelength, None, "wavelength")
+    wavelength = wavelengths(wavelength, None, "wavelength")
     steps = int((np.diff(wavelength) <= 0).sum())
     if steps or pixels < 2:
         raise InputError(

@@ -34,7 +34,7 @@ SpectraKind = Literal["coadd", "spmod"]
 
 ARMS = ("B", "R")
 
-BLOCK = 2048
+SPECTRA_AT_ONCE = 2048
 """Largest number of stars in one block of spectra."""
 
 SPMOD_ERROR_MAX = 100.0
@@ -198,9 +198,11 @@ def read_spectra(
             yield from _bad_fibres(path, stars, pending[~good])
             pending, place = pending[good], place[good]
             while len(pending):
-                block = stars.take(pending[:BLOCK])
-                yield from with_good_pixels(str(path), file.spectra(place[:BLOCK], pending[:BLOCK], block))
-                pending, place = pending[BLOCK:], place[BLOCK:]
+                block = stars.take(pending[:SPECTRA_AT_ONCE])
+                yield from with_good_pixels(
+                    str(path), file.spectra(place[:SPECTRA_AT_ONCE], pending[:SPECTRA_AT_ONCE], block)
+                )
+                pending, place = pending[SPECTRA_AT_ONCE:], place[SPECTRA_AT_ONCE:]
     except FileError as error:
         yield Fault(error.fault, error.place, str(error), pending)
 

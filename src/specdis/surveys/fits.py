@@ -19,7 +19,8 @@ from specdis.fitsfiles import opened
 from specdis.log import logger
 from specdis.storage import require_bounded
 from specdis.surveys.base import STAR_COLUMNS
-from specdis.surveys.values import converted, wavelengths, without_nulls
+from specdis.surveys.values import converted, without_nulls
+from specdis.surveys.wavelengths import wavelengths
 
 # Up to this many unneeded rows are cheaper to read than to skip.
 _GAP = 8

@@ -12,7 +12,7 @@ from specdis.arrays import Array, Int64, ranges
 from specdis.errors import InputError
 from specdis.log import logger
 from specdis.surveys.base import ROWS, STAR_COLUMNS, Arm, Fault, Spectra, Stars, Survey, flux_unit
-from specdis.surveys.coadd import BLOCK, with_good_pixels
+from specdis.surveys.coadd import SPECTRA_AT_ONCE, with_good_pixels
 from specdis.surveys.fits import (
     FileError,
     NegativeVariances,
@@ -165,7 +165,7 @@ class TableSurvey(Survey):
         """Yield the spectra of the given stars in their order; every row appears once, in a block or in a fault."""
         negative = NegativeVariances()
         place = self._locate(stars["TARGETID"])
-        for block in ranges(len(stars), BLOCK):
+        for block in ranges(len(stars), SPECTRA_AT_ONCE):
             rows = np.arange(block.start, block.stop)
             try:
                 with reading(self.path) as file:

@@ -20,6 +20,7 @@ from specdis.surveys.base import STAR_COLUMNS, Missing, StarColumn
 if TYPE_CHECKING:
     from astropy.units import UnitBase
 
+
 FILLERS = (-999.0, -9999.0)
 """Values that many surveys write for a missing float."""
 
@@ -27,7 +28,7 @@ NO_SOURCE = 999_999
 """SOURCE_ID of a target without a Gaia source in DESI's catalogue; also astropy's value for a masked integer."""
 
 
-class Limits(NamedTuple):
+class ValueLimits(NamedTuple):
     """Limits of a column of floats, inclusive; values beyond count as missing."""
 
     low: float
@@ -37,31 +38,31 @@ class Limits(NamedTuple):
 
 
 # Wide enough for any star with errors of measurement; narrow enough to exclude the placeholders that files contain.
-LIMITS: Mapping[str, Limits] = {
-    "RA": Limits(-180, 360),
-    "DEC": Limits(-90, 90),
-    "PMRA": Limits(-20_000, 20_000),
-    "PMRA_ERROR": Limits(0, 1_000, zero=False),
-    "PMDEC": Limits(-20_000, 20_000),
-    "PMDEC_ERROR": Limits(0, 1_000, zero=False),
-    "PARALLAX": Limits(-800, 800),
-    "PARALLAX_ERROR": Limits(0, 1_000, zero=False),
-    "PHOT_G_MEAN_MAG": Limits(-2, 30, zero=False),
-    "PHOT_BP_MEAN_MAG": Limits(-2, 30, zero=False),
-    "PHOT_RP_MEAN_MAG": Limits(-4, 30, zero=False),
-    "RUWE": Limits(0, 1_000, zero=False),
-    "NU_EFF_USED_IN_ASTROMETRY": Limits(0, 10, zero=False),
-    "PSEUDOCOLOUR": Limits(-20, 20, zero=False),
-    "ECL_LAT": Limits(-90, 90),
-    "EBV": Limits(-0.05, 50),
-    "VRAD": Limits(-3_000, 3_000),
-    "TEFF": Limits(1_000, 300_000),
-    "LOGG": Limits(-2, 10),
-    "FEH": Limits(-8, 2),
-    "ALPHAFE": Limits(-3, 3),
-    "SN_B": Limits(-50, 1e6),
-    "SN_R": Limits(-50, 1e6),
-    "SN": Limits(-50, 1e6),
+LIMITS: Mapping[str, ValueLimits] = {
+    "RA": ValueLimits(-180, 360),
+    "DEC": ValueLimits(-90, 90),
+    "PMRA": ValueLimits(-20_000, 20_000),
+    "PMRA_ERROR": ValueLimits(0, 1_000, zero=False),
+    "PMDEC": ValueLimits(-20_000, 20_000),
+    "PMDEC_ERROR": ValueLimits(0, 1_000, zero=False),
+    "PARALLAX": ValueLimits(-800, 800),
+    "PARALLAX_ERROR": ValueLimits(0, 1_000, zero=False),
+    "PHOT_G_MEAN_MAG": ValueLimits(-2, 30, zero=False),
+    "PHOT_BP_MEAN_MAG": ValueLimits(-2, 30, zero=False),
+    "PHOT_RP_MEAN_MAG": ValueLimits(-4, 30, zero=False),
+    "RUWE": ValueLimits(0, 1_000, zero=False),
+    "NU_EFF_USED_IN_ASTROMETRY": ValueLimits(0, 10, zero=False),
+    "PSEUDOCOLOUR": ValueLimits(-20, 20, zero=False),
+    "ECL_LAT": ValueLimits(-90, 90),
+    "EBV": ValueLimits(-0.05, 50),
+    "VRAD": ValueLimits(-3_000, 3_000),
+    "TEFF": ValueLimits(1_000, 300_000),
+    "LOGG": ValueLimits(-2, 10),
+    "FEH": ValueLimits(-8, 2),
+    "ALPHAFE": ValueLimits(-3, 3),
+    "SN_B": ValueLimits(-50, 1e6),
+    "SN_R": ValueLimits(-50, 1e6),
+    "SN": ValueLimits(-50, 1e6),
 }
 """The table of the documentation. A parallax or a proper motion of exactly 0 is missing too where its error is no
 positive number. Right ascensions below 0 are wrapped to 0..360. E(B-V) below 0, by the noise of a map, is 0: no dust
@@ -90,7 +91,7 @@ NULL_OF_OTHERS = -1
 WAVELENGTHS = (2_000.0, 30_000.0)
 """Range of the middle wavelength of a spectrum, Angstrom; beyond it the wavelengths are in another unit."""
 
-_SHORTEST, _LONGEST = 900.0, 300_000.0
+SHORTEST, LONGEST = 900.0, 300_000.0
 """Range of wavelengths, Angstrom: from the Lyman limit, below which interstellar hydrogen absorbs all light, to 30
 micron. One wrong number beyond it would make a grid that fills the memory."""
 
@@ -142,7 +143,7 @@ def cleaned(columns: Mapping[str, Array], place: str) -> Cleaned:
 
 
 def measured(
-    name: str, values: Float64, place: str, limits: Mapping[str, Limits] = LIMITS
+    name: str, values: Float64, place: str, limits: Mapping[str, ValueLimits] = LIMITS
 ) -> tuple[Float64, dict[str, Bool]]:
     """Return the values of one column with NaN for missing and impossible ones, and the reasons.
 
@@ -151,7 +152,7 @@ def measured(
     name, values, place
         As in `cleaned`.
     limits
-        Limits by column.
+        ValueLimits by column.
 
     Returns
     -------
@@ -355,50 +356,3 @@ def plain(name: str, values: Any, place: str) -> Array:
     if mask is np.ma.nomask or not np.any(mask):
         return numbers
     return np.where(mask, np.nan if column is None else column.missing, numbers)
-
-
-def wavelengths(values: Array, unit: str | UnitBase | None, place: str) -> Float64:
-    """Convert wavelengths to Angstrom, and check that they are plausible for a stellar spectrum.
-
-    Parameters
-    ----------
-    values
-        Numbers, shape (pixel,).
-    unit
-        As in `converted`.
-    place
-        File and HDU, or the name of the function, for messages.
-
-    Raises
-    ------
-    InputError
-        When the unit is not one of length, or the numbers cannot be Angstrom; the message guesses their unit.
-    """
-    angstrom = converted("WAVELENGTH", np.asarray(values, dtype=np.float64), unit, place)
-    usable = angstrom[np.isfinite(angstrom) & (angstrom > 0)]  # others are refused elsewhere
-    if len(usable):
-        middle, least, most = float(np.median(usable)), float(usable.min()), float(usable.max())
-        low, high = WAVELENGTHS
-        if not (low <= middle <= high and least >= _SHORTEST and most <= _LONGEST):
-            raise InputError(
-                place,
-                expected=f"wavelengths in Angstrom, from {_SHORTEST:,.0f} to {_LONGEST:,.0f} and in the middle between "
-                f"{low:,.0f} and {high:,.0f}",
-                found=f"{least:.6g} to {most:.6g}{_look_like(middle)}",
-                remedy="Correct the impossible values." if low <= middle <= high else "Convert them to Angstrom.",
-            )
-    return np.asarray(angstrom)
-
-
-def _look_like(middle: float) -> str:
-    """Guess the unit of wavelengths from the middle of an optical spectrum."""
-    for low, high, unit in (
-        (3.3, 4.5, "the logarithm of Angstrom"),
-        (0.2, 3.0, "micron"),
-        (200.0, 3_000.0, "nm"),
-        (2e-7, 3e-6, "metres"),
-        (1e14, 1.5e15, "Hz"),
-    ):
-        if low <= middle <= high:
-            return f", which look like {unit}"
-    return ""

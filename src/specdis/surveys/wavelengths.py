@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from specdis.arrays import Float64
+from specdis.arrays import Array, Float64
+from specdis.errors import InputError
+
+if TYPE_CHECKING:
+    from astropy.units import UnitBase
+
+from specdis.surveys.values import LONGEST, SHORTEST, WAVELENGTHS, converted
 
 SPEED_OF_LIGHT = 299_792.458
 """km/s, exact by definition of the metre."""
@@ -31,3 +39,50 @@ def air_to_vacuum(air: Float64) -> Float64:
     for _ in range(3):
         vacuum = air * refractive_index(vacuum)
     return vacuum
+
+
+def wavelengths(values: Array, unit: str | UnitBase | None, place: str) -> Float64:
+    """Convert wavelengths to Angstrom, and check that they are plausible for a stellar spectrum.
+
+    Parameters
+    ----------
+    values
+        Numbers, shape (pixel,).
+    unit
+        As in `converted`.
+    place
+        File and HDU, or the name of the function, for messages.
+
+    Raises
+    ------
+    InputError
+        When the unit is not one of length, or the numbers cannot be Angstrom; the message guesses their unit.
+    """
+    angstrom = converted("WAVELENGTH", np.asarray(values, dtype=np.float64), unit, place)
+    usable = angstrom[np.isfinite(angstrom) & (angstrom > 0)]  # others are refused elsewhere
+    if len(usable):
+        middle, least, most = float(np.median(usable)), float(usable.min()), float(usable.max())
+        low, high = WAVELENGTHS
+        if not (low <= middle <= high and least >= SHORTEST and most <= LONGEST):
+            raise InputError(
+                place,
+                expected=f"wavelengths in Angstrom, from {SHORTEST:,.0f} to {LONGEST:,.0f} and in the middle between "
+                f"{low:,.0f} and {high:,.0f}",
+                found=f"{least:.6g} to {most:.6g}{_look_like(middle)}",
+                remedy="Correct the impossible values." if low <= middle <= high else "Convert them to Angstrom.",
+            )
+    return np.asarray(angstrom)
+
+
+def _look_like(middle: float) -> str:
+    """Guess the unit of wavelengths from the middle of an optical spectrum."""
+    for low, high, unit in (
+        (3.3, 4.5, "the logarithm of Angstrom"),
+        (0.2, 3.0, "micron"),
+        (200.0, 3_000.0, "nm"),
+        (2e-7, 3e-6, "metres"),
+        (1e14, 1.5e15, "Hz"),
+    ):
+        if low <= middle <= high:
+            return f", which look like {unit}"
+    return ""

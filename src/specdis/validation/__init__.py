@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from specdis.arrays import Columns
 from specdis.binaries import GIANT_LOGG, BinariesSettings
 from specdis.surveys.base import IDENTIFIER
 from specdis.validation.binaries import excess, measure_binaries
@@ -22,7 +23,6 @@ from specdis.validation.population import measure_population
 from specdis.validation.rivals import compare_rivals
 from specdis.validation.stars import (
     PRECISE,
-    Columns,
     has_reference_magnitude,
     is_giant,
     join,
@@ -34,7 +34,6 @@ from specdis.validation.truth import against_truth
 from specdis.validation.verdict import reach_verdict
 
 __all__ = [
-    "COLUMNS",
     "DISTANCE_EDGES",
     "GIANT_LOGG",
     "MIXTURE_COLUMNS",
@@ -42,7 +41,7 @@ __all__ = [
     "PRECISE",
     "SNR_EDGES",
     "TABLE_A1_COLUMNS",
-    "Columns",
+    "VALIDATION_COLUMNS",
     "cell_name",
     "cells",
     "compare_rivals",
@@ -60,7 +59,7 @@ __all__ = [
     "with_stars",
 ]
 
-COLUMNS = (
+VALIDATION_COLUMNS = (
     *IDENTIFIER,
     *("FLAGS", "SELECTED", "HELD_OUT", "RA", "DEC", "SN", *PARAMETER_EDGES),
     *(
@@ -100,7 +99,7 @@ def metrics(
     Parameters
     ----------
     catalogue
-        `COLUMNS`, shape (star,).
+        `VALIDATION_COLUMNS`, shape (star,).
     truth
         `IDENTIFIER` and DIST_TRUE in kpc, in any order; None if unknown.
     members
@@ -129,7 +128,7 @@ def metrics(
         When two rows of the truth have one identifier.
     """
     selected = np.asarray(catalogue["SELECTED"])
-    names = COLUMNS if injected is None else (*COLUMNS, *MIXTURE_COLUMNS, "M_G_NN_PAIR")
+    names = VALIDATION_COLUMNS if injected is None else (*VALIDATION_COLUMNS, *MIXTURE_COLUMNS, "M_G_NN_PAIR")
     stars = {name: np.asarray(catalogue[name])[selected] for name in names}
     measured: dict[str, Any] = {"internal": measure_internal(stars), "catalogue": measure_population(stars)}
     if members is not None:

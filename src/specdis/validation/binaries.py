@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
-from specdis.arrays import Array, Bool
+from specdis.arrays import Array, Bool, Columns
 from specdis.binaries import (
     EQUAL_RATIO,
     LEAST_RATIO,
@@ -22,9 +22,9 @@ from specdis.companions import STEEPNESS
 from specdis.rng import generator
 from specdis.statistics import fraction, robust_scatter
 from specdis.validation.measures import PARAMETER_EDGES, by_cells, by_parameters, cells, mean, measure, share, take
-from specdis.validation.stars import Columns, join, parallax_snr
+from specdis.validation.stars import join, parallax_snr
 
-SNR_EDGES = (-np.inf, 20.0, np.inf)
+BINARY_SNR_EDGES = (-np.inf, 20.0, np.inf)
 """Edges of S/N for the scatters that section 5 quotes."""
 MAGNITUDE_EDGES = tuple(float(magnitude) for magnitude in range(2, 13))
 """Edges of M_G_GEO in mag in which the two models are compared (Fig. 15)."""
@@ -98,7 +98,7 @@ def measure_binaries(
             RATIO_EDGES,
             lambda rows: {"n": int(rows.sum()), **share("completeness", added["FOUND"], rows)},
         ),
-        "scatter_by_snr": by_cells("snr", sample["SN"], SNR_EDGES, lambda rows: _scatters(sample, rows)),
+        "scatter_by_snr": by_cells("snr", sample["SN"], BINARY_SNR_EDGES, lambda rows: _scatters(sample, rows)),
         "models_by_magnitude": by_cells(
             "m_g_geo", sample["M_G_GEO"], MAGNITUDE_EDGES, lambda rows: _models(sample, rows)
         ),
@@ -252,7 +252,7 @@ def _against_truth(stars: Columns, truth: Columns) -> dict[str, Any]:
 
     return {
         "all": cell(np.ones(len(ratio), bool)),
-        "by_snr": by_cells("snr", stars["SN"], SNR_EDGES, cell),
+        "by_snr": by_cells("snr", stars["SN"], BINARY_SNR_EDGES, cell),
         "by_parameter": by_parameters(stars, cell),
         "by_mass_ratio": by_cells(
             "ratio",

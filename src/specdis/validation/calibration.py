@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from specdis.arrays import Array, Bool, Float64
+from specdis.arrays import Array, Bool, Columns, Float64
 from specdis.validation.measures import (
     FEH_EDGES,
     LOGG_EDGES,
@@ -19,7 +19,7 @@ from specdis.validation.measures import (
     median,
     share,
 )
-from specdis.validation.stars import Columns, corrected_parallax, informs, modulus
+from specdis.validation.stars import corrected_parallax, informs, modulus
 
 _C = float(np.log(10) / 5)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from specdis.arrays import Array, Bool, Float64
+from specdis.arrays import Array, Bool, Columns, Float64
 from specdis.references import SAGITTARIUS
 from specdis.validation.measures import (
     by_cells,
@@ -20,7 +20,7 @@ from specdis.validation.measures import (
     share,
     take,
 )
-from specdis.validation.stars import PRECISE_MAG, Columns, corrected_parallax, modulus
+from specdis.validation.stars import PRECISE_MAG, corrected_parallax, modulus
 
 MODULUS_EDGES = (11.0, 13.0, 14.0, 15.0, 16.0, 17.0, 18.0, 19.0, 20.0, 22.0)
 """Edges of the cells of reference distance modulus, mag."""

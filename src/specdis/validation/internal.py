@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from specdis.arrays import Array, Bool
+from specdis.arrays import Array, Bool, Columns
 from specdis.statistics import Statistic, bootstrap_errors
 from specdis.validation.measures import (
     DISTANCE_EDGES,
@@ -18,14 +18,7 @@ from specdis.validation.measures import (
     share,
     take,
 )
-from specdis.validation.stars import (
-    Columns,
-    corrected_parallax,
-    has_reference_magnitude,
-    informs,
-    is_giant,
-    residual_magnitude,
-)
+from specdis.validation.stars import corrected_parallax, has_reference_magnitude, informs, is_giant, residual_magnitude
 
 
 def measure_internal(stars: Columns) -> dict[str, Any]:

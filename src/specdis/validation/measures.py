@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from specdis.arrays import Array, Bool, Float64, Int64
+from specdis.arrays import Array, Bool, Columns, Float64, Int64
 from specdis.binaries import GIANT_LOGG
 from specdis.statistics import Estimate, Statistic, bootstrap_errors, coverage, fraction, robust_scatter
-from specdis.validation.stars import Columns
 
 PARAMETER_EDGES = {
     "FEH": (-4.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5),

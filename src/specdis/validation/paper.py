@@ -18,7 +18,7 @@ _BY_SNR = {
 _STARS = 4_000_000.0  # of the paper's catalogue, to which its counts refer
 
 
-class Row(NamedTuple):
+class PaperRow(NamedTuple):
     """One number of the paper and the same number of a run.
 
     Parameters
@@ -62,30 +62,32 @@ def beside_the_paper(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [row._asdict() for row in (*rows, *binaries, *_table_a1(measured.get("external")))]
 
 
-def _row(section: str, quantity: str, unit: str, block: Mapping[str, Any] | None, key: str, paper: float) -> Row:
+def _row(section: str, quantity: str, unit: str, block: Mapping[str, Any] | None, key: str, paper: float) -> PaperRow:
     block = block or {}
-    return Row(section, quantity, unit, block.get(key, np.nan), block.get(f"{key}_err", np.nan), paper)
+    return PaperRow(section, quantity, unit, block.get(key, np.nan), block.get(f"{key}_err", np.nan), paper)
 
 
 def _spread(
     section: str, quantity: str, block: Mapping[str, Any] | None, paper: float, *, as_distance: bool = False
-) -> Row:
+) -> PaperRow:
     """Return the paper's 1-sigma scatter, a standard deviation, with two measures that are robust against outliers."""
     found, unit, factor = block or {}, "mag", 1.0
     if as_distance:
         unit, factor = "share", np.log(10.0) / 5.0
     keys = ("std_mag", "std_mag_err", "scatter_mag", "q16_mag", "q84_mag")
     std, error, robust, low, high = (factor * found.get(key, np.nan) for key in keys)
-    return Row(section, quantity, unit, std, error, paper, robust, 0.5 * (high - low))
+    return PaperRow(section, quantity, unit, std, error, paper, robust, 0.5 * (high - low))
 
 
-def _by_snr(section: str, quantity: str, unit: str, block: Mapping[str, Any], key: str, paper: str) -> Iterator[Row]:
+def _by_snr(
+    section: str, quantity: str, unit: str, block: Mapping[str, Any], key: str, paper: str
+) -> Iterator[PaperRow]:
     for here, there in zip(block["by_snr"], _BY_SNR[paper], strict=True):
         cell = cell_name("S/N", here["snr_min"], here["snr_max"])
         yield _row(section, f"{quantity}, {cell}", unit, here, key, there)
 
 
-def _internal(internal: Mapping[str, Any]) -> Iterator[Row]:
+def _internal(internal: Mapping[str, Any]) -> Iterator[PaperRow]:
     training = "training error: standard deviation of the difference between two networks"
     yield _row("3.3.2", training, "mag", internal["training_error_mag"], "difference_mag", 0.05)
     for cell, paper in zip(internal["by_snr"], _BY_SNR["scatter"], strict=True):
@@ -94,7 +96,7 @@ def _internal(internal: Mapping[str, Any]) -> Iterator[Row]:
     yield _row("4.1", "the same with pixels as input, S/N > 20 (see `specdis ablate`)", "mag", None, "", 0.9)
 
 
-def _external(external: Mapping[str, Any] | None) -> Iterator[Row]:
+def _external(external: Mapping[str, Any] | None) -> Iterator[PaperRow]:
     found = external or {}
     kinds = found.get("by_kind", {})
     for kind, name, paper in (
@@ -111,7 +113,7 @@ def _external(external: Mapping[str, Any] | None) -> Iterator[Row]:
     yield _row("2.5", "BHB stars of the survey, without repeats and members of systems", "stars", without, "n", 4565.0)
 
 
-def _known(external: Mapping[str, Any] | None) -> Iterator[Row]:
+def _known(external: Mapping[str, Any] | None) -> Iterator[PaperRow]:
     found = external or {}
     kinds, members, bhb = found.get("by_kind", {}), found.get("members", {}), found.get("bhb", {})
     yield _spread("4.2", "scatter of the modulus of members", members.get("all"), 1.0)
@@ -128,7 +130,7 @@ def _known(external: Mapping[str, Any] | None) -> Iterator[Row]:
         yield _row("4.2", f"median S/N, {name}", "", kinds.get(kind), "median_snr", paper)
 
 
-def _population(measured: Mapping[str, Any]) -> Iterator[Row]:
+def _population(measured: Mapping[str, Any]) -> Iterator[PaperRow]:
     found = measured["catalogue"]
     yield _row("4.3.1", "stars within 15 kpc", "share", found, "share_within_15_kpc", 1.0 - 120_000 / _STARS)
     yield _row("4.3.1", "stars beyond 50 kpc", "share", found, "share_beyond_50_kpc", 20_000 / _STARS)
@@ -164,7 +166,7 @@ def _named(rivals: Mapping[str, Any], author: str) -> Mapping[str, Any]:
     return next((rivals[name] for name in rivals if name.lower().startswith(author)), {})
 
 
-def _rivals(rivals: Mapping[str, Any]) -> Iterator[Row]:
+def _rivals(rivals: Mapping[str, Any]) -> Iterator[PaperRow]:
     """Return the numbers of section 4.4 for the K giants of Xue et al. (2014), if a rival is named after them."""
     xue = _named(rivals, "xue")
     yield _row(
@@ -175,7 +177,7 @@ def _rivals(rivals: Mapping[str, Any]) -> Iterator[Row]:
         yield _spread("4.4", quantity, xue.get("members", {}).get(who), paper, as_distance=True)
 
 
-def _claims(rivals: Mapping[str, Any]) -> Iterator[Row]:
+def _claims(rivals: Mapping[str, Any]) -> Iterator[PaperRow]:
     """Return the accuracies that rivals state in section 4.5, with the errors that their catalogues quote."""
     for author, words, key, paper in (
         ("xiang", "Xiang et al. (2021), S/N > 20", "above_snr_20", 0.12),
@@ -189,7 +191,7 @@ def _claims(rivals: Mapping[str, Any]) -> Iterator[Row]:
         )
 
 
-def _binaries(found: Mapping[str, Any] | None) -> Iterator[Row]:
+def _binaries(found: Mapping[str, Any] | None) -> Iterator[PaperRow]:
     probable = "held-out stars of precise parallax that are probable binaries"
     yield _row("5", probable, "stars", found, "n_probable_held_out", 21_000.0)
     yield _row("5", "stars called binaries", "stars", found, "n_binaries", 120_000.0)
@@ -207,7 +209,7 @@ def _binaries(found: Mapping[str, Any] | None) -> Iterator[Row]:
     yield _spread("5", f"{with_binaries}, S/N < 20", low.get("all"), 0.18, as_distance=True)
 
 
-def _table_a1(external: Mapping[str, Any] | None) -> Iterator[Row]:
+def _table_a1(external: Mapping[str, Any] | None) -> Iterator[PaperRow]:
     found = {row["system"]: row for row in (external or {}).get("systems", [])}
     for system in TABLE_A1:
         quantity = f"median distance of {system.name} ({system.distance:.1f} kpc)"

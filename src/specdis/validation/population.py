@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from specdis.arrays import Array, Bool
+from specdis.arrays import Array, Bool, Columns
 from specdis.validation.measures import SNR_EDGES, by_cells, mean, median, share
 from specdis.validation.stars import (
     FAR,
     PRECISE,
     R_SUN,
-    Columns,
     corrected_parallax,
     galactocentric_distance,
     is_giant,

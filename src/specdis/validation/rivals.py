@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from specdis.arrays import Float64
+from specdis.arrays import Columns, Float64
 from specdis.validation.external import MODULUS_EDGES, is_member
 from specdis.validation.measures import SNR_EDGES, by_cells, by_parameters, measure, median, take
-from specdis.validation.stars import Columns, modulus, relative_error
+from specdis.validation.stars import modulus, relative_error
 
 COMPARISON_EDGES = tuple(float(edge) for edge in range(4, 22))
 """Edges of the cells of our distance modulus in which two catalogues are compared, mag."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from specdis.arrays import Array, Bool, Float64, Int64
+from specdis.arrays import Array, Bool, Columns, Float64, Int64
 from specdis.binaries import GIANT_LOGG
 from specdis.errors import InputError
 from specdis.flags import Flag
 from specdis.surveys.base import IDENTIFIER
-
-Columns = Mapping[str, Array]
 
 PARALLAX_SNR = 10.0
 """Corrected parallax over its error, as the run uses it, above which M_G_GEO is a reference (section 4.1)."""

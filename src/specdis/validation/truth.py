@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from specdis.arrays import Array, Bool, Float64
+from specdis.arrays import Array, Bool, Columns, Float64
 from specdis.validation.measures import (
     DISTANCE_EDGES,
     FEH_EDGES,
@@ -20,7 +20,7 @@ from specdis.validation.measures import (
     measure,
     share,
 )
-from specdis.validation.stars import PRECISE, Columns, modulus, relative_error
+from specdis.validation.stars import PRECISE, modulus, relative_error
 
 
 def against_truth(stars: Columns, true: Float64) -> dict[str, Any]:

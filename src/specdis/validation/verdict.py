@@ -32,7 +32,7 @@ _LEAST = 20
 """Least number of stars for judging the bias of a cell: with fewer its error is uncertain."""
 
 
-class Answer(StrEnum):
+class Judgement(StrEnum):
     """Outcome of a goal."""
 
     MET = "met"
@@ -55,7 +55,7 @@ class Finding(NamedTuple):
     """
 
     goal: str
-    answer: Answer
+    answer: Judgement
     measured: str
 
 
@@ -109,13 +109,13 @@ def judge(goal: str, numbers: Sequence[Number], without: str) -> Finding:
     """
     known = [number for number in numbers if np.isfinite(number.excess) and np.isfinite(number.error)]
     if not known:
-        return Finding(goal, Answer.TOO_FEW, without)
+        return Finding(goal, Judgement.TOO_FEW, without)
     worst = max(known, key=lambda number: number.score)
-    answer = Answer.TOO_FEW
+    answer = Judgement.TOO_FEW
     if worst.score > ndtri(1.0 - CHANCE / len(known)):
-        answer = Answer.MISSED
+        answer = Judgement.MISSED
     elif worst.score < ndtri(CHANCE):
-        answer = Answer.MET
+        answer = Judgement.MET
     if len(known) == 1:
         return Finding(goal, answer, worst.words)
     return Finding(goal, answer, f"{worst.words}, the worst of {len(known)} cells")
@@ -126,14 +126,14 @@ def _findings(measured: Mapping[str, Any]) -> Iterator[Finding]:
     for name, title in (("members", "members of clusters, dwarf galaxies and streams"), ("bhb", "BHB stars")):
         goal = f"|median bias| < 0.2 mag of {title} with quoted error < 0.5 mag, to 100 kpc"
         if external is None:
-            yield Finding(goal, Answer.NOT_MEASURED, "no list of stars of known distance")
+            yield Finding(goal, Judgement.NOT_MEASURED, "no list of stars of known distance")
         else:
             cells = external[name]["precise_held_out_by_modulus"]
             yield judge(goal, [*_modulus_biases(cells)], f"no bin of modulus with {_LEAST} such stars")
     goal = "|median bias| < 5 % to 40 kpc and < 10 % to 100 kpc, by {} distance, quoted error < 25 %"
     for key, word in (("by_distance", "true"), ("by_predicted_distance", "predicted")):
         if truth is None:
-            yield Finding(goal.format(word), Answer.NOT_MEASURED, "true distances are not known")
+            yield Finding(goal.format(word), Judgement.NOT_MEASURED, "true distances are not known")
         else:
             biases = [*_distance_biases(truth["precise"][key])]
             yield judge(goal.format(word), biases, f"no bin of distance with {_LEAST} such stars")
@@ -142,7 +142,7 @@ def _findings(measured: Mapping[str, Any]) -> Iterator[Finding]:
         f"{_LARGE_CELL:,} stars"
     )
     if truth is None:
-        yield Finding(goal, Answer.NOT_MEASURED, "true distances are not known")
+        yield Finding(goal, Judgement.NOT_MEASURED, "true distances are not known")
     else:
         yield judge(goal, [*_coverages(truth)], f"no cell with {_LARGE_CELL:,} stars")
     found, whole = measured["catalogue"], measured["catalogue"]["all"]

@@ -92,7 +92,7 @@ def ablate(path: Path, overrides: Sequence[str] = (), variants: Sequence[Variant
     common = [*overrides, "distances.n_draws=2"]
     full = Config.load(path, common)
     folder = full.run.directory / "ablations"
-    compared: Errors | None = None
+    compared: Deviations | None = None
     residuals: dict[str, Float64] = {}
     trainable: dict[str, int] = {}
     for variant in variants:
@@ -139,7 +139,7 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-class Errors(NamedTuple):
+class Deviations(NamedTuple):
     """Errors of the held-out stars of a run.
 
     Parameters
@@ -161,10 +161,10 @@ class Errors(NamedTuple):
         return np.append(self.error, np.nan)[validation.join(stars, self.stars)]
 
 
-def _errors(config: Config) -> Errors:
+def _errors(config: Config) -> Deviations:
     """Compare a run with the truth if known; else compare stars of precise parallax with M_G_GEO."""
     paths = RunPaths(config.run.directory)
-    columns = read_columns(paths.catalogue, validation.COLUMNS)
+    columns = read_columns(paths.catalogue, validation.VALIDATION_COLUMNS)
     known = truth(config, paths)
     if known is None:
         chosen = validation.has_reference_magnitude(columns) & columns["SELECTED"]
@@ -184,7 +184,7 @@ def _errors(config: Config) -> Errors:
             remedy="Use more stars: these are too few to show a difference.",
         )
     stars = {name: values[chosen] for name, values in read_table(paths.sample, IDENTIFIER).items()}
-    return Errors(stars, error[chosen], {"all": np.ones(int(chosen.sum()), bool)} | cells)
+    return Deviations(stars, error[chosen], {"all": np.ones(int(chosen.sum()), bool)} | cells)
 
 
 def _row(

@@ -20,7 +20,7 @@ from specdis.references import (
     References,
     ReferencesSettings,
     ReferenceTable,
-    Targets,
+    SurveyStars,
     find_members,
     match_rival,
 )
@@ -72,7 +72,7 @@ def compare(
     """
     stars = _stars(catalogue)
     file = ReferenceFile(path=_file(other), columns=dict(columns))
-    matched = match_rival(file, stars, Targets(stars), ReferencesSettings().match_radius)
+    matched = match_rival(file, stars, SurveyStars(stars), ReferencesSettings().match_radius)
     rival = {other.stem if other.is_file() else other.name: validation.with_stars(matched, stars)}
     members = None if references is None else _members(references, stars)
     provenance = Provenance("comparison", digest([file_digest(_file(path)) for path in (catalogue, other)]), 0)

@@ -36,7 +36,7 @@ def unless_dead(found: Iterator[tuple[Any, Any]], may_kill: bool) -> Iterator[tu
         yield block, result
 
 
-class Answer(NamedTuple):
+class TaskResult(NamedTuple):
     """Answer of a process for one block."""
 
     result: Any
@@ -68,15 +68,15 @@ def _unpacked(task: bytes) -> Callable[[Any], Any]:
     return unpacked
 
 
-def called(task: bytes, block: Any) -> Answer:
+def called(task: bytes, block: Any) -> TaskResult:
     """Process a block in another process."""
     kept = _Kept()
     logger.handlers[:] = [kept]
     result = _unpacked(task)(block)
-    return Answer(result, kept.messages, os.getpid(), peak_memory_gb())
+    return TaskResult(result, kept.messages, os.getpid(), peak_memory_gb())
 
 
-def result_of(answer: Answer) -> Any:
+def result_of(answer: TaskResult) -> Any:
     """Return the result in a worker's answer."""
     return answer.result
 

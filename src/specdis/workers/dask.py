@@ -12,7 +12,7 @@ from typing import Any
 
 from specdis.errors import ConfigError
 from specdis.log import logger
-from specdis.workers.answers import ONE_EACH, Answer, Died, called, result_of, unless_dead
+from specdis.workers.answers import ONE_EACH, Died, TaskResult, called, result_of, unless_dead
 from specdis.workers.settings import ClusterSettings
 
 _LOOPBACK = "127.0.0.1"
@@ -73,7 +73,7 @@ class Dask:
     def _submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return self.client.submit(function, *arguments, pure=False)
 
-    def _heard(self, answer: Answer) -> Any:
+    def _heard(self, answer: TaskResult) -> Any:
         self._peak[answer.process] = max(answer.peak_memory_gb, self._peak.get(answer.process, 0.0))
         answer.repeat_log()
         return answer.result

@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any
 
 from specdis.log import logger
-from specdis.workers.answers import ONE_EACH, Answer, Died, called, unless_dead
+from specdis.workers.answers import ONE_EACH, Died, TaskResult, called, unless_dead
 
 _AHEAD = 2  # blocks under way in this process
 
@@ -40,7 +40,7 @@ class Machine:
         else:
             yield from unless_dead(self._each(partial(called, pickle.dumps(task)), iter(blocks)), may_kill)
 
-    def _each(self, call: Callable[[Any], Answer], blocks: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
+    def _each(self, call: Callable[[Any], TaskResult], blocks: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
         """Work in processes; when one dies, repeat the unfinished blocks one by one to find the cause."""
         while True:
             suspects: list[Any] = []
@@ -54,7 +54,7 @@ class Machine:
             for block in suspects:
                 yield block, self._alone(call, block)
 
-    def _alone(self, call: Callable[[Any], Answer], block: Any) -> Any:
+    def _alone(self, call: Callable[[Any], TaskResult], block: Any) -> Any:
         """Process a block without others at the same time."""
         for _ in range(2):
             self._end_processes()
@@ -65,14 +65,14 @@ class Machine:
         self._end_processes()
         return Died("a process that worked on it died, twice")
 
-    def _submit(self, call: Callable[[Any], Answer], block: Any) -> Future[Answer]:
+    def _submit(self, call: Callable[[Any], TaskResult], block: Any) -> Future[TaskResult]:
         if self._processes is None:
             self._processes = ProcessPoolExecutor(self.n, mp_context=_server(self._preload), initializer=_begin)
             self._stack.callback(self._end_processes)
         try:
             return self._processes.submit(call, block)
         except BrokenProcessPool as error:
-            failed: Future[Answer] = Future()
+            failed: Future[TaskResult] = Future()
             failed.set_exception(error)
             return failed
 
@@ -81,7 +81,7 @@ class Machine:
             self._processes.shutdown(wait=True, cancel_futures=True)
             self._processes = None
 
-    def _heard(self, answer: Answer) -> Any:
+    def _heard(self, answer: TaskResult) -> Any:
         """Log the messages of a process, and return its result."""
         self._peak[answer.process] = max(answer.peak_memory_gb, self._peak.get(answer.process, 0.0))
         answer.repeat_log()

@@ -20,7 +20,7 @@ from specdis.surveys import IDENTIFIER
 
 def run(context: Context) -> Outcome:
     """Draw the figures and write the page."""
-    needed = {*validation.COLUMNS, *report.COLUMNS}
+    needed = {*validation.VALIDATION_COLUMNS, *report.REPORT_COLUMNS}
     columns = catalogue.read_columns(context.paths.catalogue, [name for name in catalogue.COLUMNS if name in needed])
     rows = _sample_rows(context, columns)
     inputs = report.ReportInputs(
@@ -87,11 +87,11 @@ def _history(context: Context) -> report.History:
     )
 
 
-def _error_stack(context: Context) -> report.ErrorStack | None:
+def _error_stack(context: Context) -> report.StackedErrors | None:
     """Return the stacked errors used to find the sky lines (Fig. 1)."""
     store = context.pixels
     wavelength, error = store.error_stack
-    return report.ErrorStack(wavelength, error, store.sky) if len(wavelength) else None
+    return report.StackedErrors(wavelength, error, store.sky) if len(wavelength) else None
 
 
 def _reconstruction(context: Context) -> report.Reconstruction | None:

@@ -24,7 +24,7 @@ _SOUGHT = (*MATCH_COLUMNS, *RIVAL_COLUMNS, "VRAD")
 
 def run(context: Context) -> Outcome:
     """Match stars of known distance and rivals (section 2.5), and measure the catalogue (section 4)."""
-    needed = {*validation.COLUMNS, *validation.MIXTURE_COLUMNS, *_SOUGHT}
+    needed = {*validation.VALIDATION_COLUMNS, *validation.MIXTURE_COLUMNS, *_SOUGHT}
     columns = catalogue.read_columns(context.paths.catalogue, [name for name in catalogue.COLUMNS if name in needed])
     files = references(context.config)
     selected = np.flatnonzero(columns["SELECTED"])

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from specdis import validation
-from specdis.arrays import Bool
+from specdis.arrays import Bool, Columns
 from specdis.report.figures.magnitudes import EQUAL_MASSES, abscissa
 from specdis.report.figures.panels import LEAST, drawn_in, limits_of
 from specdis.report.style import (
@@ -31,7 +31,7 @@ from specdis.report.style import (
     styled,
 )
 from specdis.statistics import robust_scatter
-from specdis.validation import DISTANCE_EDGES, Columns
+from specdis.validation import DISTANCE_EDGES
 
 _NO_BINARIES = "no star with a precise parallax has a probability of being a binary"
 _FEW = 30  # stars of a cell of Fig. 16

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
 from specdis import validation
-from specdis.arrays import Array
+from specdis.arrays import Array, Columns
 from specdis.report.figures.panels import BAND, LEAST, bias_medians, decades, drawn_in
 from specdis.report.style import (
     BLACK,
@@ -30,7 +30,6 @@ from specdis.report.style import (
     plain_numbers,
     styled,
 )
-from specdis.validation import Columns
 
 
 def distances(catalogue: Columns) -> Plot:

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from specdis.arrays import Array, Float64
+from specdis.arrays import Array, Columns, Float64
 from specdis.references import SAGITTARIUS
 from specdis.report.figures.panels import compare_moduli, drawn_in, limits_of, say_scatter
 from specdis.report.style import (
@@ -28,7 +28,6 @@ from specdis.report.style import (
     missing,
     styled,
 )
-from specdis.validation import Columns
 from specdis.validation.external import ENOUGH, MODULUS_EDGES, STREAM_BINS, is_member, is_precise, residual_modulus
 from specdis.validation.measures import take
 from specdis.validation.rivals import with_reference

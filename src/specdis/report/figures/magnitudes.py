@@ -13,7 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from specdis import validation
-from specdis.arrays import Array, Float64
+from specdis.arrays import Array, Columns, Float64
 from specdis.report.figures.panels import drawn_in, limits_of
 from specdis.report.style import (
     BLACK,
@@ -29,7 +29,6 @@ from specdis.report.style import (
     styled,
 )
 from specdis.statistics import robust_scatter
-from specdis.validation import Columns
 
 EQUAL_MASSES = 0.75
 """Magnitudes by which a binary of two equal stars outshines one of them (section 4.1)."""

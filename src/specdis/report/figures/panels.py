@@ -21,7 +21,7 @@ LEAST = 20
 FEW = 5
 """The same for members, which are few; error bars show the uncertainty."""
 
-UNITS = {
+PANEL_UNITS = {
     **dict.fromkeys(("M_G_GEO", "M_G_NN", "DELTA_M_G", "BP_RP"), "mag"),
     **dict.fromkeys(("MODULUS", "MODULUS_REF", "MODULUS_RIVAL", "MODULUS_GEO", "DELTA_MODULUS"), "mag"),
     **dict.fromkeys(("DIST", "DIST_TRUE"), "kpc"),
@@ -34,7 +34,7 @@ def drawn_in(table: Table, panel: str, x: str, y: str = "") -> Table:
     table.add_column(np.full(len(table), " ".join(panel.split())), name="panel", index=0)
     for axis, quantity in (("x", x), ("y", y)):
         if quantity:
-            table[axis].unit = UNITS.get(quantity)
+            table[axis].unit = PANEL_UNITS.get(quantity)
             table.rename_column(axis, quantity)
     return table
 

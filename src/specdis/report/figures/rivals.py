@@ -9,9 +9,9 @@ from astropy.table import Table, vstack
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from specdis.arrays import Columns
 from specdis.report.figures.panels import compare_moduli, limits_of, say_scatter
 from specdis.report.style import COLUMN_WIDTH, PAGE_WIDTH, Plot, density_bar, label, missing, styled
-from specdis.validation import Columns
 from specdis.validation.external import MODULUS_EDGES, is_member
 from specdis.validation.measures import take
 from specdis.validation.rivals import COMPARISON_EDGES, difference, with_reference

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from specdis.arrays import Array
+from specdis.arrays import Array, Columns
 from specdis.report.figures.panels import drawn_in, limits_of
-from specdis.report.inputs import Components, ErrorStack, History, Reconstruction
+from specdis.report.inputs import Components, History, Reconstruction, StackedErrors
 from specdis.report.style import (
     BLACK,
     BLUE,
@@ -26,10 +26,9 @@ from specdis.report.style import (
     plain_numbers,
     styled,
 )
-from specdis.validation import Columns
 
 
-def error_spectrum(stack: ErrorStack | None) -> Plot:
+def error_spectrum(stack: StackedErrors | None) -> Plot:
     """Draw the stacked error spectrum and the sky windows found in it (Fig. 1)."""
     name, title = "fig01", "Stacked error spectrum"
     if stack is None:

@@ -20,7 +20,8 @@ from specdis.mock.survey import CATALOGUE, write_mock
 from specdis.model.files import load_model
 from specdis.model.model import Model
 from specdis.network.mlp import NetworkSettings
-from specdis.network.training import TrainingSettings, TrainingStars, TrainingState, train
+from specdis.network.settings import TrainingSettings
+from specdis.network.training import TrainingStars, TrainingState, train
 from specdis.pipeline.config import Config
 from specdis.pipeline.inputs import open_survey
 from specdis.pipeline.runner import run
@@ -36,7 +37,7 @@ from specdis.stores.paths import RunPaths
 from specdis.stores.pixels import PixelStore
 from specdis.surveys import IDENTIFIER, Spectra, Stars, Survey
 from specdis.verbs.bench import plain
-from specdis.verbs.bench.limits import Limits, Work, measure
+from specdis.verbs.bench.limits import MachineLimits, Work, measure
 from specdis.workers import Workers, start_workers
 from specdis.workers.answers import peak_memory_gb
 
@@ -46,7 +47,7 @@ _NETWORKS = 4
 _TRAINED = 50_000
 
 
-class Row(NamedTuple):
+class Rate(NamedTuple):
     """One line of the table: rates in stars per second, with all cores; NaN if not measured."""
 
     stage: str
@@ -109,7 +110,7 @@ class _Bench:
         return stars / seconds, self.workers.memory_gb()
 
 
-def bench(stars: int, folder: Path) -> Iterator[Row]:
+def bench(stars: int, folder: Path) -> Iterator[Rate]:
     """Measure every stage on a mock survey written to a folder.
 
     Parameters
@@ -121,7 +122,7 @@ def bench(stars: int, folder: Path) -> Iterator[Row]:
 
     Yields
     ------
-    Row
+    Rate
         Reading; normalising; moments; coefficients; training; distances with draws and with derivatives.
     """
     config = _config(stars, folder)
@@ -145,7 +146,7 @@ def _config(stars: int, folder: Path) -> Config:
     return Config.load(template("mock"), [*settings, f"distances.n_draws={_DRAWS}"])
 
 
-def _reading(made: _Bench, limits: Limits) -> Iterator[Row]:
+def _reading(made: _Bench, limits: MachineLimits) -> Iterator[Rate]:
     """Measure reading, from files to native pixels, and normalising, to the grid."""
     grid, half = made.store.grid, made.config.spectra.continuum_half
     native = sum(len(arm.native) for arm in grid.arms)
@@ -165,11 +166,11 @@ def _reading(made: _Bench, limits: Limits) -> Iterator[Row]:
 
     # Flux, inverse variance and mask of 4 bytes each.
     rate, memory = made.passes(_Read(made.config), blocks)
-    yield Row("reading", rate, *limits.rate(Work(0.0, 12.0 * native, 12.0 * native)), _timed(read), memory)
+    yield Rate("reading", rate, *limits.rate(Work(0.0, 12.0 * native, 12.0 * native)), _timed(read), memory)
     # Indices and weights, two interpolations, a running mean, two divisions.
     work = Work(flops=20.0 * widened, memory=12.0 * native + 9.0 * len(grid.wavelength))
     rate, memory = made.passes(_Normalise(made.config, made.paths.pixels), blocks)
-    yield Row("normalising", rate, *limits.rate(work), _timed(normalise), memory)
+    yield Rate("normalising", rate, *limits.rate(work), _timed(normalise), memory)
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ class _Normalise(_Read):
             done += len(self.spectra)
 
 
-def _moments(made: _Bench, limits: Limits) -> Row:
+def _moments(made: _Bench, limits: MachineLimits) -> Rate:
     """Measure the sum of the matrix of second moments, of which half is enough."""
     kept = len(made.model.transform.kept)
     task, rows = Moments(made.config), [slice(0, SUMMED)] * 8
@@ -226,7 +227,7 @@ def _moments(made: _Bench, limits: Limits) -> Row:
         total += spectra.T @ spectra
         return len(spectra)
 
-    return Row(
+    return Rate(
         "components (moments)",
         rate,
         *limits.rate(Work(flops=1.0 * kept**2, memory=3.0 * kept)),
@@ -235,7 +236,7 @@ def _moments(made: _Bench, limits: Limits) -> Row:
     )
 
 
-def _coefficients(made: _Bench, limits: Limits) -> Row:
+def _coefficients(made: _Bench, limits: MachineLimits) -> Rate:
     """Measure the step from stored pixels to coefficients and the chi-square of the residual."""
     model, (flux, sigma, bad) = made.model, made.pixels
     kept, n_components = len(model.transform.kept), model.basis.n_components
@@ -251,7 +252,7 @@ def _coefficients(made: _Bench, limits: Limits) -> Row:
         plain.encode(flux, sigma, bad, model.basis, made.weight)
         return len(flux)
 
-    return Row("components (coefficients)", rate, *limits.rate(work), _timed(straightforward), memory)
+    return Rate("components (coefficients)", rate, *limits.rate(work), _timed(straightforward), memory)
 
 
 class _Epochs:
@@ -268,7 +269,7 @@ class _Epochs:
         self.ends.append(time.perf_counter())
 
 
-def _training(limits: Limits) -> Row:
+def _training(limits: MachineLimits) -> Rate:
     """Measure one epoch of four networks of the paper's size together, in stars per second."""
     random = np.random.default_rng(1)
     inputs = random.standard_normal((_TRAINED, 100)).astype(np.float32)
@@ -293,10 +294,10 @@ def _training(limits: Limits) -> Row:
         known = _timed(straightforward)
     except ImportError:
         known = float("nan")
-    return Row(f"training {_NETWORKS} networks", rate, *limits.rate(work), known, peak_memory_gb())
+    return Rate(f"training {_NETWORKS} networks", rate, *limits.rate(work), known, peak_memory_gb())
 
 
-def _distances(made: _Bench, limits: Limits) -> Iterator[Row]:
+def _distances(made: _Bench, limits: MachineLimits) -> Iterator[Rate]:
     """Measure predictions with Monte-Carlo and with linear errors; the plain version of both uses draws."""
     model = made.model
     kept, n_components = model.transform.kept, model.basis.n_components
@@ -332,7 +333,7 @@ def _distances(made: _Bench, limits: Limits) -> Iterator[Row]:
         ]
         rate, memory = made.passes(Predict(config, Provenance("distances", method, 1)), blocks)
         name = f"distances, {_DRAWS} draws" if method == "monte-carlo" else "distances, linear"
-        yield Row(name, rate, *limits.rate(work), known, memory)
+        yield Rate(name, rate, *limits.rate(work), known, memory)
 
 
 def _weights(model: Model) -> list[Array]:

@@ -37,7 +37,7 @@ class Work(NamedTuple):
     disk: float = 0.0
 
 
-class Limits(NamedTuple):
+class MachineLimits(NamedTuple):
     """Rates of this machine with all its cores."""
 
     flops: float
@@ -51,9 +51,9 @@ class Limits(NamedTuple):
         return 1 / shares[most], {"flops": "products", "memory": "memory", "disk": "disk"}[most]
 
 
-def measure(folder: Path, workers: Workers) -> Limits:
+def measure(folder: Path, workers: Workers) -> MachineLimits:
     """Measure the machine; the folder is on the disk to be measured."""
-    return Limits(_products(), _bandwidth(workers), _disk(folder))
+    return MachineLimits(_products(), _bandwidth(workers), _disk(folder))
 
 
 def _products() -> float:

@@ -18,7 +18,7 @@ from specdis.arrays import Array, Bool, Float, Float32, Float64
 from specdis.components import Basis
 from specdis.encoding.completion import SHARED, UNHELD
 from specdis.spectra.grid import PixelGrid
-from specdis.spectra.sky import SPEED_OF_LIGHT
+from specdis.surveys.wavelengths import SPEED_OF_LIGHT
 
 
 def read_coadd(path: Path) -> dict[str, Array]:
