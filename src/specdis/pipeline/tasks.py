@@ -7,21 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from specdis import jaxed
 from specdis.arrays import Int64
 from specdis.pipeline.stage import Context
+from specdis.spectra.transform import Transform
 from specdis.storage import read_table
+from specdis.stores.paths import RunPaths
 from specdis.stores.pixels import PixelStore
 from specdis.surveys import Survey
-
-if TYPE_CHECKING:
-    from specdis.pipeline.config import Config
-
-
-from typing import TYPE_CHECKING
-
-from specdis import jaxed
-from specdis.spectra.transform import Transform
-from specdis.stores.paths import RunPaths
 
 if TYPE_CHECKING:
     from specdis.pipeline.config import Config

@@ -8,11 +8,11 @@ import numpy as np
 
 from specdis.arrays import Array, Float64
 from specdis.errors import InputError
+from specdis.surveys.values import LONGEST, SHORTEST, WAVELENGTHS, converted
 
 if TYPE_CHECKING:
     from astropy.units import UnitBase
 
-from specdis.surveys.values import LONGEST, SHORTEST, WAVELENGTHS, converted
 
 SPEED_OF_LIGHT = 299_792.458
 """km/s, exact by definition of the metre."""
