@@ -21,6 +21,7 @@ from specdis import rng
 from specdis.arrays import Array, Float32, Float64
 from specdis.jaxed import jax, jnp
 from specdis.spectra.grid import PixelGrid, among_native, uniform_step, with_ends
+from specdis.spectra.pixels import Pixels
 from specdis.spectra.settings import SpectraSettings
 from specdis.surveys.wavelengths import SPEED_OF_LIGHT
 
@@ -100,7 +101,7 @@ def perturber(grid: PixelGrid, settings: SpectraSettings, n_draws: int, noise: N
             drawn = jax.lax.dynamic_slice_in_dim(jnp.asarray(table(n_numbers)), start, n_numbers)
             return flux[:, None] + scale[:, None] * drawn
         numbers, parts = jnp.asarray(table(n_numbers)), []
-        for arm in _arms(grid, native, settings, flux, scale, bad, velocity):
+        for arm in _arms(grid, native, settings, Pixels(flux, scale, bad, velocity)):
             below, above = (numbers.at[start + arm.lower + k].get(mode="promise_in_bounds") for k in (0, 1))
             drawn = arm.share[:, None] * (below + arm.weight[:, None] * (above - below))
             change = _window_sums(drawn, arm.half) / arm.counted[:, None]
@@ -140,7 +141,7 @@ def propagator(grid: PixelGrid, settings: SpectraSettings, noise: Noise) -> Call
         if noise == "paper":
             return ((scale * slopes) ** 2).sum(1)
         through_native = jnp.zeros((len(slopes), _room(native)), jnp.float32)
-        for arm in _arms(grid, native, settings, flux, scale, bad, velocity):
+        for arm in _arms(grid, native, settings, Pixels(flux, scale, bad, velocity)):
             own, aside = slopes[:, arm.pixels], ((0, 0), (arm.half, arm.half))
             means = jnp.pad(own * (arm.flux / arm.counted), [(0, 0), (2 * arm.half, 2 * arm.half)])
             through_mean = _window_sums(means.T, arm.half).T
@@ -269,12 +270,10 @@ def _arms(
     grid: PixelGrid,
     native: NativePixels,
     settings: SpectraSettings,
-    flux: jax.Array,
-    scale: jax.Array,
-    bad: jax.Array,
-    velocity: jax.Array,
+    star: Pixels,
 ) -> Iterator[_Arm]:
-    """Yield the arms of one star."""
+    """Yield the arms of one star, whose sigma is `_scale`."""
+    flux, scale, bad, velocity = star
     half, first_pixel = settings.continuum_half, jnp.int32(0)
     to_rest = 1 - jnp.nan_to_num(velocity) / SPEED_OF_LIGHT
     for part, places in zip(grid.arms, native, strict=True):

@@ -68,7 +68,7 @@ def test_draws(pixels):
     networks = [[(np.asarray(w[k]), np.asarray(b[k])) for w, b in zip(weights, biases, strict=True)] for k in range(2)]
     grid, half = made.grid, SETTINGS.continuum_half
     kept, weight = made.transform.kept, made.transform.weight
-    theirs = plain.draws(pixels[:3], VELOCITY, grid, half, kept, made.basis.vectors, weight, networks, n_draws)
+    theirs = plain.draws(pixels, grid, half, (kept, weight, made.basis.vectors), networks, n_draws)
     draw = jax.jit(jax.vmap(perturber(grid, SETTINGS, n_draws, "native")))
     versions = np.asarray(draw(*pixels, star_keys(1, np.arange(4)))).swapaxes(1, 2)
     unit = plain.unit_vectors(versions[..., kept], pixels.bad[:, None, kept], weight)

@@ -19,12 +19,8 @@ LONGEST = 400
 MOST_PARAMETERS = 6
 LONG_LISTS = {
     "model/model.py Model.predict",  # a door for users, by keyword
-    "noise.py _arms",
-    "report/figures/binaries.py _draw_fraction",
-    "mock/galaxy.py _with_members",
     "surveys/arrays.py ArraySurvey.__init__",
     "validation/__init__.py metrics",
-    "verbs/bench/plain.py draws",  # plain on purpose
 }
 """Functions with more parameters. The list may only become shorter."""
 

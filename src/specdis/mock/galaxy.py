@@ -304,7 +304,7 @@ def _components_and_distances(
     cell = np.searchsorted(flat, drawn, side="right") - place * table.shape[1]
     stratum, step = np.divmod(np.minimum(cell, table.shape[1] - 1), len(middle))
     distance = edges[step] * (edges[step + 1] / edges[step]) ** draws.uniform("distance")
-    return _with_members(settings, programme, members, pixel, _COMPONENT_OF[stratum], distance, draws)
+    return _with_members(settings, programme, members, pixel, (_COMPONENT_OF[stratum], distance), draws)
 
 
 _SHARE_BITS = 40
@@ -329,11 +329,11 @@ def _with_members(
     programme: Programme,
     members: tuple[Population, ...],
     pixel: Int64,
-    component: Int64,
-    distance: Float64,
+    stars: tuple[Int64, Float64],
     draws: Draws,
 ) -> tuple[Int64, Float64]:
-    """Turn some stars into members, in pixels whose system has stars within the programme's limits."""
+    """Turn some stars, components and distances, into members in pixels whose system the programme sees."""
+    component, distance = stars
     kpc = np.array([system.distance for system in TABLE_A1])
     modulus = 5.0 * np.log10(kpc) + 10.0 + _TYPICAL_A_G * 0.05
     visible = [_seen(programme, *known) > 1e-6 for known in zip(members[FIRST_SYSTEM:], modulus, strict=True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.table import Table, vstack
@@ -200,14 +200,15 @@ def fractions(measured: Mapping[str, Any] | None) -> Plot:
         axes = figure.subplots(2, 2, sharey=True)
         for axis, (key, words) in zip(axes.flat, _PARAMETERS.items(), strict=True):
             axis.set_xlabel(words)
-            drawn, cells = [], measured["by_parameter"][key]
-            for column, color, marker, kind in (
-                ("fraction", BLACK, "o", "found"),
-                ("fraction_corrected", VERMILION, "s", "mass ratio > 0.5, corrected"),
-            ):
-                drawn.append(_draw_fraction(axis, key, cells, column, color, marker, kind))
+            series = {
+                _Series("fraction", BLACK, "o", "found"): measured["by_parameter"][key],
+                _Series("fraction_corrected", VERMILION, "s", "mass ratio > 0.5, corrected"): measured["by_parameter"][
+                    key
+                ],
+            }
             if key in true:
-                drawn.append(_draw_fraction(axis, key, true[key], "fraction_true", BLUE, "^", "the same, true"))
+                series[_Series("fraction_true", BLUE, "^", "the same, true")] = true[key]
+            drawn = [_draw_fraction(axis, key, cells, one) for one, cells in series.items()]
             if not any(len(table) for table in drawn):
                 label(axis, f"too few stars: no cell has {_FEW}")
             tables += drawn
@@ -226,9 +227,17 @@ def fractions(measured: Mapping[str, Any] | None) -> Plot:
     return Plot(name, title, caption, figure, vstack(tables))
 
 
-def _draw_fraction(
-    axis: Axes, key: str, cells: Sequence[Mapping[str, Any]], column: str, color: str, marker: str, kind: str
-) -> Table:
+class _Series(NamedTuple):
+    """A fraction in Fig. 16: its column, and how it is drawn."""
+
+    column: str
+    color: str
+    marker: str
+    kind: str
+
+
+def _draw_fraction(axis: Axes, key: str, cells: Sequence[Mapping[str, Any]], series: _Series) -> Table:
+    column, color, marker, kind = series
     rows = [
         (0.5 * (cell[f"{key}_min"] + cell[f"{key}_max"]), cell[column], cell[f"{column}_err"], cell["n"])
         for cell in cells

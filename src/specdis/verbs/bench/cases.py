@@ -32,6 +32,7 @@ from specdis.pipeline.stages.spectra import SpectraBlock
 from specdis.pipeline.templates import template
 from specdis.spectra.grid import PixelGrid
 from specdis.spectra.normalise import normalise
+from specdis.spectra.pixels import Pixels
 from specdis.storage import Provenance, read_table
 from specdis.stores.paths import RunPaths
 from specdis.stores.pixels import PixelStore
@@ -88,10 +89,10 @@ class _Bench:
         return list(self.store.blocks())[:-1]
 
     @cached_property
-    def pixels(self) -> tuple[Array, Array, Array]:
-        """Flux, sigma and bad pixels for the plain versions, in single precision."""
+    def pixels(self) -> Pixels:
+        """Pixels for the plain versions, in single precision."""
         pixels = self.store.read(slice(0, _PLAIN_STARS))
-        return pixels.flux.astype(np.float32), np.asarray(pixels.sigma, np.float32), pixels.bad
+        return pixels._replace(flux=pixels.flux.astype(np.float32), sigma=np.asarray(pixels.sigma, np.float32))
 
     @cached_property
     def weight(self) -> Array:
@@ -219,7 +220,8 @@ def _moments(made: _Bench, limits: MachineLimits) -> Rate:
     start = time.perf_counter()
     task(rows)
     rate = SUMMED * len(rows) / (time.perf_counter() - start)
-    flux, _, bad = (values[:, made.model.transform.kept] for values in made.pixels)
+    kept_pixels = made.model.transform.kept
+    flux, bad = made.pixels.flux[:, kept_pixels], made.pixels.bad[:, kept_pixels]
 
     def straightforward() -> int:
         spectra = plain.unit_vectors(np.tile(flux, (4, 1)), np.tile(bad, (4, 1)), made.weight)
@@ -238,7 +240,7 @@ def _moments(made: _Bench, limits: MachineLimits) -> Rate:
 
 def _coefficients(made: _Bench, limits: MachineLimits) -> Rate:
     """Measure the step from stored pixels to coefficients and the chi-square of the residual."""
-    model, (flux, sigma, bad) = made.model, made.pixels
+    model, (flux, sigma, bad, _) = made.model, made.pixels
     kept, n_components = len(model.transform.kept), model.basis.n_components
     velocity = made.store.velocity
     none = np.zeros(len(velocity), bool)
@@ -303,16 +305,13 @@ def _distances(made: _Bench, limits: MachineLimits) -> Iterator[Rate]:
     kept, n_components = model.transform.kept, model.basis.n_components
     grid, half = made.store.grid, made.config.spectra.continuum_half
     widened = len(grid.wavelength) + 2 * half * len(grid.arms)
-    flux, sigma, bad = made.pixels
     layers = list(zip(model.networks.label.networks.weights, model.networks.label.networks.biases, strict=True))
     networks = [[(np.asarray(w[k]), np.asarray(b[k])) for w, b in layers] for k in range(_NETWORKS)]
-    velocity = made.store.velocity[: len(flux)]
 
     def straightforward() -> int:
         few = slice(0, 64)
-        chosen = flux[few], sigma[few], bad[few]
-        vectors = np.asarray(model.basis.vectors)
-        plain.draws(chosen, velocity[few], grid, half, kept, vectors, made.weight, networks, _DRAWS)
+        projection = kept, made.weight, np.asarray(model.basis.vectors)
+        plain.draws(made.pixels.take(few), grid, half, projection, networks, _DRAWS)
         return 64
 
     known = _timed(straightforward)

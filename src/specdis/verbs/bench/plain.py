@@ -18,6 +18,7 @@ from specdis.arrays import Array, Bool, Float, Float32, Float64
 from specdis.components import Basis
 from specdis.encoding.completion import SHARED, UNHELD
 from specdis.spectra.grid import PixelGrid
+from specdis.spectra.pixels import Pixels
 from specdis.surveys.wavelengths import SPEED_OF_LIGHT
 
 
@@ -114,18 +115,19 @@ def perceptron(inputs: Array, layers: list[tuple[Array, Array]]) -> Array:
 
 
 def draws(
-    pixels: tuple[Float, Float, Bool],
-    velocity: Float64,
+    pixels: Pixels,
     grid: PixelGrid,
     half: int,
-    kept: Array,
-    vectors: Float32,
-    weight: Float,
+    projection: tuple[Array, Float, Float32],
     networks: list[list[tuple[Array, Array]]],
     n_draws: int,
 ) -> Float64:
-    """Return the scatter of the mean answer of some networks over perturbed versions of each spectrum, (star,)."""
-    flux, sigma, bad = pixels
+    """Return the scatter of the mean answer of some networks over perturbed versions of each spectrum, (star,).
+
+    `projection` has the pixels kept, their weights and the components.
+    """
+    flux, sigma, bad, velocity = pixels
+    kept, weight, vectors = projection
     random, scatter = np.random.default_rng(1), np.zeros(len(flux))
     for star, speed in enumerate(velocity):
         perturbed = np.empty((n_draws, len(grid.wavelength)), np.float32)
