@@ -19,8 +19,8 @@ from attacks.process import Attack, tried  # noqa: E402
 
 NAMED = {
     "stale/catalogue_changed_same_size_mtime": "same size and date",
-    "model/wl_shift10A": "makes its sums anew",
-    "verify/v_swap_teff_logg": "makes its sums anew",
+    "model/wl_shift10A": "updates its sums",
+    "verify/v_swap_teff_logg": "updates its sums",
 }
 """Attacks that are not held, with the words by which docs/faults.md names them; each shows what is said there."""
 SLOW = ("model/", "kept_flip/", "zarr/", "survey/gzbomb")

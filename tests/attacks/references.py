@@ -175,7 +175,7 @@ MORE: dict[str, Attack] = {
     "ref/csv_gz_bomb": _packed(b"source_id,dist\n", b"1,1\n"),
     "ref/blanks_gz_bomb": _packed(b"source_id dist\n", b"1 1\n"),
     "ref/lines_gz_bomb": _packed(b"source_id dist\n1 1\n", b"\n"),
-    "ref/one_line_gz_bomb": _packed(b"", b"x", "cannot be read"),
+    "ref/one_line_gz_bomb": _packed(b"", b"x", "an unreadable file"),
     "ref/ecsv_gz_bomb": _packed(b"# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: int64}\na\n", b"1\n"),
     "ref/votable_gz_bomb": _packed(_VOTABLE, b"<TR><TD>1</TD></TR>"),
     "ref/fits_gz_bomb": _packed(b"SIMPLE  =                    T", b"\0"),

@@ -533,7 +533,7 @@ def test_one_target_in_two_programmes_has_two_spectra(tmp_path: Path, open_desi,
 
 
 def test_no_block_is_larger_than_the_limit(tmp_path: Path, open_desi, catalogue, spectra, monkeypatch) -> None:
-    monkeypatch.setattr(coadd, "BLOCK", 4)
+    monkeypatch.setattr(coadd, "SPECTRA_AT_ONCE", 4)
     fake.write(fake.coadd_path(tmp_path), spectra)
     survey = open_desi(catalogue)
     blocks, _ = collect(survey, all_stars(survey))

@@ -156,7 +156,7 @@ def test_spectra_follow_the_stars(write, content, order: list[int]) -> None:
 
 
 def test_no_block_is_larger_than_the_limit(write, content, monkeypatch) -> None:
-    monkeypatch.setattr(table, "BLOCK", 2)
+    monkeypatch.setattr(table, "SPECTRA_AT_ONCE", 2)
     survey = TableSurvey(write(content))
     blocks, _ = collect(survey, all_stars(survey))
     assert [block.row.tolist() for block in blocks] == [[0, 1], [2, 3], [4]]
