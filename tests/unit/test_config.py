@@ -372,7 +372,9 @@ def test_two_splits_of_the_user_are_an_error_still(preset):
 
 
 def test_values_of_the_preset_that_do_not_fit_those_of_the_user_are_named(preset):
-    with pytest.raises(ConfigError, match=r"\[network\.label\]: .*the preset gives .*huber = 3.0, intrinsic_scatter = 0.1"):
+    with pytest.raises(
+        ConfigError, match=r"\[network\.label\]: .*the preset gives .*huber = 3.0, intrinsic_scatter = 0.1"
+    ):
         preset("recommended", '[network.label]\nloss = "chi2"\n')
 
 

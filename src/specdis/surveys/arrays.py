@@ -196,7 +196,7 @@ def _factor(flux: Any, ivar: Any) -> float:
 
 def _wavelengths(given: Any, pixels: int) -> Float64:
     """Return wavelengths in Angstrom, still in the given medium."""
-    wavelength = np.asarray(values.plain("WAVELENGTH", given, "wavelength"), np.float64)
+    wavelength = np.asarray(values.plain_argument("WAVELENGTH", given, "wavelength"), np.float64)
     if wavelength.shape != (pixels,):
         raise InputError(
             "wavelength",
@@ -241,7 +241,7 @@ def _name(name: str) -> str:
 def _column(name: str, given: Any, stars: int) -> Array:
     """Return one value per star in the type and unit of `STAR_COLUMNS`, with its missing values."""
     lower = "identifier" if name == "TARGETID" else name.lower()
-    column = np.asarray(values.plain(name, given, _PLACE))
+    column = np.asarray(values.plain_argument(name, given, _PLACE))
     if column.shape not in ((), (1,), (stars,)):
         raise InputError(
             lower, expected=f"one number, or {stars}", found=f"shape {column.shape}", remedy="Pass one per star."
