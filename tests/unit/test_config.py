@@ -110,7 +110,7 @@ def test_every_error_is_in_one_message_with_file_section_and_key(write):
         ("[science]\nfolds = 3\nfraction = 0.5\n", ("[science]: give one of folds, fraction, found both",)),
         ("[science.grid]\nstp = 1\n", ("[science.grid] stp: unknown key", "did you mean step?")),
         ("[science.grid]\nstep = 'x'\n", ('[science.grid] step: expected a valid number, found "x"',)),
-        ("[science]\ngrid = 3\n", ("[science] grid: expected a table, found 3",)),
+        ("[science]\ngrid = 3\n", ("[science.grid]: expected a table, found 3",)),
         ("[science]\ncatalogue = 'x'\n", ("[science] catalogue: unknown key", "it belongs to [files]")),
         ("[science]\nqqq = 1\n", ("unknown key, expected one of ebv_max, sky, hidden",)),
         ("[science]\nlabel = 2024-01-01\nfolds = 'x'\n", ("[science] folds",)),
