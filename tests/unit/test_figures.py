@@ -146,7 +146,7 @@ def test_temperatures_stand_in_for_colours(columns: Columns) -> None:
 @pytest.fixture(scope="module")
 def measured() -> dict:
     columns, truth = catalogue(3000)
-    return validation.metrics(columns, truth, injected=injected(columns))
+    return validation.metrics(columns, validation.Known(truth), injected=injected(columns))
 
 
 def test_binaries_and_single_stars_have_panels_of_their_own(columns: Columns, measured: dict) -> None:

@@ -20,7 +20,7 @@ from specdis.photometry import PhotometrySettings, error_inflation, zero_point
 from specdis.sample import TrainedStars
 from specdis.spectra.normalise import normalise
 from specdis.storage import Provenance, digest, file_digest, read_arrays, read_json, write_arrays, write_json
-from specdis.surveys.arrays import ArraySurvey
+from specdis.surveys.arrays import ArraySurvey, SpectraArrays
 from specdis.surveys.base import Arm, Spectra
 from specdis.surveys.wavelengths import refractive_index
 from specdis.verbs.predict import predict_files
@@ -305,7 +305,7 @@ def test_spectra_at_rest_remember_where_the_sky_was():
     velocity = np.array([100.0, -50.0])
 
     def read(**stars):
-        survey = ArraySurvey(ONE, np.ones((2, len(ONE))), frame="rest", stars=stars)
+        survey = ArraySurvey(SpectraArrays(ONE, np.ones((2, len(ONE))), frame="rest"), stars)
         (found,) = survey.spectra(next(survey.stars()))
         return found
 

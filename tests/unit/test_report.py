@@ -119,7 +119,7 @@ def full(stars: int = 400, seconds: float = 2.0) -> report.ReportInputs:
     return report.ReportInputs(
         name="mock <1>",
         catalogue=columns,
-        metrics=validation.metrics(columns, truth, known, COUNTS, {"off": theirs}, injected(columns)),
+        metrics=validation.metrics(columns, validation.Known(truth, known, COUNTS, {"off": theirs}), injected(columns)),
         cutflow=cutflow(),
         stages=stages(seconds),
         differences={"network.label.loss": ("robust", "chi2")},
@@ -419,7 +419,7 @@ def many() -> report.ReportInputs:
     return replace(
         full(),
         catalogue=columns,
-        metrics=validation.metrics(columns, truth, injected=injected(columns)),
+        metrics=validation.metrics(columns, validation.Known(truth), injected=injected(columns)),
         truth=truth,
         members=None,
         rivals={name: rival(columns, 0.1) for name in ("one", "two", "three")},
@@ -488,7 +488,7 @@ def test_what_a_run_lacks_is_said_in_the_page_and_no_empty_figure_is_drawn(tmp_p
 
 def test_figures_of_too_few_stars_say_so_instead() -> None:
     columns, truth = catalogue(40)
-    measured = validation.metrics(columns, truth, injected=injected(columns))
+    measured = validation.metrics(columns, validation.Known(truth), injected=injected(columns))
     plots = {
         plot.name: plot
         for plot in (

@@ -33,12 +33,15 @@ def run(context: Context) -> Outcome:
     found = find_members(lists, stars, context.config.references)
     members = _rows_in_catalogue(found.columns, selected)
     rivals = {name: _rows_in_catalogue(rival, selected) for name, rival in files.rivals(stars).items()}
-    measured = validation.metrics(
-        {**columns, "M_G_NN_PAIR": _pair_magnitude(context, columns)},
+    known = validation.Known(
         truth_of(context.config, context.paths),
         validation.with_stars(members, columns) if lists else None,
         [count._asdict() for count in found.counts],
         {name: validation.with_stars(rival, columns) for name, rival in rivals.items()},
+    )
+    measured = validation.metrics(
+        {**columns, "M_G_NN_PAIR": _pair_magnitude(context, columns)},
+        known,
         read_table(context.paths.injected, [*IDENTIFIER, "MASS_RATIO", "STEEPNESS", "FOUND", "FALSE_ALARM"]),
         context.config.binaries,
     )
