@@ -20,7 +20,8 @@ from specdis.jaxed import jax, jnp
 from specdis.model.engine import ModelSettings
 from specdis.model.model import Model
 from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble, Networks
-from specdis.network.mlp import MLP, MixtureNetwork, NetworkSettings
+from specdis.network.mlp import MLP, MixtureNetwork
+from specdis.network.settings import LabelSettings, NetworkSettings
 from specdis.photometry import PhotometrySettings
 from specdis.sample import SampleSettings
 from specdis.spectra.grid import PixelGrid
@@ -115,7 +116,7 @@ def model(
     n_folds: int = 3,
     n_seeds: int = 2,
     output: str = "linear",
-    kind: str = "mlp",
+    kind: str = "label",
     calibration: Calibration | None = None,
 ) -> Model:
     """Return a model whose components come from 60 stars and whose networks are not trained."""
@@ -127,7 +128,7 @@ def model(
     vectors = vectors_of(transform)(pixels, np.ones(60, bool))
     sums = add_moments(Sums.zero(len(transform.kept)), vectors)
     basis = basis_of_moments(sums, ComponentsSettings(n_components=n_components))
-    network = NetworkSettings(kind=kind, hidden=(16, 16), output=output)
+    network = NetworkSettings(kind=kind, hidden=(16, 16), label=LabelSettings(output=output))
     sections = {
         "sample": SampleSettings(),
         "photometry": PhotometrySettings(zero_point="none"),

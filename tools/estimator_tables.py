@@ -56,8 +56,8 @@ def estimates(run: Path, both: bool) -> Iterator[Estimate]:
     true = validation.true_distance(columns, known)
     rows = columns["SELECTED"] & columns["HELD_OUT"] & ~columns["CALIBRATION"] & np.isfinite(true)
     chosen = {name: values[rows] for name, values in columns.items()}
-    for kind in ("CHI2", "MIX") if both else ("MIX",):
-        name = kind if config.network.jacobian == "none" or kind == "CHI2" else f"{kind} as printed"
+    for kind in ("LABEL", "MIX") if both else ("MIX",):
+        name = kind if config.network.mixture.jacobian == "none" or kind == "LABEL" else f"{kind} as printed"
         kpc, error = (chosen[f"{column}_{kind}"].astype(np.float64) for column in ("DIST", "DISTERR"))
         half = 10 ** (chosen[f"M_G_NN_ERR_{kind}"] / 5)
         own = kind == "MIX" and config.network.kind == "mixture"

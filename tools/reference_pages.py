@@ -183,19 +183,12 @@ def configuration() -> str:
 
 def _introduction() -> str:
     """Return what goes before the sections: the configurations that come along, and what the presets choose."""
-    presets = {name: Config.preset_of({"preset": name}) for name in get_args(Preset)}
-    defaults = Config.model_construct().model_dump(mode="json")
-    keys = [
-        (section, key)
-        for section in defaults
-        for key in sorted({k for p in presets.values() for k in p.get(section, {})})
-    ]
+    presets = {name: dict(_flat(Config.preset_of({"preset": name}))) for name in get_args(Preset)}
     rows = []
-    for section, key in keys:
-        default = defaults[section][key]
-        chosen = [preset.get(section, {}).get(key, default) for preset in presets.values()]
+    for key, default in _flat(Config.model_construct().model_dump(mode="json")):
+        chosen = [preset.get(key, default) for preset in presets.values()]
         if any(value != default for value in chosen):
-            rows.append(f"| `{section}.{key}` | " + " | ".join(map(_default, (*chosen, default))) + " |")
+            rows.append(f"| `{key}` | " + " | ".join(map(_default, (*chosen, default))) + " |")
     return _CONFIGURATION.format(
         configurations="\n".join(f"| `{name}` | {_sentence(text)} |" for name, text in templates().items()),
         preset=_sentence(Config.model_fields["preset"].description or ""),
@@ -203,6 +196,15 @@ def _introduction() -> str:
         rules="---|" * len(presets),
         values="\n".join(rows),
     )
+
+
+def _flat(values: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted name and the value of every key."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{place}{name}.")
+        else:
+            yield f"{place}{name}", value
 
 
 def _section(

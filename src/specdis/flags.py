@@ -32,8 +32,8 @@ DESCRIPTIONS: Mapping[Flag, str] = MappingProxyType(
     {
         Flag.OUTSIDE_CUTS: "outside a cut that concerns its prediction; predicted anyway",
         Flag.NO_SPECTRUM: "spectrum missing, unreadable or without a good pixel: no prediction",
-        Flag.LABEL_NOT_POSITIVE: "predicted label <= 0: no M_G_NN_CHI2, DIST_CHI2 or BINARY_FLAG",
-        Flag.DRAW_NOT_POSITIVE: "at least one Monte-Carlo draw has a label <= 0: no DISTERR_CHI2",
+        Flag.LABEL_NOT_POSITIVE: "predicted label <= 0: no M_G_NN_LABEL, DIST_LABEL or BINARY_FLAG",
+        Flag.DRAW_NOT_POSITIVE: "at least one Monte-Carlo draw has a label <= 0: no DISTERR_LABEL",
         Flag.NO_MAGNITUDE: "no apparent G magnitude: absolute magnitude only, no distance",
         Flag.NO_ERROR_SPECTRUM: "no error spectrum: no Monte-Carlo error",
         Flag.A_G_FALLBACK: "A_G from the colour or a constant, because Teff is missing",

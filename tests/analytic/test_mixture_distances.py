@@ -15,8 +15,7 @@ from specdis.distances.settings import DistancesSettings
 from specdis.flags import Flag
 from specdis.jaxed import jnp
 from specdis.network.mixture import Mixture, ParallaxInErrors, points, points_with_parallax
-from specdis.network.mlp import NetworkSettings
-from specdis.network.settings import TrainingSettings
+from specdis.network.settings import NetworkSettings, TrainingSettings
 from specdis.network.training import TrainingStars, train_mixture
 
 PAIR = ((0.7, 4.0, 0.2), (0.3, 1.0, 0.8))
@@ -86,19 +85,19 @@ def test_a_mixture_becomes_distances_by_hand():
     assert found["FLAGS"][0] == 0
 
 
-@pytest.mark.parametrize(("kind", "distance"), [("mlp", 2.0), ("mixture", 3.0)])
+@pytest.mark.parametrize(("kind", "distance"), [("label", 2.0), ("mixture", 3.0)])
 def test_the_kind_of_network_says_which_distance_stands_under_the_plain_name(kind, distance):
     names = ("DIST", "DISTERR", "M_G_NN", "M_G_NN_ERR")
     labels = {name: np.array([2.0]) for name in names} | {"LABEL": np.array([1.0]), "FLAGS": np.array([0])}
     mixed = {name: np.array([3.0]) for name in names} | {"PROB_GIANT": np.array([0.5]), "FLAGS": np.array([0])}
     found = summarise(labels, mixed, kind)
-    assert [found[f"DIST{ending}"][0] for ending in ("", "_CHI2", "_MIX")] == [distance, 2.0, 3.0]
+    assert [found[f"DIST{ending}"][0] for ending in ("", "_LABEL", "_MIX")] == [distance, 2.0, 3.0]
     assert (found["LABEL"][0], found["PROB_GIANT"][0]) == (1.0, 0.5)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "mixture"])
+@pytest.mark.parametrize("kind", ["label", "mixture"])
 def test_flags_tell_of_both_kinds_of_network(kind):
-    """Columns _CHI2 and binaries depend on the label in either mode: what is wrong with it is flagged in either."""
+    """Columns _LABEL and binaries depend on the label in either mode: what is wrong with it is flagged in either."""
     label, draws = np.array([[-0.2, 0.3, 0.3]]), np.array([[[-0.3, -0.1, 0.2], [0.1, 0.3, 0.4]]])
     magnitude = np.full(3, 15.0)
     labels = summarise_labels(Labels(label, draws), magnitude, np.nan, DistancesSettings())
@@ -112,7 +111,7 @@ def test_flags_tell_of_both_kinds_of_network(kind):
     assert found["FLAGS"].tolist() == [both, Flag.DRAW_NOT_POSITIVE, 0]
     assert found["FRACTION_UNBOUND"].tolist() == [0.5, 0.5, 0.0]
     assert np.isfinite(found["DIST_MIX"]).all()
-    assert np.isfinite(found["DIST"]).tolist() == ([False, True, True] if kind == "mlp" else [True] * 3)
+    assert np.isfinite(found["DIST"]).tolist() == ([False, True, True] if kind == "label" else [True] * 3)
 
 
 def test_scatter_between_networks_leaves_out_those_that_saw_the_star():

@@ -6,8 +6,7 @@ import pytest
 from specdis import photometry, rng
 from specdis.jaxed import jnp
 from specdis.network.likelihood import chi2, robust
-from specdis.network.mlp import NetworkSettings
-from specdis.network.settings import TrainingSettings
+from specdis.network.settings import NetworkSettings, TrainingSettings
 from specdis.network.training import TrainingStars, train
 from specdis.sample import SampleSettings
 from specdis.sample.split import split

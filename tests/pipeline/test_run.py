@@ -239,7 +239,7 @@ def test_the_command_line_finds_nothing_left_to_do(reported, config):
         ("spectra.bad_fraction_max=0.2", "spectra"),
         ("components.n_components=6", "components"),
         ("training.noisy_copies=2", "components"),
-        ("network.output=linear", "training"),
+        ("network.label.output=linear", "training"),
         ("training.epochs=4", "training"),
         ("distances.n_draws=2", "model"),
         ("distances.training_error=star", "model"),

@@ -58,7 +58,7 @@ def sample(stars=4000):
         "PARALLAX": np.full(stars, 0.97),
         "PARALLAX_ERR": np.full(stars, 0.02, np.float32),
         "PARALLAX_ERR_USED": np.full(stars, 0.02, np.float32),
-        "M_G_NN_CHI2": np.full(stars, 5.0),
+        "M_G_NN_LABEL": np.full(stars, 5.0),
         "M_G_GEO": 5.0 - 0.7 * binary + noise,
         "M_G_NN_PAIR": np.full(stars, 4.9),
         "BINARY_FLAG": np.where(called, 0, 1).astype("i2"),
@@ -146,7 +146,7 @@ def test_the_fraction_of_evolved_stars_is_missing_and_has_no_part_in_that_of_all
 
 def test_stars_do_not_count_where_not_even_equal_companions_are_found():
     columns, truth, added = sample()
-    columns["M_G_NN_CHI2"][:1000] = 9.4
+    columns["M_G_NN_LABEL"][:1000] = 9.4
     added["FOUND"][:1000] = added["FOUND"][:1000] & (np.arange(1000) % 3 == 0)
     columns["BINARY_FLAG"][:1000] = 1
     whole = measure(columns, added, truth)
@@ -158,12 +158,12 @@ def test_stars_do_not_count_where_not_even_equal_companions_are_found():
 def test_stars_that_trained_a_network_take_no_part():
     columns, truth, added = sample()
     columns["HELD_OUT"][:2000] = False
-    columns["M_G_NN_CHI2"][:2000] = columns["M_G_GEO"][:2000]  # learned by heart
+    columns["M_G_NN_LABEL"][:2000] = columns["M_G_GEO"][:2000]  # learned by heart
     found = measure(columns, added, truth)
     assert found["n_binaries_precise"] == 0.27 * 4000  # but in the counts
     assert found["all"]["n"] == found["truth"]["all"]["n"] == 2000
     blocks = [cell["all"]["n"] for cell in found["scatter_by_snr"]]
-    models = [cell["chi2"]["n"] for cell in found["models_by_magnitude"]]
+    models = [cell["label"]["n"] for cell in found["models_by_magnitude"]]
     assert sum(blocks) == sum(models) == 2000
 
 
@@ -268,10 +268,10 @@ def test_coverage_by_predicted_magnitude_and_metallicity_shows_where_it_does_not
 def test_both_estimators_stand_beside_each_other():
     columns, truth = catalogue(2000)
     found = validation.metrics(columns, truth, injected=injected(columns))["truth"]["estimators"]
-    chi2, mix = (found[name]["by_distance"][1] for name in ("chi2", "mix"))
+    label, mixture = (found[name]["by_distance"][1] for name in ("label", "mixture"))
     # The mixture's distances are those of the label times 10^-0.01.
-    assert mix["median"] == pytest.approx((1 + chi2["median"]) * 10**-0.01 - 1)
-    assert mix["n"] == chi2["n"] > 50
+    assert mixture["median"] == pytest.approx((1 + label["median"]) * 10**-0.01 - 1)
+    assert mixture["n"] == label["n"] > 50
 
 
 def stars_at_half_a_kpc(stars):

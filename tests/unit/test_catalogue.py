@@ -103,10 +103,10 @@ def made_up_distances(sample: dict[str, Array]) -> dict[str, Array]:
     quantiles["DIST_84"][UNBOUND] = quantiles["DIST_95"][UNBOUND] = np.inf
     no_spectrum = row == NO_SPECTRUM
     by_kind = {
-        "DIST_CHI2": distance,
-        "DISTERR_CHI2": (0.1 * distance * error / 0.2).astype("f4"),
-        "M_G_NN_CHI2": magnitude,
-        "M_G_NN_ERR_CHI2": error.astype("f4"),
+        "DIST_LABEL": distance,
+        "DISTERR_LABEL": (0.1 * distance * error / 0.2).astype("f4"),
+        "M_G_NN_LABEL": magnitude,
+        "M_G_NN_ERR_LABEL": error.astype("f4"),
         "DIST_MIX": np.where(no_spectrum, np.nan, 10 ** ((sample["G_0"] - 4.4) / 5 - 2)),
         "DISTERR_MIX": np.where(no_spectrum | (row == NO_G), np.nan, 0.2).astype("f4"),
         "M_G_NN_MIX": np.where(no_spectrum, np.nan, 4.4),
@@ -575,7 +575,7 @@ def test_good_catalogue_verifies(run: Path) -> None:
 
 
 def test_a_catalogue_of_the_mixture_verifies(tmp_path: Path, columns: dict[str, Array]) -> None:
-    """Where the label is not positive the mixture still has a distance, and the flag says why _CHI2 has none."""
+    """Where the label is not positive the mixture still has a distance, and the flag says why _LABEL has none."""
     mixture = {name: columns[f"{name}_MIX"] for name in ("DIST", "DISTERR", "M_G_NN", "M_G_NN_ERR")}
     mixture["DISTMOD"] = 5 * np.log10(mixture["DIST"]) + 10
     write_parquet(tmp_path / "one.parquet", columns | mixture, cards(PROVENANCE, HEADER))
@@ -608,13 +608,13 @@ FAULTS = {
     "missing extinction": ("A_G", 20, np.nan, "A_G", "A_G is never missing"),
     "distance modulus": ("DISTMOD", 20, 1.0, "DISTMOD", "DISTMOD = 5 log10(DIST) + 10"),
     "quantiles": ("DIST_16", 20, 1e3, "DIST_16", "DIST_16 <= DIST_50 <= DIST_84"),
-    "prediction lost without flag": ("M_G_NN_CHI2", 20, np.nan, "M_G_NN_CHI2", "M_G_NN_CHI2 is missing where"),
+    "prediction lost without flag": ("M_G_NN_LABEL", 20, np.nan, "M_G_NN_LABEL", "M_G_NN_LABEL is missing where"),
     "mixture lost without flag": ("M_G_NN_MIX", 20, np.nan, "M_G_NN_MIX", "M_G_NN_MIX is missing where"),
     "prediction of neither network": ("M_G_NN", 20, np.nan, "M_G_NN", "DIST, DISTERR, M_G_NN and M_G_NN_ERR equal"),
-    "error lost without flag": ("DISTERR_CHI2", 20, np.nan, "DISTERR_CHI2", "DISTERR_CHI2 is missing without DIST"),
-    "error in spite of flag": ("DISTERR_CHI2", UNBOUND, 1.0, "DISTERR_CHI2", "DISTERR_CHI2 is missing without DIST"),
-    "label flag": ("FLAGS", 20, Flag.LABEL_NOT_POSITIVE, "M_G_NN_CHI2", "M_G_NN_CHI2 is missing where"),
-    "label flag lost": ("FLAGS", NO_LABEL, Flag.DRAW_NOT_POSITIVE, "M_G_NN_CHI2", "M_G_NN_CHI2 is missing where"),
+    "error lost without flag": ("DISTERR_LABEL", 20, np.nan, "DISTERR_LABEL", "DISTERR_LABEL is missing without DIST"),
+    "error in spite of flag": ("DISTERR_LABEL", UNBOUND, 1.0, "DISTERR_LABEL", "DISTERR_LABEL is missing without DIST"),
+    "label flag": ("FLAGS", 20, Flag.LABEL_NOT_POSITIVE, "M_G_NN_LABEL", "M_G_NN_LABEL is missing where"),
+    "label flag lost": ("FLAGS", NO_LABEL, Flag.DRAW_NOT_POSITIVE, "M_G_NN_LABEL", "M_G_NN_LABEL is missing where"),
     "draw flag": ("FLAGS", 20, Flag.DRAW_NOT_POSITIVE, "FLAGS", "DRAW_NOT_POSITIVE where"),
     "magnitude flag": ("FLAGS", NO_G, 0, "FLAGS", "NO_MAGNITUDE where"),
     "reddening flag": ("FLAGS", 20, Flag.NO_EBV, "FLAGS", "NO_EBV where"),
@@ -627,7 +627,7 @@ FAULTS = {
 
 def test_a_distance_beyond_reach_is_missing_with_its_flag_alone(tmp_path: Path, columns: dict[str, Array]) -> None:
     far = {name: values.copy() for name, values in columns.items()}
-    both = [f"{name}_{kind}" for name in ("DIST", "DISTERR") for kind in ("CHI2", "MIX")]
+    both = [f"{name}_{kind}" for name in ("DIST", "DISTERR") for kind in ("LABEL", "MIX")]
     for name in ("DIST", "DISTERR", "DISTMOD", "DISTMOD_ERR", "DIST_16", "DIST_50", "DIST_84", *both):
         far[name][20] = np.nan
     for flag, rules in ((Flag.BEYOND_REACH, []), (0, ["DIST"])):

@@ -370,7 +370,7 @@ def test_an_expected_failure_is_a_message_and_status_1(specdis, config):
 
 
 def test_errors_of_the_configuration_are_status_1(specdis, config):
-    result = expect(specdis("run", config, "--set", "sample.ebv_mx=0.3", "--set", "training.loss=x"), 1)
+    result = expect(specdis("run", config, "--set", "sample.ebv_mx=0.3", "--set", "network.label.loss=x"), 1)
     assert "2 errors in the configuration" in result.stderr
     assert "--set: [sample] ebv_mx: unknown key" in result.stderr
     assert "did you mean ebv_max?" in result.stderr

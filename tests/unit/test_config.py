@@ -14,7 +14,7 @@ from specdis.errors import ConfigError
 from specdis.pipeline.config import Config
 from specdis.pipeline.strict_toml import Document
 from specdis.pipeline.templates import Preset, template, templates
-from specdis.pipeline.toml import parse_overrides
+from specdis.pipeline.toml import merge, parse_overrides
 from specdis.settings import Settings
 
 
@@ -338,13 +338,14 @@ def test_a_preset_gives_what_the_file_leaves_out(preset, name):
     values = Config.preset_of({"preset": name})
     assert values
     found = preset(name).model_dump(mode="json")
-    for section, keys in values.items():
-        assert {key: found[section][key] for key in keys} == keys
+    assert merge(found, values) == found
 
 
 def test_keys_of_the_user_go_over_the_preset_and_overrides_over_both(preset):
-    config = preset("recommended", "[training]\nhuber = 2.0\nnoisy_copies = 3\n", "training.noisy_copies=5")
-    assert (config.training.huber, config.training.noisy_copies) == (2.0, 5)
+    config = preset(
+        "recommended", "[network.label]\nhuber = 2.0\n[training]\nnoisy_copies = 3\n", "training.noisy_copies=5"
+    )
+    assert (config.network.label.huber, config.training.noisy_copies) == (2.0, 5)
     assert config.network.kind == "mixture"
     assert preset("recommended", "", "preset=paper").differences() == {}
 
@@ -371,8 +372,8 @@ def test_two_splits_of_the_user_are_an_error_still(preset):
 
 
 def test_values_of_the_preset_that_do_not_fit_those_of_the_user_are_named(preset):
-    with pytest.raises(ConfigError, match=r"\[training\]: .*the preset gives .*huber = 3.0, intrinsic_scatter = 0.1"):
-        preset("recommended", '[training]\nloss = "chi2"\n')
+    with pytest.raises(ConfigError, match=r"\[network\.label\]: .*the preset gives .*huber = 3.0, intrinsic_scatter = 0.1"):
+        preset("recommended", '[network.label]\nloss = "chi2"\n')
 
 
 def test_an_unknown_preset_is_an_error_that_names_the_nearest(preset):

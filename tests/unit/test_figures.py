@@ -179,7 +179,7 @@ def test_models_and_fractions_are_those_of_the_metrics(measured: dict) -> None:
 def test_estimators_and_recalibration_are_those_of_the_metrics(measured: dict) -> None:
     data = binaries.estimators(measured["truth"]).data
     drawn = data[data["panel"] == "true, mixture, all"]
-    cells = [cell for cell in measured["truth"]["estimators"]["mix"]["by_distance"] if cell["n_finite"] >= 20]
+    cells = [cell for cell in measured["truth"]["estimators"]["mixture"]["by_distance"] if cell["n_finite"] >= 20]
     np.testing.assert_allclose(drawn["BIAS"], [100 * cell["median"] for cell in cells])
     data = binaries.recalibration(measured["calibration"]).data
     cells = [cell for _, cell in validation.coverage_cells(measured["calibration"]) if cell["n"] >= 20]

@@ -122,7 +122,7 @@ def full(stars: int = 400, seconds: float = 2.0) -> report.ReportInputs:
         metrics=validation.metrics(columns, truth, known, COUNTS, {"off": theirs}, injected(columns)),
         cutflow=cutflow(),
         stages=stages(seconds),
-        differences={"training.loss": ("robust", "chi2")},
+        differences={"network.label.loss": ("robust", "chi2")},
         truth=truth,
         members=known,
         rivals={"off": theirs},
@@ -323,7 +323,7 @@ def test_headline_cut_flow_faults_and_differences(page: Page, inputs: report.Rep
     assert page.row("sample", "feh")[1].endswith("(not applied: the survey has no FEH)")
     assert page.row("failures", "spectra", "unreadable-file")[2:] == ["3", "1,234"]
     assert "<code>x.csv</code> was not used: no distance" in text
-    assert page.row("provenance", "training.loss") == ["training.loss", "robust", "chi2"]
+    assert page.row("provenance", "network.label.loss") == ["network.label.loss", "robust", "chi2"]
     assert "mock &lt;1&gt;" in page.text
 
 

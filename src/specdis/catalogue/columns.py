@@ -85,7 +85,7 @@ _NO_ERROR = "no error spectrum, or a draw has a label <= 0"
 _NO_ERROR_OF_LABEL = "or, by the label network, no error spectrum or a draw with a label <= 0"
 _NO_QUANTILES = "DIST is missing, or, by the label network, no error spectrum"
 _NO_BINARIES = "no spectrum, no parallax, or a model without a binary network"
-_NO_BINARY_FLAG = f"M_G_NN_CHI2 is missing, {_NO_BINARIES.removeprefix('no spectrum, ')}"
+_NO_BINARY_FLAG = f"M_G_NN_LABEL is missing, {_NO_BINARIES.removeprefix('no spectrum, ')}"
 _NO_SPECTRUM = "no spectrum"
 
 # fmt: off
@@ -141,7 +141,7 @@ _COLUMNS: tuple[Column, ...] = (
     Column("ECL_LAT", "f8", "deg", "pos.ecliptic.lat", "Gaia DR3 ecliptic latitude",
            source="sample.ECL_LAT", missing=_NOT_GIVEN, allowed=_LATITUDE),
     Column("BINARY_FLAG", "i2", "", "meta.code.multip",
-           "0 binary: BINARY_POSSIBILITY above the run's threshold and M_G_NN_CHI2 > M_G_GEO; 1 single star", -1,
+           "0 binary: BINARY_POSSIBILITY above the run's threshold and M_G_NN_LABEL > M_G_GEO; 1 single star", -1,
            source="binaries.BINARY_FLAG", missing=_NO_BINARY_FLAG, allowed=(0, 1)),
     Column("BINARY_POSSIBILITY", "f4", "", "stat.probability",
            "Probability that the star is a binary, from spectrum, magnitude and parallax",
@@ -215,17 +215,17 @@ _COLUMNS: tuple[Column, ...] = (
            "Probability that M_G < 3.5, a giant or an equally bright hot star, by the mixture network",
            source="distances.PROB_GIANT", missing=_NO_SPECTRUM, allowed=_FRACTION),
     # The results of both networks; those of one of them are also in the columns without suffix.
-    Column("DIST_CHI2", "f8", "kpc", "pos.distance;pos.heliocentric",
+    Column("DIST_LABEL", "f8", "kpc", "pos.distance;pos.heliocentric",
            "Distance by the label network, trained with LOSS of the header; chi2 is the paper's",
-           source="distances.DIST_CHI2", missing="M_G_NN_CHI2 or PHOT_G_MEAN_MAG is missing", allowed=_POSITIVE),
-    Column("DISTERR_CHI2", "f4", "kpc", "stat.error;pos.distance;pos.heliocentric",
-           "Uncertainty of DIST_CHI2 as in the paper: noise and training in quadrature",
-           source="distances.DISTERR_CHI2", missing=f"DIST_CHI2 is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
-    Column("M_G_NN_CHI2", "f8", "mag", "phys.magAbs;em.opt", "Absolute G magnitude by the label network",
-           source="distances.M_G_NN_CHI2", missing=_NO_LABEL),
-    Column("M_G_NN_ERR_CHI2", "f4", "mag", "stat.error;phys.magAbs;em.opt",
-           "Uncertainty of M_G_NN_CHI2 as in the paper: noise and training in quadrature",
-           source="distances.M_G_NN_ERR_CHI2", missing=f"M_G_NN_CHI2 is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
+           source="distances.DIST_LABEL", missing="M_G_NN_LABEL or PHOT_G_MEAN_MAG is missing", allowed=_POSITIVE),
+    Column("DISTERR_LABEL", "f4", "kpc", "stat.error;pos.distance;pos.heliocentric",
+           "Uncertainty of DIST_LABEL as in the paper: noise and training in quadrature",
+           source="distances.DISTERR_LABEL", missing=f"DIST_LABEL is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
+    Column("M_G_NN_LABEL", "f8", "mag", "phys.magAbs;em.opt", "Absolute G magnitude by the label network",
+           source="distances.M_G_NN_LABEL", missing=_NO_LABEL),
+    Column("M_G_NN_ERR_LABEL", "f4", "mag", "stat.error;phys.magAbs;em.opt",
+           "Uncertainty of M_G_NN_LABEL as in the paper: noise and training in quadrature",
+           source="distances.M_G_NN_ERR_LABEL", missing=f"M_G_NN_LABEL is missing, {_NO_ERROR}", allowed=_NOT_NEGATIVE),
     Column("DIST_MIX", "f8", "kpc", "pos.distance;pos.heliocentric",
            "Median distance by the mixture network", source="distances.DIST_MIX",
            missing="no spectrum, or PHOT_G_MEAN_MAG is missing", allowed=_POSITIVE),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from specdis.catalogue.columns import Field
 from specdis.flags import DESCRIPTIONS
+from specdis.network.settings import NetworkSettings
 from specdis.storage import Provenance
 
 Value = str | int | float | bool
@@ -57,20 +58,18 @@ def cards(provenance: Provenance, extra: Cards) -> Cards:
     }
 
 
-def header_cards(ebv_scale: float, kind: str, loss: str) -> Cards:
+def header_cards(ebv_scale: float, network: NetworkSettings) -> Cards:
     """Return the cards that describe the run.
 
     Parameters
     ----------
     ebv_scale
         Factor that E(B-V) of the survey was multiplied by.
-    kind
-        Network whose distances are in the columns without suffix, `mlp` or `mixture`.
-    loss
-        Loss of the label network, `chi2` or `robust`.
+    network
+        Which network fills the columns without suffix, and the loss of the label network.
     """
     return {
         "EBVSCALE": (ebv_scale, "EBV over E(B-V) of the survey file"),
-        "NETWORK": (kind, "fills DIST: mlp _CHI2, mixture _MIX"),
-        "LOSS": (loss, "trained _CHI2; chi2 is the paper's"),
+        "NETWORK": (network.kind, "fills DIST: label _LABEL, mixture _MIX"),
+        "LOSS": (network.label.loss, "trained _LABEL; chi2 is the paper's"),
     }

@@ -99,7 +99,7 @@ def _quantiles_disordered(rows: Rows) -> Bool:
 
 def _prediction_unexplained(rows: Rows) -> Bool:
     explained = _flagged(rows, Flag.LABEL_NOT_POSITIVE | Flag.NO_SPECTRUM)
-    return np.asarray(np.isnan(rows["M_G_NN_CHI2"]) != explained)
+    return np.asarray(np.isnan(rows["M_G_NN_LABEL"]) != explained)
 
 
 def _mixture_unexplained(rows: Rows) -> Bool:
@@ -107,8 +107,8 @@ def _mixture_unexplained(rows: Rows) -> Bool:
 
 
 def _error_unexplained(rows: Rows) -> Bool:
-    missing = np.isnan(rows["DISTERR_CHI2"])
-    impossible = np.isnan(rows["DIST_CHI2"]) | _flagged(rows, Flag.DRAW_NOT_POSITIVE)
+    missing = np.isnan(rows["DISTERR_LABEL"])
+    impossible = np.isnan(rows["DIST_LABEL"]) | _flagged(rows, Flag.DRAW_NOT_POSITIVE)
     return np.asarray((impossible & ~missing) | (missing & ~impossible & ~_flagged(rows, Flag.NO_ERROR_SPECTRUM)))
 
 
@@ -119,7 +119,7 @@ def _of_neither_network(rows: Rows) -> Bool:
         pairs = [(rows[name], rows[f"{name}_{suffix}"]) for name in _OF_A_NETWORK]
         return np.asarray(np.all([(a == b) | (np.isnan(a) & np.isnan(b)) for a, b in pairs], axis=0))
 
-    return ~equal("CHI2") & ~equal("MIX")
+    return ~equal("LABEL") & ~equal("MIX")
 
 
 def _another_pixel(rows: Rows) -> Bool:
@@ -143,14 +143,14 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(("DIST_16", "DIST_50", "DIST_84"), "DIST_16 <= DIST_50 <= DIST_84", _quantiles_disordered),
     Rule(
-        ("M_G_NN_CHI2", "FLAGS"),
-        "M_G_NN_CHI2 is missing where, and only where, LABEL_NOT_POSITIVE or NO_SPECTRUM",
+        ("M_G_NN_LABEL", "FLAGS"),
+        "M_G_NN_LABEL is missing where, and only where, LABEL_NOT_POSITIVE or NO_SPECTRUM",
         _prediction_unexplained,
     ),
     Rule(("M_G_NN_MIX", "FLAGS"), "M_G_NN_MIX is missing where, and only where, NO_SPECTRUM", _mixture_unexplained),
     Rule(
-        ("DISTERR_CHI2", "DIST_CHI2", "FLAGS"),
-        "DISTERR_CHI2 is missing without DIST_CHI2 or with DRAW_NOT_POSITIVE, and else only with NO_ERROR_SPECTRUM",
+        ("DISTERR_LABEL", "DIST_LABEL", "FLAGS"),
+        "DISTERR_LABEL is missing without DIST_LABEL or with DRAW_NOT_POSITIVE, and else only with NO_ERROR_SPECTRUM",
         _error_unexplained,
     ),
     Rule(
@@ -159,8 +159,8 @@ RULES: tuple[Rule, ...] = (
         lambda rows: _flagged(rows, Flag.OUTSIDE_CUTS | Flag.NOT_TRAINABLE) == rows["SELECTED"],
     ),
     Rule(
-        (*_OF_A_NETWORK, *(f"{name}_{network}" for network in ("CHI2", "MIX") for name in _OF_A_NETWORK)),
-        "DIST, DISTERR, M_G_NN and M_G_NN_ERR equal those of one network, _CHI2 or _MIX",
+        (*_OF_A_NETWORK, *(f"{name}_{network}" for network in ("LABEL", "MIX") for name in _OF_A_NETWORK)),
+        "DIST, DISTERR, M_G_NN and M_G_NN_ERR equal those of one network, _LABEL or _MIX",
         _of_neither_network,
     ),
     _flag_means(Flag.NO_MAGNITUDE, "PHOT_G_MEAN_MAG", "PHOT_G_MEAN_MAG is missing", np.isnan),

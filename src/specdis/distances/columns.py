@@ -175,7 +175,13 @@ def summarise_mixture(magnitudes: Magnitudes, magnitude: Float64) -> dict[str, A
     )
 
 
-def summarise(labels: dict[str, Array], mixture: dict[str, Array], kind: Literal["mlp", "mixture"]) -> dict[str, Array]:
+NETWORK_SUFFIXES = {"label": "LABEL", "mixture": "MIX"}
+"""Ending of the columns of each network, by `network.kind`."""
+
+
+def summarise(
+    labels: dict[str, Array], mixture: dict[str, Array], kind: Literal["label", "mixture"]
+) -> dict[str, Array]:
     """Join the columns of both kinds of network.
 
     Parameters
@@ -189,13 +195,13 @@ def summarise(labels: dict[str, Array], mixture: dict[str, Array], kind: Literal
     -------
     dict
         The columns of that kind; LABEL, FRACTION_UNBOUND, PROB_GIANT, MIX_SHIFT, MIX_STRETCH; and DIST, DISTERR, M_G_NN
-        and M_G_NN_ERR of either, with the suffixes _CHI2 and _MIX. FLAGS are those of both, because
-        the columns _CHI2, and with them binaries, always depend on the label network.
+        and M_G_NN_ERR of either, with the suffixes _LABEL and _MIX. FLAGS are those of both, because
+        the columns _LABEL, and with them binaries, always depend on the label network.
     """
-    chosen = labels if kind == "mlp" else mixture
+    chosen = labels if kind == "label" else mixture
     by_kind = {
         f"{name}_{suffix}": columns[name]
-        for suffix, columns in (("CHI2", labels), ("MIX", mixture))
+        for suffix, columns in zip(NETWORK_SUFFIXES.values(), (labels, mixture), strict=True)
         for name in ("DIST", "DISTERR", "M_G_NN", "M_G_NN_ERR")
     }
     return {**labels, **mixture, **chosen, **by_kind, "FLAGS": labels["FLAGS"] | mixture["FLAGS"]}

@@ -24,7 +24,7 @@ from specdis.encoding.encoder import Encoder, encoder
 from specdis.jaxed import ArrayLike, jax, jnp
 from specdis.network.ensemble import Networks
 from specdis.network.mixture import ParallaxInErrors, binary_probability, points
-from specdis.network.mlp import NetworkSettings
+from specdis.network.settings import NetworkSettings
 from specdis.noise import NativePixels, native_pixels
 from specdis.photometry import PhotometrySettings, absolute_magnitude
 from specdis.sample import SampleSettings
@@ -225,7 +225,7 @@ class Engine:
             if self.networks.binaries is None:
                 return jnp.full(len(inputs), jnp.nan)
             mixture = self.networks.binaries.held_out_mixture(inputs, fold)
-            return binary_probability(mixture, data, self.settings.network.jacobian)
+            return binary_probability(mixture, data, self.settings.network.mixture.jacobian)
 
         return pairs
 

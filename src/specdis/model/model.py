@@ -229,8 +229,7 @@ class Model(Engine):
     @property
     def header(self) -> catalogue.Cards:
         """Cards about this model for a catalogue of its predictions."""
-        loss = str(self.card.get("loss", "unknown"))
-        return catalogue.header_cards(self.settings.photometry.ebv_scale, self.settings.network.kind, loss)
+        return catalogue.header_cards(self.settings.photometry.ebv_scale, self.settings.network)
 
     def predict_survey(self, survey: Survey, *, identified: bool = True) -> Predicted:
         """Predict every star of a survey, which may differ from that of the training.
@@ -298,7 +297,7 @@ class Model(Engine):
         identifier = {name: stars[name] for name in IDENTIFIER}
         geometric, _ = geometric_magnitude(stars["PARALLAX_CORRECTED"], np.nan, stars["G_0"])
         found = classify(
-            predicted["PROB_BINARY"], predicted["M_G_NN_CHI2"], geometric, stars["LOGG"], self.settings.binaries
+            predicted["PROB_BINARY"], predicted["M_G_NN_LABEL"], geometric, stars["LOGG"], self.settings.binaries
         )
         return catalogue.build(stars.columns, {**identifier, **predicted}, {**identifier, **found})
 

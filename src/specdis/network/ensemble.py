@@ -11,7 +11,8 @@ import numpy as np
 from specdis.arrays import Array, Float64
 from specdis.jaxed import jax, jnp
 from specdis.network.mixture import Mixture
-from specdis.network.mlp import MLP, MixtureNetwork, NetworkSettings, Perceptron
+from specdis.network.mlp import MLP, MixtureNetwork, Perceptron
+from specdis.network.settings import NetworkSettings
 
 Layers = tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]
 
@@ -57,7 +58,7 @@ class LabelEnsemble:
     @classmethod
     def of(cls, arrays: Mapping[str, Array], settings: NetworkSettings) -> LabelEnsemble:
         """Return an ensemble that was saved as `arrays`, of networks with the last step of the settings."""
-        return cls(MLP(*_layers(arrays), settings.output), *_axes(arrays))
+        return cls(MLP(*_layers(arrays), settings.label.output), *_axes(arrays))
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Networks(NamedTuple):
     Parameters
     ----------
     label
-        Label networks (section 3.2); the model's card has their `loss`.
+        Label networks (section 3.2).
     mixture
         Mixture networks for the full sample.
     binaries

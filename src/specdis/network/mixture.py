@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from specdis.jaxed import ArrayLike, jax, jnp
-
-Jacobian = Literal["none", "paper"]
+from specdis.network.settings import Jacobian
 
 _C = float(np.log(10) / 5)
 """Derivative of ln(parallax) with respect to the absolute magnitude, per mag."""

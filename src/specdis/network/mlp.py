@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 import equinox as eqx
-from pydantic import Field, PositiveInt
 
 from specdis.jaxed import jax, jnp
-from specdis.network.mixture import Jacobian, Mixture
-from specdis.settings import Settings
+from specdis.network.mixture import Mixture
+from specdis.network.settings import NetworkSettings
 
 _LEAST_SIGMA = 0.02  # mag
 _FIRST_GAP = 0.75  # mag; excess brightness of twins over one of them (Eq. 6)
 _MAGNITUDES_PER_OUTPUT = 3.0
-
-
-class NetworkSettings(Settings):
-    """Section [network]: section 3.2.2 of the paper."""
-
-    kind: Literal["mlp", "mixture"] = "mlp"
-    """Network for DIST, DISTERR and M_G_NN: the label network, as in the paper, or the mixture network."""
-    hidden: tuple[PositiveInt, ...] = (100, 100, 100)
-    """Neurons of each hidden layer."""
-    output: Literal["linear", "exp"] = "linear"
-    """Last step of the label network: `linear` as in the paper, or `exp` for labels that are always positive."""
-    n_mixture: Annotated[int, Field(ge=1, le=20)] = 3
-    """Number of Gaussians of the mixture network; the binary network has two."""
-    jacobian: Jacobian = "none"
-    """Likelihood of the mixture network: `paper` multiplies it by the model's parallax, as Eq. 8 (decision 8)."""
 
 
 class Perceptron(eqx.Module):
@@ -81,7 +65,7 @@ class MLP(Perceptron):
     @classmethod
     def initial(cls, n_inputs: int, settings: NetworkSettings, key: jax.Array) -> Self:
         """Return an untrained network for a number of coefficients."""
-        return cls(*_layers(n_inputs, settings.hidden, 1, key), settings.output)
+        return cls(*_layers(n_inputs, settings.hidden, 1, key), settings.label.output)
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Return the label over the typical label, shape (star,), of scaled coefficients, shape (star, component)."""

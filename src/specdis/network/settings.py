@@ -1,4 +1,4 @@
-"""Section [training] (section 3.2 of the paper)."""
+"""Sections [network] and [training] (section 3.2 of the paper)."""
 
 from __future__ import annotations
 
@@ -8,18 +8,61 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from specdis.settings import Settings
 
+Jacobian = Literal["none", "paper"]
 
-class TrainingSettings(Settings):
-    """Section [training]: section 3.2 of the paper, and choices that it leaves open."""
 
+class LabelSettings(Settings):
+    """Section [network.label]: Eqs 4 and 5 of the paper."""
+
+    output: Literal["linear", "exp"] = "linear"
+    """Last step of the network: `linear` as in the paper, or `exp` for labels that are always positive."""
     loss: Literal["chi2", "robust"] = "chi2"
-    """Loss of the label networks, which fill the columns _CHI2: the chi-square in parallax (Eq. 4), or its robust
-    version for parallaxes of very high S/N. The loss of mixture networks is always that of Eq. 8."""
+    """The chi-square in parallax (Eq. 4), or its robust version for parallaxes of very high S/N."""
     huber: PositiveFloat = 5.0
     """Residual, in sigma, beyond which the robust loss grows linearly; not allowed with another loss."""
     intrinsic_scatter: NonNegativeFloat = 0.0
     """Scatter of the label at given spectrum, as a fraction of it, that the robust loss adds to the parallax error; not
     allowed with another loss."""
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> Self:
+        default = {name: type(self).model_fields[name].default for name in ("huber", "intrinsic_scatter")}
+        ignored = {name: value for name, value in default.items() if getattr(self, name) != value}
+        if ignored and self.loss != "robust":
+            back = " and ".join(f"{name} = {value:g}" for name, value in ignored.items())
+            raise ValueError(
+                f'{" and ".join(ignored)} would do nothing with loss = "{self.loss}": set loss = "robust", or {back}'
+            )
+        return self
+
+
+class MixtureSettings(Settings):
+    """Section [network.mixture]: Eqs 7 and 8 of the paper."""
+
+    n_mixture: Annotated[int, Field(ge=1, le=20)] = 3
+    """Number of Gaussians of the mixture network; the binary network has two."""
+    jacobian: Jacobian = "none"
+    """Likelihood of the mixture and binary networks: `paper` multiplies it by the model's parallax, as Eq. 8
+    (decision 8)."""
+
+
+class NetworkSettings(Settings):
+    """Section [network]: section 3.2.2 of the paper."""
+
+    kind: Literal["label", "mixture"] = "label"
+    """Network for DIST, DISTERR and M_G_NN: the label network, as in the paper, or the mixture network. Both are always
+    trained."""
+    hidden: tuple[PositiveInt, ...] = (100, 100, 100)
+    """Neurons of each hidden layer, of all networks."""
+    label: LabelSettings = LabelSettings()
+    """The label network, which fills the columns _LABEL."""
+    mixture: MixtureSettings = MixtureSettings()
+    """The mixture network, which fills the columns _MIX, and the binary network."""
+
+
+class TrainingSettings(Settings):
+    """Section [training]: section 3.2 of the paper, and choices that it leaves open."""
+
     learning_rate: PositiveFloat = 1e-3
     """Peak learning rate of Adam; it falls to zero as a cosine over the epochs."""
     weight_decay: NonNegativeFloat = 0.0
@@ -36,14 +79,3 @@ class TrainingSettings(Settings):
     """Number of noisier copies of each spectrum to train on as well (not in the paper)."""
     n_seeds: PositiveInt = 4
     """Number of networks with different random seeds."""
-
-    @model_validator(mode="after")
-    def _nothing_is_ignored(self) -> Self:
-        default = {name: type(self).model_fields[name].default for name in ("huber", "intrinsic_scatter")}
-        ignored = {name: value for name, value in default.items() if getattr(self, name) != value}
-        if ignored and self.loss != "robust":
-            back = " and ".join(f"{name} = {value:g}" for name, value in ignored.items())
-            raise ValueError(
-                f'{" and ".join(ignored)} would do nothing with loss = "{self.loss}": set loss = "robust", or {back}'
-            )
-        return self

@@ -16,8 +16,8 @@ from specdis.jaxed import jax, jnp
 from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble
 from specdis.network.likelihood import chi2, robust
 from specdis.network.mixture import ParallaxInErrors, log_probabilities
-from specdis.network.mlp import MLP, MixtureNetwork, NetworkSettings, Perceptron
-from specdis.network.settings import TrainingSettings
+from specdis.network.mlp import MLP, MixtureNetwork, Perceptron
+from specdis.network.settings import NetworkSettings, TrainingSettings
 from specdis.photometry import absolute_magnitude
 
 _TILE = 4096
@@ -150,12 +150,13 @@ def train(
     InputError
         When a fold leaves too few stars to train on, or the loss of a network is never finite.
     """
+    label = network.label
 
     def loss(one: MLP, unit: jax.Array, inputs: jax.Array, data: _ParallaxData) -> jax.Array:
         model = one(inputs) * (unit * data.factor)
-        if settings.loss == "chi2":
+        if label.loss == "chi2":
             return chi2(model, data.parallax, data.error)
-        return robust(model, data.parallax, data.error, settings.huber, settings.intrinsic_scatter)
+        return robust(model, data.parallax, data.error, label.huber, label.intrinsic_scatter)
 
     columns = (stars.factor, stars.parallax, stars.error)
     objective = _Objective(
@@ -179,7 +180,7 @@ def train_mixture(
     """Train mixture networks, as `train` does label networks (Eqs 7 and 8).
 
     The loss is -2 ln of the probability of the parallax in units of its error, which for a distribution
-    without width is the chi-square of Eq. 4 up to a constant. `training.loss` has no effect.
+    without width is the chi-square of Eq. 4 up to a constant.
 
     Parameters
     ----------
@@ -190,7 +191,7 @@ def train_mixture(
     def loss(one: MixtureNetwork, typical: jax.Array, inputs: jax.Array, data: ParallaxInErrors) -> jax.Array:
         mixture = one(inputs)
         mixture = mixture._replace(mean=mixture.mean + typical)
-        return -2 * jax.nn.logsumexp(log_probabilities(mixture, data, network.jacobian), axis=-1)
+        return -2 * jax.nn.logsumexp(log_probabilities(mixture, data, network.mixture.jacobian), axis=-1)
 
     magnitude = 5 * (2 - np.log10(stars.factor))
     objective = _Objective(

@@ -13,8 +13,7 @@ from specdis.components import ComponentsSettings
 from specdis.distances.settings import DistancesSettings
 from specdis.errors import ProductError
 from specdis.mock.settings import MockSettings
-from specdis.network.mlp import NetworkSettings
-from specdis.network.settings import TrainingSettings
+from specdis.network.settings import NetworkSettings, TrainingSettings
 from specdis.photometry import PhotometrySettings
 from specdis.pipeline.settings import RunSettings
 from specdis.pipeline.strict_toml import Document

@@ -298,10 +298,13 @@ def _unknown(keys: Keys, model: type[BaseModel]) -> str:
     return f"unknown {kind}, expected one of {', '.join(valid)}{hint}"
 
 
-def _all_keys(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
+def _all_keys(model: type[BaseModel], place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the section and the name of every key."""
     for name in model.model_fields:
         for section in filter(_is_model, _types(model, name)):
-            yield from ((name, key) for key in section.model_fields)
+            inner = f"{place}.{name}" if place else name
+            yield from ((inner, key) for key in section.model_fields if not any(map(_is_model, _types(section, key))))
+            yield from _all_keys(section, inner)
 
 
 def _section(model: type[BaseModel], keys: Keys) -> type[BaseModel]:

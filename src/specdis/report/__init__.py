@@ -14,7 +14,7 @@ from specdis.storage import Provenance
 
 __all__ = ["REPORT_COLUMNS", "Components", "History", "Reconstruction", "ReportInputs", "StackedErrors", "write"]
 
-REPORT_COLUMNS = ("SOURCE_ID", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG", "BINARY_FLAG", "M_G_NN_CHI2")
+REPORT_COLUMNS = ("SOURCE_ID", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG", "BINARY_FLAG", "M_G_NN_LABEL")
 """Columns of the catalogue that the report reads in addition to those of the validation."""
 
 

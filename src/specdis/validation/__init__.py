@@ -79,7 +79,7 @@ VALIDATION_COLUMNS = (
 
 MIXTURE_COLUMNS = (
     *("BINARY_FLAG", "BINARY_POSSIBILITY", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG", "CALIBRATION"),
-    *("M_G_NN_CHI2", "M_G_NN_ERR_CHI2", "DIST_CHI2", "DISTERR_CHI2"),
+    *("M_G_NN_LABEL", "M_G_NN_ERR_LABEL", "DIST_LABEL", "DISTERR_LABEL"),
     *("M_G_NN_MIX", "M_G_NN_ERR_MIX", "DIST_MIX", "DISTERR_MIX", "MIX_SHIFT", "MIX_STRETCH"),
 )
 """Further columns for binaries and for the mixture network."""

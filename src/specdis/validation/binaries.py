@@ -77,10 +77,10 @@ def measure_binaries(
         **share("share_binaries_precise", binary, precise),
         **_contaminants(stars, unseen, probable),
     }
-    sample = take(stars, unseen & is_in_domain(stars["LOGG"], stars["M_G_NN_CHI2"]))
+    sample = take(stars, unseen & is_in_domain(stars["LOGG"], stars["M_G_NN_LABEL"]))
     added = _injected_stars(stars, injected)
-    sample["COUNTS"] = is_on_main_sequence(sample["LOGG"]) & _told_apart(added, sample["M_G_NN_CHI2"])
-    added = take(added, _told_apart(added, added["M_G_NN_CHI2"]))
+    sample["COUNTS"] = is_on_main_sequence(sample["LOGG"]) & _told_apart(added, sample["M_G_NN_LABEL"])
+    added = take(added, _told_apart(added, added["M_G_NN_LABEL"]))
     found |= {
         "all": _fractions(sample, added),
         "by_parameter": {
@@ -109,8 +109,8 @@ def measure_binaries(
 
 
 def excess(stars: Columns) -> Array:
-    """Return the excess brightness over the spectrum, M_G_NN_CHI2 - M_G_GEO in mag, shape (star,)."""
-    return np.asarray(stars["M_G_NN_CHI2"] - stars["M_G_GEO"], dtype=np.float64)
+    """Return the excess brightness over the spectrum, M_G_NN_LABEL - M_G_GEO in mag, shape (star,)."""
+    return np.asarray(stars["M_G_NN_LABEL"] - stars["M_G_GEO"], dtype=np.float64)
 
 
 def _contaminants(stars: Columns, precise: Bool, probable: Bool) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _contaminants(stars: Columns, precise: Bool, probable: Bool) -> dict[str, An
         **share("share_low_snr_below_diagonal", stars["SN"] < _LOW_SNR, below),
         **share(
             "share_eq_10",
-            is_significant(stars["M_G_NN_CHI2"], stars["M_G_NN_ERR_CHI2"], stars["M_G_GEO"], stars["M_G_GEO_ERR"]),
+            is_significant(stars["M_G_NN_LABEL"], stars["M_G_NN_ERR_LABEL"], stars["M_G_GEO"], stars["M_G_GEO_ERR"]),
             precise & (stars["BINARY_FLAG"] == 0),
         ),
     }
@@ -141,7 +141,7 @@ def _injected_stars(stars: Columns, injected: Columns) -> dict[str, Array]:
 def _told_apart(added: Columns, magnitude: Array) -> Bool:
     """Tell at which magnitudes at least half of the companions of nearly equal mass are found, shape (star,)."""
     equal = added["MASS_RATIO"] >= _ALMOST_EQUAL
-    where, asked = (np.searchsorted(MAGNITUDE_EDGES, values) for values in (added["M_G_NN_CHI2"], magnitude))
+    where, asked = (np.searchsorted(MAGNITUDE_EDGES, values) for values in (added["M_G_NN_LABEL"], magnitude))
     number, found = (
         np.bincount(where[rows], minlength=len(MAGNITUDE_EDGES) + 1) for rows in (equal, equal & added["FOUND"])
     )
@@ -220,7 +220,7 @@ def _scatters(stars: Columns, rows: Bool) -> dict[str, Any]:
 
 def _models(stars: Columns, rows: Bool) -> dict[str, Any]:
     """Return the residuals of the label network and of the pair of Gaussians, with the means of Fig. 15."""
-    residuals = {name.lower(): (stars[f"M_G_NN_{name}"] - stars["M_G_GEO"])[rows] for name in ("CHI2", "PAIR")}
+    residuals = {name.lower(): (stars[f"M_G_NN_{name}"] - stars["M_G_GEO"])[rows] for name in ("LABEL", "PAIR")}
     return {name: measure(residual, "mag") | mean("mean_mag", residual) for name, residual in residuals.items()}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from specdis.arrays import Array, Bool, Columns, Float64
+from specdis.distances.columns import NETWORK_SUFFIXES
 from specdis.validation.measures import (
     DISTANCE_EDGES,
     FEH_EDGES,
@@ -92,7 +93,7 @@ def against_truth(stars: Columns, true: Float64) -> dict[str, Any]:
             **share("share_precise", precise, held_out),
         }
 
-    estimators = {name.lower(): estimator(name) for name in ("CHI2", "MIX") if f"DIST_{name}" in stars}
+    estimators = {kind: estimator(name) for kind, name in NETWORK_SUFFIXES.items() if f"DIST_{name}" in stars}
     # Stars used for training or recalibration cannot test the intervals.
     unseen = known & stars["HELD_OUT"] & ~stars.get("CALIBRATION", np.zeros(len(true), np.bool_))
     return block(known) | {

@@ -57,11 +57,11 @@ VARIANTS = (
     Variant("missing pixels as zeros", {"spectra.missing": "zeros"}),
     Variant("all pixels alike", {"spectra.weights": "none"}),
     Variant("without the logarithm of Eq. 1", {"spectra.signed_log": False}),
-    Variant("labels that stay positive", {"network.output": "exp"}),
-    Variant("robust loss", {"training.loss": "robust", "training.intrinsic_scatter": 0.1}),
+    Variant("labels that stay positive", {"network.label.output": "exp"}),
+    Variant("robust loss", {"network.label.loss": "robust", "network.label.intrinsic_scatter": 0.1}),
     Variant(
         "robust loss, labels that stay positive",
-        {"training.loss": "robust", "training.intrinsic_scatter": 0.1, "network.output": "exp"},
+        {"network.label.loss": "robust", "network.label.intrinsic_scatter": 0.1, "network.label.output": "exp"},
     ),
 )
 

@@ -39,7 +39,14 @@ STAGES = (
     Stage(
         "training",
         ("sample", "spectra", "components"),
-        (*_DEVICE, "network", "training", "binaries.parallax_snr_min"),
+        (
+            *_DEVICE,
+            "network.hidden",
+            "network.label",
+            "network.mixture",
+            "training",
+            "binaries.parallax_snr_min",
+        ),
         ("history", "networks"),
         training.run,
     ),

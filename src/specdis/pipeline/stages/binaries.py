@@ -29,8 +29,8 @@ def run(context: Context) -> Outcome:
     jaxed.use(context.config.run.device)
     config, seed = context.config, context.config.run.seed
     stars = read_table(context.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", *_OF_SINGLES])
-    found = _of_sample(read_table(context.paths.distances, [*IDENTIFIER, "PROB_BINARY", "M_G_NN_CHI2"]), stars)
-    m_g_nn = found["M_G_NN_CHI2"]
+    found = _of_sample(read_table(context.paths.distances, [*IDENTIFIER, "PROB_BINARY", "M_G_NN_LABEL"]), stars)
+    m_g_nn = found["M_G_NN_LABEL"]
     geometric, error = geometric_magnitude(stars["PARALLAX_CORRECTED"], stars["PARALLAX_ERROR_USED"], stars["G_0"])
     identifier = {name: stars[name] for name in IDENTIFIER}
     called = binaries.classify(found["PROB_BINARY"], m_g_nn, geometric, stars["LOGG"], config.binaries)
@@ -44,7 +44,7 @@ def run(context: Context) -> Outcome:
     precise = precision[rows] > config.binaries.parallax_snr_min
     deviation = ((geometric[rows] - pairs.single) / width)[precise]
     few = _few_of(rng.uniform(rng.stream(seed, "injected stars"), stars["STAR_ID"][rows]), _INJECTED)
-    here = {name: values[rows[few]] for name, values in {**stars, "M_G_NN_CHI2": m_g_nn}.items()}
+    here = {name: values[rows[few]] for name, values in {**stars, "M_G_NN_LABEL": m_g_nn}.items()}
     injected = _inject(context, rows[few], here, pairs.single[few], width[few], deviation)
     write_table(context.paths.injected, context.provenance("injected"), injected)
     median = np.full(len(geometric), np.nan)
@@ -130,7 +130,7 @@ def _inject(
         ratio = binaries.mass_ratios(chance["twin"], chance["mass ratio"], settings.twin_fraction)
         companion = companion_magnitude(single, ratio, steepness)
         partner = spectra_of_companions(companion, stars["FEH"], single, stars["FEH"], dwarfs)
-        flags = trial.called(alone, stars["M_G_NN_CHI2"], single, companion, partner)
+        flags = trial.called(alone, stars["M_G_NN_LABEL"], single, companion, partner)
         kept = flags.pop("PARALLAX_SNR") > settings.parallax_snr_min
         part = {**{name: stars[name] for name in IDENTIFIER}, "MASS_RATIO": ratio}
         part |= {"STEEPNESS": np.full(len(rows), steepness), **flags}

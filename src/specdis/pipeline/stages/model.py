@@ -40,7 +40,7 @@ def run(context: Context) -> Outcome:
     basis = Basis.of(read_arrays(context.paths.basis, "basis")[1])
     networks = _networks(context)
     labels = _held_out_labels(networks.label, context.coefficients.inputs(rows), stars["FOLD"][rows])
-    card = {"training_stars": len(rows), "explained": basis.explained, "loss": config.training.loss}
+    card = {"training_stars": len(rows), "explained": basis.explained}
     calibration = calibration_stars(stars["FOLD"], stars["STAR_ID"], config.calibration, config.run.seed)
     trained = TrainedStars.of({**stars.columns, "CALIBRATION": calibration})
     model = Model(

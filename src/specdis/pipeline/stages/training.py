@@ -38,7 +38,7 @@ def run(context: Context) -> Outcome:
     precise = learned.fold[: len(rows)][use[: len(rows)]]
     trainings: dict[str, Callable[..., Trained]] = {
         "label": partial(train, learned),
-        "mixture": partial(train_mixture, learned, n_mixture=config.network.n_mixture),
+        "mixture": partial(train_mixture, learned, n_mixture=config.network.mixture.n_mixture),
     }
     if _fewest_outside(precise) >= _FEWEST_PRECISE:
         trainings["binaries"] = partial(train_mixture, learned._replace(use=use), n_mixture=2)
@@ -48,10 +48,6 @@ def run(context: Context) -> Outcome:
             len(precise),
             config.binaries.parallax_snr_min,
         )
-    logger.info(
-        'training: loss = "%s" trains the label network (columns _CHI2); the mixture network is trained by Eq. 8',
-        config.training.loss,
-    )
     done = {name: _trained(context, name, one) for name, one in trainings.items()}
     with atomic(context.paths.networks) as folder:
         folder.mkdir()

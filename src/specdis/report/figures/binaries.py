@@ -112,7 +112,7 @@ def magnitudes(catalogue: Columns, measured: Mapping[str, Any] | None) -> Plot:
     chosen = _precise(catalogue, measured)
     if not np.any(chosen):
         return missing(name, title, _NO_BINARIES)
-    geometric, predicted = catalogue["M_G_GEO"][chosen], catalogue["M_G_NN_CHI2"][chosen]
+    geometric, predicted = catalogue["M_G_GEO"][chosen], catalogue["M_G_NN_LABEL"][chosen]
     binary, limits = catalogue["BINARY_FLAG"][chosen] == 0, limits_of(np.concatenate([geometric, predicted]))
     tables = []
     with styled():
@@ -156,7 +156,7 @@ def models(measured: Mapping[str, Any] | None) -> Plot:
         axis = figure.subplots()
         axis.axhline(0.0, color=GREY)
         for key, color, marker, word in (
-            ("chi2", BLUE, "o", "label (Eq. 4)"),
+            ("label", BLUE, "o", "label (Eq. 4)"),
             ("pair", VERMILION, "s", "pair of Gaussians (Eq. 7)"),
         ):
             middle = np.array([cell[key]["mean_mag"] for cell in cells])
@@ -271,7 +271,7 @@ def estimators(truth: Mapping[str, Any] | None) -> Plot:
             axis.axhline(0.0, color=GREY)
             axis.set(xscale="log", xlabel=f"{words} distance [kpc]", xlim=(DISTANCE_EDGES[0], DISTANCE_EDGES[-1]))
             plain_numbers(axis.xaxis)
-            for key, color, word in (("chi2", BLUE, "label"), ("mix", VERMILION, "mixture")):
+            for key, color, word in (("label", BLUE, "label"), ("mixture", VERMILION, "mixture")):
                 for prefix, line, stars in (("", "--", "all"), ("precise_", "-", "error < 25 %")):
                     cells = [c for c in truth["estimators"][key][f"{prefix}{suffix}"] if c["n_finite"] >= LEAST]
                     table = Table(

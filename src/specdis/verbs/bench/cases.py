@@ -19,8 +19,7 @@ from specdis.mock.settings import MockSettings
 from specdis.mock.survey import CATALOGUE, write_mock
 from specdis.model.files import load_model
 from specdis.model.model import Model
-from specdis.network.mlp import NetworkSettings
-from specdis.network.settings import TrainingSettings
+from specdis.network.settings import NetworkSettings, TrainingSettings
 from specdis.network.training import TrainingStars, TrainingState, train
 from specdis.pipeline.config import Config
 from specdis.pipeline.inputs import open_survey
