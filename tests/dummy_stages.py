@@ -17,7 +17,7 @@ from typing import Literal
 
 from specdis.errors import InputError
 from specdis.pipeline.manifest import StageFault
-from specdis.pipeline.runner import run
+from specdis.pipeline.runner import run_stages
 from specdis.pipeline.settings import RunSettings
 from specdis.pipeline.stage import Context, Outcome, Stage
 from specdis.pipeline.strict_toml import Document
@@ -114,7 +114,7 @@ def write_config(folder: Path, directory: str = "run") -> Path:
 
 def start(path: Path, *overrides: str, **options: object) -> list[str]:
     """Run the stages; return the names of those that ran."""
-    return run(Config.load(path, overrides), STAGES, opener=Survey, **options)
+    return run_stages(Config.load(path, overrides), STAGES, opener=Survey, **options)
 
 
 def products(directory: Path) -> dict[str, bytes]:

@@ -32,11 +32,11 @@ from specdis.errors import SpecdisError
 from specdis.model.files import load_model, save_model
 from specdis.pipeline.config import Config, config_of
 from specdis.pipeline.stages import STAGES
-from specdis.pipeline.staleness import status
+from specdis.pipeline.staleness import stage_statuses
 from specdis.references import References, ReferencesSettings, Unread, find_members
 from specdis.storage import Provenance, read_json, read_table
 from specdis.surveys import SurveySettings, open_file, open_survey
-from specdis.verbs.verify import verify
+from specdis.verbs.verify import verify_path
 from synthetic_spectra import model
 
 SECONDS = 20
@@ -246,8 +246,8 @@ def _read_run(folder: Path) -> None:
     """Verify a run, say what is stale in it, and read it as those do who look at a finished one."""
     run, said = folder / "run", []
     for read in (
-        lambda: said.extend(map(str, verify(run).problems)),
-        lambda: status(config_of(run), STAGES),
+        lambda: said.extend(map(str, verify_path(run).problems)),
+        lambda: stage_statuses(config_of(run), STAGES),
         lambda: [read_json(run / name) for name in ("sample/cutflow.json", "validation/metrics.json")],
         lambda: [read_table(path) for path in (run / "sample").glob("*.parquet")],
     ):

@@ -15,7 +15,7 @@ from specdis.calibration import Calibration
 from specdis.components import ComponentsSettings, Sums, add_moments, basis_of_moments, vectors_of
 from specdis.distances.settings import DistancesSettings
 from specdis.distances.targets import Targets, star_keys
-from specdis.domain import Domain, DomainLimits, references
+from specdis.domain import Domain, DomainLimits, reference_directions
 from specdis.jaxed import jax, jnp
 from specdis.model.engine import ModelSettings
 from specdis.model.model import Model
@@ -146,7 +146,7 @@ def model(
         parameters={"TEFF": (4000.0, 7000.0)},
         pixel_width=dict.fromkeys(arms, 0.8),
     )
-    domain = Domain(limits, references(basis.project(transform(pixels.flux, pixels.bad)), np.arange(60.0)))
+    domain = Domain(limits, reference_directions(basis.project(transform(pixels.flux, pixels.bad)), np.arange(60.0)))
     networks = Networks(
         ensemble(n_components, network, n_folds, n_seeds),
         mixture_ensemble(n_components, 3, n_folds, n_seeds),

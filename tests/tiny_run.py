@@ -25,7 +25,7 @@ from specdis.jaxed import jax
 from specdis.mock.settings import MockSettings
 from specdis.mock.survey import CATALOGUE, write_mock
 from specdis.pipeline.config import Config
-from specdis.pipeline.runner import run
+from specdis.pipeline.runner import run_stages
 from specdis.pipeline.stage import Context, Outcome, Stage
 from specdis.pipeline.stages import STAGES, training
 from specdis.workers import Workers
@@ -95,7 +95,7 @@ def start(
 
     A single process does the blocks, unless told otherwise: each of several would compile the same programs.
     """
-    return run(Config.load(path, [f"run.directory={directory}", ONE_PROCESS, *overrides]), stages, **options)
+    return run_stages(Config.load(path, [f"run.directory={directory}", ONE_PROCESS, *overrides]), stages, **options)
 
 
 class Watched(NamedTuple):
@@ -164,7 +164,7 @@ def finishes(path: Path, directory: Path, moment: Moment | None = None) -> Count
     if child == 0:
         try:
             counts = _watch(directory, moment)
-            run(
+            run_stages(
                 Config.load(path, [f"run.directory={directory}"]), [_counted(stage, counts, moment) for stage in STAGES]
             )
             os.write(writing, json.dumps(counts).encode())

@@ -20,7 +20,7 @@ import numpy as np
 
 from specdis.components import Basis
 from specdis.jaxed import jnp
-from specdis.network.training import TrainingStars, train
+from specdis.network.training import TrainingStars, train_label
 from specdis.photometry import absolute_magnitude, geometric_magnitude, sqrt_flux
 from specdis.pipeline.config import Config
 from specdis.statistics import robust_scatter
@@ -51,7 +51,7 @@ def learned(paths: RunPaths, n_components: int) -> tuple[TrainingStars, np.ndarr
 
 def residuals(stars: TrainingStars, known: np.ndarray, config: Config) -> np.ndarray:
     """Return M_G,NN - M_G,geo in mag of every star by networks that never saw its fold."""
-    ensemble, _ = train(stars, config.network, config.training, config.run.seed)
+    ensemble, _ = train_label(stars, config.network, config.training, config.run.seed)
     labels = np.asarray(ensemble.held_out_labels(jnp.asarray(stars.inputs), jnp.asarray(stars.fold.astype(int))))
     return absolute_magnitude(labels.mean(0)) - known
 

@@ -20,7 +20,7 @@ from specdis import validation
 from specdis.arrays import Array, Bool, Float64
 from specdis.catalogue import read_columns
 from specdis.pipeline.config import Config
-from specdis.pipeline.inputs import truth
+from specdis.pipeline.inputs import truth_of
 from specdis.statistics import coverage, robust_scatter
 from specdis.storage import read_json, read_table
 from specdis.stores.paths import RunPaths
@@ -34,7 +34,7 @@ def columns_of(run: Path) -> tuple[dict[str, Array], Float64]:
     """Return columns of the catalogue, and true distances in kpc."""
     paths = RunPaths(run)
     columns = read_columns(paths.catalogue, COLUMNS)
-    known = truth(Config.load(run / "config.resolved.toml"), Stars(read_table(paths.sample, IDENTIFIER)))
+    known = truth_of(Config.load(run / "config.resolved.toml"), Stars(read_table(paths.sample, IDENTIFIER)))
     if known is None:
         raise SystemExit(f"{run} has no truth")
     return columns, validation.true_distance(columns, known)

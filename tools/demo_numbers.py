@@ -18,10 +18,10 @@ from typing import Any
 
 import specdis
 from specdis.pipeline.config import Config
-from specdis.pipeline.runner import run
+from specdis.pipeline.runner import run_stages
 from specdis.pipeline.stages import STAGES
 from specdis.storage import read_json
-from specdis.verbs.compare import compare
+from specdis.verbs.compare import compare_files
 
 ROOT = Path(__file__).parents[1]
 NUMBERS = ROOT / "docs" / "demo.json"
@@ -36,9 +36,11 @@ _DISTANT = 40.0, 70.0  # kpc
 def measure(demo: Path) -> dict[str, Any]:
     """Return the numbers of a demonstration as the pages write them, and what they were measured on."""
     whole, cut, survey = demo / "run", demo / "cut", demo / "survey"
-    run(Config.load(whole / "config.resolved.toml", [f"run.directory={json.dumps(str(cut.resolve()))}", _CUT]), STAGES)
-    rival = compare(whole, survey / "rivals" / "biased.fits", demo / "comparison", {}, survey)
-    between = compare(whole, cut, demo / "comparison-of-cut", {})
+    run_stages(
+        Config.load(whole / "config.resolved.toml", [f"run.directory={json.dumps(str(cut.resolve()))}", _CUT]), STAGES
+    )
+    rival = compare_files(whole, survey / "rivals" / "biased.fits", demo / "comparison", {}, survey)
+    between = compare_files(whole, cut, demo / "comparison-of-cut", {})
     ours, theirs = (read_json(folder / "validation" / "metrics.json") for folder in (whole, cut))
     members = rival["comparison"]["members"]
     numbers = {

@@ -22,7 +22,7 @@ from specdis import validation
 from specdis.arrays import Array, Bool, Float64
 from specdis.catalogue import read_columns
 from specdis.pipeline.config import config_of
-from specdis.pipeline.inputs import truth
+from specdis.pipeline.inputs import truth_of
 from specdis.statistics import coverage, robust_scatter
 from specdis.storage import read_table
 from specdis.stores.paths import RunPaths
@@ -51,7 +51,7 @@ def estimates(run: Path, both: bool) -> Iterator[Estimate]:
     """Yield the estimators of a run."""
     columns = read_columns(RunPaths(run).catalogue, COLUMNS)
     config = config_of(run)
-    known = truth(config, Stars(read_table(RunPaths(run).sample, IDENTIFIER)))
+    known = truth_of(config, Stars(read_table(RunPaths(run).sample, IDENTIFIER)))
     assert known is not None, f"{run} has no truth"
     true = validation.true_distance(columns, known)
     rows = columns["SELECTED"] & columns["HELD_OUT"] & ~columns["CALIBRATION"] & np.isfinite(true)

@@ -25,7 +25,7 @@ import zarr
 from specdis import catalogue
 from specdis.arrays import Array
 from specdis.pipeline.config import Config, config_of
-from specdis.pipeline.inputs import open_survey, references
+from specdis.pipeline.inputs import references_of, survey_of
 from specdis.pipeline.manifest import Manifest
 from specdis.pipeline.stage import Context, SurveyFiles
 from specdis.pipeline.stages import STAGES
@@ -61,10 +61,12 @@ def repeat_run(run: Path, out: Path, stars: int) -> None:
     copies = -(-stars // len(sample["TARGETID"]))
     origin = Provenance("sample", "repeated", config.run.seed)
     write_table(new.sample, origin, repeated(sample, copies))
-    catalogue.write(new.catalogue, repeated(catalogue.read_columns(run), copies), origin, {"EBVSCALE": (1.0, "")})
+    catalogue.write_catalogue(
+        new.catalogue, repeated(catalogue.read_columns(run), copies), origin, {"EBVSCALE": (1.0, "")}
+    )
     if config.survey.truth_file is not None:
         write_table(out / "truth.parquet", origin, repeated(read_table(config.survey.truth_file), copies))
-    for path in references(config).files:
+    for path in references_of(config).files:
         there = out / "rivals" / path.name if path.parent.name == "rivals" else out / path.relative_to(path.parents[2])
         there.parent.mkdir(parents=True, exist_ok=True)
         if path.parent.name == "rivals" and path.suffix == ".fits":
@@ -95,7 +97,7 @@ def repeat_run(run: Path, out: Path, stars: int) -> None:
 def run_stage(name: str, out: Path, config: Config) -> tuple[float, float]:
     """Run a stage; return its seconds and the peak resident memory of its process in GiB."""
     manifest = Manifest.read(RunPaths(out).manifest)
-    files = SurveyFiles(config, manifest, open_survey)
+    files = SurveyFiles(config, manifest, survey_of)
     stage = next(stage for stage in STAGES if stage.name == name)
     context = Context(config, RunPaths(out), "repeated", out / ".partial", manifest, files)
     start = time.monotonic()

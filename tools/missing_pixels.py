@@ -24,7 +24,7 @@ from specdis.flags import Flag
 from specdis.model.files import load_model
 from specdis.model.model import Model
 from specdis.pipeline.config import Config, config_of
-from specdis.pipeline.inputs import open_survey, truth
+from specdis.pipeline.inputs import survey_of, truth_of
 from specdis.statistics import robust_scatter
 from specdis.storage import column_names, read_table
 from specdis.stores.paths import RunPaths
@@ -48,7 +48,7 @@ def true_magnitudes(config: Config) -> tuple[dict[str, Array], Float64]:
     """Return the columns of a run's sample, and true absolute magnitudes, or those of precise parallaxes without."""
     paths = RunPaths(config.run.directory)
     columns = read_table(paths.sample, column_names(paths.sample))
-    known = truth(config, Stars({name: columns[name] for name in IDENTIFIER}))
+    known = truth_of(config, Stars({name: columns[name] for name in IDENTIFIER}))
     parallax, error = columns["PARALLAX_CORRECTED"], columns["PARALLAX_ERROR_USED"]
     if known is None:
         kpc = 1 / np.where(parallax > PARALLAX_SNR * error, parallax, np.nan)
@@ -130,7 +130,7 @@ def joined(blocks: list[Spectra]) -> list[Spectra]:
 
 def spectra_of(config: Config, stars: Stars, snr: float | None) -> list[Spectra]:
     """Read the spectra of some stars of a run, with noise added down to an S/N."""
-    blocks = [found for found in open_survey(config).spectra(stars) if isinstance(found, Spectra)]
+    blocks = [found for found in survey_of(config).spectra(stars) if isinstance(found, Spectra)]
     return [noisier(spectra, snr, 1) for spectra in joined(blocks)]
 
 

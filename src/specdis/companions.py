@@ -124,7 +124,7 @@ def spectra_of_companions(wanted: Float64, metallicity: Array, magnitude: Float6
     return np.asarray(near[np.arange(len(wanted)), cost.argmin(axis=1)])
 
 
-def together(flux: Array, companion: Array, missing: Bool, share: Float64) -> Float32:
+def blended_spectra(flux: Array, companion: Array, missing: Bool, share: Float64) -> Float32:
     """Return the spectra over continuum of two unresolved stars, shape (star, pixel).
 
     Parameters

@@ -83,13 +83,13 @@ class Domain:
         return ~(inside & (_signal(coefficients, fit) >= _LEAST_SIGNAL))
 
 
-def references(coefficients: Float32, chance: Float64) -> Float32:
+def reference_directions(coefficients: Float32, chance: Float64) -> Float32:
     """Return the directions of the coefficients of the training stars with the least `chance`, (star,)."""
     chosen = np.sort(np.argsort(chance, kind="stable")[:_REFERENCES])
     return _direction(coefficients[chosen])[0]
 
 
-def measure(
+def measure_domain(
     coefficients: Float32,
     fit: Fit,
     reference: Float32,

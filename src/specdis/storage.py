@@ -206,15 +206,15 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically; NaN becomes null, because JSON has none."""
-    write_text(path, json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(as_json(content), indent=2, allow_nan=False) + "\n")
 
 
-def plain(content: Any) -> Any:
+def as_json(content: Any) -> Any:
     """Return content as JSON would: plain containers and numbers, None for numbers that are not finite."""
     if isinstance(content, Mapping):
-        return {str(key): plain(value) for key, value in content.items()}
+        return {str(key): as_json(value) for key, value in content.items()}
     if isinstance(content, np.ndarray | list | tuple):
-        return [plain(value) for value in content]
+        return [as_json(value) for value in content]
     if isinstance(content, np.generic):
         content = content.item()
     if isinstance(content, float) and not np.isfinite(content):
@@ -343,7 +343,7 @@ def _from_arrow(column: pa.ChunkedArray) -> Array:
 
 def digest(content: Any) -> str:
     """Return a short hash of plain values, equal on all machines."""
-    text = json.dumps(plain(content), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(as_json(content), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
-from specdis.domain import Domain, measure, references
+from specdis.domain import Domain, measure_domain, reference_directions
 from specdis.encoding.encoder import Fit
 from specdis.encoding.measures import swan_depth
 from specdis.spectra.normalise import normalise
@@ -108,8 +108,8 @@ def stars(seed, count):
 @cache
 def domain():
     coefficients, fit = encoded(observed(stars(9, TRAINED), 500.0, seed=1))
-    reference = references(coefficients, np.arange(float(TRAINED)))
-    return Domain(measure(coefficients, fit, reference, {}, {}), reference)
+    reference = reference_directions(coefficients, np.arange(float(TRAINED)))
+    return Domain(measure_domain(coefficients, fit, reference, {}, {}), reference)
 
 
 @pytest.mark.parametrize("claimed", [0.1, 1.0, 10.0])

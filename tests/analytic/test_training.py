@@ -7,7 +7,7 @@ from specdis import photometry, rng
 from specdis.jaxed import jnp
 from specdis.network.likelihood import chi2, robust
 from specdis.network.settings import NetworkSettings, TrainingSettings
-from specdis.network.training import TrainingStars, train
+from specdis.network.training import TrainingStars, train_label
 from specdis.sample import SampleSettings
 from specdis.sample.split import split
 
@@ -32,7 +32,7 @@ def fit(inputs, terms, factor, parallax, error, identifier, settings):
     solution, covariance = least_squares(*(column[~kept_back] for column in (terms, factor, parallax, error)))
     parallax = np.where(kept_back, factor * (solution[0] + terms @ solution[1:]), parallax)
     stars = TrainingStars(inputs, factor, parallax, error, np.full(len(parallax), -1), identifier)
-    ensemble, history = train(stars, LINEAR, settings, SEED)
+    ensemble, history = train_label(stars, LINEAR, settings, SEED)
     return np.asarray(ensemble.labels(jnp.asarray(inputs)))[0, 0], history, solution, covariance
 
 

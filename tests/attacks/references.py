@@ -142,7 +142,7 @@ def _drawn(name: str) -> Callable[[Path], str]:
 
     def attack(folder: Path) -> str:
         distance = np.geomspace(1, 50, 400)
-        plot = rivals.comparison({name: {"DIST": distance, "DIST_RIVAL": 1.1 * distance}})
+        plot = rivals.draw_comparison({name: {"DIST": distance, "DIST_RIVAL": 1.1 * distance}})
         plot.figure.savefig(folder / "a.png")
         return "drawn"
 

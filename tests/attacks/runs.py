@@ -18,7 +18,7 @@ from astropy.table import Table
 import table_files
 from attacks.process import Attack, specdis, stops
 from specdis.errors import SpecdisError
-from specdis.verbs.verify import verify
+from specdis.verbs.verify import verify_path
 
 STARS = 320
 FLIPS = 24
@@ -52,7 +52,7 @@ def rows(run: Path) -> dict[str, Attack]:
 
 
 def _good(run: Path) -> bool:
-    return verify(run).good
+    return verify_path(run).good
 
 
 # Bits
@@ -177,8 +177,8 @@ def swapped(run: Path) -> str:
     (folder / "specdis.parquet").unlink()
     sums = f"{hashlib.sha256((folder / 'specdis.fits').read_bytes()).hexdigest()}  specdis.fits\n"
     (folder / "SHA256SUMS").write_text(sums)
-    assert not verify(run).good, "the manifest does not hold the sum of the catalogue"
-    found = verify(folder / "specdis.fits")
+    assert not verify_path(run).good, "the manifest does not hold the sum of the catalogue"
+    found = verify_path(folder / "specdis.fits")
     return "in a run, noticed by the manifest; alone: " + ("not noticed" if found.good else str(found.problems[0]))
 
 

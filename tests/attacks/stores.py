@@ -19,7 +19,7 @@ from specdis.spectra.pixels import Pixels
 from specdis.spectra.sky import ErrorStack
 from specdis.storage import Provenance, atomic, read_json, write_json
 from specdis.stores.pixels import PixelStore
-from specdis.stores.zarr import damage, open_group, values
+from specdis.stores.zarr import open_group, store_damage, values
 from synthetic_spectra import model, spectra
 
 STARS = 40
@@ -50,7 +50,7 @@ def read(path: Path) -> str:
     assert np.isfinite(store.velocity).all()
     for name in ("kept", "stack_error", "stack_wavelength"):
         values(open_group(path, "pixels"), name)
-    if found := list(damage(path, "pixels")):
+    if found := list(store_damage(path, "pixels")):
         raise found[0]
     return "read"
 

@@ -18,7 +18,7 @@ from attacks.process import Attack, refused, specdis, stops
 from specdis.fitsfiles import opened
 from specdis.pipeline.config import config_of
 from specdis.pipeline.stages import STAGES
-from specdis.pipeline.staleness import StageStatus, status
+from specdis.pipeline.staleness import StageStatus, stage_statuses
 from specdis.storage import read_json
 from specdis.surveys import open_file
 
@@ -208,7 +208,7 @@ def _keep_one_good(folder: Path, coadd: Path) -> None:
 
 
 def _status(folder: Path) -> dict[str, StageStatus]:
-    return {stage.name: stage for stage in status(config_of(folder / "run"), STAGES)}
+    return {stage.name: stage for stage in stage_statuses(config_of(folder / "run"), STAGES)}
 
 
 def _stale(change: Callable[[Path], object], stage: str, expected: str) -> Attack:

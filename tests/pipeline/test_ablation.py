@@ -18,7 +18,7 @@ from specdis.pipeline.config import Config
 from specdis.storage import read_json
 from specdis.surveys import IDENTIFIER, Stars
 from specdis.validation import join
-from specdis.verbs.ablate import FULL, VARIANTS, Variant, ablate, table
+from specdis.verbs.ablate import FULL, VARIANTS, Variant, run_ablations, table
 
 UNIVERSE = MockSettings(stars=900, seed=4)
 SETTINGS = tiny_run.SETTINGS.replace("n_folds = 2", "train_fraction = 0.5")
@@ -44,12 +44,12 @@ def path(tmp_path_factory, compiled) -> Path:
 @pytest.fixture(scope="module")
 def alone(path) -> dict[str, str]:
     """Return what the full method has made before any variant."""
-    return tiny_run.products(ablate(path, [tiny_run.ONE_PROCESS], variants=TRIED[:1]).parent / "the-full-method")
+    return tiny_run.products(run_ablations(path, [tiny_run.ONE_PROCESS], variants=TRIED[:1]).parent / "the-full-method")
 
 
 @pytest.fixture(scope="module")
 def page(path, alone) -> Path:
-    return ablate(path, [tiny_run.ONE_PROCESS], variants=TRIED)
+    return run_ablations(path, [tiny_run.ONE_PROCESS], variants=TRIED)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_variants_leave_the_full_method_as_it_was_and_are_what_they_are_from_scr
 def test_a_second_time_nothing_runs(path, page, rows, caplog):
     before = page.read_bytes()
     with caplog.at_level("INFO"):
-        ablate(path, [tiny_run.ONE_PROCESS], variants=TRIED)
+        run_ablations(path, [tiny_run.ONE_PROCESS], variants=TRIED)
     assert page.read_bytes() == before
     assert not [record for record in caplog.records if ": running, because" in record.getMessage()]
 
@@ -126,9 +126,9 @@ def test_the_table_shows_cells_that_some_variants_lack():
 def test_where_no_truth_is_known_stars_with_precise_parallaxes_are_compared(tmp_path, table_run):
     """As many stars as `table_run` has, so that nothing is compiled once more."""
     path = table_files.write_config(table_files.write(tmp_path / "stars.fits", table_files.table(200)))
-    page = ablate(path, [tiny_run.ONE_PROCESS], variants=TABLE[:1])
+    page = run_ablations(path, [tiny_run.ONE_PROCESS], variants=TABLE[:1])
     alone = tiny_run.products(page.parent / "the-full-method")
-    full, other = read_json(ablate(path, [tiny_run.ONE_PROCESS], variants=TABLE).with_suffix(".json"))
+    full, other = read_json(run_ablations(path, [tiny_run.ONE_PROCESS], variants=TABLE).with_suffix(".json"))
     assert tiny_run.products(page.parent / "the-full-method") == alone
     assert list(full["cells"]) == ["all"]
     assert full["cells"]["all"]["n"] == other["cells"]["all"]["n"] > 50
@@ -139,7 +139,7 @@ def test_where_no_truth_is_known_stars_with_precise_parallaxes_are_compared(tmp_
 def test_too_few_stars_to_compare_is_an_error(tmp_path, compiled):
     path = table_files.write_config(table_files.write(tmp_path / "stars.fits", table_files.table(40)))
     with pytest.raises(InputError, match="at least 50 held-out stars"):
-        ablate(path, [tiny_run.ONE_PROCESS], variants=(FULL,))
+        run_ablations(path, [tiny_run.ONE_PROCESS], variants=(FULL,))
 
 
 def test_every_claim_of_the_paper_has_a_variant_that_loads(path):

@@ -13,7 +13,7 @@ import pytest
 from cluster_tasks import CATALOGUE, deadly, double, open_deadly, wrong
 from specdis.errors import ConfigError, InputError, SpecdisError
 from specdis.pipeline.config import Config
-from specdis.pipeline.runner import run
+from specdis.pipeline.runner import run_stages
 from specdis.pipeline.stages import STAGES
 from specdis.storage import read_json, read_table
 from specdis.stores.zarr import open_group
@@ -106,7 +106,9 @@ def test_a_worker_that_is_killed_in_a_stage_changes_nothing(finished, config, co
 def test_a_file_that_kills_its_reader_is_left_out_and_named(finished, config, tmp_path):
     pixels = read_table(finished / "sample" / "sample.parquet", ["HEALPIX"])["HEALPIX"]
     directory, deadly = tmp_path / "run", int(pixels[0])
-    run(Config.load(config, [f"run.directory={directory}", f'run.name="{deadly}"']), STAGES[:2], opener=open_deadly)
+    run_stages(
+        Config.load(config, [f"run.directory={directory}", f'run.name="{deadly}"']), STAGES[:2], opener=open_deadly
+    )
     record = read_json(directory / "manifest.json")["stages"]["spectra"]
     lost = record["fault_counts"].pop("killed-its-reader")
     assert lost["stars"] == (pixels == deadly).sum()
@@ -119,7 +121,7 @@ def test_a_file_that_kills_its_reader_is_left_out_and_named(finished, config, tm
 def test_a_catalogue_that_kills_its_reader_ends_the_run_with_a_message(config, tmp_path):
     settings = Config.load(config, [f"run.directory={tmp_path / 'run'}", f'run.name="{CATALOGUE}"'])
     with pytest.raises(InputError, match=r"a file that can be read.*died, twice.*download it again"):
-        run(settings, STAGES[:1], opener=open_deadly)
+        run_stages(settings, STAGES[:1], opener=open_deadly)
 
 
 # The workers by themselves

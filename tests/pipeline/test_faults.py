@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import desi_files
 import table_files
 import tiny_run
-from specdis.catalogue import read_catalogue, verify
+from specdis.catalogue import read_catalogue, verify_catalogue
 from specdis.cli import app
 from specdis.flags import Flag
 from specdis.pipeline.manifest import Manifest
@@ -235,7 +235,7 @@ def spoilt(config, compiled, tmp_path_factory):
 
 def test_bad_files_are_named_and_counted_and_the_run_goes_on(spoilt):
     paths, lost, _, said = spoilt
-    assert verify(paths.directory).good
+    assert verify_catalogue(paths.directory).good
     counted = Manifest.read(paths.manifest).stages["spectra"].fault_counts
     sample = read_table(paths.sample, ["TARGETID"])["TARGETID"]
     expected = {name: int(np.isin(targets, sample).sum()) for name, targets in lost.items()}

@@ -14,7 +14,7 @@ import pytest
 import tiny_run
 from specdis.pipeline.config import Config
 from specdis.pipeline.manifest import Manifest
-from specdis.pipeline.runner import run
+from specdis.pipeline.runner import run_stages
 from specdis.pipeline.stages import STAGES, training
 from specdis.storage import write_arrays
 from tiny_run import ALL, products, start, watched
@@ -151,6 +151,6 @@ def test_a_run_that_broke_off_before_its_record_does_the_stage_again(copied, con
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(Config.load(config, [f"run.directory={copied}"]), [sample, spectra._replace(run=broken)], force=True)
+        run_stages(Config.load(config, [f"run.directory={copied}"]), [sample, spectra._replace(run=broken)], force=True)
     assert start(config, copied, last="spectra") == ["spectra"]
     assert products(copied) == before

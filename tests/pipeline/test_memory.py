@@ -10,7 +10,7 @@ import pytest
 
 import table_files
 from specdis.pipeline.config import Config
-from specdis.pipeline.runner import run
+from specdis.pipeline.runner import run_stages
 from specdis.pipeline.stages import STAGES
 from specdis.stores.zarr import BLOCK
 
@@ -62,7 +62,7 @@ def peaks(request, compiled, tmp_path_factory) -> tuple[Peaks, Peaks]:
         # The stars of the recalibration are limited: that many take part in the smaller run already.
         settings = Config.load(config, [f"run.directory={folder / str(stars)}", "calibration.stars_max=100"])
         tracemalloc.start()
-        run(settings, [measured(stage) for stage in STAGES], last=last, force=True)
+        run_stages(settings, [measured(stage) for stage in STAGES], last=last, force=True)
         tracemalloc.stop()
         return Peaks(stars, peaks)
 

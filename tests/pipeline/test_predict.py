@@ -13,7 +13,7 @@ import desi_files
 import table_files
 import tiny_run
 from specdis import load_model
-from specdis.catalogue import COLUMNS, read_catalogue, verify
+from specdis.catalogue import COLUMNS, read_catalogue, verify_catalogue
 from specdis.errors import InputError
 from specdis.flags import DESCRIPTIONS, Flag
 from specdis.verbs.predict import predict_files
@@ -52,7 +52,7 @@ def coadd(config, tmp_path_factory):
 def test_a_table_gets_a_good_catalogue_with_all_its_rows(table_model, tmp_path, said):
     path = table_files.write(tmp_path / "new.fits", table_files.table(STARS, seed=2))
     predict_files(table_model, [path], tmp_path / "out.fits")
-    assert verify(tmp_path / "out.fits").good, verify(tmp_path / "out.fits").problems
+    assert verify_catalogue(tmp_path / "out.fits").good, verify_catalogue(tmp_path / "out.fits").problems
     found = read_catalogue(tmp_path / "out.fits")
     assert len(found) == STARS
     assert np.isfinite(column(found, "DIST")).all()
@@ -60,7 +60,7 @@ def test_a_table_gets_a_good_catalogue_with_all_its_rows(table_model, tmp_path, 
     assert found["HELD_OUT"].all()
     assert "differ" not in said()
     predict_files(table_model, [path], tmp_path / "out.parquet")
-    assert verify(tmp_path / "out.parquet").good
+    assert verify_catalogue(tmp_path / "out.parquet").good
     np.testing.assert_array_equal(column(read_catalogue(tmp_path / "out.parquet"), "DISTERR"), column(found, "DISTERR"))
 
 
@@ -75,7 +75,7 @@ def test_a_table_without_errors_gets_distances_without_errors(table_model, tmp_p
     assert np.isnan(column(found, "DISTERR")).all()
     assert f"{STARS} of {STARS} stars: {DESCRIPTIONS[Flag.NO_ERROR_SPECTRUM]}" in said()
     assert f"{STARS} of {STARS} stars: {DESCRIPTIONS[Flag.NO_EBV]}" in said()
-    assert verify(tmp_path / "out.fits").good
+    assert verify_catalogue(tmp_path / "out.fits").good
 
 
 def test_a_table_without_magnitudes_gets_absolute_ones_alone(table_model, tmp_path, said):
@@ -87,7 +87,7 @@ def test_a_table_without_magnitudes_gets_absolute_ones_alone(table_model, tmp_pa
     assert np.isfinite(column(found, "M_G_NN")).all()
     assert np.isnan(column(found, "DIST")).all()
     assert f"{STARS} of {STARS} stars: {DESCRIPTIONS[Flag.NO_MAGNITUDE]}" in said()
-    assert verify(tmp_path / "out.fits").good
+    assert verify_catalogue(tmp_path / "out.fits").good
 
 
 def test_another_instrument_s_pixels_are_spoken_of(table_model, tmp_path, said):
@@ -105,7 +105,7 @@ def test_a_coadd_gets_the_distances_of_the_run(finished, coadd, tmp_path):
     predict_files(finished / "model", [coadd], tmp_path / "out.fits")
     found, run = read_catalogue(tmp_path / "out.fits"), read_catalogue(finished)
     assert len(found) == (fitsio.read(coadd, ext="FIBERMAP")["OBJTYPE"] != "SKY").sum()
-    assert verify(tmp_path / "out.fits").good, verify(tmp_path / "out.fits").problems
+    assert verify_catalogue(tmp_path / "out.fits").good, verify_catalogue(tmp_path / "out.fits").problems
     _, ours, theirs = np.intersect1d(found["TARGETID"], run["TARGETID"], return_indices=True)
     assert len(ours) > 80
     # The coadd has no SOURCE_ID, but the model knows its targets: each is predicted by the networks of its fold. Pixels
@@ -128,7 +128,7 @@ def test_a_coadd_without_velocities_has_no_rest_frame(finished, coadd, tmp_path,
     assert ((found["FLAGS"] & Flag.NO_SPECTRUM) != 0).all()
     assert np.isnan(column(found, "M_G_NN")).all()
     assert "no velocities, because rvtab_coadd" in said()
-    assert verify(tmp_path / "out.fits").good
+    assert verify_catalogue(tmp_path / "out.fits").good
 
 
 def test_the_same_star_in_two_files_is_selected_once(table_model, tmp_path, said):
@@ -138,7 +138,7 @@ def test_the_same_star_in_two_files_is_selected_once(table_model, tmp_path, said
     stars["SOURCE_ID"] = np.where(np.arange(STARS) < 30, stars["SOURCE_ID"], stars["SOURCE_ID"] + 1)
     again = table_files.write(tmp_path / "again.fits", hdus | {"STARS": stars})
     predict_files(table_model, [once, again, once], tmp_path / "out.fits")
-    assert verify(tmp_path / "out.fits").good, verify(tmp_path / "out.fits").problems
+    assert verify_catalogue(tmp_path / "out.fits").good, verify_catalogue(tmp_path / "out.fits").problems
     found = read_catalogue(tmp_path / "out.fits")
     assert f"{once}: {STARS} spectra that are also in another input are left out" in said()
     assert len(found) == 2 * STARS
@@ -165,7 +165,7 @@ def test_the_documented_filter_keeps_stars_without_a_parallax(table_model, tmp_p
     hdus["STARS"]["EBV"][:7] = 2.0
     predict_files(table_model, [table_files.write(tmp_path / "new.fits", hdus)], tmp_path / "out.fits")
     assert len(read_catalogue(tmp_path / "out.fits", without=Flag.OUTSIDE_CUTS)) == STARS - 7
-    assert verify(tmp_path / "out.fits").good
+    assert verify_catalogue(tmp_path / "out.fits").good
 
 
 def test_files_of_both_kinds_go_together_and_bad_ones_are_left_out(finished, coadd, tmp_path, said):
@@ -179,7 +179,7 @@ def test_files_of_both_kinds_go_together_and_bad_ones_are_left_out(finished, coa
     assert (found["SURVEY"] == "main").sum() == len(found) - STARS > 90
     assert "bad.fits is left out: " in said()
     assert "none.fits is left out: " in said()
-    assert verify(tmp_path / "o.fits").good
+    assert verify_catalogue(tmp_path / "o.fits").good
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,14 @@ import pytest
 import zarr
 from astropy.table import Table
 
-from specdis.catalogue import read_catalogue, verify
+from specdis.catalogue import read_catalogue, verify_catalogue
 from specdis.distances.targets import TARGET_COLUMNS, Targets
 from specdis.flags import Flag
 from specdis.pipeline.config import Config, config_of
 from specdis.pipeline.manifest import Manifest
 from specdis.pipeline.stages import STAGES
 from specdis.pipeline.stages.binaries import _Trial
-from specdis.pipeline.staleness import status
+from specdis.pipeline.staleness import stage_statuses
 from specdis.storage import read_arrays, read_json, read_table
 from specdis.stores.coefficients import CoefficientStore
 from specdis.stores.paths import RunPaths
@@ -52,7 +52,7 @@ def manifest(paths) -> Manifest:
 
 
 def test_the_catalogue_is_good(finished):
-    found = verify(finished)
+    found = verify_catalogue(finished)
     assert found.good, found.problems
     assert found.counts["SELECTED"] > 0.8 * found.counts["stars"]
 
@@ -165,7 +165,7 @@ def test_a_new_list_makes_the_validation_stale_and_nothing_before_it(copied, con
     assert start(config, copied, override, last="validation") == ["validation"]
     (folder / "rivals").mkdir()
     (folder / "rivals" / "new.csv").write_text("source_id,dist\n1,1.0\n")
-    found = status(Config.load(config, [f"run.directory={copied}", override]), STAGES)
+    found = stage_statuses(Config.load(config, [f"run.directory={copied}", override]), STAGES)
     assert [stage.name for stage in found if stage.state != "fresh"] == ["validation", "report"]
     (reason,) = found[-2].reasons
     assert reason.endswith("rivals/new.csv changed")
@@ -249,7 +249,7 @@ def test_the_command_line_finds_nothing_left_to_do(reported, config):
 )
 def test_one_key_makes_stale_what_depends_on_it_and_nothing_else(reported, config, monkeypatch, override, first):
     monkeypatch.chdir(config.parent / "survey")
-    found = status(Config.load(config, [f"run.directory={reported.directory}", override]), STAGES)
+    found = stage_statuses(Config.load(config, [f"run.directory={reported.directory}", override]), STAGES)
     stale = [stage.name for stage in found if stage.state != "fresh"]
     assert stale == (ALL[ALL.index(first) :] if first else [])
     if first:

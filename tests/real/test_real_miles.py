@@ -14,10 +14,10 @@ import fitsio
 import numpy as np
 import pytest
 
-from specdis.catalogue import read_catalogue, verify
+from specdis.catalogue import read_catalogue, verify_catalogue
 from specdis.flags import DESCRIPTIONS, Flag
 from specdis.pipeline.config import Config
-from specdis.pipeline.runner import run
+from specdis.pipeline.runner import run_stages
 from specdis.pipeline.stages import STAGES
 from specdis.pipeline.templates import template
 from specdis.statistics import robust_scatter
@@ -39,7 +39,7 @@ def finished(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPECDIS_REAL_DATA", str(REAL))
         config = Config.load(template("miles"), [f"run.directory={directory}", *CHEAP])
-    run(config, STAGES, last="validation")
+    run_stages(config, STAGES, last="validation")
     return directory
 
 
@@ -59,7 +59,7 @@ def columns(catalogue, stars, *names):
 
 
 def test_the_catalogue_is_good_and_holds_out_every_star(finished, stars):
-    assert verify(finished).good, verify(finished).problems
+    assert verify_catalogue(finished).good, verify_catalogue(finished).problems
     catalogue = read_catalogue(finished)
     assert len(stars) == 827
     (held_out,) = columns(catalogue, stars, "HELD_OUT")
@@ -94,7 +94,7 @@ def test_lamost_gets_magnitudes_and_is_told_what_is_missing(finished, tmp_path, 
     caplog.set_level(logging.INFO, "specdis")
     predict_files(finished / "model", [REAL / "lamost.fits"], tmp_path / "lamost.fits")
     said = "\n".join(record.getMessage() for record in caplog.records)
-    assert verify(tmp_path / "lamost.fits").good
+    assert verify_catalogue(tmp_path / "lamost.fits").good
     catalogue = read_catalogue(tmp_path / "lamost.fits")
     assert len(catalogue) == 25
     magnitude, distance = (np.ma.filled(np.ma.asarray(catalogue[n], float), np.nan) for n in ("M_G_NN", "DIST"))

@@ -46,7 +46,7 @@ def test_normalising(block, pixels):
     for name, arm in block.arms.items():
         images |= {f"{name}_WAVELENGTH": arm.wavelength, f"{name}_FLUX": np.where(arm.bad, 0, arm.flux)}
         images |= {f"{name}_IVAR": arm.ivar, f"{name}_MASK": arm.bad.astype(int)}
-    found = plain.normalise(images, VELOCITY, PixelGrid.of(DESI, SETTINGS), SETTINGS.continuum_half)
+    found = plain.normalise_plainly(images, VELOCITY, PixelGrid.of(DESI, SETTINGS), SETTINGS.continuum_half)
     for mine, theirs in zip(pixels[:3], found, strict=True):
         np.testing.assert_allclose(mine.astype(float), theirs.astype(float), rtol=0, atol=2e-6)
 

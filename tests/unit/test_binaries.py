@@ -267,7 +267,7 @@ def test_coverage_by_predicted_magnitude_and_metallicity_shows_where_it_does_not
 
 def test_both_estimators_stand_beside_each_other():
     columns, truth = catalogue(2000)
-    found = validation.metrics(columns, truth, injected=injected(columns))["truth"]["estimators"]
+    found = validation.metrics(columns, validation.Known(truth), injected=injected(columns))["truth"]["estimators"]
     label, mixture = (found[name]["by_distance"][1] for name in ("label", "mixture"))
     # The mixture's distances are those of the label times 10^-0.01.
     assert mixture["median"] == pytest.approx((1 + label["median"]) * 10**-0.01 - 1)

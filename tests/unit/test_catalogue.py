@@ -24,8 +24,8 @@ from specdis.catalogue import (
     SAMPLE_COLUMNS,
     build,
     read_catalogue,
-    verify,
-    write,
+    verify_catalogue,
+    write_catalogue,
     write_file,
 )
 from specdis.catalogue.files import read_blocks
@@ -160,7 +160,7 @@ def columns(sample: dict[str, Array]) -> dict[str, Array]:
 def run(tmp_path_factory: pytest.TempPathFactory, columns: dict[str, Array]) -> Path:
     """Return a run directory that holds a good catalogue."""
     directory = tmp_path_factory.mktemp("run")
-    write(directory / "catalogue", columns, PROVENANCE, HEADER)
+    write_catalogue(directory / "catalogue", columns, PROVENANCE, HEADER)
     return directory
 
 
@@ -349,7 +349,7 @@ def test_build_refuses_strings_that_do_not_fit(sample: dict[str, Array]) -> None
 
 
 def test_writing_twice_gives_equal_bytes(run: Path, tmp_path: Path, columns: dict[str, Array]) -> None:
-    write(tmp_path / "catalogue", columns, PROVENANCE, HEADER)
+    write_catalogue(tmp_path / "catalogue", columns, PROVENANCE, HEADER)
     names = sorted(path.name for path in (run / "catalogue").iterdir())
     assert names == ["SHA256SUMS", "specdis.fits", "specdis.parquet"]
     for name in names:
@@ -360,7 +360,7 @@ def test_blocks_do_not_change_the_files(
     run: Path, tmp_path: Path, columns: dict[str, Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("specdis.catalogue.fits.ranges", lambda rows, _: ranges(rows, 12))
-    write(tmp_path / "catalogue", columns, PROVENANCE, HEADER)
+    write_catalogue(tmp_path / "catalogue", columns, PROVENANCE, HEADER)
     assert (tmp_path / "catalogue/specdis.fits").read_bytes() == (run / "catalogue/specdis.fits").read_bytes()
 
 
@@ -369,14 +369,14 @@ def test_sums_are_those_of_sha256sum(run: Path) -> None:
 
 
 def test_writing_replaces_the_folder_as_a_whole(tmp_path: Path, columns: dict[str, Array]) -> None:
-    write(tmp_path / "catalogue", columns, PROVENANCE, HEADER)
+    write_catalogue(tmp_path / "catalogue", columns, PROVENANCE, HEADER)
     before = (tmp_path / "catalogue/SHA256SUMS").read_text()
     with pytest.raises(KeyError):
-        write(tmp_path / "catalogue", {"TARGETID": columns["TARGETID"]}, PROVENANCE, HEADER)
+        write_catalogue(tmp_path / "catalogue", {"TARGETID": columns["TARGETID"]}, PROVENANCE, HEADER)
     assert (tmp_path / "catalogue/SHA256SUMS").read_text() == before
-    write(tmp_path / "catalogue", columns, PROVENANCE, {"EBVSCALE": (1.0, "")})
+    write_catalogue(tmp_path / "catalogue", columns, PROVENANCE, {"EBVSCALE": (1.0, "")})
     assert (tmp_path / "catalogue/SHA256SUMS").read_text() != before
-    assert verify(tmp_path / "catalogue").good
+    assert verify_catalogue(tmp_path / "catalogue").good
 
 
 @pytest.mark.parametrize("ending", ["fits", "parquet"])
@@ -459,12 +459,12 @@ def test_blocks_are_read_in_order(file: Path, columns: dict[str, Array], monkeyp
 
 
 def test_catalogue_without_stars(tmp_path: Path, columns: dict[str, Array]) -> None:
-    write(tmp_path, {name: values[:0] for name, values in columns.items()}, PROVENANCE, HEADER)
+    write_catalogue(tmp_path, {name: values[:0] for name, values in columns.items()}, PROVENANCE, HEADER)
     for name in ("specdis.fits", "specdis.parquet"):
         table = read_catalogue(tmp_path / name)
         assert len(table) == 0
         assert table.colnames == list(COLUMNS)
-    assert verify(tmp_path).good
+    assert verify_catalogue(tmp_path).good
 
 
 def test_unknown_column_names_the_nearest(file: Path) -> None:
@@ -493,7 +493,7 @@ def test_other_tables_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["theirs.fits", "theirs.parquet"])
 def test_a_table_of_somebody_else_is_said_without_the_names_of_exceptions(name: str, tmp_path: Path) -> None:
     Table({"source_id": np.arange(3), "dist": np.full(3, 5.0)}).write(tmp_path / name)
-    (problem, *_) = verify(tmp_path / name).problems
+    (problem, *_) = verify_catalogue(tmp_path / name).problems
     assert str(problem).startswith(f"error: {name}: expected a catalogue of specdis: ")
     assert "Error:" not in str(problem)
 
@@ -564,7 +564,7 @@ def test_parquet_nulls_are_those_of_integers(run: Path, columns: dict[str, Array
 
 
 def test_good_catalogue_verifies(run: Path) -> None:
-    found = verify(run)
+    found = verify_catalogue(run)
     assert found.problems == ()
     assert found.counts["stars"] == STARS
     assert found.counts["SELECTED"] == STARS - 2
@@ -579,7 +579,7 @@ def test_a_catalogue_of_the_mixture_verifies(tmp_path: Path, columns: dict[str, 
     mixture = {name: columns[f"{name}_MIX"] for name in ("DIST", "DISTERR", "M_G_NN", "M_G_NN_ERR")}
     mixture["DISTMOD"] = 5 * np.log10(mixture["DIST"]) + 10
     write_parquet(tmp_path / "one.parquet", columns | mixture, cards(PROVENANCE, HEADER))
-    found = verify(tmp_path / "one.parquet")
+    found = verify_catalogue(tmp_path / "one.parquet")
     assert found.problems == ()
     assert np.isfinite(mixture["DIST"][NO_LABEL])
     assert found.counts["LABEL_NOT_POSITIVE"] == 1
@@ -587,7 +587,7 @@ def test_a_catalogue_of_the_mixture_verifies(tmp_path: Path, columns: dict[str, 
 
 def test_each_file_verifies_alone(file: Path, tmp_path: Path) -> None:
     shutil.copy(file, tmp_path)
-    assert verify(tmp_path / file.name).problems == ()
+    assert verify_catalogue(tmp_path / file.name).problems == ()
 
 
 FAULTS = {
@@ -633,7 +633,7 @@ def test_a_distance_beyond_reach_is_missing_with_its_flag_alone(tmp_path: Path, 
     for flag, rules in ((Flag.BEYOND_REACH, []), (0, ["DIST"])):
         far["FLAGS"][20] = flag
         write_parquet(tmp_path / "one.parquet", far, cards(PROVENANCE, HEADER))
-        assert [problem.column for problem in verify(tmp_path / "one.parquet").problems] == rules
+        assert [problem.column for problem in verify_catalogue(tmp_path / "one.parquet").problems] == rules
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -642,7 +642,7 @@ def test_verify_finds_a_planted_value(fault: str, tmp_path: Path, columns: dict[
     values = columns[name].copy()
     values[row] = value
     write_parquet(tmp_path / "one.parquet", columns | {name: values}, cards(PROVENANCE, HEADER))
-    problems = verify(tmp_path / "one.parquet").problems
+    problems = verify_catalogue(tmp_path / "one.parquet").problems
     found = [problem for problem in problems if problem.column == column and rule in problem.rule]
     assert [(problem.rows, problem.first) for problem in found] == [(1, (row,))]
     assert f"one.parquet, {column}: expected " in str(found[0])
@@ -659,8 +659,8 @@ def test_planted_values_break_every_rule() -> None:
 def test_odd_values_are_warnings(tmp_path: Path, columns: dict[str, Array]) -> None:
     values = columns["HEALPIX"].copy()
     values[20] = 5
-    write(tmp_path, columns | {"HEALPIX": values}, PROVENANCE, HEADER)
-    found = verify(tmp_path)
+    write_catalogue(tmp_path, columns | {"HEALPIX": values}, PROVENANCE, HEADER)
+    found = verify_catalogue(tmp_path)
     assert found.good
     assert [problem.warning for problem in found.problems] == [True]
     assert str(found.problems[0]).startswith("warning: specdis.fits, HEALPIX: ")
@@ -668,8 +668,8 @@ def test_odd_values_are_warnings(tmp_path: Path, columns: dict[str, Array]) -> N
 
 def test_verify_finds_repeated_identifiers(tmp_path: Path, columns: dict[str, Array]) -> None:
     rows = np.r_[np.arange(STARS), 25, 22]
-    write(tmp_path, {name: values[rows] for name, values in columns.items()}, PROVENANCE, HEADER)
-    found = {problem.column: (problem.rows, problem.first) for problem in verify(tmp_path).problems}
+    write_catalogue(tmp_path, {name: values[rows] for name, values in columns.items()}, PROVENANCE, HEADER)
+    found = {problem.column: (problem.rows, problem.first) for problem in verify_catalogue(tmp_path).problems}
     assert found == {"TARGETID": (2, (STARS, STARS + 1)), "SOURCE_ID": (2, (STARS, STARS + 1))}
 
 
@@ -678,8 +678,8 @@ def test_stars_outside_the_sample_may_share_a_source(tmp_path: Path, columns: di
     values[CUT] = values[20]
     pixels = columns["HEALPIX"].copy()
     pixels[CUT] = pixels[20]
-    write(tmp_path, columns | {"SOURCE_ID": values, "HEALPIX": pixels}, PROVENANCE, HEADER)
-    assert verify(tmp_path).problems == ()
+    write_catalogue(tmp_path, columns | {"SOURCE_ID": values, "HEALPIX": pixels}, PROVENANCE, HEADER)
+    assert verify_catalogue(tmp_path).problems == ()
 
 
 def test_verify_checks_the_sums(run: Path, tmp_path: Path) -> None:
@@ -688,7 +688,7 @@ def test_verify_checks_the_sums(run: Path, tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-2880] ^= 1  # a bit of the last block of rows or of its padding
     path.write_bytes(data)
-    rules = [problem.rule for problem in verify(path.parent).problems if problem.file == path.name]
+    rules = [problem.rule for problem in verify_catalogue(path.parent).problems if problem.file == path.name]
     assert rules[:3] == [
         "the SHA-256 sum that SHA256SUMS gives",
         "DATASUM of HDU 1 to agree",
@@ -701,7 +701,7 @@ def test_verify_misses_no_file(run: Path, tmp_path: Path) -> None:
         folder = tmp_path / f"without-{name}"
         shutil.copytree(run / "catalogue", folder)
         (folder / name).unlink()
-        assert [(p.file, p.rule) for p in verify(folder).problems] == [(name, "the file")]
+        assert [(p.file, p.rule) for p in verify_catalogue(folder).problems] == [(name, "the file")]
 
 
 @pytest.mark.parametrize("name", ["specdis.fits", "specdis.parquet"])
@@ -710,7 +710,7 @@ def test_verify_reports_a_truncated_file(name: str, length: int, run: Path, tmp_
     shutil.copytree(run / "catalogue", tmp_path / "catalogue")
     path = tmp_path / "catalogue" / name
     path.write_bytes(path.read_bytes()[:length])
-    found = verify(path.parent)
+    found = verify_catalogue(path.parent)
     assert not found.good
     assert {problem.file for problem in found.problems} == {name}
     expected = {0: "expected FITS or Parquet, found", 9000: "expected a catalogue of specdis, found", -100: "SHA-256"}
@@ -720,14 +720,14 @@ def test_verify_reports_a_truncated_file(name: str, length: int, run: Path, tmp_
 def test_verify_compares_the_two_files(tmp_path: Path, columns: dict[str, Array]) -> None:
     other = columns["VRAD"].copy()
     other[[3, 9]] += 1
-    write(tmp_path / "one", columns, PROVENANCE, HEADER)
-    write(tmp_path / "two", columns | {"VRAD": other}, PROVENANCE, HEADER)
+    write_catalogue(tmp_path / "one", columns, PROVENANCE, HEADER)
+    write_catalogue(tmp_path / "two", columns | {"VRAD": other}, PROVENANCE, HEADER)
     path = tmp_path / "one/specdis.parquet"
     shutil.copy(tmp_path / "two/specdis.parquet", path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     sums = (tmp_path / "one/SHA256SUMS").read_text().splitlines()
     (tmp_path / "one/SHA256SUMS").write_text(f"{sums[0]}\n{digest}  specdis.parquet\n")
-    found = [(p.file, p.column, p.rule, p.rows, p.first) for p in verify(tmp_path / "one").problems]
+    found = [(p.file, p.column, p.rule, p.rows, p.first) for p in verify_catalogue(tmp_path / "one").problems]
     assert found == [("specdis.parquet", "VRAD", "the values of specdis.fits", 2, (3, 9))]
 
 
@@ -737,10 +737,12 @@ def test_verify_says_when_the_two_files_cannot_be_compared(run: Path, tmp_path: 
     table = pq.read_table(path)
     pq.write_table(table, path, row_group_size=7)
     assert "row groups of whole blocks, to be compared with specdis.fits" in [
-        p.rule for p in verify(path.parent).problems
+        p.rule for p in verify_catalogue(path.parent).problems
     ]
     pq.write_table(table[1:], path)
-    assert f"the {STARS} rows of specdis.fits, found {STARS - 1}" in [p.rule for p in verify(path.parent).problems]
+    assert f"the {STARS} rows of specdis.fits, found {STARS - 1}" in [
+        p.rule for p in verify_catalogue(path.parent).problems
+    ]
 
 
 SCHEMA_FAULTS = {
@@ -763,7 +765,7 @@ def test_verify_checks_what_fits_says_of_its_columns(keyword: str, run: Path, tm
             del hdus[1].header[keyword]
         else:
             hdus[1].header[keyword] = value
-    found = verify(path).problems
+    found = verify_catalogue(path).problems
     assert any(problem.column == column and problem.rule.startswith(rule) for problem in found), found
 
 
@@ -771,7 +773,7 @@ def test_verify_checks_what_fits_says_of_its_columns(keyword: str, run: Path, tm
 def test_verify_names_a_column_that_is_not_there(name: str, run: Path, tmp_path: Path) -> None:
     table = pq.read_table(run / "catalogue" / "specdis.parquet")
     pq.write_table(table.drop_columns([name]), tmp_path / "specdis.parquet")
-    found = verify(tmp_path / "specdis.parquet")
+    found = verify_catalogue(tmp_path / "specdis.parquet")
     assert name in {problem.column for problem in found.problems}
 
 
@@ -780,9 +782,11 @@ def test_verify_checks_types_and_order(run: Path, tmp_path: Path) -> None:
     position = table.column_names.index("DIST")
     single = table.set_column(position, "DIST", table["DIST"].cast(pa.float32()))
     pq.write_table(single, tmp_path / "specdis.parquet")
-    assert "dtype 'f8', found 'f4'" in [p.rule for p in verify(tmp_path / "specdis.parquet").problems]
+    assert "dtype 'f8', found 'f4'" in [p.rule for p in verify_catalogue(tmp_path / "specdis.parquet").problems]
     pq.write_table(table.select(["DIST", *COLUMNS][::-1][:-1]), tmp_path / "specdis.parquet")
-    assert [p.rule for p in verify(tmp_path / "specdis.parquet").problems] == ["the columns in the order of Table 1"]
+    assert [p.rule for p in verify_catalogue(tmp_path / "specdis.parquet").problems] == [
+        "the columns in the order of Table 1"
+    ]
 
 
 def _with_rows(path: Path) -> None:
@@ -809,7 +813,7 @@ def test_verify_reports_whatever_stands_in_place_of_a_catalogue(spoil, run: Path
     shutil.copytree(run / "catalogue", tmp_path / "catalogue")
     spoil(tmp_path / "catalogue/specdis.fits")
     for path in (tmp_path / "catalogue", tmp_path / "catalogue/specdis.fits"):
-        found = verify(path)
+        found = verify_catalogue(path)
         assert not found.good
         assert not any("Error" in str(problem) for problem in found.problems)
 
@@ -825,5 +829,5 @@ def test_verify_reports_a_file_that_may_not_be_read(name: str, run: Path, tmp_pa
         return open_(self, *arguments, **options)
 
     monkeypatch.setattr(Path, "open", refuse)
-    found = [str(problem) for problem in verify(tmp_path / "catalogue").problems]
+    found = [str(problem) for problem in verify_catalogue(tmp_path / "catalogue").problems]
     assert any(f"{name}: expected" in said and "(Permission denied)" in said for said in found)

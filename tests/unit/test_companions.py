@@ -5,7 +5,13 @@ import pytest
 from astropy import units as u
 from astropy.modeling.models import BlackBody
 
-from specdis.companions import companion_magnitude, light_share, magnitude_excess, spectra_of_companions, together
+from specdis.companions import (
+    blended_spectra,
+    companion_magnitude,
+    light_share,
+    magnitude_excess,
+    spectra_of_companions,
+)
 
 
 def test_magnitudes_of_companions_by_hand():
@@ -53,12 +59,12 @@ def test_spectra_over_continuum_add_up_as_the_light_does():
     light = sum(continuum * line for continuum, line in zip(continua, lines, strict=True)) / sum(continua)
     share = light_share(wavelength, np.array([primary]), np.array([companion]))
     missing = np.zeros((1, 50), bool)
-    flux = together(lines[0][None], lines[1][None], missing, share)
+    flux = blended_spectra(lines[0][None], lines[1][None], missing, share)
     np.testing.assert_allclose(flux[0], light, rtol=2e-5)
     assert flux.dtype == np.float32
     # What the companion's spectrum lacks is taken for that of the primary.
     missing[0, 20:] = True
-    found = together(lines[0][None], np.full((1, 50), np.nan), missing, share)[0]
+    found = blended_spectra(lines[0][None], np.full((1, 50), np.nan), missing, share)[0]
     np.testing.assert_allclose(found[20:], lines[0][20:], rtol=1e-6)
 
 

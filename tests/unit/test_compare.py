@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from specdis.cli import app
 from specdis.errors import InputError
-from specdis.verbs.compare import compare
+from specdis.verbs.compare import compare_files
 
 N = 400
 
@@ -31,7 +31,7 @@ def tables(folder: Path, bias: float = -0.2) -> tuple[Path, Path]:
 
 
 def test_two_tables_differ_by_what_was_put_in(tmp_path: Path) -> None:
-    found = compare(*tables(tmp_path), tmp_path / "out", {})
+    found = compare_files(*tables(tmp_path), tmp_path / "out", {})
     assert (found["n_catalogue"], found["n_matched"]) == (N, N - 100)
     difference = found["comparison"]["difference"]
     assert difference["median_mag"] == pytest.approx(-0.2, abs=4 * 1.25 * 0.05 / np.sqrt(N - 100))
@@ -49,14 +49,14 @@ def test_members_show_which_of_the_two_is_off(tmp_path: Path) -> None:
     listed = Table({"source_id": stars["source_id"], "dist": stars["dist"]})
     listed.write(tmp_path / "members" / "sgr.csv", format="ascii.csv")
     with pytest.raises(InputError, match="column nowhere"):
-        compare(one, two, tmp_path / "out", {"DISTMOD": "nowhere"}, tmp_path)
-    found = compare(one, two, tmp_path / "out", {}, tmp_path)["comparison"]
+        compare_files(one, two, tmp_path / "out", {"DISTMOD": "nowhere"}, tmp_path)
+    found = compare_files(one, two, tmp_path / "out", {}, tmp_path)["comparison"]
     assert found["members"]["rival"]["n"] == N - 100  # tables without velocities: nothing to cut by
     assert found["members"]["ours"]["median_mag"] == pytest.approx(0.0, abs=1e-9)
     assert found["members"]["rival"]["median_mag"] == pytest.approx(-0.2, abs=0.02)
     stars["vrad"] = np.where(np.arange(N) < 10, 500.0, np.random.default_rng(2).uniform(-1.0, 1.0, N))
     stars.write(one, overwrite=True)
-    found = compare(one, two, tmp_path / "out", {}, tmp_path)["comparison"]["members"]
+    found = compare_files(one, two, tmp_path / "out", {}, tmp_path)["comparison"]["members"]
     assert N - 110 <= found["rival"]["n"] < N - 100  # ten that move apart are gone
 
 
@@ -77,4 +77,4 @@ def test_a_table_without_distances_is_refused(tmp_path: Path) -> None:
     one, _ = tables(tmp_path)
     Table({"source_id": [1], "x": [2.0]}).write(tmp_path / "three.csv", format="ascii.csv")
     with pytest.raises(InputError, match=r"three.csv: expected a distance"):
-        compare(one, tmp_path / "three.csv", tmp_path / "out", {})
+        compare_files(one, tmp_path / "three.csv", tmp_path / "out", {})

@@ -110,7 +110,7 @@ def test_every_error_is_in_one_message_with_file_section_and_key(write):
         ("[science]\nfolds = 3\nfraction = 0.5\n", ("[science]: give one of folds, fraction, found both",)),
         ("[science.grid]\nstp = 1\n", ("[science.grid] stp: unknown key", "did you mean step?")),
         ("[science.grid]\nstep = 'x'\n", ('[science.grid] step: expected a valid number, found "x"',)),
-        ("[science]\ngrid = 3\n", ("[science] grid: expected a table, found 3",)),
+        ("[science]\ngrid = 3\n", ("[science.grid]: expected a table, found 3",)),
         ("[science]\ncatalogue = 'x'\n", ("[science] catalogue: unknown key", "it belongs to [files]")),
         ("[science]\nqqq = 1\n", ("unknown key, expected one of ebv_max, sky, hidden",)),
         ("[science]\nlabel = 2024-01-01\nfolds = 'x'\n", ("[science] folds",)),
@@ -372,7 +372,9 @@ def test_two_splits_of_the_user_are_an_error_still(preset):
 
 
 def test_values_of_the_preset_that_do_not_fit_those_of_the_user_are_named(preset):
-    with pytest.raises(ConfigError, match=r"\[network\.label\]: .*the preset gives .*huber = 3.0, intrinsic_scatter = 0.1"):
+    with pytest.raises(
+        ConfigError, match=r"\[network\.label\]: .*the preset gives .*huber = 3.0, intrinsic_scatter = 0.1"
+    ):
         preset("recommended", '[network.label]\nloss = "chi2"\n')
 
 

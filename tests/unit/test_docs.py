@@ -26,7 +26,7 @@ from specdis.sample import SampleSettings
 from specdis.sample.cuts import cuts
 from specdis.surveys import STAR_COLUMNS, open_file
 from specdis.surveys.base import Spectra, Stars
-from specdis.validation import metrics
+from specdis.validation import Known, metrics
 from synthetic_catalogue import catalogue, injected, members, rival
 
 ROOT = Path(__file__).parents[2]
@@ -318,7 +318,7 @@ def test_blocks_of_the_metrics_are_those_of_the_code():
     page = (ROOT / "docs" / "metrics.md").read_text()
     columns, truth = catalogue(300)
     theirs = {"x": rival(columns, 0.0)}
-    measured = metrics(columns, truth, members(columns, truth), [], theirs, injected(columns))
+    measured = metrics(columns, Known(truth, members(columns, truth), [], theirs), injected(columns))
     assert re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE) == list(measured)
 
 

@@ -28,7 +28,7 @@ def known() -> Columns:
 
 def test_medians_by_parameter_are_those_of_the_metrics(columns: Columns) -> None:
     cells = validation.metrics(columns)["internal"]["by_parameter"]
-    data = magnitudes.parameters(columns, cells).data
+    data = magnitudes.draw_parameters(columns, cells).data
     drawn = data[data["panel"] == "FEH, median"]
     expected = [cell for cell in cells["FEH"] if cell["n_finite"] >= 5]
     np.testing.assert_allclose(drawn["DELTA_M_G"], [cell["median_mag"] for cell in expected])
@@ -36,7 +36,7 @@ def test_medians_by_parameter_are_those_of_the_metrics(columns: Columns) -> None
 
 
 def test_members_and_blue_stars_stand_apart(known: Columns) -> None:
-    both = external.members(known), external.blue_stars(known)
+    both = external.draw_members(known), external.draw_blue_stars(known)
     for plot, mine in zip(both, (known["KIND"] != "bhb", known["KIND"] == "bhb"), strict=True):
         data = plot.data
         points = data[(data["panel"] == "all") & ~data["MODULUS"].mask]
@@ -46,7 +46,7 @@ def test_members_and_blue_stars_stand_apart(known: Columns) -> None:
 
 
 def test_medians_of_members_are_those_of_the_metrics(known: Columns) -> None:
-    data = external.members(known).data
+    data = external.draw_members(known).data
     drawn = data[data["panel"] == "all, median"]
     cells = validation.external.measure_external(known, [])["members"]["by_modulus"]
     expected = [cell for cell in cells if cell["n_finite"] >= 5]
@@ -55,7 +55,7 @@ def test_medians_of_members_are_those_of_the_metrics(known: Columns) -> None:
 
 
 def test_every_system_has_its_panel(known: Columns) -> None:
-    data = external.systems(known).data
+    data = external.draw_systems(known).data
     panels = list(dict.fromkeys(data["panel"]))
     assert set(panels[:2]) == {"NGC 6205", "Draco"}
     assert panels[2:] == [f"Sagittarius {number}" for number in range(1, 7)]
@@ -64,10 +64,10 @@ def test_every_system_has_its_panel(known: Columns) -> None:
 
 
 def test_parallaxes_alone_show_bailer_jones_where_there_are_any(columns: Columns, known: Columns) -> None:
-    without = external.parallaxes(known, {})
+    without = external.draw_parallaxes(known, {})
     assert without.caption.endswith("No rival catalogue is named after Bailer-Jones.")
     assert len(without.figure.axes) == 1  # and no empty panel
-    named = external.parallaxes(known, {"bailer-jones": rival(columns, -1.0)})
+    named = external.draw_parallaxes(known, {"bailer-jones": rival(columns, -1.0)})
     data = named.data
     assert {"bailer-jones", "1 / parallax"} <= set(data["panel"])
     negative = np.count_nonzero(
@@ -79,13 +79,13 @@ def test_parallaxes_alone_show_bailer_jones_where_there_are_any(columns: Columns
 
 def test_the_injected_bias_of_a_rival_is_drawn_with_its_size(columns: Columns, known: Columns) -> None:
     theirs = {"off": rival(columns, -0.5), "even": rival(columns, 0.0, seed=3)}
-    data = rivals.comparison(theirs).data
+    data = rivals.draw_comparison(theirs).data
     for name, bias in (("off", -0.5), ("even", 0.0)):
         drawn = data[data["panel"] == f"{name}, median"]
         away = (drawn["median_difference"] - bias) / np.maximum(drawn["error"], 0.01)
         assert np.all(np.abs(away) < 5)  # a dozen medians within five of their errors
         assert np.average(drawn["median_difference"], weights=drawn["count"]) == pytest.approx(bias, abs=0.02)
-    data = rivals.external(theirs, known).data
+    data = rivals.draw_external(theirs, known).data
     off, even = (data[data["panel"] == f"{name}, members, median"] for name in ("off", "even"))
     shared = np.intersect1d(off["MODULUS_REF"], even["MODULUS_REF"])
     apart = [
@@ -101,15 +101,15 @@ def test_the_injected_bias_of_a_rival_is_drawn_with_its_size(columns: Columns, k
 
 def test_a_kind_without_stars_has_no_panels(columns: Columns, known: Columns) -> None:
     theirs = {"one": rival(columns, 0.0), "two": rival(columns, 0.1)}
-    assert len(rivals.external(theirs, known).figure.axes) == 4
+    assert len(rivals.draw_external(theirs, known).figure.axes) == 4
     for kind, rows in (("members", known["KIND"] != "bhb"), ("BHB stars", known["KIND"] == "bhb")):
-        plot = rivals.external(theirs, {name: values[rows] for name, values in known.items()})
+        plot = rivals.draw_external(theirs, {name: values[rows] for name, values in known.items()})
         assert len(plot.figure.axes) == 2
         assert {"one, " + kind, "two, " + kind} <= set(plot.data["panel"])
 
 
 def test_giants_have_a_curve_of_their_own(columns: Columns) -> None:
-    data = distances.errors_by_kind(columns).data
+    data = distances.draw_errors_by_kind(columns).data
     giants, others = (data[np.char.startswith(np.asarray(data["panel"]), kind)] for kind in ("giants", "others"))
     both = np.isfinite(giants["RELATIVE_ERROR"]) & np.isfinite(others["RELATIVE_ERROR"])
     assert np.all(giants["RELATIVE_ERROR"][both] > others["RELATIVE_ERROR"][both])  # made 0.15 mag worse
@@ -117,7 +117,7 @@ def test_giants_have_a_curve_of_their_own(columns: Columns) -> None:
 
 def test_calibration_draws_the_transform_of_the_metrics(columns: Columns) -> None:
     metrics = validation.metrics(columns)
-    data = distances.calibration(metrics).data
+    data = distances.draw_calibration(metrics).data
     for kind, panel in (("informing", "parallaxes that inform"), ("others", "other parallaxes")):
         found = metrics["internal"]["parallax_z"][kind]
         density = data[data["panel"] == panel]["density"]
@@ -127,17 +127,17 @@ def test_calibration_draws_the_transform_of_the_metrics(columns: Columns) -> Non
 def test_groups_are_drawn_even_outside_the_cuts(columns: Columns) -> None:
     group = np.where(np.arange(3000) < 30, "M 71", "")
     outside = columns | {"SELECTED": np.arange(3000) >= 30}
-    data = magnitudes.groups(outside, group).data
+    data = magnitudes.draw_groups(outside, group).data
     assert set(data["panel"]) == {"M 71"}
     assert len(data) == np.count_nonzero(np.isfinite(columns["M_G_NN"][:30]))
 
 
 def test_temperatures_stand_in_for_colours(columns: Columns) -> None:
     plain = columns | {"PHOT_BP_MEAN_MAG": np.full(3000, np.nan, np.float32)}
-    plot = magnitudes.hr_diagrams(plain)
+    plot = magnitudes.draw_hr_diagrams(plain)
     assert "TEFF" in plot.data.colnames
     assert plot.figure.axes[0].xaxis_inverted()
-    assert "BP_RP" in magnitudes.hr_diagrams(columns).data.colnames
+    assert "BP_RP" in magnitudes.draw_hr_diagrams(columns).data.colnames
 
 
 # -- binaries ----------------------------------------------------------------------------------------------------------
@@ -146,12 +146,15 @@ def test_temperatures_stand_in_for_colours(columns: Columns) -> None:
 @pytest.fixture(scope="module")
 def measured() -> dict:
     columns, truth = catalogue(3000)
-    return validation.metrics(columns, truth, injected=injected(columns))
+    return validation.metrics(columns, validation.Known(truth), injected=injected(columns))
 
 
 def test_binaries_and_single_stars_have_panels_of_their_own(columns: Columns, measured: dict) -> None:
     chosen = columns["SELECTED"] & validation.has_reference_magnitude(columns) & (columns["BINARY_FLAG"] >= 0)
-    for draw, magnitude in ((binaries.hr_diagrams, "M_G_GEO"), (binaries.magnitudes, "M_G_GEO")):
+    for draw, magnitude in (
+        (binaries.draw_binary_hr_diagrams, "M_G_GEO"),
+        (binaries.draw_binary_magnitudes, "M_G_GEO"),
+    ):
         plot = draw(columns, measured["binaries"])
         assert "above 10 times its error" in plot.caption
         for flag, panel in ((0, "binary"), (1, "single")):
@@ -163,12 +166,12 @@ def test_binaries_and_single_stars_have_panels_of_their_own(columns: Columns, me
 
 
 def test_models_and_fractions_are_those_of_the_metrics(measured: dict) -> None:
-    data = binaries.models(measured["binaries"]).data
+    data = binaries.draw_models(measured["binaries"]).data
     drawn = data[data["panel"] == "pair of Gaussians (Eq. 7)"]
     cells = [cell["pair"] for cell in measured["binaries"]["models_by_magnitude"] if cell["pair"]["n_finite"] >= 20]
     np.testing.assert_allclose(drawn["DELTA_M_G"], [cell["mean_mag"] for cell in cells])
     np.testing.assert_allclose(drawn["spread"], [cell["std_mag"] for cell in cells])
-    data = binaries.fractions(measured["binaries"]).data
+    data = binaries.draw_fractions(measured["binaries"]).data
     drawn = data[data["panel"] == "FEH, found"]
     cells = [cell for cell in measured["binaries"]["by_parameter"]["FEH"] if cell["n"] >= 30]
     np.testing.assert_allclose(drawn["FRACTION"], [cell["fraction"] for cell in cells])
@@ -177,11 +180,11 @@ def test_models_and_fractions_are_those_of_the_metrics(measured: dict) -> None:
 
 
 def test_estimators_and_recalibration_are_those_of_the_metrics(measured: dict) -> None:
-    data = binaries.estimators(measured["truth"]).data
+    data = binaries.draw_estimators(measured["truth"]).data
     drawn = data[data["panel"] == "true, mixture, all"]
     cells = [cell for cell in measured["truth"]["estimators"]["mixture"]["by_distance"] if cell["n_finite"] >= 20]
     np.testing.assert_allclose(drawn["BIAS"], [100 * cell["median"] for cell in cells])
-    data = binaries.recalibration(measured["calibration"]).data
+    data = binaries.draw_recalibration(measured["calibration"]).data
     cells = [cell for _, cell in validation.coverage_cells(measured["calibration"]) if cell["n"] >= 20]
     assert len(cells) > 8
     np.testing.assert_allclose(data[data["panel"] == "before"]["COVERAGE"], [c["coverage68_before"] for c in cells])
@@ -196,11 +199,11 @@ def test_names_from_outside_are_drawn_as_they_are(name: str, columns: Columns, k
     systems = {**known, "SYSTEM": np.where(known["SYSTEM"] == "Draco", name, known["SYSTEM"])}
     group = np.where(np.arange(len(columns["TEFF"])) < 5, name, "")
     for plot in (
-        rivals.comparison(theirs),
-        rivals.external(theirs, known),
-        external.systems(systems),
-        external.parallaxes(known, theirs),
-        magnitudes.groups(columns, group),
+        rivals.draw_comparison(theirs),
+        rivals.draw_external(theirs, known),
+        external.draw_systems(systems),
+        external.draw_parallaxes(known, theirs),
+        magnitudes.draw_groups(columns, group),
     ):
         drawn = [text for text in plot.figure.findobj(Text) if name[:25] in text.get_text()]
         assert drawn, plot.name

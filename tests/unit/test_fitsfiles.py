@@ -16,7 +16,7 @@ from specdis.catalogue import fits as catalogue
 from specdis.errors import InputError
 from specdis.fitsfiles import appended, created, opened
 from specdis.surveys import open_file
-from specdis.surveys.fits import FileError, reading
+from specdis.surveys.fits import FileError, reading_fits
 
 ODD = [
     "a [v2]",
@@ -58,7 +58,7 @@ def test_a_name_in_parentheses_is_not_written(tmp_path):
     path = tmp_path / f"a.fits({tmp_path}/planted)"
     path.parent.mkdir(parents=True)
     write(path, np.arange(4))
-    with reading(path) as file:
+    with reading_fits(path) as file:
         assert len(file[0].read()) == 4
     assert not (tmp_path / "planted").exists()
 
@@ -85,8 +85,8 @@ def test_spectra_and_catalogues_have_any_name(tmp_path):
     assert len(next(survey.stars())) == 5
     path = write(folder / "c[1].fits", np.arange(3))
     with pytest.raises(KeyError, match="SPECDIS"):  # it was opened, and is no catalogue
-        catalogue.read_header(path)
-    assert len(catalogue.damage(path)) == 2
+        catalogue.read_fits_header(path)
+    assert len(catalogue.fits_damage(path)) == 2
 
 
 def test_nothing_else_gives_names_to_the_library():
@@ -111,7 +111,7 @@ def test_nothing_else_gives_names_to_the_library():
 def test_what_is_no_fits_file_is_named_without_the_words_of_the_library(tmp_path, make, fault, said):
     path = tmp_path / "odd [1].fits"
     make(path)
-    with pytest.raises(FileError, match=re.escape(f"{path}: expected")) as caught, reading(path):
+    with pytest.raises(FileError, match=re.escape(f"{path}: expected")) as caught, reading_fits(path):
         pass
     assert caught.value.fault == fault
     assert said in str(caught.value)
@@ -127,7 +127,7 @@ def test_a_file_that_may_not_be_read_is_a_fault(tmp_path, monkeypatch, method):
     path = write(tmp_path / "a.fits", np.arange(3))
     monkeypatch.setattr(Path, method, refuse)
     message = r"a\.fits: expected a readable file, found permission denied"
-    with pytest.raises(FileError, match=message) as caught, reading(path):
+    with pytest.raises(FileError, match=message) as caught, reading_fits(path):
         pass
     assert caught.value.fault == "closed-file"
 

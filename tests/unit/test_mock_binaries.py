@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from specdis.mock import gaia, observation
-from specdis.mock.binaries import together, with_companions
+from specdis.mock.binaries import blended_magnitude, with_companions
 from specdis.mock.galaxy import universe
 from specdis.mock.settings import MockSettings
 from specdis.mock.stars import main_sequence
@@ -22,11 +22,13 @@ def stars() -> Table:
 def test_magnitudes_of_pairs() -> None:
     # Eq. 6 with its cubic law: a companion of mass ratio rho has rho^3 of the light
     rho = np.array([1.0, 0.8, 0.5, 0.1])
-    pair = together(np.full(4, 5.0), 5.0 - 7.5 * np.log10(rho))
+    pair = blended_magnitude(np.full(4, 5.0), 5.0 - 7.5 * np.log10(rho))
     np.testing.assert_allclose(5.0 - pair, 2.5 * np.log10(1 + rho**3))
     assert 5.0 - pair[0] == pytest.approx(0.7526, abs=1e-4)
-    assert together(np.array([3.0]), np.array([np.nan]))[0] == 3.0
-    assert together(np.array([6.0]), np.array([1.0]))[0] == pytest.approx(together(np.array([1.0]), np.array([6.0]))[0])
+    assert blended_magnitude(np.array([3.0]), np.array([np.nan]))[0] == 3.0
+    assert blended_magnitude(np.array([6.0]), np.array([1.0]))[0] == pytest.approx(
+        blended_magnitude(np.array([1.0]), np.array([6.0]))[0]
+    )
 
 
 def test_shares_of_binaries_and_mass_ratios(stars: Table) -> None:
@@ -87,7 +89,7 @@ def test_a_pair_of_equal_stars_has_the_spectrum_of_one(pairs: tuple[Table, Table
     _, single = pairs
     equal = {f"{name}_COMPANION": single[source] for name, source in (("TEFF", "TEFF"), ("LOGG", "LOGG"))}
     equal |= {"M_G_COMPANION": single["M_G_PRIMARY"], "MASS_RATIO": np.ones(50)}
-    equal["M_G"] = together(single["M_G_PRIMARY"], single["M_G_PRIMARY"])
+    equal["M_G"] = blended_magnitude(single["M_G_PRIMARY"], single["M_G_PRIMARY"])
     for arm in ("B", "R"):
         alone, pair = (observation.model_flux(table)[arm] for table in (single, {**single, **equal}))
         np.testing.assert_allclose(pair, alone, rtol=1e-4)
@@ -99,12 +101,12 @@ def test_a_cooler_companion_reddens_its_star(pairs: tuple[Table, Table]) -> None
     assert cooler.sum() > 5
     colour = [observation.model_flux(t)["B"].mean(1) / observation.model_flux(t)["R"].mean(1) for t in (both, single)]
     assert (colour[0] < colour[1])[cooler].all()
-    bp_rp = [gaia.catalogue(table, MockSettings())["BP_RP"] for table in (both, single)]
+    bp_rp = [gaia.observed_by_gaia(table, MockSettings())["BP_RP"] for table in (both, single)]
     assert (bp_rp[0] > bp_rp[1])[cooler].mean() > 0.8  # errors of colours are some mmag
 
 
 def test_near_binaries_have_a_raised_ruwe_more_often(stars: Table) -> None:
-    high = gaia.catalogue(stars, MockSettings())["RUWE"] > 1.2
+    high = gaia.observed_by_gaia(stars, MockSettings())["RUWE"] > 1.2
     binary, near = np.isfinite(stars["MASS_RATIO"]), stars["DIST"] < 2.0
     # shares of 1,000 binaries and of thousands of single stars, 4 sigma
     assert high[binary & near].mean() == pytest.approx(0.25, abs=0.06)

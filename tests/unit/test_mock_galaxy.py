@@ -11,7 +11,7 @@ from specdis.mock import gaia, galaxy, sky
 from specdis.mock.draws import Draws
 from specdis.mock.galaxy import COMPONENTS, density, universe
 from specdis.mock.settings import MockSettings
-from specdis.mock.sky import PROGRAMMES, footprint, reddening, system_pixels
+from specdis.mock.sky import PROGRAMMES, footprint, system_pixels, true_reddening
 from specdis.mock.systems import stream_coordinates
 from specdis.photometry import PhotometrySettings, corrected
 
@@ -67,10 +67,10 @@ def test_near_stars_of_a_dust_layer_are_flagged_where_their_extinction_is_wrong(
     """The pipeline's flag against the mock's truth, with distances as good as predicted ones: 15 per cent."""
     settings = MockSettings(dust_height=0.1, stars=20_000)
     stars = universe(settings)
-    catalogue = gaia.catalogue(stars, settings)
+    catalogue = gaia.observed_by_gaia(stars, settings)
     measured = catalogue | {"TEFF": stars["TEFF"]}
     columns = corrected(measured, PhotometrySettings())
-    wrong = columns["A_G"] - gaia.extinction(stars["TEFF"], stars["EBV_IN_FRONT"], "G")
+    wrong = columns["A_G"] - gaia.true_extinction(stars["TEFF"], stars["EBV_IN_FRONT"], "G")
     assert wrong.min() > -2e-3
     modulus = 5 * np.log10(stars["DIST"]) - wrong + 0.15 * 2.17 * Draws(1, (stars["SOURCE_ID"],)).normal("error")
     flagged = 10 ** (modulus / 5) < columns["INSIDE_DUST_WITHIN"]
@@ -187,7 +187,7 @@ def test_the_sun_moves_towards_its_apex() -> None:
 def test_dust_is_that_of_high_latitudes() -> None:
     pixel = np.arange(100_000)
     latitude = np.degrees(np.arcsin(sine := np.linspace(np.sin(np.radians(20)), 1, 100_000)))
-    ebv = reddening(1, pixel, sine)
+    ebv = true_reddening(1, pixel, sine)
     # raw SFD98 has medians 0.042 and 0.033 at |b| > 20 and 30, and 95th percentiles 0.19 and 0.12
     for limit, median, high in ((20, 0.042, 0.19), (30, 0.033, 0.123)):
         np.testing.assert_allclose(np.percentile(ebv[latitude > limit], [50, 95]), [median, high], rtol=0.3)

@@ -38,7 +38,7 @@ def _stars() -> dict[str, np.ndarray]:
 def _table(stars: dict[str, np.ndarray]) -> table_files.Hdus:
     """Return a library of stars whose parallaxes are exact, with spectra that are the model's own."""
     distance, ebv = np.linspace(0.1, 2.0, PARENTS), np.linspace(0.0, 0.1, PARENTS)
-    g = stars["M_G"] + 5 * np.log10(distance) + 10 + gaia.extinction(stars["TEFF"], ebv / 0.86, "G")
+    g = stars["M_G"] + 5 * np.log10(distance) + 10 + gaia.true_extinction(stars["TEFF"], ebv / 0.86, "G")
     velocity = np.linspace(-150, 150, PARENTS)
     parameters = [stars[name] for name in ("TEFF", "LOGG", "FEH", "ALPHAFE")]
     flux = atmospheres.spectra(*parameters, WAVELENGTH, velocity)

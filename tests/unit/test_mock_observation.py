@@ -17,7 +17,7 @@ SETTINGS = MockSettings(stars=1000, dead_arm_fraction=0.05)
 @pytest.fixture(scope="module")
 def stars() -> Table:
     stars = universe(SETTINGS)
-    stars["PHOT_G_MEAN_MAG"] = gaia.catalogue(stars, SETTINGS)["PHOT_G_MEAN_MAG"]
+    stars["PHOT_G_MEAN_MAG"] = gaia.observed_by_gaia(stars, SETTINGS)["PHOT_G_MEAN_MAG"]
     stars["TARGETID"] = stars["SOURCE_ID"]
     return {name: values[500:800] for name, values in stars.items()}
 

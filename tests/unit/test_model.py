@@ -14,13 +14,13 @@ from specdis.catalogue import COLUMNS, read_columns
 from specdis.distances.targets import Targets, star_keys
 from specdis.errors import InputError, ProductError
 from specdis.flags import Flag
-from specdis.model.coverage import coverage
+from specdis.model.coverage import differences
 from specdis.model.files import load_model, save_model
 from specdis.photometry import PhotometrySettings, error_inflation, zero_point
 from specdis.sample import TrainedStars
 from specdis.spectra.normalise import normalise
 from specdis.storage import Provenance, digest, file_digest, read_arrays, read_json, write_arrays, write_json
-from specdis.surveys.arrays import ArraySurvey
+from specdis.surveys.arrays import ArraySurvey, SpectraArrays
 from specdis.surveys.base import Arm, Spectra
 from specdis.surveys.wavelengths import refractive_index
 from specdis.verbs.predict import predict_files
@@ -305,7 +305,7 @@ def test_spectra_at_rest_remember_where_the_sky_was():
     velocity = np.array([100.0, -50.0])
 
     def read(**stars):
-        survey = ArraySurvey(ONE, np.ones((2, len(ONE))), frame="rest", stars=stars)
+        survey = ArraySurvey(SpectraArrays(ONE, np.ones((2, len(ONE))), frame="rest"), stars)
         (found,) = survey.spectra(next(survey.stars()))
         return found
 
@@ -351,8 +351,8 @@ def test_what_the_model_was_not_trained_for_is_said(made, arrays, caplog):
 def test_a_missing_arm_is_said(made):
     block = spectra(2)
     blue = Spectra(block.row, {"B": block.arms["B"], "Z": block.arms["B"]}, block.velocity, block.observed_velocity)
-    assert coverage(blue, made.grid, made.domain) == ["arm R is missing"]
-    assert coverage(block, made.grid, made.domain) == []
+    assert differences(blue, made.grid, made.domain) == ["arm R is missing"]
+    assert differences(block, made.grid, made.domain) == []
 
 
 def test_parameters_outside_the_range_are_flagged(made, arrays):

@@ -10,7 +10,7 @@ from specdis.spectra.sky import ErrorStack
 from specdis.spectra.transform import Transform
 from specdis.storage import FORMAT_VERSION, Provenance
 from specdis.stores.pixels import PixelStore
-from specdis.stores.zarr import BLOCK, array, create_array, damage, open_group, values
+from specdis.stores.zarr import BLOCK, array, create_array, open_group, store_damage, values
 from synthetic_spectra import model, spectra, targets
 
 PROVENANCE = Provenance("pixels", "key", 1)
@@ -156,15 +156,15 @@ def test_a_flipped_bit_in_any_array_is_found(made, tmp_path, name):
     pixels, _ = normalised(made, 4)
     store.write(slice(0, 4), pixels)
     store.keep(np.ones(4, bool), 0.1)
-    assert list(damage(path, "pixels")) == []
+    assert list(store_damage(path, "pixels")) == []
     (chunk,) = (file for file in (path / name / "c").rglob("*") if file.is_file())
     content = bytearray(chunk.read_bytes())
     content[len(content) // 2] ^= 1
     chunk.write_bytes(content)
-    (error,) = damage(path, "pixels")
+    (error,) = store_damage(path, "pixels")
     assert f"{path / name} is damaged" in str(error)
     chunk.unlink()
-    (error,) = damage(path, "pixels")
+    (error,) = store_damage(path, "pixels")
     assert "chunk 0 is missing" in str(error)
 
 

@@ -26,7 +26,7 @@ from matplotlib.transforms import Bbox
 from specdis import report, validation
 from specdis.report import explorer, figures, style
 from specdis.report.page import CONTENTS, Picture, numbers, render
-from specdis.storage import Provenance, plain
+from specdis.storage import Provenance, as_json
 from synthetic_catalogue import catalogue, injected, members, rival
 
 NAMES = (
@@ -119,7 +119,7 @@ def full(stars: int = 400, seconds: float = 2.0) -> report.ReportInputs:
     return report.ReportInputs(
         name="mock <1>",
         catalogue=columns,
-        metrics=validation.metrics(columns, truth, known, COUNTS, {"off": theirs}, injected(columns)),
+        metrics=validation.metrics(columns, validation.Known(truth, known, COUNTS, {"off": theirs}), injected(columns)),
         cutflow=cutflow(),
         stages=stages(seconds),
         differences={"network.label.loss": ("robust", "chi2")},
@@ -158,7 +158,7 @@ def inputs() -> report.ReportInputs:
 @pytest.fixture(scope="module")
 def folder(inputs: report.ReportInputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("run") / "report"
-    report.write(directory, inputs, PROVENANCE)
+    report.write_report(directory, inputs, PROVENANCE)
     return directory
 
 
@@ -281,7 +281,7 @@ def test_the_comparison_with_the_paper_equals_the_metrics(page: Page, inputs: re
 
 
 def test_the_table_of_numbers_equals_the_metrics(page: Page, inputs: report.ReportInputs) -> None:
-    expected = {path: json.dumps(value) for path, value in numbers(plain(inputs.metrics))}
+    expected = {path: json.dumps(value) for path, value in numbers(as_json(inputs.metrics))}
     assert {row[0]: row[1] for row in page.rows["numbers"]} == expected
     assert "internal.by_snr[0].scatter_mag" in expected
     assert len(expected) > 500
@@ -382,7 +382,7 @@ def test_data_of_the_magnitudes_are_those_of_the_stars(folder: Path, inputs: rep
 
 
 def test_data_of_the_distances_count_every_star_once(inputs: report.ReportInputs) -> None:
-    data = figures.distances.distances(inputs.catalogue).data
+    data = figures.distances.draw_distances(inputs.catalogue).data
     columns = inputs.catalogue
     inside = (columns["DIST"] >= data["distance_min"][0]) & (columns["DIST"] < data["distance_max"][-1])
     assert data["all"].sum() == np.count_nonzero(inside) >= 0.99 * np.count_nonzero(np.isfinite(columns["DIST"]))
@@ -419,7 +419,7 @@ def many() -> report.ReportInputs:
     return replace(
         full(),
         catalogue=columns,
-        metrics=validation.metrics(columns, truth, injected=injected(columns)),
+        metrics=validation.metrics(columns, validation.Known(truth), injected=injected(columns)),
         truth=truth,
         members=None,
         rivals={name: rival(columns, 0.1) for name in ("one", "two", "three")},
@@ -472,7 +472,7 @@ def test_what_a_run_lacks_is_said_in_the_page_and_no_empty_figure_is_drawn(tmp_p
     directory = tmp_path / "report"
     directory.mkdir()
     (directory / "left-over.txt").write_text("of an older report, which goes whole")
-    report.write(directory, nothing(), PROVENANCE)
+    report.write_report(directory, nothing(), PROVENANCE)
     assert {path.name for path in directory.iterdir()} == {"index.html", "rates.html", "figures"}
     text = (directory / "index.html").read_text(encoding="utf-8")
     assert not [*(directory / "figures").iterdir()]
@@ -488,15 +488,15 @@ def test_what_a_run_lacks_is_said_in_the_page_and_no_empty_figure_is_drawn(tmp_p
 
 def test_figures_of_too_few_stars_say_so_instead() -> None:
     columns, truth = catalogue(40)
-    measured = validation.metrics(columns, truth, injected=injected(columns))
+    measured = validation.metrics(columns, validation.Known(truth), injected=injected(columns))
     plots = {
         plot.name: plot
         for plot in (
-            figures.distances.errors_by_kind(columns),
-            figures.binaries.models(measured["binaries"]),
-            figures.binaries.fractions(measured["binaries"]),
-            figures.binaries.estimators(measured["truth"]),
-            figures.binaries.recalibration(measured["calibration"]),
+            figures.distances.draw_errors_by_kind(columns),
+            figures.binaries.draw_models(measured["binaries"]),
+            figures.binaries.draw_fractions(measured["binaries"]),
+            figures.binaries.draw_estimators(measured["truth"]),
+            figures.binaries.draw_recalibration(measured["calibration"]),
         )
     }
     assert set(plots) == {"fig12", "fig15", "fig16", "estimators", "recalibration"}
@@ -507,7 +507,7 @@ def test_figures_of_too_few_stars_say_so_instead() -> None:
 
 def test_a_survey_without_snr_still_has_its_errors_drawn() -> None:
     columns, _ = catalogue(200)
-    plot = figures.distances.uncertainties(columns | {"SN": np.full(200, np.nan)})
+    plot = figures.distances.draw_uncertainties(columns | {"SN": np.full(200, np.nan)})
     assert set(plot.data["panel"]) == {"distribution", "against distance"}
     assert "no star has S/N" in {text.get_text() for text in plot.figure.axes[1].texts}
 
@@ -563,7 +563,7 @@ def test_without_colours_the_map_has_temperatures() -> None:
 def test_equal_inputs_give_equal_bytes(tmp_path: Path) -> None:
     def written(name: str) -> dict[str, bytes]:
         (tmp_path / name).mkdir()
-        figures.magnitudes.hr_diagrams(catalogue(3 * style.MOST_POINTS)[0]).save(tmp_path / name, PROVENANCE)
+        figures.magnitudes.draw_hr_diagrams(catalogue(3 * style.MOST_POINTS)[0]).save(tmp_path / name, PROVENANCE)
         return {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
 
     first, second = written("one"), written("two")

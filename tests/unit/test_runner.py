@@ -18,9 +18,9 @@ import pytest
 from dummy_stages import STAGES, Config, Survey, products, start, write_config
 from specdis.errors import ConfigError, InputError, ProductError, SpecdisError
 from specdis.pipeline.manifest import Manifest, StageFault, look
-from specdis.pipeline.runner import run
+from specdis.pipeline.runner import run_stages
 from specdis.pipeline.settings import RunSettings
-from specdis.pipeline.staleness import status
+from specdis.pipeline.staleness import stage_statuses
 from specdis.storage import FORMAT_VERSION
 from specdis.stores.paths import RunPaths
 
@@ -38,11 +38,11 @@ def directory(tmp_path):
 
 
 def states(path: Path, *overrides: str) -> dict[str, str]:
-    return {found.name: found.state for found in status(Config.load(path, overrides), STAGES, opener=Survey)}
+    return {found.name: found.state for found in stage_statuses(Config.load(path, overrides), STAGES, opener=Survey)}
 
 
 def reasons(path: Path, name: str, *overrides: str) -> str:
-    found = status(Config.load(path, overrides), STAGES, opener=Survey)
+    found = stage_statuses(Config.load(path, overrides), STAGES, opener=Survey)
     return "; ".join(next(stage.reasons for stage in found if stage.name == name))
 
 
@@ -213,8 +213,8 @@ def test_a_file_that_changes_after_it_was_read_is_read_again(config, tmp_path, c
     other.write_text("other")
     os.utime(faulty, (1, 1))
     stages = reading(faulty, other, absent)
-    assert run(Config.load(config), stages, opener=Survey) == ALL
-    assert run(Config.load(config), stages, opener=Survey) == []
+    assert run_stages(Config.load(config), stages, opener=Survey) == ALL
+    assert run_stages(Config.load(config), stages, opener=Survey) == []
     changed = {"other": other, "missing": other, "new": absent}.get(change, faulty)
     if change == "missing":
         other.unlink()
@@ -222,21 +222,23 @@ def test_a_file_that_changes_after_it_was_read_is_read_again(config, tmp_path, c
         changed.write_text("mended" if change == "mended to size and date" else "something else")
     if change == "mended to size and date":
         os.utime(faulty, (1, 1))
-    (found,) = (found for found in status(Config.load(config), stages, opener=Survey) if found.name == "spectra")
+    (found,) = (
+        found for found in stage_statuses(Config.load(config), stages, opener=Survey) if found.name == "spectra"
+    )
     assert found.reasons == [f"{changed} changed"]
-    assert run(Config.load(config), stages, opener=Survey) == ALL[1:]
+    assert run_stages(Config.load(config), stages, opener=Survey) == ALL[1:]
 
 
 def test_a_file_without_faults_may_be_copied_with_its_date(config, tmp_path):
     files = [tmp_path / "faulty", tmp_path / "other"]
     for path in files:
         path.write_text("content")
-    assert run(Config.load(config), reading(*files), opener=Survey) == ALL
+    assert run_stages(Config.load(config), reading(*files), opener=Survey) == ALL
     found = files[1].stat()
     shutil.copy2(files[1], tmp_path / "copy")
     (tmp_path / "copy").rename(files[1])
     os.utime(files[1], ns=(found.st_atime_ns, found.st_mtime_ns))
-    assert run(Config.load(config), reading(*files), opener=Survey) == []
+    assert run_stages(Config.load(config), reading(*files), opener=Survey) == []
 
 
 # Folders from somebody else
@@ -285,7 +287,7 @@ def test_a_reverted_key_does_not_take_products_of_the_other_value_for_its_own(co
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(Config.load(config, ["run.seed=2"]), [STAGES[0]._replace(run=interrupted)], opener=Survey)
+        run_stages(Config.load(config, ["run.seed=2"]), [STAGES[0]._replace(run=interrupted)], opener=Survey)
     assert states(config)["sample"] == "never run"
     assert start(config) == ALL
     assert products(directory) == before
@@ -329,7 +331,7 @@ def test_an_interrupted_stage_goes_on_where_it_stopped(config, directory, monkey
 
 def test_unfinished_work_of_another_configuration_is_not_used(config, directory):
     with pytest.raises(ValueError, match="broken"):
-        run(Config.load(config), failing("spectra", ValueError("broken")), opener=Survey)
+        run_stages(Config.load(config), failing("spectra", ValueError("broken")), opener=Survey)
     (scratch,) = (directory / ".partial").iterdir()
     (scratch / "block-0").write_text('"of the first configuration"')
     start(config, "sample.ebv_max=0.4")
@@ -347,13 +349,13 @@ def test_unfinished_work_is_kept_apart_by_the_settings_of_its_stage(config):
     stages = [stage._replace(run=interrupted) if stage.name == "distances" else stage for stage in STAGES]
     for scale in (1, 2, 1):
         with pytest.raises(KeyboardInterrupt):
-            run(Config.load(config, [f"science.scale={scale}"]), stages, opener=Survey)
+            run_stages(Config.load(config, [f"science.scale={scale}"]), stages, opener=Survey)
     assert scratches[0] == scratches[2] != scratches[1]
 
 
 def test_force_starts_a_stage_from_its_beginning(config, directory):
     with pytest.raises(ValueError, match="broken"):
-        run(Config.load(config), failing("spectra", ValueError("broken")), opener=Survey)
+        run_stages(Config.load(config), failing("spectra", ValueError("broken")), opener=Survey)
     (scratch,) = (directory / ".partial").iterdir()
     (scratch / "block-0").write_text('"unfinished"')
     start(config, first="spectra", force=True)
@@ -362,7 +364,7 @@ def test_force_starts_a_stage_from_its_beginning(config, directory):
 
 def test_a_failure_keeps_finished_stages_and_its_traceback_in_the_log(config, directory):
     with pytest.raises(ValueError, match="broken"):
-        run(Config.load(config), failing("distances", ValueError("broken")), opener=Survey)
+        run_stages(Config.load(config), failing("distances", ValueError("broken")), opener=Survey)
     assert "raise error\nValueError: broken" in (directory / "log.txt").read_text()
     assert start(config) == ["distances", "report"]
 
@@ -372,13 +374,13 @@ def test_a_full_disk_says_so(config):
     with pytest.raises(
         SpecdisError, match=r"no space left while running distances. Free some space. Then run the same command again"
     ):
-        run(Config.load(config), failing("distances", full), opener=Survey)
+        run_stages(Config.load(config), failing("distances", full), opener=Survey)
 
 
 def test_a_stage_that_writes_nothing_is_found_out(config):
     idle = [stage._replace(products=("distances",)) if stage.name == "spectra" else stage for stage in STAGES]
     with pytest.raises(ProductError, match="stage spectra ended without writing"):
-        run(Config.load(config), idle, opener=Survey)
+        run_stages(Config.load(config), idle, opener=Survey)
 
 
 def test_two_runs_in_one_directory_are_refused(config, directory):
@@ -450,7 +452,7 @@ def test_context_gives_provenance_and_one_survey(config):
         seen.append((context.provenance("sample"), context.survey() is context.survey(), context.key))
         return STAGES[0].run(context)
 
-    run(Config.load(config, ["run.seed=7"]), [STAGES[0]._replace(run=look)], opener=Survey)
+    run_stages(Config.load(config, ["run.seed=7"]), [STAGES[0]._replace(run=look)], opener=Survey)
     ((provenance, same, key),) = seen
     assert dataclasses.asdict(provenance).items() >= {"kind": "sample", "key": key, "seed": 7}.items()
     assert same

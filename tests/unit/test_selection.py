@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from specdis.pipeline.stages.sample import catalogue
+from specdis.pipeline.stages.sample import survey_rows
 from specdis.surveys import Stars
 
 
@@ -23,6 +23,6 @@ def test_rows_come_in_file_order_whoever_is_first_with_them():
     context = SimpleNamespace(
         config=None, opener=lambda config: survey, survey=lambda: survey, workers=SimpleNamespace(each=each)
     )
-    parts = list(catalogue(context))
+    parts = list(survey_rows(context))
     assert len(parts) == 7
     np.testing.assert_array_equal(Stars.concatenate(parts)["TARGETID"], np.arange(70))

@@ -6,7 +6,7 @@ from specdis.errors import InputError
 from specdis.spectra.grid import PixelGrid, native_position
 from specdis.spectra.normalise import normalise
 from specdis.spectra.settings import GridSettings, SpectraSettings
-from specdis.spectra.sky import ErrorStack, merge
+from specdis.spectra.sky import ErrorStack, merge_windows
 from specdis.surveys.base import Arm, Spectra, flux_unit
 from synthetic_spectra import SMALL, SMALL_SETTINGS, spectra
 
@@ -151,9 +151,9 @@ def test_spectra_that_come_normalised_are_only_put_on_the_grid():
 
 def test_windows_may_overlap():
     windows = [(4110.0, 4120.0), (4100.0, 4112.0), (4105.0, 4106.0)]
-    assert merge(windows) == [(4100.0, 4120.0)]
-    assert merge([(5.0, 6.0), (1.0, 2.0)]) == [(1.0, 2.0), (5.0, 6.0)]
-    bad = [normalise(spectra(1), GRID, SMALL_SETTINGS, which).bad for which in (windows, merge(windows))]
+    assert merge_windows(windows) == [(4100.0, 4120.0)]
+    assert merge_windows([(5.0, 6.0), (1.0, 2.0)]) == [(1.0, 2.0), (5.0, 6.0)]
+    bad = [normalise(spectra(1), GRID, SMALL_SETTINGS, which).bad for which in (windows, merge_windows(windows))]
     np.testing.assert_array_equal(*bad)
     assert bad[0].any()
 

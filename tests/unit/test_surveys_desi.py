@@ -17,7 +17,7 @@ from specdis.errors import InputError
 from specdis.surveys import Fault, Spectra, Stars, SurveySettings, coadd, layout, open_file, open_survey
 from specdis.surveys.base import STAR_COLUMNS
 from specdis.surveys.desi import CoaddSurvey, DesiSurvey
-from specdis.surveys.fits import read_rows
+from specdis.surveys.fits import read_image_rows
 
 HEADER = {"SURVEY": "main", "PROGRAM": "bright", "HPXPIXEL": fake.HEALPIX}
 
@@ -549,7 +549,7 @@ def test_rows_of_an_image_come_in_any_order(tmp_path: Path, compressed: bool) ->
     stored = fitsio.read(str(path), ext="FLUX")  # compression of floats loses digits
     rows = np.array([99, 0, 1, 2, 50, 50, 20, 3, 98])
     with fitsio.FITS(str(path)) as file:
-        np.testing.assert_array_equal(read_rows(file["FLUX"], rows), stored[rows])
+        np.testing.assert_array_equal(read_image_rows(file["FLUX"], rows), stored[rows])
 
 
 # --- normalised spectra ---------------------------------------------------------------------------------------------

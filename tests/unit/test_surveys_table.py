@@ -377,7 +377,7 @@ def test_only_fits_and_gzip_of_a_known_size_are_opened(tmp_path, content, found,
     monkeypatch.setattr("specdis.storage.UNPACKED_FREE", 1 << 20)
     path = tmp_path / "s.fits"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=re.escape(found)), fits.reading(path):
+    with pytest.raises(InputError, match=re.escape(found)), fits.reading_fits(path):
         pass
 
 

@@ -8,7 +8,7 @@ from specdis.errors import InputError
 from specdis.jaxed import jnp
 from specdis.network.mlp import MLP
 from specdis.network.settings import LabelSettings, NetworkSettings, TrainingSettings
-from specdis.network.training import TrainingStars, TrainingState, _batches, _split, train, train_mixture
+from specdis.network.training import TrainingStars, TrainingState, _batches, _split, train_label, train_mixture
 from synthetic_spectra import ensemble
 
 NETWORK = NetworkSettings(hidden=(8,))
@@ -55,15 +55,15 @@ class Memory:
 
 @pytest.fixture(scope="module")
 def trained():
-    return train(population(), NETWORK, SETTINGS, 1)
+    return train_label(population(), NETWORK, SETTINGS, 1)
 
 
 def test_a_resumed_training_gives_identical_networks(trained):
     (whole, history), stars, memory = trained, population(), Memory(after=4)
     with pytest.raises(KeyboardInterrupt):
-        train(stars, NETWORK, SETTINGS, 1, memory)
+        train_label(stars, NETWORK, SETTINGS, 1, memory)
     second = Memory(kept=memory.kept)
-    resumed, again = train(stars, NETWORK, SETTINGS, 1, second)
+    resumed, again = train_label(stars, NETWORK, SETTINGS, 1, second)
     assert second.epochs == [5, 6]
     np.testing.assert_array_equal(again, history)
     for one, other in zip(leaves(whole.networks), leaves(resumed.networks), strict=True):
@@ -74,7 +74,7 @@ def test_a_network_never_sees_the_stars_of_its_fold(trained):
     stars = population()
     spoilt = stars._replace(parallax=np.where(stars.fold == 1, 1000.0, stars.parallax))
     labels = np.asarray(trained[0].labels(stars.inputs))
-    spoilt_labels = np.asarray(train(spoilt, NETWORK, SETTINGS, 1)[0].labels(stars.inputs))
+    spoilt_labels = np.asarray(train_label(spoilt, NETWORK, SETTINGS, 1)[0].labels(stars.inputs))
     assert labels.shape == (3, 2, 300)
     for fold in (0, 2):
         assert not np.allclose(labels[fold], spoilt_labels[fold], rtol=0.1)
@@ -104,10 +104,10 @@ def test_an_epoch_shows_every_network_all_its_stars_once(batch):
 def test_what_fills_a_batch_does_not_train():
     """A network of few stars beside one of many learns the same whichever comes first."""
     stars = population(fold=np.where(np.arange(300) < 100, 0, 1))
-    alone = train(stars, NETWORK, SETTINGS.model_copy(update={"batch": 300}), 1)[0].labels(stars.inputs)
+    alone = train_label(stars, NETWORK, SETTINGS.model_copy(update={"batch": 300}), 1)[0].labels(stars.inputs)
     # Fold 0 trains on 200 stars and fold 1 on 100. One batch holds all of either, so that its order is of no matter.
     swapped = stars._replace(fold=1 - stars.fold)
-    both = train(swapped, NETWORK, SETTINGS.model_copy(update={"batch": 300}), 1)[0].labels(stars.inputs)
+    both = train_label(swapped, NETWORK, SETTINGS.model_copy(update={"batch": 300}), 1)[0].labels(stars.inputs)
     np.testing.assert_allclose(np.asarray(alone)[::-1], np.asarray(both), rtol=1e-4)
 
 
@@ -128,7 +128,7 @@ def test_seeds_differ(trained):
 def test_training_learns():
     stars = population(stars=2000)
     settings = TrainingSettings(batch=128, epochs=40, patience=40, n_seeds=2, learning_rate=1e-2)
-    found, history = train(stars, NETWORK, settings, 1)
+    found, history = train_label(stars, NETWORK, settings, 1)
     label = np.asarray(found.held_out_labels(jnp.asarray(stars.inputs), jnp.asarray(stars.fold))).mean(0)
     truth = 2 + 0.5 * stars.inputs[:, 0]
     assert np.corrcoef(label, truth)[0, 1] > 0.98
@@ -140,7 +140,7 @@ def test_training_learns():
 def test_the_exponential_output_and_the_robust_loss_train():
     stars = population()
     label = LabelSettings(output="exp", loss="robust", intrinsic_scatter=0.05)
-    found, history = train(stars, NetworkSettings(hidden=(8,), label=label), SETTINGS, 1)
+    found, history = train_label(stars, NetworkSettings(hidden=(8,), label=label), SETTINGS, 1)
     assert (np.asarray(found.labels(stars.inputs)) > 0).all()
     assert (history[-1] < history[0]).all()
 
@@ -153,7 +153,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_training():
     settings = TrainingSettings(
         batch=32, epochs=50, patience=3, n_seeds=1, learning_rate=1e-2, inner_fraction=0.3, weight_decay=0.0
     )
-    found, history = train(stars, NETWORK, settings, 1)
+    found, history = train_label(stars, NETWORK, settings, 1)
     assert len(history) == 3 + np.argmin(history[:, 0, 1]) + 1
     assert len(history) < 50
     model = np.asarray(found.labels(stars.inputs))[0, 0] * stars.factor
@@ -183,7 +183,7 @@ def test_stars_that_are_not_to_be_used_neither_train_nor_stop():
 def test_too_few_stars_is_a_clear_error():
     stars = population(stars=2, fold=np.zeros(2))
     with pytest.raises(InputError, match="outside every fold, found 2 stars in 1 folds"):
-        train(stars, NETWORK, SETTINGS, 1)
+        train_label(stars, NETWORK, SETTINGS, 1)
 
 
 def test_a_training_that_diverges_is_a_clear_error():
@@ -191,7 +191,7 @@ def test_a_training_that_diverges_is_a_clear_error():
     stars.parallax[7] = np.nan
     settings = SETTINGS.model_copy(update={"n_seeds": 1})
     with pytest.raises(InputError, match=r"finite loss.*none in 1 of 1 networks.*learning_rate"):
-        train(stars, NetworkSettings(hidden=()), settings, 1)
+        train_label(stars, NetworkSettings(hidden=()), settings, 1)
 
 
 @pytest.mark.parametrize(

@@ -268,7 +268,7 @@ def test_bias_scatter_and_coverage_by_hand() -> None:
         DIST_84=[1.2, 1.7, np.inf, np.inf, np.nan],
         DISTERR=[0.1, 0.1, 1.2, np.nan, 1.0],  # 31 % for the third
     )
-    truth = validation.metrics(columns, truth_of(columns, [1.0, 1.5, 3.0, 4.0, 40.0]))["truth"]
+    truth = validation.metrics(columns, validation.Known(truth_of(columns, [1.0, 1.5, 3.0, 4.0, 40.0])))["truth"]
     near, middle = truth["by_distance"][:2]
     assert (near["distance_min_kpc"], near["distance_max_kpc"], near["n"], near["n_finite"]) == (1.0, 2.0, 2, 2)
     assert near["median_bias"] == pytest.approx(0.1)
@@ -288,8 +288,8 @@ def test_truth_is_joined_by_identifier_whatever_its_order() -> None:
     order = np.argsort(truth["TARGETID"])
     shuffled = {name: values[order] for name, values in truth.items()}
     assert np.any(truth["TARGETID"] != columns["TARGETID"])
-    measured = validation.metrics(columns, truth)
-    np.testing.assert_equal(measured, validation.metrics(columns, shuffled))
+    measured = validation.metrics(columns, validation.Known(truth))
+    np.testing.assert_equal(measured, validation.metrics(columns, validation.Known(shuffled)))
     assert measured["truth"]["all"]["scatter"] < 0.2  # 0.15 as made; joined by position it is 1.3
 
 
@@ -304,7 +304,7 @@ def test_every_part_of_the_identifier_counts() -> None:
 def test_stars_without_truth_are_counted() -> None:
     columns = stars(3)
     truth = {name: values[:1] for name, values in truth_of(columns, 1.0).items()}
-    measured = validation.metrics(columns, truth)["truth"]
+    measured = validation.metrics(columns, validation.Known(truth))["truth"]
     assert (measured["all"]["n"], measured["n_without_truth"]) == (1, 2)
 
 
@@ -312,7 +312,7 @@ def test_a_repeated_identifier_in_the_truth_is_an_error() -> None:
     columns = stars(2)
     truth = {name: np.concatenate([values, values[:1]]) for name, values in truth_of(columns, 1.0).items()}
     with pytest.raises(InputError, match="1 repeated rows"):
-        validation.metrics(columns, truth)
+        validation.metrics(columns, validation.Known(truth))
 
 
 @settings(max_examples=60, deadline=None)
@@ -333,7 +333,7 @@ def test_coverage_of_true_errors_is_68_per_cent() -> None:
     error = sigma * random.normal(size=n)  # in magnitudes, and the quoted interval is the true one
     dist = 10 ** (error / 5)
     columns = stars(n, DIST=dist, DIST_16=dist * 10 ** (-sigma / 5), DIST_84=dist * 10 ** (sigma / 5))
-    covered = validation.metrics(columns, truth_of(columns, 1.0))["truth"]["all"]["coverage68"]
+    covered = validation.metrics(columns, validation.Known(truth_of(columns, 1.0)))["truth"]["all"]["coverage68"]
     assert covered == pytest.approx(0.6827, abs=0.013)  # four standard errors of a fraction of 20,000
 
 
@@ -366,7 +366,8 @@ def test_the_catalogue_has_every_column_that_is_read() -> None:
 
 
 def test_metrics_become_json_with_null_for_open_ends_and_for_what_is_not_known(tmp_path: Path) -> None:
-    storage.write_json(tmp_path / "metrics.json", validation.metrics(*catalogue(50)))
+    columns, truth = catalogue(50)
+    storage.write_json(tmp_path / "metrics.json", validation.metrics(columns, validation.Known(truth)))
     read = json.loads((tmp_path / "metrics.json").read_text())
     assert read["internal"]["by_snr"][0]["snr_min"] is None
     assert read["internal"]["by_snr"][0]["snr_max"] == 20.0

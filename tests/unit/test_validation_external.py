@@ -227,7 +227,7 @@ def test_giants_are_counted_within_and_beyond_fifty_kpc_of_the_centre() -> None:
 def full() -> dict[str, Any]:
     columns, truth = catalogue(3000)
     theirs = {"xue2014": rival(columns, 0.0)}
-    return validation.metrics(columns, truth, members(columns, truth), [], theirs, injected(columns))
+    return validation.metrics(columns, validation.Known(truth, members(columns, truth), [], theirs), injected(columns))
 
 
 def test_every_number_of_the_paper_has_its_own_here() -> None:
@@ -266,9 +266,9 @@ def test_the_verdict_on_members_and_distances_is_of_stars_that_trained_no_networ
         quoted = {"DISTMOD_ERR": np.full(len(true), 0.1, np.float32), "DISTERR": 0.05 * true}
         wrong[len(true)] = table | quoted | {"DIST": true * off, "FLAGS": np.zeros(len(true), np.int32)}
     stars, columns = wrong[len(stars["DIST"])], wrong[12_000]
-    found = validation.metrics(columns, truth, stars)
+    found = validation.metrics(columns, validation.Known(truth, stars))
     for finding in found["verdict"][:4]:
         assert finding["answer"] == "missed", finding
     learned = columns | {"HELD_OUT": np.zeros(12_000, bool)}, stars | {"HELD_OUT": np.zeros(len(stars["DIST"]), bool)}
-    found = validation.metrics(learned[0], truth, learned[1])
+    found = validation.metrics(learned[0], validation.Known(truth, learned[1]))
     assert [finding["answer"] for finding in found["verdict"][:5]] == ["too few stars to tell"] * 5

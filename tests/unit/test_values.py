@@ -30,7 +30,7 @@ from specdis.surveys import Fault, Stars
 from specdis.surveys.base import FLUX_LIMIT, STAR_COLUMNS, Arm, Missing
 from specdis.surveys.desi import CoaddSurvey, DesiSurvey
 from specdis.surveys.table import TableSurvey
-from specdis.surveys.values import LIMITS, cleaned, converted, plain
+from specdis.surveys.values import LIMITS, cleaned, converted, plain_argument
 from specdis.surveys.wavelengths import wavelengths
 
 FLOATS = [name for name, column in STAR_COLUMNS.items() if np.dtype(column.dtype).kind == "f"]
@@ -355,20 +355,23 @@ def test_units_of_tables_are_those_of_the_header(tmp_path: Path) -> None:
 
 
 def test_quantities_masks_and_columns_become_plain_arrays() -> None:
-    np.testing.assert_allclose(plain("VRAD", [1000.0, -2000.0] * u.m / u.s, "predict"), [1.0, -2.0])
-    np.testing.assert_allclose(plain("PARALLAX", 2 * u.arcsec, "predict"), 2000.0)
+    np.testing.assert_allclose(plain_argument("VRAD", [1000.0, -2000.0] * u.m / u.s, "predict"), [1.0, -2.0])
+    np.testing.assert_allclose(plain_argument("PARALLAX", 2 * u.arcsec, "predict"), 2000.0)
     masked = np.ma.array([15.0, 0.0], mask=[False, True])
-    np.testing.assert_array_equal(plain("PHOT_G_MEAN_MAG", masked, "predict"), [15.0, np.nan])
+    np.testing.assert_array_equal(plain_argument("PHOT_G_MEAN_MAG", masked, "predict"), [15.0, np.nan])
     column = MaskedColumn([1.0, 5.0], mask=[True, False], unit="arcsec")
-    np.testing.assert_allclose(plain("PARALLAX", column, "predict"), [np.nan, 5000.0])
+    np.testing.assert_allclose(plain_argument("PARALLAX", column, "predict"), [np.nan, 5000.0])
     both = Masked([1.0, 5.0] * u.arcsec, mask=[True, False])
-    np.testing.assert_allclose(plain("PARALLAX", both, "predict"), [np.nan, 5000.0])
-    assert plain("SOURCE_ID", MaskedColumn([5, 2**60 + 1], mask=[True, False]), "predict").tolist() == [0, 2**60 + 1]
-    assert plain("TEFF", [5000, 6000], "predict").dtype == np.float64
+    np.testing.assert_allclose(plain_argument("PARALLAX", both, "predict"), [np.nan, 5000.0])
+    assert plain_argument("SOURCE_ID", MaskedColumn([5, 2**60 + 1], mask=[True, False]), "predict").tolist() == [
+        0,
+        2**60 + 1,
+    ]
+    assert plain_argument("TEFF", [5000, 6000], "predict").dtype == np.float64
     with pytest.raises(InputError, match=r"predict, column VRAD: .* found 'mas'"):
-        plain("VRAD", 3 * u.mas, "predict")
+        plain_argument("VRAD", 3 * u.mas, "predict")
     with pytest.raises(InputError, match="predict, VRAD: expected numbers"):
-        plain("VRAD", ["fast"], "predict")
+        plain_argument("VRAD", ["fast"], "predict")
 
 
 # Wavelengths

@@ -2,9 +2,9 @@
 
 from specdis.catalogue.build import BINARIES_COLUMNS, DISTANCES_COLUMNS, SAMPLE_COLUMNS, build
 from specdis.catalogue.columns import COLUMNS, Column
-from specdis.catalogue.files import as_table, read_catalogue, read_columns, write, write_file
+from specdis.catalogue.files import as_table, read_catalogue, read_columns, write_catalogue, write_file
 from specdis.catalogue.header import Cards, header_cards
-from specdis.catalogue.verification import Problem, Verification, verify
+from specdis.catalogue.verification import Problem, Verification, verify_catalogue
 
 __all__ = [
     "BINARIES_COLUMNS",
@@ -20,7 +20,7 @@ __all__ = [
     "header_cards",
     "read_catalogue",
     "read_columns",
-    "verify",
-    "write",
+    "verify_catalogue",
+    "write_catalogue",
     "write_file",
 ]

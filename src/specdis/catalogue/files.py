@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from types import ModuleType
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from astropy.table import Column as TableColumn
@@ -29,7 +28,18 @@ SUMS_NAME: Final = "SHA256SUMS"
 _BLOCK = 1 << 16  # rows read at a time
 
 
-def write(directory: Path, columns: Mapping[str, Array], provenance: Provenance, header: Cards) -> None:
+class Format(NamedTuple):
+    """A file format of the catalogue: its readers."""
+
+    read_header: Callable[[Path], Header]
+    read_blocks: Callable[[Path, Sequence[str], int], Iterator[dict[str, Array]]]
+
+
+FITS = Format(fits.read_fits_header, fits.read_fits_blocks)
+PARQUET = Format(parquet.read_parquet_header, parquet.read_parquet_blocks)
+
+
+def write_catalogue(directory: Path, columns: Mapping[str, Array], provenance: Provenance, header: Cards) -> None:
     """Write the catalogue as a folder: FITS, VOParquet and their SHA-256 sums; equal input, equal bytes.
 
     The folder appears complete, or stays unchanged.
@@ -67,7 +77,7 @@ def write_file(path: Path, columns: Mapping[str, Array], provenance: Provenance,
     path
         The file: its name ends in .fits or .parquet.
     columns, provenance, header
-        As for `write`.
+        As for `write_catalogue`.
 
     Raises
     ------
@@ -193,9 +203,9 @@ def read_header(file: Path) -> Header:
     InputError
         When the file is damaged, or is not a catalogue.
     """
-    with reading(file):
+    with reading_catalogue(file):
         try:
-            header: Header = format_of(file).read_header(file)
+            return format_of(file).read_header(file)
         except KeyError as error:
             raise InputError(
                 file,
@@ -203,7 +213,6 @@ def read_header(file: Path) -> Header:
                 found="another file",
                 remedy=f"Give {FITS_NAME} or {PARQUET_NAME} of a run, or what `specdis predict` wrote.",
             ) from error
-        return header
 
 
 def read_blocks(file: Path, names: Sequence[str], rows: int) -> Iterator[dict[str, Array]]:
@@ -214,12 +223,12 @@ def read_blocks(file: Path, names: Sequence[str], rows: int) -> Iterator[dict[st
     InputError
         When the file is damaged.
     """
-    with reading(file):
+    with reading_catalogue(file):
         yield from format_of(file).read_blocks(file, names, rows)
 
 
 @contextmanager
-def reading(file: Path) -> Iterator[None]:
+def reading_catalogue(file: Path) -> Iterator[None]:
     """Convert any error inside the block, which reads a catalogue file, to an `InputError`."""
     try:
         yield
@@ -231,8 +240,8 @@ def reading(file: Path) -> Iterator[None]:
         raise _unreadable(file, str(error.args[0] if error.args else type(error).__name__)) from error
 
 
-def format_of(file: Path) -> ModuleType:
-    """Return the module that reads a file, `fits` or `parquet`, by the file's first bytes.
+def format_of(file: Path) -> Format:
+    """Return the format of a file by its first bytes.
 
     Raises
     ------
@@ -246,9 +255,9 @@ def format_of(file: Path) -> ModuleType:
     except OSError as error:
         raise _unreadable(file, error.strerror or str(error)) from error
     if start == b"SIMPLE":
-        return fits
+        return FITS
     if start.startswith(b"PAR1"):
-        return parquet
+        return PARQUET
     raise InputError(
         file, expected="FITS or Parquet", found=f"a file that starts with {start!r}", remedy="Give a catalogue."
     )

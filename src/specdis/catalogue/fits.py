@@ -138,7 +138,7 @@ def _encoded(value: int) -> str:
     return text[-1] + text[:-1]
 
 
-def read_header(path: Path) -> Header:
+def read_fits_header(path: Path) -> Header:
     """Read the header and the description of the columns."""
     with path.open("rb") as file:  # astropy would read some names as URLs
         header = fits.getheader(file, EXTNAME)
@@ -158,7 +158,7 @@ def read_header(path: Path) -> Header:
     return Header(header["NAXIS2"], fields, cards)
 
 
-def read_blocks(path: Path, names: Sequence[str], rows: int) -> Iterator[dict[str, Array]]:
+def read_fits_blocks(path: Path, names: Sequence[str], rows: int) -> Iterator[dict[str, Array]]:
     """Yield columns, `rows` stars at a time; missing integers are as stored."""
     with opened(path) as file:
         table = file[EXTNAME]
@@ -175,7 +175,7 @@ def _plain(values: Array) -> Array:
     return native(values)
 
 
-def damage(path: Path) -> list[str]:
+def fits_damage(path: Path) -> list[str]:
     """Return the checksums that do not agree, HDU by HDU."""
     found = []
     with warnings.catch_warnings(), path.open("rb") as file, path.open("rb") as other, fits.open(other) as hdus:

@@ -86,7 +86,7 @@ def _datatype(dtype: str) -> dict[str, str]:
     return {"datatype": "char", "arraysize": dtype[1:]} if dtype[0] == "S" else {"datatype": _DATATYPES[dtype]}
 
 
-def read_header(path: Path) -> Header:
+def read_parquet_header(path: Path) -> Header:
     """Read the header and the description of the columns; types are those of the data, not of the VOTable."""
     with pq.ParquetFile(path) as file:
         schema, stars = file.schema_arrow, file.metadata.num_rows
@@ -117,9 +117,9 @@ def _card(parameter: ElementTree.Element) -> tuple[str, Value]:
     return name, convert.get(datatype, str)(text)
 
 
-def read_blocks(path: Path, names: Sequence[str], rows: int) -> Iterator[dict[str, Array]]:
+def read_parquet_blocks(path: Path, names: Sequence[str], rows: int) -> Iterator[dict[str, Array]]:
     """Yield columns, `rows` stars at a time or fewer; missing integers are the column's null value."""
-    fields = read_header(path).fields
+    fields = read_parquet_header(path).fields
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):  # one by one: read together, all stay in memory
             for batch in file.iter_batches(batch_size=rows, row_groups=[group], columns=list(names)):

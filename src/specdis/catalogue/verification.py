@@ -14,6 +14,7 @@ from specdis.arrays import Array, Bool, Int64
 from specdis.catalogue import fits
 from specdis.catalogue.columns import COLUMNS
 from specdis.catalogue.files import (
+    FITS,
     FITS_NAME,
     PARQUET_NAME,
     SUMS_NAME,
@@ -21,7 +22,7 @@ from specdis.catalogue.files import (
     locate,
     read_blocks,
     read_header,
-    reading,
+    reading_catalogue,
 )
 from specdis.catalogue.header import Header
 from specdis.catalogue.rules import RULES, Rows, Rule
@@ -71,7 +72,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Verification:
-    """The result of `verify`.
+    """The result of `verify_catalogue`.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ class Verification:
         return all(problem.warning for problem in self.problems)
 
 
-def verify(path: str | Path) -> Verification:
+def verify_catalogue(path: str | Path) -> Verification:
     """Verify a catalogue.
 
     Parameters
@@ -146,9 +147,9 @@ def _noting(problems: list[Problem]) -> Iterator[None]:
 def _check_sum(file: Path) -> Iterator[Problem]:
     """Check a file against SHA256SUMS in the same folder, if there is one."""
     sums = file.parent / SUMS_NAME
-    with reading(sums):
+    with reading_catalogue(sums):
         known = sums.read_bytes().splitlines() if sums.is_file() else None
-    with reading(file):
+    with reading_catalogue(file):
         found = f"{file_digest(file)}  {file.name}".encode()
     if known is not None and found not in known:
         yield Problem(file.name, "", f"the SHA-256 sum that {SUMS_NAME} gives")
@@ -156,9 +157,9 @@ def _check_sum(file: Path) -> Iterator[Problem]:
 
 def _check_bytes(file: Path) -> Iterator[Problem]:
     """Check FITS against its own checksums."""
-    if format_of(file) is fits:
-        with reading(file):
-            wrong = fits.damage(file)
+    if format_of(file) is FITS:
+        with reading_catalogue(file):
+            wrong = fits.fits_damage(file)
         yield from (Problem(file.name, "", expected) for expected in wrong)
 
 

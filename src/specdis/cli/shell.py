@@ -167,11 +167,11 @@ def verb(example: str) -> Callable[[Callable[..., Reply]], Callable[..., None]]:
     return made
 
 
-def _print(answer: Reply, as_json: bool) -> None:
-    if as_json:
-        from specdis.storage import plain
+def _print(answer: Reply, in_json: bool) -> None:
+    if in_json:
+        from specdis.storage import as_json
 
-        print(json.dumps(plain(answer.content), indent=2, default=str))
+        print(json.dumps(as_json(answer.content), indent=2, default=str))
     else:
         for line in answer.lines:
             print(line)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from specdis.verbs.check import Findings
 
 
-def status(stages: Sequence[StageStatus]) -> Iterator[str]:
+def status_lines(stages: Sequence[StageStatus]) -> Iterator[str]:
     """Yield one line per stage: its state, and its rate or the reasons why it is stale."""
     for stage in stages:
         yield f"{stage.name:<12}{stage.state:<13}{_detail(stage)}".rstrip()
@@ -30,7 +30,7 @@ def _detail(stage: StageStatus) -> str:
     )
 
 
-def check(found: Findings) -> Iterator[str]:
+def findings_lines(found: Findings) -> Iterator[str]:
     """Yield the result of `check`."""
     for name, value in found.facts.items():
         yield f"{name}: {value}"
@@ -40,7 +40,7 @@ def check(found: Findings) -> Iterator[str]:
     yield f"{len(found.problems)} problems" if found.problems else "ready to run"
 
 
-def comparison(found: dict[str, Any]) -> Iterator[str]:
+def comparison_lines(found: dict[str, Any]) -> Iterator[str]:
     """Yield differences of distance moduli by our modulus, and the errors of both against known distances."""
     yield f"{found['n_matched']:,} of {found['n_catalogue']:,} stars are in both"
     yield f"{'theirs - ours':<24}{'stars':>8}{'median [mag]':>18}{'scatter [mag]':>18}"
@@ -58,7 +58,7 @@ def comparison(found: dict[str, Any]) -> Iterator[str]:
             yield f"{name:<24}{cell['n_finite']:>8,}{median:>18}{scatter.lstrip('+'):>18}"
 
 
-def rates(rows: Sequence[Rate]) -> Iterator[str]:
+def rates_lines(rows: Sequence[Rate]) -> Iterator[str]:
     """Yield the rate of each stage beside its limit and the plain version's rate."""
     yield f"{'stars per second':<28}{'here':>10}{'limit':>10}  {'set by':<10}{'of limit':>8}{'plain':>10}{'GB':>7}"
     for row in rows:

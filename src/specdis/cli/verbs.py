@@ -98,7 +98,7 @@ def run(
     from specdis.pipeline.stages import STAGES
 
     settings = Config.load(config, overrides)
-    return _products(settings, runner.run(settings, STAGES, first=first, last=last, force=force))
+    return _products(settings, runner.run_stages(settings, STAGES, first=first, last=last, force=force))
 
 
 @verb("specdis status demo/run")
@@ -108,8 +108,8 @@ def status(directory: RunDirectory) -> Reply:
     from specdis.pipeline.config import config_of
     from specdis.pipeline.stages import STAGES
 
-    found = staleness.status(config_of(directory), STAGES)
-    return Reply([_content(stage) for stage in found], tables.status(found))
+    found = staleness.stage_statuses(config_of(directory), STAGES)
+    return Reply([_content(stage) for stage in found], tables.status_lines(found))
 
 
 @verb("specdis check config.toml")
@@ -118,10 +118,10 @@ def check(config: ConfigFile, overrides: Overrides = []) -> Reply:  # noqa: B006
     from dataclasses import asdict
 
     from specdis.pipeline.config import Config
-    from specdis.verbs.check import check as examine
+    from specdis.verbs.check import examine as examine
 
     found = examine(Config.load(config, overrides))
-    return Reply(asdict(found), tables.check(found), good=not found.problems)
+    return Reply(asdict(found), tables.findings_lines(found), good=not found.problems)
 
 
 @verb("specdis predict demo/run/model spectra.fits -o distances.fits")
@@ -144,7 +144,7 @@ def verify(
     """Verify a run, a model or a catalogue. Checksums, schema, ranges, units and identifiers are checked."""
     from dataclasses import asdict
 
-    from specdis.verbs.verify import verify as examine
+    from specdis.verbs.verify import verify_path as examine
 
     found = examine(path)
     counts = [", ".join(f"{name} {count}" for name, count in found.counts.items())] if found.counts else []
@@ -165,7 +165,7 @@ def demo(
     ] = None,
 ) -> Reply:
     """Make a mock survey, run all stages on it and write a report."""
-    from specdis.verbs.demo import demo as show
+    from specdis.verbs.demo import make_demo as show
 
     return _products(*show(out, stars))
 
@@ -216,11 +216,11 @@ def compare(
     ] = [],  # noqa: B006 - typer copies it
 ) -> Reply:
     """Match two catalogues and compare their distances."""
-    from specdis.verbs.compare import compare as measure
+    from specdis.verbs.compare import compare_files as measure
 
     named = dict(column.split("=", 1) for column in columns)
     found = measure(catalogue, other, out, named, references)
-    return Reply(found, [*tables.comparison(found), out])
+    return Reply(found, [*tables.comparison_lines(found), out])
 
 
 @verb("specdis ablate config.toml")
@@ -228,7 +228,7 @@ def ablate(config: ConfigFile, overrides: Overrides = []) -> Reply:  # noqa: B00
     """Undo the paper's choices one by one. A table shows the effect on bias and scatter."""
     _limit_threads(config, overrides)
     from specdis.storage import read_json
-    from specdis.verbs.ablate import ablate as compare
+    from specdis.verbs.ablate import run_ablations as compare
 
     table = compare(config, overrides)
     rows = read_json(table.with_suffix(".json"))
@@ -244,11 +244,11 @@ def bench(
     """Benchmark the stages. Rates stand beside the limit of this machine and a plain version."""
     from tempfile import TemporaryDirectory
 
-    from specdis.verbs.bench import bench as measure
+    from specdis.verbs.bench import measure_rates as measure
 
     with TemporaryDirectory(dir=".") as folder:
         rows = list(measure(stars, Path(folder).resolve()))
-    return Reply([row._asdict() for row in rows], tables.rates(rows))
+    return Reply([row._asdict() for row in rows], tables.rates_lines(rows))
 
 
 @verb("specdis report demo/run")
@@ -259,7 +259,7 @@ def report(directory: RunDirectory) -> Reply:
     from specdis.pipeline.stages import STAGES
 
     config = config_of(directory)
-    return _products(config, runner.run(config, STAGES, first="report", last="report", force=True))
+    return _products(config, runner.run_stages(config, STAGES, first="report", last="report", force=True))
 
 
 def _limit_threads(path: Path, overrides: Sequence[str]) -> None:

@@ -52,10 +52,10 @@ def with_companions(stars: Mapping[str, Array], settings: MockSettings) -> dict[
         **columns,
         "MASS_RATIO": ratio,
         "M_G_PRIMARY": stars["M_G"],
-        "M_G": together(stars["M_G"], columns["M_G_COMPANION"]),
+        "M_G": blended_magnitude(stars["M_G"], columns["M_G_COMPANION"]),
     }
 
 
-def together(one: Array, other: Array) -> Float64:
+def blended_magnitude(one: Array, other: Array) -> Float64:
     """Return the magnitude of two unresolved stars, shape (star,); the other is NaN if absent."""
     return np.asarray(one - 2.5 * np.log10(1.0 + np.nan_to_num(10.0 ** (0.4 * (one - other)))))

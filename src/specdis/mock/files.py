@@ -83,7 +83,7 @@ def write_coadd(path: Path, rows: Columns, arms: Mapping[str, ArmData], snr: Col
 HDUS = ("RVTAB", "SPTAB", "FIBERMAP", "SCORES", "GAIA")
 
 
-def write_catalogue(
+def write_star_tables(
     path: Path, rows: Columns, gaia: Columns, rvs: Columns, snr: Columns, hdus: Sequence[str] = HDUS
 ) -> None:
     """Write tables of mwsall-pix-mock.fits, all of them by default.
@@ -128,7 +128,7 @@ def write_catalogue(
 def write_velocities(path: Path, rows: Columns, rvs: Columns, snr: Columns) -> None:
     """Write rvtab_coadd-*.fits: results of the RVS pipeline for the targets of one coadd, without sky fibres.
 
-    Arguments as of `write_catalogue`.
+    Arguments as of `write_star_tables`.
     """
     with atomic(path) as temporary, created(temporary) as file:
         file.write(None)

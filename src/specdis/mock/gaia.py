@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from specdis.arrays import Array, Bool, Float64
-from specdis.mock.binaries import together
+from specdis.mock.binaries import blended_magnitude
 from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
 from specdis.mock.stars import colours
@@ -21,7 +21,7 @@ NO_MATCH = {"i8": 999999, "i2": 16959}
 """Values of DR1's integer columns without a Gaia match, marked as null in the header."""
 
 UNSAID = ("MATCHED", "SPURIOUS")
-"""Columns of `catalogue` that Gaia does not publish."""
+"""Columns of `observed_by_gaia` that Gaia does not publish."""
 
 _NEAR = 2.0  # kpc
 _SPURIOUS = 5.0  # scatter of spurious parallaxes in units of their errors
@@ -100,7 +100,7 @@ _SIX = _ZeroPoint(
 )
 
 
-def extinction(teff: Array, ebv: Array, band: str) -> Float64:
+def true_extinction(teff: Array, ebv: Array, band: str) -> Float64:
     """Return the true extinction in a Gaia band, mag, shape (star,).
 
     Parameters
@@ -117,7 +117,7 @@ def extinction(teff: Array, ebv: Array, band: str) -> Float64:
     return np.asarray(a0 * sum(c * power for c, power in zip(_EXTINCTION[band], powers, strict=True)))
 
 
-def zero_point(g: Array, colour: Array, ecliptic_latitude: Array, six: Bool) -> Float64:
+def true_zero_point(g: Array, colour: Array, ecliptic_latitude: Array, six: Bool) -> Float64:
     """Return the zero point of DR3 parallaxes in mas, shape (star,), which every published parallax includes.
 
     Parameters
@@ -153,7 +153,7 @@ def parallax_error(g: Array) -> Float64:
     return np.asarray(1e-3 * np.sqrt(40.0 + 800.0 * z + 30.0 * z**2))
 
 
-def error_inflation(g: Array) -> Float64:
+def true_error_inflation(g: Array) -> Float64:
     """Return true over published parallax error at G: El-Badry, Rix & Heintz (2021), Eq. 16."""
     bright = 0.21 * np.exp(-np.square((g - 12.65) / 0.90))
     return np.asarray(np.maximum(1.0, bright + np.polyval([-0.00062, 0.0040, 1.141], g)))
@@ -164,7 +164,7 @@ def effective_wavenumber(bp_rp: Array) -> Float64:
     return np.asarray(1.76 - 1.61 / np.pi * np.arctan(0.531 * bp_rp))
 
 
-def catalogue(stars: Mapping[str, Array], settings: MockSettings) -> dict[str, Array]:
+def observed_by_gaia(stars: Mapping[str, Array], settings: MockSettings) -> dict[str, Array]:
     """Observe the stars of `galaxy.universe` with Gaia.
 
     Returns
@@ -188,8 +188,8 @@ def catalogue(stars: Mapping[str, Array], settings: MockSettings) -> dict[str, A
     worse = np.exp(0.15 * draws.normal("scanning law")) * np.where(six, 1.2, 1.0) * np.maximum(ruwe, 1.0)
     error = (worse * parallax_error(g)).astype(np.float32)
     latitude = _ecliptic_latitude(stars["RA"], stars["DEC"])
-    offset = zero_point(g, np.where(six, pseudocolour, wavenumber), latitude, six)
-    inflation = error_inflation(g) if settings.error_inflation == "el-badry2021" else 1.0
+    offset = true_zero_point(g, np.where(six, pseudocolour, wavenumber), latitude, six)
+    inflation = true_error_inflation(g) if settings.error_inflation == "el-badry2021" else 1.0
     scatter = error * inflation * np.where(spurious, _SPURIOUS, 1.0)
     parallax = 1.0 / stars["DIST"] + offset + scatter * draws.normal("parallax")
 
@@ -238,10 +238,10 @@ def _photometry(stars: Mapping[str, Array], draws: Draws) -> dict[str, Array]:
     noise = 0.003 * 10.0 ** (0.2 * np.maximum(stars["M_G"] + modulus - 13.0, 0.0))
     star = _absolute(stars["M_G_PRIMARY"], teff)
     companion = _absolute(stars["M_G_COMPANION"], stars["TEFF_COMPANION"])
-    m_g, m_bp, m_rp = (together(*both) for both in zip(star, companion, strict=True))
-    g = m_g + modulus + extinction(teff, ebv, "G")
-    bp = m_bp + modulus + extinction(teff, ebv, "BP") + noise * draws.normal("BP")
-    rp = m_rp + modulus + extinction(teff, ebv, "RP") + noise * draws.normal("RP")
+    m_g, m_bp, m_rp = (blended_magnitude(*both) for both in zip(star, companion, strict=True))
+    g = m_g + modulus + true_extinction(teff, ebv, "G")
+    bp = m_bp + modulus + true_extinction(teff, ebv, "BP") + noise * draws.normal("BP")
+    rp = m_rp + modulus + true_extinction(teff, ebv, "RP") + noise * draws.normal("RP")
     return {
         "PHOT_G_MEAN_MAG": g,
         "PHOT_BP_MEAN_MAG": bp,

@@ -28,9 +28,9 @@ from specdis.mock.sky import (
     dust_in_front,
     footprint,
     pixels_of,
-    reddening,
     sky_of,
     system_pixels,
+    true_reddening,
 )
 from specdis.mock.stars import BLUE_EDGE, Population, population
 from specdis.references import TABLE_A1
@@ -126,16 +126,16 @@ def universe(settings: MockSettings) -> dict[str, Array]:
     Returns
     -------
     dict of ndarray, shape (star,)
-        As `draw_stars`.
+        As `draw_population`.
     """
     parts = []
     for branch, (stars, pixels) in enumerate(footprint(settings).values()):
         number, place = np.divmod(np.arange(stars), len(pixels))
         parts.append((np.full(stars, branch), pixels[place], number))
-    return draw_stars(settings, *map(np.concatenate, zip(*parts, strict=True)))
+    return draw_population(settings, *map(np.concatenate, zip(*parts, strict=True)))
 
 
-def draw_stars(settings: MockSettings, branch: Int64, pixel: Int64, number: Int64) -> dict[str, Array]:
+def draw_population(settings: MockSettings, branch: Int64, pixel: Int64, number: Int64) -> dict[str, Array]:
     """Draw stars by identifier: each depends on its identifier and the settings alone.
 
     Parameters
@@ -175,7 +175,7 @@ def _draw(
     component, distance = _components_and_distances(settings, programme, members, pixel, draws)
     fine, ra, dec = _positions(component, pixel, draws)
     towards, east, north = directions(ra, dec)
-    ebv = reddening(settings.seed, pixel, towards[2])
+    ebv = true_reddening(settings.seed, pixel, towards[2])
 
     in_front = ebv * dust_in_front(settings.dust_height, distance, towards[2])
     modulus = 5.0 * np.log10(distance) + 10.0 + _TYPICAL_A_G * in_front
@@ -277,7 +277,7 @@ def _components_and_distances(
     towards = directions(ra, dec)[0]
     position = SUN[:, None, None] + towards[:, :, None] * middle
     in_front = dust_in_front(settings.dust_height, middle, towards[2][:, None])
-    dust = _TYPICAL_A_G * reddening(settings.seed, pixels, towards[2])[:, None] * in_front
+    dust = _TYPICAL_A_G * true_reddening(settings.seed, pixels, towards[2])[:, None] * in_front
     seen = [_seen(programme, population_, 5.0 * np.log10(middle) + 10.0 + dust) for population_ in members]
 
     thin, thick, halo = density(np.hypot(position[0], position[1]), position[2]) * middle**3

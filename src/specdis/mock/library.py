@@ -159,7 +159,7 @@ def _library(stars: Stars, parts: list[Spectra]) -> Library:
     """Join the parents and their spectra, both in the order of the table."""
     columns = {name: stars[name].astype(np.float64) for name in ("TEFF", "LOGG", "FEH")}
     g, ebv = stars["PHOT_G_MEAN_MAG"].astype(np.float64), stars["EBV"].astype(np.float64)
-    a_g = gaia.extinction(columns["TEFF"], ebv / gaia.EBV_SCALE, "G")
+    a_g = gaia.true_extinction(columns["TEFF"], ebv / gaia.EBV_SCALE, "G")
     columns["M_G"] = g + 5.0 * np.log10(stars["PARALLAX"].astype(np.float64)) - 10.0 - a_g
 
     row = np.argsort(np.concatenate([part.row for part in parts]))

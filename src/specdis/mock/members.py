@@ -61,7 +61,7 @@ def write_members(directory: Path, rows: Columns, gaia: Columns, rvs: Columns, s
         et al. (2022); sgr.fits, candidates of the Sagittarius stream; and MWS_BHB.fits, in the form of DESI's
         catalogue of blue horizontal-branch stars: RVTAB, FIBERMAP and GAIA of their rows, and DISTANCES.
     rows, gaia, rvs, snr
-        As in `files.write_catalogue`.
+        As in `files.write_star_tables`.
     seed
         Seed of the universe.
     """
@@ -76,7 +76,7 @@ def write_members(directory: Path, rows: Columns, gaia: Columns, rvs: Columns, s
     _write_stream(directory / STREAM, stars, listed, seed)
     blue = (rows["TEFF"] > BLUE_EDGE) & (rows["LOGG"] < 4.0) & (rows["FEH"] < -0.8) & gaia["MATCHED"]
     rows, gaia, rvs, snr = ({name: values[blue] for name, values in table.items()} for table in (rows, gaia, rvs, snr))
-    files.write_catalogue(directory / BHB_MEMBERS, rows, gaia, rvs, snr, hdus=("RVTAB", "FIBERMAP", "GAIA"))
+    files.write_star_tables(directory / BHB_MEMBERS, rows, gaia, rvs, snr, hdus=("RVTAB", "FIBERMAP", "GAIA"))
     _write_distances(directory / BHB_MEMBERS, rows, seed)
 
 

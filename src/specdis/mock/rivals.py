@@ -12,7 +12,7 @@ from astropy.table import Table
 from specdis.arrays import Array, Float64, ranges
 from specdis.fitsfiles import created
 from specdis.mock.draws import Draws
-from specdis.mock.gaia import zero_point
+from specdis.mock.gaia import true_zero_point
 from specdis.storage import atomic
 
 BIAS_FROM, BIAS_TO = 10.0, 100.0
@@ -74,7 +74,7 @@ def write_rivals(directory: Path, rows: Mapping[str, Array], gaia: Mapping[str, 
 def _write_geometric(path: Path, gaia: Mapping[str, Array]) -> None:
     six = gaia["ASTROMETRIC_PARAMS_SOLVED"] == 95
     colour = np.where(six, gaia["PSEUDOCOLOUR"], gaia["NU_EFF_USED_IN_ASTROMETRY"])
-    offset = zero_point(gaia["PHOT_G_MEAN_MAG"], colour, gaia["ECL_LAT"], six)
+    offset = true_zero_point(gaia["PHOT_G_MEAN_MAG"], colour, gaia["ECL_LAT"], six)
     low, middle, high = geometric_distance(gaia["PARALLAX"] - offset, gaia["PARALLAX_ERROR"]).T * 1000.0
     columns = {"source_id": gaia["SOURCE_ID"], "r_med_geo": middle, "r_lo_geo": low, "r_hi_geo": high}
     with atomic(path) as temporary:

@@ -76,7 +76,7 @@ def system_pixels() -> Int64:
     return pixels_of(np.array([system.ra for system in TABLE_A1]), np.array([system.dec for system in TABLE_A1]), NSIDE)
 
 
-def reddening(seed: int, pixel: Int64, sine_latitude: Array) -> Float64:
+def true_reddening(seed: int, pixel: Int64, sine_latitude: Array) -> Float64:
     """Return E(B-V) on the scale of SFD98 (mag): a plane layer of dust, patchy from pixel to pixel, shape (star,)."""
     patch = 0.55 * Draws(seed, (pixel,)).normal("dust") + 0.5 * Draws(seed, (pixel >> 4,)).normal("dust cloud")
     return np.asarray(0.025 / np.abs(sine_latitude) * np.exp(patch))

@@ -74,7 +74,7 @@ class MockSurvey(Survey):
         parts = []
         for part in ranges(len(stars), _BLOCK):
             rows, catalogue = targets.observed(self.settings, stars.take(part).columns)
-            parts.append(targets.truth(self.settings, rows, catalogue))
+            parts.append(targets.truth_columns(self.settings, rows, catalogue))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -59,10 +59,10 @@ def write_mock(directory: Path, settings: MockSettings) -> dict[str, Any]:
     rows, gaia = targets.observed(settings, _in_no_order(settings))
     snr = _write_coadds(directory, rows, settings)
     rvs = observation.rvs(rows, snr, settings)
-    files.write_catalogue(directory / CATALOGUE, rows, gaia, rvs, snr)
+    files.write_star_tables(directory / CATALOGUE, rows, gaia, rvs, snr)
     members.write_members(directory / MEMBERS_FOLDER, rows, gaia, rvs, snr, settings.seed)
     rivals.write_rivals(directory / RIVALS_FOLDER, rows, gaia, settings.seed)
-    truth = targets.truth(settings, rows, gaia)
+    truth = targets.truth_columns(settings, rows, gaia)
     write_table(directory / TRUTH, Provenance("truth", key, settings.seed), truth)
     summary = {"key": key, "settings": settings.model_dump(mode="json"), **_summary(rows, gaia, snr)}
     write_json(directory / SUMMARY, summary)

@@ -81,24 +81,24 @@ def observed(settings: MockSettings, targets: Columns) -> tuple[dict[str, Array]
     Returns
     -------
     rows : dict of ndarray, shape (star,)
-        The columns of `galaxy.draw_stars`, PROGRAM and TARGETID of the spectrum, apparent magnitudes, A_G (mag),
+        The columns of `galaxy.draw_population`, PROGRAM and TARGETID of the spectrum, apparent magnitudes, A_G (mag),
         PARALLAX (mas) and EXPTIME (s).
     catalogue : dict of ndarray, shape (star,)
-        The columns of `gaia.catalogue`.
+        The columns of `gaia.observed_by_gaia`.
     """
     target_id = targets["TARGETID"]
     branch = np.select([targets["PROGRAM"] == programme.name for programme in sky.PROGRAMMES], [0, 1, 2])
     branch = np.where(is_repeat(target_id), _BRIGHT, branch)
-    stars = galaxy.draw_stars(settings, branch, targets["HEALPIX"], target_id & ((1 << _DARK) - 1))
-    catalogue = gaia.catalogue(stars, settings)
+    stars = galaxy.draw_population(settings, branch, targets["HEALPIX"], target_id & ((1 << _DARK) - 1))
+    catalogue = gaia.observed_by_gaia(stars, settings)
     rows = stars | {name: catalogue[name] for name in ("PARALLAX", *_MAGNITUDES)}
-    rows |= {"A_G": gaia.extinction(stars["TEFF"], stars["EBV_IN_FRONT"], "G")}
+    rows |= {"A_G": gaia.true_extinction(stars["TEFF"], stars["EBV_IN_FRONT"], "G")}
     rows |= {"PROGRAM": targets["PROGRAM"], "TARGETID": target_id}
     rows["EXPTIME"] = _EXPOSURE * observation.exposure(rows, settings)
     return rows, catalogue
 
 
-def truth(settings: MockSettings, rows: Columns, catalogue: Columns) -> dict[str, Array]:
+def truth_columns(settings: MockSettings, rows: Columns, catalogue: Columns) -> dict[str, Array]:
     """Return the columns of truth.parquet, one row per spectrum; SOURCE_ID is 0 without a Gaia match.
 
     `rows` and `catalogue` are those of `observed`.

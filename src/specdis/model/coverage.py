@@ -20,7 +20,7 @@ def with_arms(spectra: Spectra, grid: PixelGrid) -> Spectra:
     return spectra
 
 
-def coverage(spectra: Spectra, grid: PixelGrid, domain: Domain) -> list[str]:
+def differences(spectra: Spectra, grid: PixelGrid, domain: Domain) -> list[str]:
     """Describe differences of these spectra from the training set: wavelengths and pixel widths."""
     said = []
     for part in grid.arms:
@@ -46,7 +46,7 @@ def coverage(spectra: Spectra, grid: PixelGrid, domain: Domain) -> list[str]:
 
 def remarks_on(spectra: Spectra, grid: PixelGrid, domain: Domain) -> list[str]:
     """Log differences of these spectra from the training set, and unusable ones."""
-    remarks = [f"outside the model's domain: {message}" for message in coverage(spectra, grid, domain)]
+    remarks = [f"outside the model's domain: {message}" for message in differences(spectra, grid, domain)]
     if not np.isfinite(spectra.velocity).all():
         remarks.append("spectra without a radial velocity cannot be brought to rest and get no prediction")
     return remarks

@@ -21,7 +21,7 @@ from specdis.network.ensemble import Networks
 from specdis.sample import TrainedStars
 from specdis.spectra.grid import ArmPixels, PixelGrid
 from specdis.spectra.transform import Transform
-from specdis.storage import Provenance, digest, file_digest, plain, read_arrays, read_json, write_arrays, write_json
+from specdis.storage import Provenance, as_json, digest, file_digest, read_arrays, read_json, write_arrays, write_json
 
 CARD, _TRAINED = "model.json", "trained_stars.npz"
 
@@ -38,7 +38,7 @@ def save_model(model: Model, directory: Path, provenance: Provenance) -> None:
     for name, arrays in model.networks.arrays().items():
         write_arrays(directory / f"{name}.npz", provenance, arrays)
     write_arrays(directory / _TRAINED, provenance, model.trained()._asdict())
-    content = plain(
+    content = as_json(
         {
             "provenance": provenance.to_dict(),
             "settings": model.settings.model_dump(mode="json"),

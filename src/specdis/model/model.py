@@ -24,7 +24,7 @@ from specdis.photometry import geometric_magnitude
 from specdis.sample import TrainedStars, select
 from specdis.spectra.normalise import normalise
 from specdis.spectra.pixels import Pixels
-from specdis.surveys.arrays import ArraySurvey
+from specdis.surveys.arrays import ArraySurvey, SpectraArrays
 from specdis.surveys.base import IDENTIFIER, Arm, Fault, Spectra, Stars, Survey
 from specdis.surveys.values import say
 
@@ -219,9 +219,8 @@ class Model(Engine):
             "SOURCE_ID": source_id,
             "TARGETID": identifier,
         }
-        survey = ArraySurvey(
-            wavelength, flux, ivar=ivar, mask=mask, medium=medium, frame=frame, stars={**columns, **named}
-        )
+        spectra = SpectraArrays(wavelength, flux, ivar, mask, medium, frame)
+        survey = ArraySurvey(spectra, {**columns, **named})
         found = self.predict_survey(survey, identified=survey.identified)
         order = np.argsort(survey.rows(found.stars))
         return catalogue.as_table({name: values[order] for name, values in found.columns.items()}, self.header)

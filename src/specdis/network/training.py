@@ -116,7 +116,7 @@ class _ParallaxData(NamedTuple):
     error: jax.Array
 
 
-def train(
+def train_label(
     stars: TrainingStars,
     network: NetworkSettings,
     settings: TrainingSettings,
@@ -177,7 +177,7 @@ def train_mixture(
     seed: int,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[MixtureEnsemble, Float64]:
-    """Train mixture networks, as `train` does label networks (Eqs 7 and 8).
+    """Train mixture networks, as `train_label` does label networks (Eqs 7 and 8).
 
     The loss is -2 ln of the probability of the parallax in units of its error, which for a distribution
     without width is the chi-square of Eq. 4 up to a constant.

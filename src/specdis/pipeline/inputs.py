@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from specdis.pipeline.config import Config
 
 
-def open_survey(config: Config) -> Survey:
+def survey_of(config: Config) -> Survey:
     """Open the survey that a configuration names.
 
     Raises
@@ -35,7 +35,7 @@ def open_survey(config: Config) -> Survey:
     return surveys.open_survey(config.survey)
 
 
-def truth(config: Config, paths: RunPaths) -> dict[str, Array] | None:
+def truth_of(config: Config, paths: RunPaths) -> dict[str, Array] | None:
     """Return `IDENTIFIER`, DIST_TRUE (kpc) and columns of companions, None without a truth.
 
     Parameters
@@ -63,7 +63,7 @@ def truth(config: Config, paths: RunPaths) -> dict[str, Array] | None:
     return read_table(path, [name for name in columns if name in present or name == "DIST_TRUE"])
 
 
-def references(config: Config) -> References:
+def references_of(config: Config) -> References:
     """Return the lists of members and rival catalogues named in a configuration or found beside the survey."""
     stars = config.survey.catalogue or config.survey.spectra
     return References(config.references, beside=stars and stars.parent)
@@ -72,7 +72,7 @@ def references(config: Config) -> References:
 def known_files(config: Config) -> list[Path]:
     """Return the external files about the stars: lists, rival catalogues, the truth."""
     path = config.survey.truth_file
-    return [*references(config).files, *([] if path is None else [path])]
+    return [*references_of(config).files, *([] if path is None else [path])]
 
 
 def copies_files(config: Config) -> list[Path]:

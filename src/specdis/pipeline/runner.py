@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from specdis import __version__, log
 from specdis.errors import ConfigError, InputError, ProductError, SpecdisError
 from specdis.log import logger
-from specdis.pipeline.inputs import open_survey
+from specdis.pipeline.inputs import survey_of
 from specdis.pipeline.manifest import (
     FAULTS_LISTED,
     Manifest,
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
     from specdis.pipeline.config import Config
 
 
-def run(
+def run_stages(
     config: Config,
     stages: Sequence[Stage],
     *,
     first: str | None = None,
     last: str | None = None,
     force: bool = False,
-    opener: Callable[[Any], Survey] = open_survey,
+    opener: Callable[[Any], Survey] = survey_of,
 ) -> list[str]:
     """Run the stale stages, in order.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from specdis import __version__
-from specdis.pipeline.inputs import open_survey
+from specdis.pipeline.inputs import survey_of
 from specdis.pipeline.manifest import Inputs, Manifest, ProductSize, StageRecord, changes, look
 from specdis.pipeline.stage import Stage, SurveyFiles
 from specdis.storage import FORMAT_VERSION, digest, remove
@@ -121,8 +121,8 @@ class Plan:
             self._unfinished.rmdir()
 
 
-def status(
-    config: Config, stages: Sequence[Stage], *, opener: Callable[[Any], Survey] = open_survey
+def stage_statuses(
+    config: Config, stages: Sequence[Stage], *, opener: Callable[[Any], Survey] = survey_of
 ) -> list[StageStatus]:
     """Return for each stage whether it is fresh, or the reasons why it is stale."""
     manifest = Manifest.read(RunPaths(config.run.directory).manifest)

@@ -23,17 +23,17 @@ _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^{}]*))?\}")
 
 
 class _Problem(NamedTuple):
-    """One error of a document, and the key that it concerns."""
+    """One error of a document, and the key or section that it concerns."""
 
     keys: Keys
     message: str
-    in_no_section: bool = False
+    of_section: bool = False
 
     def __str__(self) -> str:
         *section, key = self.keys
-        if self.in_no_section:
-            return f"{key}: {self.message}"
-        return f"[{'.'.join(section)}] {key}: {self.message}" if section else f"[{key}]: {self.message}"
+        if self.of_section:
+            return f"[{'.'.join(self.keys)}]: {self.message}"
+        return f"[{'.'.join(section)}] {key}: {self.message}" if section else f"{key}: {self.message}"
 
 
 class Document(Settings):
@@ -237,14 +237,16 @@ def _explain(error: ValidationError, model: type[BaseModel], values: Mapping[str
     for detail in error.errors(include_url=False):
         errors.setdefault(_field(model, detail["loc"]), []).append(detail)
     return [
-        _Problem(keys, _describe(keys, details, model, values), _is_plain(model, keys))
+        _Problem(keys, _describe(keys, details, model, values), _is_section(model, keys))
         for keys, details in errors.items()
     ]
 
 
-def _is_plain(model: type[BaseModel], keys: Keys) -> bool:
-    """Tell whether this is a key outside all sections."""
-    return len(keys) == 1 and keys[0] in model.model_fields and not any(map(_is_model, _types(model, keys[0])))
+def _is_section(model: type[BaseModel], keys: Keys) -> bool:
+    """Tell whether this is a section, or an unknown name outside all sections."""
+    within = _section(model, keys)
+    unknown = len(keys) == 1 and keys[0] not in model.model_fields
+    return unknown or any(map(_is_model, _types(within, keys[-1])))
 
 
 def _with_preset(problem: _Problem, preset: Mapping[str, Any], given: Mapping[str, Any]) -> _Problem:

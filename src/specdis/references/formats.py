@@ -59,7 +59,7 @@ def tables(path: Path) -> list[Content]:
 
 def _fits(path: Path) -> list[Content]:
     """Return the tables of a FITS file; HDUs of equal length form one, because DESI splits its tables."""
-    with fits.reading(path) as file:
+    with fits.reading_fits(path) as file:
         rows = [hdu.get_nrows() for hdu in file if hdu.get_exttype() == "BINARY_TBL"]
         text = [hdu.get_extnum() for hdu in file if hdu.get_exttype() == "ASCII_TBL"]
     if not rows and not text:
@@ -74,7 +74,7 @@ def _binary(path: Path, rows: int) -> Content:
     home: dict[str, tuple[int, int]] = {}
     units: dict[str, str] = {}
     nulls: dict[str, int | None] = {}
-    with fits.reading(path) as file:
+    with fits.reading_fits(path) as file:
         for hdu in file:
             if hdu.get_exttype() != "BINARY_TBL" or hdu.get_nrows() != rows:
                 continue
@@ -86,7 +86,7 @@ def _binary(path: Path, rows: int) -> Content:
                     nulls[name] = header.get(f"TNULL{number + 1}")
 
     def load(names: Sequence[str]) -> Mapping[str, Array]:
-        with fits.reading(path) as file:
+        with fits.reading_fits(path) as file:
             found: dict[str, Array] = {}
             for place in dict.fromkeys(home[name][0] for name in names):
                 here = [name for name in names if home[name][0] == place]
@@ -95,7 +95,7 @@ def _binary(path: Path, rows: int) -> Content:
                     continue
                 # By number, because lookup by name ignores case.
                 record = file[place].read(columns=[home[name][1] for name in here])
-                found |= {name: _with_null(fits.plain(record[name]), nulls[name]) for name in here}
+                found |= {name: _with_null(fits.native_column(record[name]), nulls[name]) for name in here}
             return found
 
     return Content(units, load)

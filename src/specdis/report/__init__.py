@@ -12,13 +12,13 @@ from specdis.report.inputs import Components, History, Reconstruction, ReportInp
 from specdis.report.style import Plot
 from specdis.storage import Provenance
 
-__all__ = ["REPORT_COLUMNS", "Components", "History", "Reconstruction", "ReportInputs", "StackedErrors", "write"]
+__all__ = ["REPORT_COLUMNS", "Components", "History", "Reconstruction", "ReportInputs", "StackedErrors", "write_report"]
 
 REPORT_COLUMNS = ("SOURCE_ID", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG", "BINARY_FLAG", "M_G_NN_LABEL")
 """Columns of the catalogue that the report reads in addition to those of the validation."""
 
 
-def write(directory: Path, inputs: ReportInputs, provenance: Provenance) -> None:
+def write_report(directory: Path, inputs: ReportInputs, provenance: Provenance) -> None:
     """Write a folder with index.html, rates.html and figures/, in place of an older one.
 
     index.html contains its pictures and links to no other file, so that it can be sent alone. Equal inputs give equal
@@ -46,29 +46,29 @@ def write(directory: Path, inputs: ReportInputs, provenance: Provenance) -> None
 def plots(inputs: ReportInputs) -> Iterator[Plot]:
     """Draw the figures one by one, so that each can be freed before the next."""
     catalogue, metrics, members = inputs.catalogue, inputs.metrics, inputs.members
-    yield spectra.error_spectrum(inputs.error_stack)
-    yield spectra.reconstruction(inputs.reconstruction)
-    yield spectra.training(inputs.history)
-    yield magnitudes.magnitudes(catalogue)
-    yield magnitudes.hr_diagrams(catalogue)
-    yield magnitudes.parameters(catalogue, metrics["internal"]["by_parameter"])
-    yield magnitudes.groups(catalogue, inputs.groups)
-    yield external.members(members)
-    yield external.blue_stars(members)
-    yield distances.distances(catalogue)
-    yield distances.uncertainties(catalogue)
-    yield rivals.comparison(inputs.rivals)
-    yield rivals.external(inputs.rivals, members)
-    yield distances.errors_by_kind(catalogue)
-    yield distances.calibration(metrics)
-    yield distances.against_truth(catalogue, inputs.truth)
-    yield binaries.estimators(metrics.get("truth"))
-    yield binaries.recalibration(metrics.get("calibration"))
-    yield binaries.hr_diagrams(catalogue, metrics.get("binaries"))
-    yield binaries.magnitudes(catalogue, metrics.get("binaries"))
-    yield binaries.models(metrics.get("binaries"))
-    yield binaries.fractions(metrics.get("binaries"))
-    yield spectra.components(inputs.components)
-    yield spectra.coefficients(catalogue, inputs.components)
-    yield external.systems(members)
-    yield external.parallaxes(members, inputs.rivals)
+    yield spectra.draw_error_spectrum(inputs.error_stack)
+    yield spectra.draw_reconstruction(inputs.reconstruction)
+    yield spectra.draw_training(inputs.history)
+    yield magnitudes.draw_magnitudes(catalogue)
+    yield magnitudes.draw_hr_diagrams(catalogue)
+    yield magnitudes.draw_parameters(catalogue, metrics["internal"]["by_parameter"])
+    yield magnitudes.draw_groups(catalogue, inputs.groups)
+    yield external.draw_members(members)
+    yield external.draw_blue_stars(members)
+    yield distances.draw_distances(catalogue)
+    yield distances.draw_uncertainties(catalogue)
+    yield rivals.draw_comparison(inputs.rivals)
+    yield rivals.draw_external(inputs.rivals, members)
+    yield distances.draw_errors_by_kind(catalogue)
+    yield distances.draw_calibration(metrics)
+    yield distances.draw_against_truth(catalogue, inputs.truth)
+    yield binaries.draw_estimators(metrics.get("truth"))
+    yield binaries.draw_recalibration(metrics.get("calibration"))
+    yield binaries.draw_binary_hr_diagrams(catalogue, metrics.get("binaries"))
+    yield binaries.draw_binary_magnitudes(catalogue, metrics.get("binaries"))
+    yield binaries.draw_models(metrics.get("binaries"))
+    yield binaries.draw_fractions(metrics.get("binaries"))
+    yield spectra.draw_components(inputs.components)
+    yield spectra.draw_coefficients(catalogue, inputs.components)
+    yield external.draw_systems(members)
+    yield external.draw_parallaxes(members, inputs.rivals)

@@ -15,7 +15,7 @@ from specdis.flags import DESCRIPTIONS
 from specdis.report.explorer import explorer
 from specdis.report.inputs import ReportInputs
 from specdis.report.style import MOST_POINTS, Plot
-from specdis.storage import Provenance, plain
+from specdis.storage import Provenance, as_json
 from specdis.validation import cell_name, coverage_cells, has_reference_magnitude, residual_magnitude
 from specdis.validation.external import ENOUGH
 from specdis.validation.verdict import CHANCE
@@ -78,7 +78,7 @@ class Picture(NamedTuple):
 
 def render(inputs: ReportInputs, pictures: Mapping[str, Picture], provenance: Provenance) -> str:
     """Return index.html, without dates and durations: equal inputs give equal pages."""
-    metrics = plain(inputs.metrics)
+    metrics = as_json(inputs.metrics)
     return (
         _environment()
         .get_template("index.html.j2")

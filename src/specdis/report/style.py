@@ -215,7 +215,9 @@ def plain_numbers(*axes: Axis) -> None:
         axis.set_minor_formatter(_PlainNumbers(minor_thresholds=(1, 0.4)))
 
 
-def label(axis: Axes, text: str, corner: Literal["upper left", "upper right", "lower left"] = "upper left") -> None:
+def write_label(
+    axis: Axes, text: str, corner: Literal["upper left", "upper right", "lower left"] = "upper left"
+) -> None:
     """Write in a corner of the axes, legible above the drawing.
 
     The text is never read as a formula, and is clipped at the axes.

@@ -77,7 +77,7 @@ class ErrorStack:
             width = max(3, round(200 / np.median(np.diff(wavelength))))
             high = level - percentile_filter(level, 25, size=width, mode="nearest") > np.log10(threshold)
             found += _runs(wavelength, high)
-        return merge(found)
+        return merge_windows(found)
 
     def spectrum(self) -> tuple[Float64, Float64]:
         """Return observed wavelength and error over the star's own median error, arm after arm, both (pixel,)."""
@@ -97,7 +97,7 @@ def _runs(wavelength: Float64, high: Bool) -> list[tuple[float, float]]:
     return [(float(wavelength[start]), float(wavelength[stop])) for start, stop in zip(starts, stops, strict=True)]
 
 
-def merge(windows: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+def merge_windows(windows: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     """Return sorted windows, with overlapping ones merged."""
     merged: list[tuple[float, float]] = []
     for low, high in sorted(windows):

@@ -13,7 +13,7 @@ from specdis.encoding.encoder import Fit
 from specdis.jaxed import ArrayLike, jnp
 from specdis.storage import Provenance
 from specdis.stores.identity import require_identity
-from specdis.stores.zarr import BLOCK, array, create_array, keep_array, open_group, read_rows, values
+from specdis.stores.zarr import BLOCK, array, create_array, keep_array, open_group, read_store_rows, values
 
 
 class CoefficientStore:
@@ -104,13 +104,13 @@ class CoefficientStore:
             return rows[:0]
         blocks = ranges(len(self), BLOCK)
         known: Bool = np.concatenate(
-            [np.isfinite(read_rows(self._group, "copies", block)[:, 0, 0]) for block in blocks]
+            [np.isfinite(read_store_rows(self._group, "copies", block)[:, 0, 0]) for block in blocks]
         )
         return rows[known[rows]]
 
     def read(self, rows: slice) -> Float32:
         """Read the coefficients of a block of stars, shape (star, component)."""
-        return read_rows(self._group, "coefficients", rows)
+        return read_store_rows(self._group, "coefficients", rows)
 
     def inputs(self, rows: Int64, copy: int | None = None, into: Float32 | None = None) -> Float32:
         """Return the networks' inputs of some stars, read block by block so that memory holds them once.
@@ -135,7 +135,7 @@ class CoefficientStore:
         for block in ranges(len(self), BLOCK):
             mine = slice(*np.searchsorted(rows, (block.start, block.stop)))
             if mine.start < mine.stop:
-                found = read_rows(self._group, name, block)[rows[mine] - block.start]
+                found = read_store_rows(self._group, name, block)[rows[mine] - block.start]
                 inputs[mine] = (found if copy is None else found[:, copy]) / scale
         return inputs
 

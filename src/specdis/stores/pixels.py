@@ -27,7 +27,7 @@ from specdis.stores.zarr import (
     folder_of,
     keep_array,
     open_group,
-    read_rows,
+    read_store_rows,
     values,
 )
 
@@ -119,7 +119,7 @@ class PixelStore:
         """Set the pixel mask: remove pixels that are bad in too many selected stars with a spectrum."""
         count, stars = np.zeros(len(self.grid.wavelength), np.int64), 0
         for rows in self.blocks():
-            bad = read_rows(self._group, "bad", rows)[selected[rows]]
+            bad = read_store_rows(self._group, "bad", rows)[selected[rows]]
             bad = bad[~bad.all(1)]
             count, stars = count + bad.sum(0), stars + len(bad)
         kept = np.flatnonzero(count <= bad_fraction_max * stars) if stars else np.arange(0)
@@ -154,8 +154,8 @@ class PixelStore:
 
     def read(self, rows: slice, *, errors: bool = True) -> Pixels:
         """Read a block of stars; a missing sigma is 0, and there is none at all without `errors`."""
-        flux, bad, velocity = (read_rows(self._group, name, rows) for name in ("flux", "bad", "velocity"))
-        return Pixels(flux, read_rows(self._group, "sigma", rows) if errors else None, bad, velocity)
+        flux, bad, velocity = (read_store_rows(self._group, name, rows) for name in ("flux", "bad", "velocity"))
+        return Pixels(flux, read_store_rows(self._group, "sigma", rows) if errors else None, bad, velocity)
 
     def read_stars(self, rows: Int64) -> Pixels:
         """Read some stars, in increasing order, block by block, without errors."""

@@ -79,7 +79,7 @@ def folder_of(found: zarr.Group | zarr.Array[Any]) -> Path:
     return Path(str(found.store_path).removeprefix("file://"))
 
 
-def read_rows(group: zarr.Group, name: str, rows: slice) -> Array:
+def read_store_rows(group: zarr.Group, name: str, rows: slice) -> Array:
     """Read rows of an array of a store.
 
     Raises
@@ -128,8 +128,8 @@ def damaged_store(place: Path, how: str) -> ProductError:
 
 
 def values(group: zarr.Group, name: str) -> Array:
-    """Read a complete array of a store; errors as in `read_rows`."""
-    return read_rows(group, name, slice(0, array(group, name).shape[0]))
+    """Read a complete array of a store; errors as in `read_store_rows`."""
+    return read_store_rows(group, name, slice(0, array(group, name).shape[0]))
 
 
 def open_group(path: Path, kind: str, *, writable: bool = False) -> zarr.Group:
@@ -153,7 +153,7 @@ def open_group(path: Path, kind: str, *, writable: bool = False) -> zarr.Group:
     return group
 
 
-def damage(path: Path, kind: str) -> Iterator[ProductError]:
+def store_damage(path: Path, kind: str) -> Iterator[ProductError]:
     """Read every chunk of a store; yield the damage of each array."""
     try:
         group = open_group(path, kind)
@@ -164,6 +164,6 @@ def damage(path: Path, kind: str) -> Iterator[ProductError]:
     for name in sorted(folder.name for folder in path.iterdir() if folder.is_dir()):
         try:
             for rows in ranges(array(group, name).shape[0], BLOCK):
-                read_rows(group, name, rows)
+                read_store_rows(group, name, rows)
         except ProductError as error:
             yield error

@@ -98,10 +98,10 @@ def open_file(path: Path) -> Survey:
         When the file is of another kind, or is damaged.
     """
     from specdis.surveys.desi import CoaddSurvey
-    from specdis.surveys.fits import reading
+    from specdis.surveys.fits import reading_fits
     from specdis.surveys.table import TableSurvey
 
-    with reading(path) as file:
+    with reading_fits(path) as file:
         names = {hdu.get_extname() for hdu in file} - {""}
         empty = len(file) == 1 and not file[0].has_data()
     if "STARS" in names:

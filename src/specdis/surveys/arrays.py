@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,8 @@ _UNNAMED = {"SURVEY": b"table", "PROGRAM": b"", "HEALPIX": STAR_COLUMNS["HEALPIX
 """What a spectra table without these columns has: equal identifiers, equal random draws."""
 
 
-class ArraySurvey(Survey):
-    """Arrays of spectra; `Model.predict` describes every argument.
+class SpectraArrays(NamedTuple):
+    """A user's arrays of spectra; `Model.predict` describes them.
 
     Parameters
     ----------
@@ -36,6 +36,23 @@ class ArraySurvey(Survey):
         `vacuum` or `air`.
     frame
         `observed` or `rest`.
+    """
+
+    wavelength: Any
+    flux: Any
+    ivar: Any = None
+    mask: Any = None
+    medium: str = "vacuum"
+    frame: str = "observed"
+
+
+class ArraySurvey(Survey):
+    """Arrays of spectra as a survey.
+
+    Parameters
+    ----------
+    spectra
+        The arrays.
     stars
         Name of a column of `STAR_COLUMNS` or PARENT_ID, in any case, to its values: one for all stars, or one per star.
         None is ignored.
@@ -55,17 +72,8 @@ class ArraySurvey(Survey):
     predicts_every_row = True
     inputs: Sequence[Path] = ()
 
-    def __init__(
-        self,
-        wavelength: Any,
-        flux: Any,
-        *,
-        ivar: Any = None,
-        mask: Any = None,
-        medium: str = "vacuum",
-        frame: str = "observed",
-        stars: Mapping[str, Any],
-    ) -> None:
+    def __init__(self, spectra: SpectraArrays, stars: Mapping[str, Any]) -> None:
+        wavelength, flux, ivar, mask, medium, frame = spectra
         _require_choice("medium", medium, ("vacuum", "air"))
         _require_choice("frame", frame, ("observed", "rest"))
         self.frame = frame
@@ -196,7 +204,7 @@ def _factor(flux: Any, ivar: Any) -> float:
 
 def _wavelengths(given: Any, pixels: int) -> Float64:
     """Return wavelengths in Angstrom, still in the given medium."""
-    wavelength = np.asarray(values.plain("WAVELENGTH", given, "wavelength"), np.float64)
+    wavelength = np.asarray(values.plain_argument("WAVELENGTH", given, "wavelength"), np.float64)
     if wavelength.shape != (pixels,):
         raise InputError(
             "wavelength",
@@ -241,7 +249,7 @@ def _name(name: str) -> str:
 def _column(name: str, given: Any, stars: int) -> Array:
     """Return one value per star in the type and unit of `STAR_COLUMNS`, with its missing values."""
     lower = "identifier" if name == "TARGETID" else name.lower()
-    column = np.asarray(values.plain(name, given, _PLACE))
+    column = np.asarray(values.plain_argument(name, given, _PLACE))
     if column.shape not in ((), (1,), (stars,)):
         raise InputError(
             lower, expected=f"one number, or {stars}", found=f"shape {column.shape}", remedy="Pass one per star."

@@ -21,9 +21,9 @@ from specdis.surveys.fits import (
     FileError,
     NegativeVariances,
     Table,
-    read_rows,
+    read_image_rows,
     read_wavelength,
-    reading,
+    reading_fits,
     require,
     require_shape,
 )
@@ -129,7 +129,7 @@ class CoaddFile(SpectraFile):
     def _image(self, name: str, place: Int64) -> Array:
         hdu = require(self.path, self.file, name)
         require_shape(f"{self.path}[{name}]", hdu.get_dims(), (len(self.targets), len(self.wavelength[name[0]])))
-        return read_rows(hdu, place)
+        return read_image_rows(hdu, place)
 
 
 class SpmodFile(SpectraFile):
@@ -189,7 +189,7 @@ def read_spectra(
     """
     pending = rows
     try:
-        with reading(path) as opened:
+        with reading_fits(path) as opened:
             file = _KINDS[kind](path, opened, negative)
             place, count = file.locate(stars["TARGETID"][rows])
             yield from _not_once(path, stars, rows, count)

@@ -19,7 +19,7 @@ from specdis.errors import InputError
 from specdis.log import logger
 from specdis.surveys.base import ROWS, STAR_COLUMNS, Fault, Spectra, Stars, Survey
 from specdis.surveys.coadd import SpectraKind, fibres, read_spectra
-from specdis.surveys.fits import FileError, NegativeVariances, Table, canonical, reading
+from specdis.surveys.fits import FileError, NegativeVariances, Table, canonical, reading_fits
 from specdis.surveys.values import NO_SOURCE, cleaned
 
 _COLUMNS: Mapping[str, Sequence[str]] = {
@@ -81,7 +81,7 @@ class DesiSurvey(Survey):
             )
         self.inputs: Sequence[Path] = [catalogue]
         self._hdus = ("RVTAB", "FIBERMAP", "GAIA", *(("SPTAB",) if spectra_kind == "spmod" else ()))
-        with reading(catalogue) as file:
+        with reading_fits(catalogue) as file:
             tables = self._tables(file)
             columns = {name for _, present in tables.values() for name in present}
             self._rows = len(tables["RVTAB"][0])
@@ -116,7 +116,7 @@ class DesiSurvey(Survey):
         InputError
             When the HDUs are not aligned.
         """
-        with reading(self.catalogue) as file:
+        with reading_fits(self.catalogue) as file:
             tables = self._tables(file)
             data = {hdu: table.read(columns, rows) for hdu, (table, columns) in tables.items()}
             return self._canonical(data, rows)
@@ -207,7 +207,7 @@ class CoaddSurvey(Survey):
         self.path = path
         self.velocities = _compressed_or_not(path.with_name(f"rvtab_{path.name.removeprefix('spmod_')}"))
         self.inputs: Sequence[Path] = [path, *([self.velocities] if self.velocities.is_file() else [])]
-        with reading(path) as file:
+        with reading_fits(path) as file:
             self.spectra_kind: SpectraKind = "spmod" if any(f"{arm}_MODEL" in file for arm in "BR") else "coadd"
             self._stars = self._read(file)
         self.columns = frozenset(self._stars.columns) & frozenset(STAR_COLUMNS)
@@ -277,7 +277,7 @@ class CoaddSurvey(Survey):
             logger.warning(f"{self.path.name}: no velocities, because {self.velocities.name} is not beside it")
             return {}
         try:
-            with reading(self.velocities) as file:
+            with reading_fits(self.velocities) as file:
                 table = Table(self.velocities, file, "RVTAB")
                 table.require(["TARGETID", "VRAD"])
                 data = table.read(table.present(["TARGETID", *names]))

@@ -40,7 +40,7 @@ class FileError(InputError):
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[fitsio.FITS]:
+def reading_fits(path: Path) -> Iterator[fitsio.FITS]:
     """Open a complete FITS file; errors of the library inside the block become a `FileError`.
 
     Raises
@@ -253,7 +253,7 @@ class Table:
         if not names or not len(self):
             return {name: np.empty(0, self._dtypes[name]) for name in names}
         record = self._hdu.read(columns=list(names.values()), rows=rows)
-        return {name: self._meant(name, plain(record[column])) for name, column in names.items()}
+        return {name: self._meant(name, native_column(record[column])) for name, column in names.items()}
 
     def _meant(self, name: str, values: Array) -> Array:
         """Convert a column to the unit of `STAR_COLUMNS`; null integers become missing values."""
@@ -261,7 +261,7 @@ class Table:
         return converted(name, values, self._described("TUNIT", name), self.place)
 
 
-def plain(values: Array) -> Array:
+def native_column(values: Array) -> Array:
     """Return a column in native byte order, strings as bytes without trailing blanks."""
     if values.dtype.kind == "U":
         # The library decodes to 32-bit characters; narrowing the array is ten times faster than encoding each string.
@@ -305,7 +305,7 @@ class NegativeVariances:
             )
 
 
-def read_rows(hdu: fitsio.hdu.ImageHDU, rows: Int) -> Array:
+def read_image_rows(hdu: fitsio.hdu.ImageHDU, rows: Int) -> Array:
     """Return rows of a two-dimensional image, in any order and with repetitions, shape (row, pixel).
 
     Runs of neighbouring rows are read at once; an image is not read whole for a few stars.

@@ -18,9 +18,9 @@ from specdis.surveys.fits import (
     NegativeVariances,
     Table,
     canonical,
-    read_rows,
+    read_image_rows,
     read_wavelength,
-    reading,
+    reading_fits,
     require,
     require_shape,
 )
@@ -67,7 +67,7 @@ class TableSurvey(Survey):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.inputs: Sequence[Path] = [path]
-        with reading(path) as file:
+        with reading_fits(path) as file:
             table = Table(path, file, "STARS")
             self._names = self._readable(table)
             self._sn = next((pair for pair in _SN if {*pair} <= {*self._names}), None)
@@ -146,7 +146,7 @@ class TableSurvey(Survey):
 
     def part(self, rows: slice) -> Stars:
         """Return the stars of these rows, with every column that has one value per row."""
-        with reading(self.path) as file:
+        with reading_fits(self.path) as file:
             return self._canonical(Table(self.path, file, "STARS").read(self._names, rows))
 
     def _canonical(self, data: dict[str, Array]) -> Stars:
@@ -168,8 +168,10 @@ class TableSurvey(Survey):
         for block in ranges(len(stars), SPECTRA_AT_ONCE):
             rows = np.arange(block.start, block.stop)
             try:
-                with reading(self.path) as file:
-                    image = {name: read_rows(require(self.path, file, name), place[block]) for name in self._images}
+                with reading_fits(self.path) as file:
+                    image = {
+                        name: read_image_rows(require(self.path, file, name), place[block]) for name in self._images
+                    }
             except FileError as error:
                 yield Fault(error.fault, error.place, str(error), rows)
                 continue

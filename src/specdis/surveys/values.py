@@ -322,7 +322,7 @@ def _logarithm(name: str, values: Array, text: str, place: str) -> Array:
     )
 
 
-def plain(name: str, values: Any, place: str) -> Array:
+def plain_argument(name: str, values: Any, place: str) -> Array:
     """Convert an argument of a user to a plain array in the unit of `STAR_COLUMNS`.
 
     Parameters

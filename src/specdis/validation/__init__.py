@@ -6,7 +6,8 @@ Columns have the catalogue's names. Rows that are not SELECTED are ignored.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,6 +43,7 @@ __all__ = [
     "SNR_EDGES",
     "TABLE_A1_COLUMNS",
     "VALIDATION_COLUMNS",
+    "Known",
     "cell_name",
     "cells",
     "compare_rivals",
@@ -85,12 +87,30 @@ MIXTURE_COLUMNS = (
 """Further columns for binaries and for the mixture network."""
 
 
+class Known(NamedTuple):
+    """What is known of the distances of a catalogue's stars from elsewhere.
+
+    Parameters
+    ----------
+    truth
+        `IDENTIFIER` and DIST_TRUE in kpc, in any order; None if unknown.
+    members
+        `external.with_stars` of the stars of known distance; None without lists.
+    counts
+        Counts of each list of members.
+    rivals
+        Name of each rival catalogue to `external.with_stars` of its distances.
+    """
+
+    truth: Columns | None = None
+    members: Columns | None = None
+    counts: Sequence[Mapping[str, Any]] = ()
+    rivals: Mapping[str, Columns] = MappingProxyType({})
+
+
 def metrics(
     catalogue: Columns,
-    truth: Columns | None = None,
-    members: Columns | None = None,
-    counts: Sequence[Mapping[str, Any]] = (),
-    rivals: Mapping[str, Columns] | None = None,
+    known: Known = Known(),  # noqa: B008 - immutable
     injected: Columns | None = None,
     settings: BinariesSettings | None = None,
 ) -> dict[str, Any]:
@@ -100,14 +120,8 @@ def metrics(
     ----------
     catalogue
         `VALIDATION_COLUMNS`, shape (star,).
-    truth
-        `IDENTIFIER` and DIST_TRUE in kpc, in any order; None if unknown.
-    members
-        `external.with_stars` of the stars of known distance; None without lists.
-    counts
-        Counts of each list of members.
-    rivals
-        Name of each rival catalogue to `external.with_stars` of its distances.
+    known
+        Truth, stars of known distance and rivals, as far as there are any.
     injected
         Results of injected binaries, as in `measure_binaries`. With it, binaries and the mixture network are measured,
         from `MIXTURE_COLUMNS` and M_G_NN_PAIR: the median of the two Gaussians of section 5, mag.
@@ -131,14 +145,14 @@ def metrics(
     names = VALIDATION_COLUMNS if injected is None else (*VALIDATION_COLUMNS, *MIXTURE_COLUMNS, "M_G_NN_PAIR")
     stars = {name: np.asarray(catalogue[name])[selected] for name in names}
     measured: dict[str, Any] = {"internal": measure_internal(stars), "catalogue": measure_population(stars)}
-    if members is not None:
-        measured["external"] = measure_external(members, counts)
-    if rivals:
-        measured["rivals"] = compare_rivals(rivals, members)
-    true = None if truth is None else true_distance(stars, truth)
+    if known.members is not None:
+        measured["external"] = measure_external(known.members, known.counts)
+    if known.rivals:
+        measured["rivals"] = compare_rivals(known.rivals, known.members)
+    true = None if known.truth is None else true_distance(stars, known.truth)
     if true is not None:
         measured["truth"] = against_truth(stars, true)
     if injected is not None:
-        measured["binaries"] = measure_binaries(stars, injected, truth, settings or BinariesSettings())
+        measured["binaries"] = measure_binaries(stars, injected, known.truth, settings or BinariesSettings())
         measured["calibration"] = measure_calibration(stars, true)
     return {"verdict": reach_verdict(measured), "paper": beside_the_paper(measured), **measured}

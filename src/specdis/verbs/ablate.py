@@ -20,8 +20,8 @@ from specdis.catalogue import read_columns
 from specdis.errors import InputError
 from specdis.log import logger
 from specdis.pipeline.config import Config
-from specdis.pipeline.inputs import truth
-from specdis.pipeline.runner import run
+from specdis.pipeline.inputs import truth_of
+from specdis.pipeline.runner import run_stages
 from specdis.pipeline.stages import STAGES
 from specdis.statistics import Estimate, paired_difference, robust_scatter
 from specdis.storage import read_table, remove, write_json, write_text
@@ -66,7 +66,7 @@ VARIANTS = (
 )
 
 
-def ablate(path: Path, overrides: Sequence[str] = (), variants: Sequence[Variant] = VARIANTS) -> Path:
+def run_ablations(path: Path, overrides: Sequence[str] = (), variants: Sequence[Variant] = VARIANTS) -> Path:
     """Run the variants of a configuration and write the table that compares them.
 
     Parameters
@@ -105,7 +105,7 @@ def ablate(path: Path, overrides: Sequence[str] = (), variants: Sequence[Variant
         if residuals and not directory.exists():
             _start_from(folder / _slug(variants[0].name), directory)
         logger.info("ablation: %s", variant.name)
-        run(config, STAGES, last="catalogue")
+        run_stages(config, STAGES, last="catalogue")
         errors = _errors(config)
         compared = compared or errors
         residuals[variant.name] = errors.of(compared.stars)
@@ -165,7 +165,7 @@ def _errors(config: Config) -> Deviations:
     """Compare a run with the truth if known; else compare stars of precise parallax with M_G_GEO."""
     paths = RunPaths(config.run.directory)
     columns = read_columns(paths.catalogue, validation.VALIDATION_COLUMNS)
-    known = truth(config, paths)
+    known = truth_of(config, paths)
     if known is None:
         chosen = validation.has_reference_magnitude(columns) & columns["SELECTED"]
         error = -validation.residual_magnitude(columns)

@@ -13,7 +13,7 @@ from specdis import jaxed, machine
 from specdis.errors import SpecdisError
 from specdis.fitsfiles import opened
 from specdis.pipeline.config import Config
-from specdis.pipeline.inputs import open_survey, references
+from specdis.pipeline.inputs import references_of, survey_of
 from specdis.pipeline.settings import MAIN_PROCESS_GB, PROCESS_GB
 from specdis.pipeline.stages.sample import nothing_to_learn_from
 from specdis.sample import CutFlow, select
@@ -30,7 +30,7 @@ _STAR_BYTES = 1000
 
 @dataclass
 class Findings:
-    """The result of `check`.
+    """The result of `examine`.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Findings:
     differences: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def check(config: Config, *, opener: Callable[[Any], Survey] = open_survey) -> Findings:
+def examine(config: Config, *, opener: Callable[[Any], Survey] = survey_of) -> Findings:
     """Examine everything that a run needs, without starting one, and list all problems.
 
     Parameters
@@ -101,7 +101,7 @@ def _device(config: Config, facts: dict[str, Any]) -> Iterator[str]:
 
 def _references(config: Config, facts: dict[str, Any]) -> Iterator[str]:
     """Read the lists of members and open the rival catalogues that the configuration names."""
-    found = references(config)
+    found = references_of(config)
     facts["reference_files"] = len(found.files)
     yield from found.problems()
 

@@ -42,7 +42,7 @@ _NEEDED = (
 )
 
 
-def compare(
+def compare_files(
     catalogue: Path, other: Path, out: Path, columns: Mapping[str, str], references: Path | None = None
 ) -> dict[str, Any]:
     """Match two catalogues and write their differences: comparison.json, and Figs 10 and 11 for this pair.
@@ -86,7 +86,7 @@ def compare(
     }
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / COMPARISON, measured)
-    for plot in (figures.rivals.comparison(rival), figures.rivals.external(rival, members)):
+    for plot in (figures.rivals.draw_comparison(rival), figures.rivals.draw_external(rival, members)):
         plot.save(out, provenance)
     return measured
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from specdis.mock.settings import MockSettings
 from specdis.mock.survey import CATALOGUE, write_mock
 from specdis.pipeline.config import Config
-from specdis.pipeline.runner import run
+from specdis.pipeline.runner import run_stages
 from specdis.pipeline.stages import STAGES
 from specdis.pipeline.templates import template
 
 
-def demo(directory: Path, stars: int | None = None) -> tuple[Config, list[str]]:
+def make_demo(directory: Path, stars: int | None = None) -> tuple[Config, list[str]]:
     """Make a mock survey in `directory`/survey, unless it exists, and run all stages in `directory`/run.
 
     Parameters
@@ -37,4 +37,4 @@ def demo(directory: Path, stars: int | None = None) -> tuple[Config, list[str]]:
     }
     files = (f"{key}={json.dumps(str(place))}" for key, place in places.items())
     config = Config.load(template("demo"), ["survey.kind=desi", *files])
-    return config, run(config, STAGES)
+    return config, run_stages(config, STAGES)

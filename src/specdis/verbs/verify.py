@@ -13,10 +13,10 @@ from specdis.pipeline.manifest import Manifest, ProductSize
 from specdis.pipeline.runner import damaged
 from specdis.storage import digest, require_plain
 from specdis.stores.paths import RunPaths
-from specdis.stores.zarr import damage
+from specdis.stores.zarr import store_damage
 
 
-def verify(path: Path) -> Verification:
+def verify_path(path: Path) -> Verification:
     """Verify a catalogue, a model or a run.
 
     Parameters
@@ -39,12 +39,12 @@ def verify(path: Path) -> Verification:
     if (path / CARD).exists():
         return Verification(tuple(_of_model(path)), {})
     if not paths.manifest.exists():
-        return catalogue.verify(path)
+        return catalogue.verify_catalogue(path)
     require_plain(path)
     problems = list(_of_run(paths))
     if not paths.catalogue.exists():
         return Verification(tuple(problems), {})
-    found = catalogue.verify(path)
+    found = catalogue.verify_catalogue(path)
     return Verification((*problems, *found.problems), found.counts)
 
 
@@ -76,7 +76,7 @@ def _of_run(paths: RunPaths) -> Iterator[Problem]:
     for kind in ("pixels", "coefficients"):
         store = getattr(paths, kind)
         if store.exists():
-            yield from (_unreadable(store, error) for error in damage(store, kind))
+            yield from (_unreadable(store, error) for error in store_damage(store, kind))
     if paths.model.exists():
         yield from _of_model(paths.model)
 

@@ -8,11 +8,11 @@ from specdis import binaries, jaxed, rng
 from specdis.arrays import Array, Float64, Int64, ranges
 from specdis.companions import (
     STEEPNESS,
+    blended_spectra,
     companion_magnitude,
     light_share,
     magnitude_excess,
     spectra_of_companions,
-    together,
 )
 from specdis.distances.targets import TARGET_COLUMNS, Targets
 from specdis.model.engine import PairMagnitudes
@@ -172,7 +172,7 @@ class _Trial:
             mine = targets.take(block)
             share = light_share(self._wavelength, single[block], companion[block])
             pixels, other = self._pixels.take(block), self._pixels.take(partner[block])
-            flux = together(pixels.flux, other.flux, other.bad, share)
+            flux = blended_spectra(pixels.flux, other.flux, other.bad, share)
             both = self._model.inputs(pixels._replace(flux=np.where(pixels.bad, 0, flux)))
             pairs = ((found, both, excess[block]), (false, self._inputs[block], np.zeros(len(share))))
             for flags, inputs, added in pairs:

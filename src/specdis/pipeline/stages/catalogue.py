@@ -17,5 +17,5 @@ def run(context: Context) -> Outcome:
     )
     config = context.config
     header = catalogue.header_cards(config.photometry.ebv_scale, config.network)
-    catalogue.write(context.paths.catalogue, columns, context.provenance("catalogue"), header)
+    catalogue.write_catalogue(context.paths.catalogue, columns, context.provenance("catalogue"), header)
     return Outcome(len(columns["TARGETID"]))

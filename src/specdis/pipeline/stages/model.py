@@ -9,7 +9,7 @@ from specdis.arrays import Float32, Float64, Int, Int64, ranges
 from specdis.calibration import Calibration, calibration_stars, fit
 from specdis.components import Basis
 from specdis.distances.answers import training_error
-from specdis.domain import Domain, Parameter, measure, references
+from specdis.domain import Domain, Parameter, measure_domain, reference_directions
 from specdis.jaxed import jax, jnp
 from specdis.log import logger
 from specdis.model.engine import ModelSettings
@@ -120,6 +120,6 @@ def _domain(context: Context, stars: Stars, rows: Int64, grid: PixelGrid, basis:
     chosen = np.sort(np.argsort(chance, kind="stable")[:_MEASURED])
     fit = context.coefficients.fit(rows[chosen])
     coefficients = context.coefficients.inputs(rows[chosen]) * np.float32(basis.scale)
-    reference = references(coefficients, chance[chosen])
+    reference = reference_directions(coefficients, chance[chosen])
     widths = {arm.name: float(np.median(np.diff(arm.native))) for arm in grid.arms}
-    return Domain(measure(coefficients, fit, reference, ranges_of, widths), reference)
+    return Domain(measure_domain(coefficients, fit, reference, ranges_of, widths), reference)

@@ -12,7 +12,7 @@ from specdis import catalogue, report, validation
 from specdis.arrays import Array, Int64
 from specdis.components import Basis
 from specdis.model.files import load_model
-from specdis.pipeline.inputs import truth
+from specdis.pipeline.inputs import truth_of
 from specdis.pipeline.stage import Context, Outcome
 from specdis.storage import column_names, read_arrays, read_json, read_table
 from specdis.surveys import IDENTIFIER
@@ -30,7 +30,7 @@ def run(context: Context) -> Outcome:
         cutflow=read_json(context.paths.cutflow),
         stages={name: record.model_dump(mode="json") for name, record in context.manifest.stages.items()},
         differences=context.config.differences(),
-        truth=truth(context.config, context.paths),
+        truth=truth_of(context.config, context.paths),
         members=_with_stars(read_table(context.paths.members), columns),
         rivals=_rivals(context, columns),
         table_a1=_table_a1(context),
@@ -41,7 +41,7 @@ def run(context: Context) -> Outcome:
         reconstruction=_reconstruction(context),
         components=_components(context, rows),
     )
-    report.write(context.paths.report, inputs, context.provenance("report"))
+    report.write_report(context.paths.report, inputs, context.provenance("report"))
     return Outcome(len(columns["TARGETID"]))
 
 

@@ -20,7 +20,7 @@ from specdis.workers.answers import Died
 def run(context: Context) -> Outcome:
     """Select the stars (section 2.3)."""
     config, survey = context.config, context.survey()
-    stars = map(parents(config), catalogue(context))
+    stars = map(parents(config), survey_rows(context))
     chosen = select(stars, survey.columns, config.sample, config.photometry, config.run.seed, survey.predicts_every_row)
     flow = chosen.cutflow.to_dict()
     say(flow["summary"]["missing_values"])
@@ -31,7 +31,7 @@ def run(context: Context) -> Outcome:
     return Outcome(stars=flow["summary"]["rows"], notes=flow["summary"])
 
 
-def catalogue(context: Context) -> Iterator[Stars]:
+def survey_rows(context: Context) -> Iterator[Stars]:
     """Yield the survey's rows in file order, read by other processes, which a damaged file may kill."""
     config, waiting, following = context.config, dict[int, Stars](), 0
     parts = enumerate(context.survey().parts())

@@ -19,7 +19,7 @@ from specdis.pipeline.tasks import OnSurvey
 from specdis.spectra.grid import PixelGrid
 from specdis.spectra.normalise import normalise
 from specdis.spectra.pixels import Pixels
-from specdis.spectra.sky import ErrorStack, merge
+from specdis.spectra.sky import ErrorStack, merge_windows
 from specdis.storage import read_json, read_table, remove, write_json
 from specdis.stores.identity import identity
 from specdis.stores.pixels import PixelStore
@@ -238,6 +238,6 @@ def _survey_pixels(context: Context, stars: Stars) -> tuple[PixelGrid, Sequence[
     if settings.sky_windows == "auto":
         sky = stack.windows(settings.sky_threshold)
     elif settings.sky_windows != "none":
-        sky = merge(settings.sky_windows)
+        sky = merge_windows(settings.sky_windows)
     logger.info("spectra: %d sky windows, %.0f A in all", len(sky), sum(high - low for low, high in sky))
     return PixelGrid.of(native, settings), sky, stack

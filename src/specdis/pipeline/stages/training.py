@@ -14,7 +14,7 @@ from specdis.binaries import BinariesSettings
 from specdis.jaxed import jax
 from specdis.log import Progress, logger
 from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble
-from specdis.network.training import TrainingStars, TrainingState, train, train_mixture
+from specdis.network.training import TrainingStars, TrainingState, train_label, train_mixture
 from specdis.photometry import sqrt_flux
 from specdis.pipeline.stage import Context, Outcome
 from specdis.pipeline.tasks import trainable
@@ -37,7 +37,7 @@ def run(context: Context) -> Outcome:
     use = _is_precise(learned, config.binaries)
     precise = learned.fold[: len(rows)][use[: len(rows)]]
     trainings: dict[str, Callable[..., Trained]] = {
-        "label": partial(train, learned),
+        "label": partial(train_label, learned),
         "mixture": partial(train_mixture, learned, n_mixture=config.network.mixture.n_mixture),
     }
     if _fewest_outside(precise) >= _FEWEST_PRECISE:

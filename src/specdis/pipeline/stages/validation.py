@@ -11,7 +11,7 @@ from astropy.table import Table
 from specdis import catalogue, validation
 from specdis.arrays import Array, Int64
 from specdis.log import logger
-from specdis.pipeline.inputs import references, truth
+from specdis.pipeline.inputs import references_of, truth_of
 from specdis.pipeline.manifest import StageFault
 from specdis.pipeline.stage import Context, Outcome
 from specdis.references import MATCH_COLUMNS, RIVAL_COLUMNS, TABLE_A1, find_members
@@ -26,19 +26,22 @@ def run(context: Context) -> Outcome:
     """Match stars of known distance and rivals (section 2.5), and measure the catalogue (section 4)."""
     needed = {*validation.VALIDATION_COLUMNS, *validation.MIXTURE_COLUMNS, *_SOUGHT}
     columns = catalogue.read_columns(context.paths.catalogue, [name for name in catalogue.COLUMNS if name in needed])
-    files = references(context.config)
+    files = references_of(context.config)
     selected = np.flatnonzero(columns["SELECTED"])
     stars = {name: columns[name][selected] for name in _SOUGHT}
     lists = files.members()
     found = find_members(lists, stars, context.config.references)
     members = _rows_in_catalogue(found.columns, selected)
     rivals = {name: _rows_in_catalogue(rival, selected) for name, rival in files.rivals(stars).items()}
-    measured = validation.metrics(
-        {**columns, "M_G_NN_PAIR": _pair_magnitude(context, columns)},
-        truth(context.config, context.paths),
+    known = validation.Known(
+        truth_of(context.config, context.paths),
         validation.with_stars(members, columns) if lists else None,
         [count._asdict() for count in found.counts],
         {name: validation.with_stars(rival, columns) for name, rival in rivals.items()},
+    )
+    measured = validation.metrics(
+        {**columns, "M_G_NN_PAIR": _pair_magnitude(context, columns)},
+        known,
         read_table(context.paths.injected, [*IDENTIFIER, "MASS_RATIO", "STEEPNESS", "FOUND", "FALSE_ALARM"]),
         context.config.binaries,
     )

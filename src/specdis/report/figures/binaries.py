@@ -25,10 +25,10 @@ from specdis.report.style import (
     Plot,
     density_bar,
     draw_stars,
-    label,
     missing,
     plain_numbers,
     styled,
+    write_label,
 )
 from specdis.statistics import robust_scatter
 from specdis.validation import DISTANCE_EDGES
@@ -56,7 +56,7 @@ def _which(measured: Mapping[str, Any] | None) -> str:
     return f"Held-out stars with a parallax above {least}its error"
 
 
-def hr_diagrams(catalogue: Columns, measured: Mapping[str, Any] | None) -> Plot:
+def draw_binary_hr_diagrams(catalogue: Columns, measured: Mapping[str, Any] | None) -> Plot:
     """Draw single stars and binaries in the Hertzsprung-Russell diagram (section 5, Fig. 13).
 
     Parameters
@@ -85,7 +85,7 @@ def hr_diagrams(catalogue: Columns, measured: Mapping[str, Any] | None) -> Plot:
             plain_numbers(axes[0].xaxis)
         for axis, rows, kind in zip(axes, (~binary, binary), ("single", "binary"), strict=True):
             drawn = draw_stars(axis, x[rows], y[rows])
-            label(axis, f"{kind}\n{np.count_nonzero(rows):,} stars", "lower left")
+            write_label(axis, f"{kind}\n{np.count_nonzero(rows):,} stars", "lower left")
             axis.set_xlabel("$G_\\mathrm{BP} - G_\\mathrm{RP}$ [mag]" if against.is_colour else "$T_\\mathrm{eff}$ [K]")
             _draw_ridge(axis, x[ridge], y[ridge])
             tables.append(drawn_in(drawn, kind, against.name, "M_G_GEO"))
@@ -106,7 +106,7 @@ def _draw_ridge(axis: Axes, x: Any, y: Any) -> None:
         axis.plot(*np.array(middle).T, color=VERMILION)
 
 
-def magnitudes(catalogue: Columns, measured: Mapping[str, Any] | None) -> Plot:
+def draw_binary_magnitudes(catalogue: Columns, measured: Mapping[str, Any] | None) -> Plot:
     """Draw M_G_NN against M_G_GEO of single stars and of binaries (section 5, Fig. 14); arguments as Fig. 13."""
     name, title = "fig14", "Magnitudes of single stars and of binaries"
     chosen = _precise(catalogue, measured)
@@ -125,7 +125,7 @@ def magnitudes(catalogue: Columns, measured: Mapping[str, Any] | None) -> Plot:
                 axis.axline((0.0, offset), slope=1.0, color=VERMILION, linestyle=line)
             residual = predicted[rows] - geometric[rows]
             scatter = f"\nσ = {np.std(residual):.2f}, {robust_scatter(residual):.2f} mag" if rows.any() else ""
-            label(axis, f"{kind}, {np.count_nonzero(rows):,} stars{scatter}")
+            write_label(axis, f"{kind}, {np.count_nonzero(rows):,} stars{scatter}")
             axis.set_xlabel("$M_{G,\\mathrm{geo}}$ [mag]")
             tables.append(drawn_in(drawn, kind, "M_G_GEO", "M_G_NN"))
         density_bar(figure)
@@ -137,7 +137,7 @@ def magnitudes(catalogue: Columns, measured: Mapping[str, Any] | None) -> Plot:
     return Plot(name, title, caption, figure, vstack(tables))
 
 
-def models(measured: Mapping[str, Any] | None) -> Plot:
+def draw_models(measured: Mapping[str, Any] | None) -> Plot:
     """Draw mean and scatter of both networks' magnitudes against M_G_GEO (section 5, Fig. 15).
 
     Parameters
@@ -180,7 +180,7 @@ def models(measured: Mapping[str, Any] | None) -> Plot:
 _PARAMETERS = {"FEH": "[Fe/H]", "ALPHAFE": "[α/Fe]", "TEFF": "$T_\\mathrm{eff}$ [K]", "LOGG": "log g"}
 
 
-def fractions(measured: Mapping[str, Any] | None) -> Plot:
+def draw_fractions(measured: Mapping[str, Any] | None) -> Plot:
     """Draw the fraction of binaries against stellar parameters (section 5, Fig. 16).
 
     Parameters
@@ -210,7 +210,7 @@ def fractions(measured: Mapping[str, Any] | None) -> Plot:
                 series[_Series("fraction_true", BLUE, "^", "the same, true")] = true[key]
             drawn = [_draw_fraction(axis, key, cells, one) for one, cells in series.items()]
             if not any(len(table) for table in drawn):
-                label(axis, f"too few stars: no cell has {_FEW}")
+                write_label(axis, f"too few stars: no cell has {_FEW}")
             tables += drawn
             axis.xaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 5, 10)))
         axes[0, 0].set_ylim(bottom=0.0)
@@ -248,7 +248,7 @@ def _draw_fraction(axis: Axes, key: str, cells: Sequence[Mapping[str, Any]], ser
     return drawn_in(table, f"{key}, {kind}", key, "FRACTION")
 
 
-def estimators(truth: Mapping[str, Any] | None) -> Plot:
+def draw_estimators(truth: Mapping[str, Any] | None) -> Plot:
     """Draw the bias of both kinds of network by true and by predicted distance.
 
     Parameters
@@ -295,7 +295,7 @@ def estimators(truth: Mapping[str, Any] | None) -> Plot:
     return Plot(name, title, caption, figure, vstack(tables))
 
 
-def recalibration(measured: Mapping[str, Sequence[Mapping[str, Any]]] | None) -> Plot:
+def draw_recalibration(measured: Mapping[str, Sequence[Mapping[str, Any]]] | None) -> Plot:
     """Draw the share of stars within the mixture network's 16 to 84 per cent, before and after recalibration.
 
     Parameters

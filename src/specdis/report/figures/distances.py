@@ -25,14 +25,14 @@ from specdis.report.style import (
     Plot,
     density_bar,
     draw_stars,
-    label,
     missing,
     plain_numbers,
     styled,
+    write_label,
 )
 
 
-def distances(catalogue: Columns) -> Plot:
+def draw_distances(catalogue: Columns) -> Plot:
     """Count stars by distance, all and those with a relative error below 25 % (section 4.3.1, Fig. 8)."""
     name, title = "fig08", "Stars by distance"
     chosen = catalogue["SELECTED"] & np.isfinite(catalogue["DIST"])
@@ -61,7 +61,7 @@ def distances(catalogue: Columns) -> Plot:
     return Plot(name, title, caption, figure, data)
 
 
-def uncertainties(catalogue: Columns) -> Plot:
+def draw_uncertainties(catalogue: Columns) -> Plot:
     """Draw the relative error of the distance: its distribution, against S/N, against distance (4.3.2, Fig. 9)."""
     name, title = "fig09", "Relative distance error"
     columns = validation.relative_error(catalogue), catalogue["SN"], catalogue["DIST"]
@@ -79,7 +79,9 @@ def uncertainties(catalogue: Columns) -> Plot:
         axes[0].stairs(counts, edges, color=BLUE)
         axes[0].axvline(validation.PRECISE, color=VERMILION, linestyle="--")
         axes[0].yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        label(axes[0], f"{100 * np.mean(error[~np.isnan(error)] < validation.PRECISE):.0f} % below 25 %", "upper right")
+        write_label(
+            axes[0], f"{100 * np.mean(error[~np.isnan(error)] < validation.PRECISE):.0f} % below 25 %", "upper right"
+        )
         by_snr = _against(axes[1], snr, error, "S/N")
         by_distance = _against(axes[2], distance, error, "heliocentric distance [kpc]")
         density_bar(figure)
@@ -99,7 +101,7 @@ def uncertainties(catalogue: Columns) -> Plot:
     return Plot(name, title, caption, figure, vstack(tables))
 
 
-def against_truth(catalogue: Columns, truth: Columns | None) -> Plot:
+def draw_against_truth(catalogue: Columns, truth: Columns | None) -> Plot:
     """Draw predicted against true distance, all stars and those with a relative error below 25 %."""
     name, title = "truth", "Predicted against true distance"
     if truth is None:
@@ -127,7 +129,7 @@ def against_truth(catalogue: Columns, truth: Columns | None) -> Plot:
             upper.plot(limits, limits, color=VERMILION)
             lower.axhline(0.0, color=VERMILION)
             lower.set_xlabel("true distance [kpc]")
-            label(upper, f"{kind}: {len(x):,} stars")
+            write_label(upper, f"{kind}: {len(x):,} stars")
         plain_numbers(axes[0, 0].xaxis, axes[0, 0].yaxis)
         density_bar(figure)
     caption = (
@@ -140,7 +142,7 @@ def against_truth(catalogue: Columns, truth: Columns | None) -> Plot:
 def _against(axis: Axes, by: Array, error: Array, quantity: str) -> Table:
     """Draw relative error against S/N or distance, with its median and its 16 and 84 per cent (Fig. 9)."""
     if not np.any(by[np.isfinite(error)] > 0):
-        label(axis, f"no star has {quantity}")
+        write_label(axis, f"no star has {quantity}")
         return draw_stars(axis, by, error)
     edges = decades(by, 0.2)
     axis.set(xscale="log", xlim=(edges[0], edges[-1]), ylim=(0, 1), xlabel=quantity, ylabel="relative distance error")
@@ -153,7 +155,7 @@ def _against(axis: Axes, by: Array, error: Array, quantity: str) -> Table:
     return drawn
 
 
-def errors_by_kind(catalogue: Columns) -> Plot:
+def draw_errors_by_kind(catalogue: Columns) -> Plot:
     """Draw the median quoted error of giants and of other stars against S/N (section 4.4, Fig. 12)."""
     name, title = "fig12", "Distance error of giants and dwarf stars"
     error, snr = validation.relative_error(catalogue), np.asarray(catalogue["SN"], dtype=np.float64)
@@ -191,7 +193,7 @@ def _error_curve(axis: Axes, snr: Array, error: Array, edges: Array, kind: str, 
     return drawn_in(Table({"x": centre, "y": middle, "low": low, "high": high}), kind, "SN", "RELATIVE_ERROR")
 
 
-def calibration(metrics: Mapping[str, Any]) -> Plot:
+def draw_calibration(metrics: Mapping[str, Any]) -> Plot:
     """Draw the probability integral transform of the quoted errors, for each kind of reference."""
     name, title = "calibration", "Are the quoted errors honest?"
     external = metrics.get("external", {})

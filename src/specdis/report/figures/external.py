@@ -24,9 +24,9 @@ from specdis.report.style import (
     VERMILION,
     Plot,
     density_bar,
-    label,
     missing,
     styled,
+    write_label,
 )
 from specdis.validation.external import ENOUGH, MODULUS_EDGES, STREAM_BINS, is_member, is_precise, residual_modulus
 from specdis.validation.measures import take
@@ -34,14 +34,14 @@ from specdis.validation.rivals import with_reference
 from specdis.validation.stars import corrected_parallax, modulus
 
 
-def members(found: Columns | None) -> Plot:
+def draw_members(found: Columns | None) -> Plot:
     """Draw predicted against reference modulus of members of systems (section 4.2, Fig. 6)."""
     name, title = "fig06", "Members of clusters, dwarf galaxies and streams"
     mine = None if found is None else take(found, is_member(found))
     return _against_reference(name, title, mine, "no list of members, or none of them in the catalogue")
 
 
-def blue_stars(found: Columns | None) -> Plot:
+def draw_blue_stars(found: Columns | None) -> Plot:
     """Draw the same for blue horizontal-branch stars (section 4.2, Fig. 7)."""
     name, title = "fig07", "Blue horizontal-branch stars"
     mine = None if found is None else take(found, ~is_member(found))
@@ -72,7 +72,7 @@ def _against_reference(name: str, title: str, found: Columns | None, without: st
     return Plot(name, title, caption, figure, vstack(tables))
 
 
-def systems(found: Columns | None) -> Plot:
+def draw_systems(found: Columns | None) -> Plot:
     """Draw the moduli of each system's members, predicted and from parallaxes (appendix B, Fig. A3)."""
     name, title = "figA3", "Moduli of each system's members"
     panels = [] if found is None else list(_panels(found))
@@ -135,7 +135,7 @@ def _histograms(axis: Axes, name: str, mine: Columns) -> Table:
     if np.count_nonzero(np.isfinite(predicted)) > ENOUGH:
         axis.axvline(float(np.nanmedian(predicted)), color=BLUE, linestyle="--", linewidth=1.0)
     axis.set(xlim=(edges[0], edges[-1]), ylim=(0, 1.5 * max(predicted_count.max(), geometric_count.max(), 1)))
-    label(axis, f"{name}, {10.0 ** (0.2 * reference - 2.0):.1f} kpc\n{len(true):,} stars")
+    write_label(axis, f"{name}, {10.0 ** (0.2 * reference - 2.0):.1f} kpc\n{len(true):,} stars")
     axis.tick_params(labelsize=7)
     axis.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axis.tick_params(axis="y", which="minor", left=False, right=False)
@@ -149,7 +149,7 @@ def _geometric_modulus(found: Columns) -> Float64:
     return modulus(1.0 / np.where(parallax > 0.0, parallax, np.nan))
 
 
-def parallaxes(found: Columns | None, rivals: Mapping[str, Columns]) -> Plot:
+def draw_parallaxes(found: Columns | None, rivals: Mapping[str, Columns]) -> Plot:
     """Draw Bailer-Jones distances and parallaxes alone against the reference (appendix C, Fig. A4)."""
     name, title = "figA4", "Distances from parallaxes alone"
     if found is None or not np.any(np.isfinite(found["PARALLAX"])):

@@ -23,10 +23,10 @@ from specdis.report.style import (
     Plot,
     density_bar,
     draw_stars,
-    label,
     missing,
     plain_numbers,
     styled,
+    write_label,
 )
 from specdis.statistics import robust_scatter
 
@@ -34,7 +34,7 @@ EQUAL_MASSES = 0.75
 """Magnitudes by which a binary of two equal stars outshines one of them (section 4.1)."""
 
 
-def magnitudes(catalogue: Columns) -> Plot:
+def draw_magnitudes(catalogue: Columns) -> Plot:
     """Draw M_G_NN against M_G_GEO and their difference in four ranges of S/N (section 4.1, Fig. 3)."""
     name, title = "fig03", "Predicted against geometric absolute magnitude"
     chosen = catalogue["SELECTED"] & validation.has_reference_magnitude(catalogue)
@@ -82,7 +82,7 @@ def _compare(upper: Axes, lower: Axes, geometric: Array, predicted: Array, stars
         upper.axline((0.0, offset), slope=1.0, color=VERMILION, linestyle=line)
         lower.axhline(offset, color=VERMILION, linestyle=line)
     scatter = f"σ = {robust_scatter(residual):.2f} mag, {len(residual):,} stars" if len(residual) else "no stars"
-    label(upper, f"{stars}\n{scatter}")
+    write_label(upper, f"{stars}\n{scatter}")
     upper.yaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 5, 10), prune="lower"))
     lower.yaxis.set_major_locator(MaxNLocator(4, steps=(1, 2, 5, 10), prune="both"))
     return tables
@@ -116,7 +116,7 @@ def abscissa(catalogue: Columns) -> Abscissa:
     return Abscissa("TEFF", teff) if few else Abscissa("BP_RP", colour)
 
 
-def hr_diagrams(catalogue: Columns) -> Plot:
+def draw_hr_diagrams(catalogue: Columns) -> Plot:
     """Draw the Hertzsprung-Russell diagram with predicted and with geometric magnitudes (section 4.1, Fig. 4)."""
     name, title = "fig04", "Hertzsprung-Russell diagram"
     chosen = catalogue["SELECTED"] & catalogue["HELD_OUT"]
@@ -135,7 +135,7 @@ def hr_diagrams(catalogue: Columns) -> Plot:
         for axis, magnitude, column in zip(axes, (predicted, geometric), ("M_G_NN", "M_G_GEO"), strict=True):
             drawn = draw_stars(axis, x, magnitude)
             kind = "predicted" if column == "M_G_NN" else "geometric"
-            label(axis, f"{kind}\n{drawn['count'].sum():,} stars", "lower left")
+            write_label(axis, f"{kind}\n{drawn['count'].sum():,} stars", "lower left")
             axis.set_xlabel(axes[0].get_xlabel())
             tables.append(drawn_in(drawn, kind, against.name, column))
         axes[0].set_ylabel("$M_{G,\\mathrm{NN}}$ [mag]")
@@ -168,7 +168,7 @@ _PARAMETERS = {
 }
 
 
-def parameters(catalogue: Columns, by_parameter: Mapping[str, Any]) -> Plot:
+def draw_parameters(catalogue: Columns, by_parameter: Mapping[str, Any]) -> Plot:
     """Draw the difference of predicted and geometric magnitude against stellar parameters (section 4.1, Fig. 5).
 
     Parameters
@@ -192,7 +192,7 @@ def parameters(catalogue: Columns, by_parameter: Mapping[str, Any]) -> Plot:
         for axis, key in zip(axes.flat, _PARAMETERS, strict=True):
             axis.set_xlabel(_PARAMETERS[key])
             if key not in given:
-                label(axis, "the survey does not give it")
+                write_label(axis, "the survey does not give it")
                 continue
             values = np.asarray(catalogue[key][chosen], dtype=np.float64)
             axis.set_xlim(limits_of(values))
@@ -222,7 +222,7 @@ def _cell_medians(axis: Axes, key: str, measured: list[Mapping[str, Any]]) -> Ta
     return drawn_in(table, f"{key}, median", key, "DELTA_M_G")
 
 
-def groups(catalogue: Columns, group: Array | None) -> Plot:
+def draw_groups(catalogue: Columns, group: Array | None) -> Plot:
     """Draw the groups of stars that the survey names in a Hertzsprung-Russell diagram of temperatures.
 
     Parameters

@@ -11,7 +11,7 @@ from matplotlib.patheffects import withStroke
 
 from specdis import validation
 from specdis.arrays import Array, Float64
-from specdis.report.style import BLACK, VERMILION, draw_stars, label
+from specdis.report.style import BLACK, VERMILION, draw_stars, write_label
 from specdis.statistics import bootstrap_errors, robust_scatter
 
 BAND = (16.0, 50.0, 84.0)
@@ -99,4 +99,4 @@ def say_scatter(axis: Axes, apart: Array, text: str) -> None:
         text = f"{text}\n{len(finite):,} stars\n{numbers}"
     else:
         text = f"{text}\nno stars"
-    label(axis, text)
+    write_label(axis, text)

@@ -11,14 +11,14 @@ from matplotlib.ticker import MaxNLocator
 
 from specdis.arrays import Columns
 from specdis.report.figures.panels import compare_moduli, limits_of, say_scatter
-from specdis.report.style import COLUMN_WIDTH, PAGE_WIDTH, Plot, density_bar, label, missing, styled
+from specdis.report.style import COLUMN_WIDTH, PAGE_WIDTH, Plot, density_bar, missing, styled, write_label
 from specdis.validation.external import MODULUS_EDGES, is_member
 from specdis.validation.measures import take
 from specdis.validation.rivals import COMPARISON_EDGES, difference, with_reference
 from specdis.validation.stars import modulus
 
 
-def comparison(rivals: Mapping[str, Columns]) -> Plot:
+def draw_comparison(rivals: Mapping[str, Columns]) -> Plot:
     """Draw each rival's distance modulus against ours (section 4.5, Fig. 10)."""
     name, title = "fig10", "Rival catalogues against this one"
     drawn = {rival: found for rival, found in rivals.items() if np.any(np.isfinite(difference(found)))}
@@ -52,7 +52,7 @@ def comparison(rivals: Mapping[str, Columns]) -> Plot:
     return Plot(name, title, caption, figure, vstack(tables))
 
 
-def external(rivals: Mapping[str, Columns], members: Columns | None) -> Plot:
+def draw_external(rivals: Mapping[str, Columns], members: Columns | None) -> Plot:
     """Draw each rival's distance modulus against those of members and of blue stars (section 4.5, Fig. 11)."""
     name, title = "fig11", "Rival catalogues against known distances"
     if members is None or not rivals:
@@ -75,7 +75,7 @@ def external(rivals: Mapping[str, Columns], members: Columns | None) -> Plot:
                 mine = take(found, is_member(found) == is_kind)
                 true, theirs = modulus(mine["DIST_REF"]), modulus(mine["DIST_RIVAL"])
                 if not len(true):
-                    label(axis, f"{rival}\nno {kind}")
+                    write_label(axis, f"{rival}\nno {kind}")
                     continue
                 axis.set_label(f"{rival}, {kind}")
                 tables += compare_moduli(axis, true, theirs, MODULUS_EDGES, ("MODULUS_REF", "MODULUS_RIVAL"))

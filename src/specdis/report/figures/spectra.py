@@ -21,14 +21,14 @@ from specdis.report.style import (
     Plot,
     density_bar,
     draw_stars,
-    label,
     missing,
     plain_numbers,
     styled,
+    write_label,
 )
 
 
-def error_spectrum(stack: StackedErrors | None) -> Plot:
+def draw_error_spectrum(stack: StackedErrors | None) -> Plot:
     """Draw the stacked error spectrum and the sky windows found in it (Fig. 1)."""
     name, title = "fig01", "Stacked error spectrum"
     if stack is None:
@@ -54,7 +54,7 @@ def error_spectrum(stack: StackedErrors | None) -> Plot:
     return Plot(name, title, caption, figure, data)
 
 
-def reconstruction(example: Reconstruction | None) -> Plot:
+def draw_reconstruction(example: Reconstruction | None) -> Plot:
     """Draw a noisy spectrum, its reconstruction from the components, and the residual (section 3.1, Fig. 2)."""
     name, title = "fig02", "Reconstruction of a noisy spectrum"
     if example is None:
@@ -70,7 +70,7 @@ def reconstruction(example: Reconstruction | None) -> Plot:
         axes = figure.subplots(3, sharex=True, sharey=True)
         for axis, (curve, values), color in zip(axes, curves.items(), (BLACK, BLUE, GREY), strict=True):
             axis.plot(example.wavelength, values, color=color, linewidth=0.5)
-            label(axis, curve, "upper right")
+            write_label(axis, curve, "upper right")
         axes[0].set(xlim=(example.wavelength[0], example.wavelength[-1]), ylim=(-limit, limit))
         axes[0].yaxis.set_major_locator(MaxNLocator(4))
         axes[1].set_ylabel("$S(\\lambda)$, unit norm")
@@ -83,7 +83,7 @@ def reconstruction(example: Reconstruction | None) -> Plot:
     return Plot(name, title, caption, figure, data)
 
 
-def training(history: History | None) -> Plot:
+def draw_training(history: History | None) -> Plot:
     """Draw the loss of every network by epoch (section 3.2)."""
     name, title = "training", "Training history"
     if history is None or not len(history.inner):
@@ -121,7 +121,7 @@ def training(history: History | None) -> Plot:
     return Plot(name, title, caption, figure, data)
 
 
-def components(found: Components | None) -> Plot:
+def draw_components(found: Components | None) -> Plot:
     """Draw the first components (appendix A, Fig. A1)."""
     name, title = "figA1", "The first principal components"
     if found is None or found.basis is None:
@@ -137,7 +137,7 @@ def components(found: Components | None) -> Plot:
             axis.plot(found.wavelength, np.where(gap, np.nan, component), color=BLACK, linewidth=0.4)
             limit = 1.05 * np.percentile(np.abs(component), 99.9)
             axis.set(ylim=(-limit, limit), yticks=[])
-            label(axis, f"{row + 1}: {100 * found.explained[row]:.2g} %", "lower left")
+            write_label(axis, f"{row + 1}: {100 * found.explained[row]:.2g} %", "lower left")
         axes[0].set_xlim(found.wavelength[0], found.wavelength[-1])
         axes[-1].set_xlabel("rest-frame vacuum wavelength [Å]")
         figure.supylabel("component", fontsize=9)
@@ -163,7 +163,7 @@ def _densest(wavelength: Array, component: Array) -> tuple[float, float, float]:
     return float(wavelength[first]), float(wavelength[first + width - 1]), float(within[first] / sums[-1])
 
 
-def coefficients(catalogue: Columns, found: Components | None) -> Plot:
+def draw_coefficients(catalogue: Columns, found: Components | None) -> Plot:
     """Draw coefficients against [Fe/H] and Teff: the first two and the last (appendix A, Fig. A2)."""
     name, title = "figA2", "Coefficients against stellar parameters"
     if found is None:

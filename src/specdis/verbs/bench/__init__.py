@@ -5,6 +5,6 @@ follow the roofline model: a stage cannot be faster than its matrix products, it
 from disk allow, each at the rate that this machine reached in the same minutes.
 """
 
-from specdis.verbs.bench.cases import Rate, bench
+from specdis.verbs.bench.cases import Rate, measure_rates
 
-__all__ = ["Rate", "bench"]
+__all__ = ["Rate", "measure_rates"]

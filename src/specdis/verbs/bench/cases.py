@@ -20,10 +20,10 @@ from specdis.mock.survey import CATALOGUE, write_mock
 from specdis.model.files import load_model
 from specdis.model.model import Model
 from specdis.network.settings import NetworkSettings, TrainingSettings
-from specdis.network.training import TrainingStars, TrainingState, train
+from specdis.network.training import TrainingStars, TrainingState, train_label
 from specdis.pipeline.config import Config
-from specdis.pipeline.inputs import open_survey
-from specdis.pipeline.runner import run
+from specdis.pipeline.inputs import survey_of
+from specdis.pipeline.runner import run_stages
 from specdis.pipeline.stages import STAGES
 from specdis.pipeline.stages.components import SUMMED, Encode, EncodeBlock, Moments
 from specdis.pipeline.stages.distances import Predict, PredictBlock
@@ -37,7 +37,7 @@ from specdis.stores.paths import RunPaths
 from specdis.stores.pixels import PixelStore
 from specdis.surveys import IDENTIFIER, Spectra, Stars, Survey
 from specdis.verbs.bench import plain
-from specdis.verbs.bench.limits import MachineLimits, Work, measure
+from specdis.verbs.bench.limits import MachineLimits, Work, measure_machine
 from specdis.workers import Workers, start_workers
 from specdis.workers.answers import peak_memory_gb
 
@@ -110,7 +110,7 @@ class _Bench:
         return stars / seconds, self.workers.memory_gb()
 
 
-def bench(stars: int, folder: Path) -> Iterator[Rate]:
+def measure_rates(stars: int, folder: Path) -> Iterator[Rate]:
     """Measure every stage on a mock survey written to a folder.
 
     Parameters
@@ -127,8 +127,8 @@ def bench(stars: int, folder: Path) -> Iterator[Rate]:
     """
     config = _config(stars, folder)
     with start_workers(config.cluster) as workers:
-        limits = measure(folder, workers)
-        run(config, STAGES, last="distances")
+        limits = measure_machine(folder, workers)
+        run_stages(config, STAGES, last="distances")
         made = _Bench(folder, config, workers)
         yield from _reading(made, limits)
         yield _moments(made, limits)
@@ -161,7 +161,7 @@ def _reading(made: _Bench, limits: MachineLimits) -> Iterator[Rate]:
 
     def normalise() -> int:
         for image, velocity in zip(images, velocities, strict=True):
-            plain.normalise(image, velocity, grid, half)
+            plain.normalise_plainly(image, velocity, grid, half)
         return sum(map(len, velocities))
 
     # Flux, inverse variance and mask of 4 bytes each.
@@ -181,7 +181,7 @@ class _Read:
 
     @cached_property
     def survey(self) -> Survey:
-        return open_survey(self.config)
+        return survey_of(self.config)
 
     def __call__(self, block: SpectraBlock) -> None:
         for _ in self.survey.spectra(block.stars):
@@ -278,7 +278,7 @@ def _training(limits: MachineLimits) -> Rate:
     network, settings = NetworkSettings(), TrainingSettings(epochs=4, patience=4, n_seeds=_NETWORKS)
     stars = TrainingStars(inputs, error * 10, parallax, error, np.full(_TRAINED, -1), np.arange(_TRAINED))
     epochs = _Epochs()
-    train(stars, network, settings, 1, epochs)
+    train_label(stars, network, settings, 1, epochs)
     rate = _TRAINED * (len(epochs.ends) - 1) / (epochs.ends[-1] - epochs.ends[0])
     sizes = (100, *network.hidden, 1)
     weights = sum(a * b for a, b in itertools.pairwise(sizes))
@@ -286,7 +286,7 @@ def _training(limits: MachineLimits) -> Rate:
     work = Work(flops=6.0 * weights * _NETWORKS)
 
     def straightforward() -> int:
-        plain.train(
+        plain.train_plainly(
             inputs, parallax.astype(np.float32), error.astype(np.float32), network.hidden, settings.batch, _NETWORKS
         )
         return _TRAINED
@@ -323,7 +323,7 @@ def _distances(made: _Bench, limits: MachineLimits) -> Iterator[Rate]:
     }
     for method, work in works.items():
         config = Config.load(made.paths.config_resolved, [f'distances.method="{method}"'])
-        run(config, STAGES, last="distances")
+        run_stages(config, STAGES, last="distances")
         stars = read_table(made.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS])
         targets, scratch = Targets.of(stars, 1), made.directory / "predicted.npz"
         blocks = [

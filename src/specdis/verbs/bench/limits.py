@@ -51,7 +51,7 @@ class MachineLimits(NamedTuple):
         return 1 / shares[most], {"flops": "products", "memory": "memory", "disk": "disk"}[most]
 
 
-def measure(folder: Path, workers: Workers) -> MachineLimits:
+def measure_machine(folder: Path, workers: Workers) -> MachineLimits:
     """Measure the machine; the folder is on the disk to be measured."""
     return MachineLimits(_products(), _bandwidth(workers), _disk(folder))
 

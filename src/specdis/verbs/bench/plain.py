@@ -29,7 +29,9 @@ def read_coadd(path: Path) -> dict[str, Array]:
         return {name: np.asarray(file[name].data) for name in names}
 
 
-def normalise(images: dict[str, Array], velocity: Float64, grid: PixelGrid, half: int) -> tuple[Array, Array, Array]:
+def normalise_plainly(
+    images: dict[str, Array], velocity: Float64, grid: PixelGrid, half: int
+) -> tuple[Array, Array, Array]:
     """Bring spectra to rest, divide them by their running mean and join their arms, star by star.
 
     Returns
@@ -150,7 +152,9 @@ def draws(
     return scatter
 
 
-def train(inputs: Float32, target: Float32, error: Float32, hidden: tuple[int, ...], batch: int, networks: int) -> None:
+def train_plainly(
+    inputs: Float32, target: Float32, error: Float32, hidden: tuple[int, ...], batch: int, networks: int
+) -> None:
     """Train networks on a chi-square for one epoch, one by one, with PyTorch.
 
     Raises
