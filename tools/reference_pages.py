@@ -33,23 +33,19 @@ One TOML file says everything about a run. `specdis init NAME` writes one to sta
 |---|---|
 {configurations}
 
-`[run]` and `[survey]` are needed. Any other section or key that is left out has the value of the preset, or else the
-default below, which is the paper's choice where the paper makes one.
+`[run]` and `[survey]` are needed. A section or key that is left out has the preset's value, else the default below.
 
-- A key that does not exist, a wrong type, or a value out of range is an error. One message names them all, with the
-  nearest key that exists.
-- `--set section.key=value` goes over the file: `specdis run my.toml --set distances.n_draws=50`.
+- An unknown key, a wrong type, or a value out of range is an error. One message names them all, with the nearest key.
+- `--set section.key=value` overrides the file: `specdis run my.toml --set distances.n_draws=50`.
 - In paths `~`, `${{NAME}}` and `${{NAME:-default}}` are expanded; a variable that is not set is an error. Paths are
-  relative to the file, and in `--set` to the working directory.
-- `specdis check my.toml` reads the file, looks at the inputs and estimates disk and memory; it starts nothing.
-- The run keeps the file as it was given and with every value filled in: `config.input.toml`, `config.resolved.toml`.
-- The log has one line with the number of choices that differ from the paper's. `specdis check my.toml --json` and
-  `RUN/log.txt` name them.
+  relative to the file, in `--set` to the working directory.
+- `specdis check my.toml` checks file and inputs and estimates disk and memory; it starts nothing.
+- The run keeps the file as given and with every value filled in: `config.input.toml`, `config.resolved.toml`.
+- `specdis check my.toml --json` and `RUN/log.txt` name the choices that differ from the paper's.
 
 ## preset
 
-`preset = "recommended"` stands before the first section. {preset} Your own keys go over the preset, and so does
-`--set`.
+`preset = "recommended"` stands before the first section. {preset} Your own keys and `--set` override it.
 
 | key | {presets} | default |
 |---|{rules}---|
@@ -60,9 +56,8 @@ _COLUMNS = """\
 
 <!-- Made from the code by `make docs`. -->
 
-How to read and use them says [the catalogue](catalogue.md). The first 25 are Table 1 of the paper in its order, with
-`M_G_NN` and `M_G_GEO` for M_G,NN and M_G,geo. A number in brackets is the integer that stands for a missing value in
-FITS.
+See [the catalogue](catalogue.md) for how to read and use them. The first 25 are Table 1 of the paper in its order, with
+`M_G_NN` and `M_G_GEO` for M_G,NN and M_G,geo. In brackets: the integer for a missing value in FITS.
 
 | name | type | unit | UCD | description | missing where | allowed |
 |---|---|---|---|---|---|---|
@@ -70,7 +65,7 @@ FITS.
 _FLAGS = """
 ## Flags
 
-`FLAGS` is the sum of these bits; 0 is a star with nothing to say about it.
+`FLAGS` is the sum of these bits; 0 means no warning.
 
 | bit | value | name | meaning |
 |---|---|---|---|
@@ -82,35 +77,33 @@ _VALUES = """\
 <!-- Made from the code by `make docs`. -->
 
 One rule for every file, for lists of members and other catalogues, and for arrays in Python. A missing float is NaN.
-Files hold other numbers in its place, and numbers that no star can have. These become missing too. The log counts them
-by column and reason, and the star gets the flag that goes with it. No row is dropped for it.
+Other numbers in its place, and impossible ones, become missing too. The log counts them by column and reason, and the
+star is flagged. No row is dropped for it.
 
-In every column of floats -999, -9999 and infinities are missing, and so are these:
+In every column of floats -999, -9999 and infinities are missing, and these:
 
 | column | missing where it is | what follows |
 |---|---|---|
 """
 _VALUES_END = """
-- In integers the value that the header calls null (TNULL) is missing, whatever the column is: a TEFF stored as integers
-  too. In Python and in tables with masks, what is masked is missing.
-- A right ascension below 0 is one above 180: -10 is 350. A position beyond any sky is refused, because RA and DEC were
-  confused or are not in degrees.
-- A null integer of a column that the software does not know is {null}: a star without a fold trains no network.
-- A pixel is bad where the survey says so, where flux or inverse variance is not finite, where the inverse variance is 0
-  or less, and where flux or error is more than {limit:,.0f} times the median of the spectrum's absolute flux.
-
-In lists of members and rival catalogues, distances are larger than 0, distance moduli from {modulus[0]:g} to
-{modulus[1]:g} but not 0, absolute magnitudes from {magnitude[0]:g} to {magnitude[1]:g}. A star whose SOURCE_ID is
-missing is matched on the sky. Empty fields and the words {words} are missing numbers.
+- Masked values, and integers that the header calls null (TNULL), are missing. A null integer of an unknown column is
+  {null}: a star without a fold trains no network.
+- A right ascension below 0 is one above 180: -10 is 350. A position beyond any sky is refused: RA and DEC were confused
+  or are not in degrees.
+- A pixel is bad if the survey says so, if flux or inverse variance is not finite, if the inverse variance is 0 or less,
+  or if flux or error is more than {limit:,.0f} times the median of the spectrum's absolute flux.
+- In lists of members and rival catalogues, distances are larger than 0, distance moduli from {modulus[0]:g} to
+  {modulus[1]:g} but not 0, absolute magnitudes from {magnitude[0]:g} to {magnitude[1]:g}. A star whose SOURCE_ID is
+  missing is matched on the sky. Empty fields and the words {words} are missing numbers.
 
 ## Units
 
-Units are those of [the columns of stars](formats.md#columns-of-stars). Another one is converted, where the header of a
-table (TUNIT), that of WAVELENGTH (BUNIT, or CUNIT1) or a Quantity in Python names it: arcsec to mas, m/s to km/s, nm or
-micron to Angstrom, pc or Mpc to kpc. A unit that cannot be converted, such as Hz for a wavelength, is refused by name.
+Units are those of [the columns of stars](formats.md#columns-of-stars). Others are converted, if a table (TUNIT), the
+header of WAVELENGTH (BUNIT, or CUNIT1) or a Quantity in Python names them: arcsec to mas, m/s to km/s, nm or micron to
+Angstrom, pc or Mpc to kpc. A unit that cannot be converted, such as Hz for a wavelength, is refused by name.
 
-Wavelengths are refused, whatever their unit is said to be, unless the middle one is between {low:,.0f} and {high:,.0f}
-Angstrom. The message says what they look like: nm, micron, or the logarithm of Angstrom.
+Wavelengths are refused in any unit unless the middle one is between {low:,.0f} and {high:,.0f} Angstrom. The message
+says what they look like: nm, micron, or the logarithm of Angstrom.
 """
 
 _LIMITS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}

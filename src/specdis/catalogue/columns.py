@@ -77,7 +77,7 @@ _NOT_NEGATIVE = (0.0, np.inf)
 _FRACTION = (0.0, 1.0)
 _LATITUDE = (-90.0, 90.0)
 
-_NOT_GIVEN = "the survey does not give it"
+_NOT_GIVEN = "not in the survey"
 _NO_LABEL = "no spectrum, or its predicted label <= 0"
 _NO_DISTANCE = "M_G_NN or PHOT_G_MEAN_MAG is missing, or it would be beyond 10,000 kpc"
 _NO_DRAWS = "no spectrum or no error spectrum"

@@ -27,11 +27,11 @@ from specdis.workers.settings import ClusterSettings
 
 
 class Config(Document):
-    """All sections; optional ones default to the paper's values."""
+    """All sections; optional ones have defaults."""
 
     preset: Preset | None = None
     """Values for the keys that the file leaves out: `paper` has the paper's choices, `recommended` measured
-    improvements. Without a preset every key has its default."""
+    improvements. Without a preset keys have their defaults."""
     run: RunSettings
     """Folder and resources of the run."""
     survey: SurveySettings
@@ -49,7 +49,7 @@ class Config(Document):
     network: NetworkSettings = NetworkSettings()
     """The networks: sections 3.2.2 and 5."""
     training: TrainingSettings = TrainingSettings()
-    """Loss and training: section 3.2."""
+    """Training: section 3.2."""
     distances: DistancesSettings = DistancesSettings()
     """Predictions and their errors: section 3.3."""
     calibration: CalibrationSettings = CalibrationSettings()
