@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import zarr
 from astropy.table import Table
+from matplotlib.figure import Figure
 
 from specdis.catalogue import read_catalogue, verify
 from specdis.distances.targets import TARGET_COLUMNS, Targets
@@ -40,9 +41,15 @@ def paths(finished) -> RunPaths:
 
 @pytest.fixture(scope="module")
 def reported(finished, config, tmp_path_factory) -> RunPaths:
-    """Return a copy of the run with its report: its figures take as long as all the rest, so they are drawn once."""
+    """Return a copy of the run with its report.
+
+    Figures are made, with their data, but pictures of them are not drawn, which takes as long as all the rest:
+    `test_report` draws those of a synthetic catalogue, and the slow test of `test_identity` those of this run.
+    """
     directory = Path(shutil.copytree(finished, tmp_path_factory.mktemp("reported") / "run"))
-    assert start(config, directory) == ["report"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda _, path, **__: Path(path).write_bytes(b"a picture"))
+        assert start(config, directory) == ["report"]
     return RunPaths(directory)
 
 

@@ -133,7 +133,7 @@ class Completer(NamedTuple):
         if not self.estimated or basis.vectors is None:
             return None
         vectors, mean = jnp.asarray(basis.vectors.T), jnp.asarray(basis.mean)
-        hidden = _sum_of_products(vectors, bad)
+        hidden = sum_of_products(vectors, bad)
         seen = self.seen(spectrum, bad)
         square = (jnp.where(bad, 0, spectrum - mean) ** 2).sum()
         least = basis.eigenvalues[0] * _LEAST_EIGENVALUE
@@ -144,7 +144,7 @@ class Completer(NamedTuple):
         def root(noise: jax.Array) -> jax.Array:
             # In double precision: components that are not seen at all have next to none, what their prior gives them.
             precision = (1 + _ROUNDING) * jnp.eye(len(prior)) - hidden + jnp.diag(noise * prior)
-            return _inverse_of_triangle(jnp.linalg.cholesky(precision))
+            return inverse_of_triangle(jnp.linalg.cholesky(precision))
 
         left = max(basis.total - basis.eigenvalues.sum(), basis.total * 1e-6)
         typical = jnp.float64(left / len(basis.mean))
@@ -215,7 +215,7 @@ _ROWS = 64
 """Pixels whose products are summed at once."""
 
 
-def _sum_of_products(vectors: jax.Array, chosen: jax.Array) -> jax.Array:
+def sum_of_products(vectors: jax.Array, chosen: jax.Array) -> jax.Array:
     """Return the sum of v v^T over the chosen rows of (pixel, component); it costs what the chosen ones cost."""
     n_pixel, n_component = vectors.shape
     padded = -(-n_pixel // _ROWS) * _ROWS
@@ -232,7 +232,7 @@ def _sum_of_products(vectors: jax.Array, chosen: jax.Array) -> jax.Array:
     return total
 
 
-def _inverse_of_triangle(lower: jax.Array) -> jax.Array:
+def inverse_of_triangle(lower: jax.Array) -> jax.Array:
     """Return the inverse of a lower triangular matrix.
 
     Inverses of the blocks on the diagonal grow from single elements, all blocks of a size at once: on a CPU a hundred

@@ -13,7 +13,7 @@ from specdis.encoding.encoder import Fit
 from specdis.jaxed import ArrayLike, jnp
 from specdis.storage import Provenance
 from specdis.stores.identity import require_identity
-from specdis.stores.zarr import BLOCK, array, create_array, keep_array, open_group, read_rows, values
+from specdis.stores.zarr import BLOCK, array, create_array, keep_array, open_group, read_rows, values, write_rows
 
 
 class CoefficientStore:
@@ -92,7 +92,7 @@ class CoefficientStore:
         if copies is not None:
             found["copies"] = copies
         for name, column in found.items():
-            array(self._group, name)[rows] = np.asarray(column, np.float32)
+            write_rows(self._group, name, rows, np.asarray(column, np.float32))
 
     def with_spectrum(self, wanted: Bool) -> Int64:
         """Return the rows of the wanted stars, shape (star,), that have a good pixel."""
