@@ -332,7 +332,9 @@ def test_the_mixture_is_wider_by_what_is_missing():
     for star in range(stars):
         root = np.asarray(completion.root[star], float)
         known = hidden[star] @ root.T @ root @ hidden[star] + hidden[star]
-        unseen = float(completion.noise[star]) * float(completion.shrink[star]) ** 2 * slopes[star] @ known @ slopes[star]
+        unseen = (
+            float(completion.noise[star]) * float(completion.shrink[star]) ** 2 * slopes[star] @ known @ slopes[star]
+        )
         weight, middle, narrowest = (part[star] for part in mixture)
         assert (unseen > 0.2 * narrowest**2).all()
         width = np.sqrt(narrowest**2 + unseen)

@@ -1,5 +1,6 @@
 import logging
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -548,15 +549,27 @@ def test_stars_that_trained_are_predicted_by_their_own_fold(made, arrays):
     assert not remembers.predict(**arrays)["HELD_OUT"].any()  # rows 0, 1, 2 are no identifiers
 
 
-def test_many_grids_are_one_program(made, arrays):
+def test_many_grids_are_one_program(made, arrays, caplog):
+    def compiled():
+        return [
+            record.getMessage() for record in caplog.records if re.match(r"Compiling (jit\()?draw\b", record.message)
+        ]
+
     made.predict(**{**arrays, "wavelength": ONE + 0.1})
-    compiled = made._draw._program._cache_size()
-    for k in range(1, 6):
-        cut = slice(k, -2 * k)
-        made.predict(ONE[cut] + 0.01 * k, arrays["flux"][:, cut], ivar=arrays["ivar"][:, cut], vrad=arrays["vrad"])
-        logarithmic = np.geomspace(ONE[0], ONE[-1] + k, len(ONE))
-        made.predict(logarithmic, arrays["flux"], ivar=arrays["ivar"], vrad=arrays["vrad"])
-    assert made._draw._program._cache_size() == compiled
+    with jax.log_compiles():
+        for k in range(1, 6):
+            cut = slice(k, -2 * k)
+            made.predict(ONE[cut] + 0.01 * k, arrays["flux"][:, cut], ivar=arrays["ivar"][:, cut], vrad=arrays["vrad"])
+            logarithmic = np.geomspace(ONE[0], ONE[-1] + k, len(ONE))
+            made.predict(logarithmic, arrays["flux"], ivar=arrays["ivar"], vrad=arrays["vrad"])
+        assert not compiled()
+
+        @jax.jit
+        def draw(star):
+            return star + 1
+
+        draw(np.zeros(3))
+        assert len(compiled()) == 1  # so is it said
 
 
 @pytest.mark.parametrize(
