@@ -6,7 +6,7 @@ import os
 import signal
 from typing import Any
 
-from specdis.pipeline.inputs import open_survey
+from specdis.pipeline.inputs import survey_of
 from specdis.surveys import desi
 
 CATALOGUE = -1
@@ -31,6 +31,6 @@ class Deadly(desi.DesiSurvey):
 
 def open_deadly(config: Any):
     """Open the survey, whose deadly pixel, or `CATALOGUE`, is the name of the run."""
-    survey = open_survey(config)
+    survey = survey_of(config)
     survey.__class__, survey.deadly = Deadly, int(config.run.name)
     return survey

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from specdis import catalogue
-from specdis.arrays import Array, Float64, ranges
+from specdis.arrays import Array, Float64, Int64, ranges
 from specdis.binaries import classify
 from specdis.distances.columns import summarise, summarise_labels, summarise_mixture
 from specdis.distances.targets import Targets
@@ -35,6 +35,40 @@ if TYPE_CHECKING:
 
 _BLOCK = 2048
 """Number of stars with spectra in memory at once."""
+
+
+class SurveyBlock(NamedTuple):
+    """Some stars of a survey that are predicted at once.
+
+    Parameters
+    ----------
+    start
+        Number of the first one in the sample.
+    stars, targets
+        The stars, and what predicting needs of them besides spectra.
+    """
+
+    start: int
+    stars: Stars
+    targets: Targets
+
+
+class BlockPrediction(NamedTuple):
+    """Predictions for a block.
+
+    Parameters
+    ----------
+    parts
+        Rows of the sample, shape (star,), with the columns of `Model.predict_pixels`.
+    faults
+        Spectra that could not be read.
+    remarks
+        Differences of the spectra from those of the training.
+    """
+
+    parts: list[tuple[Int64, dict[str, Array]]]
+    faults: list[Fault]
+    remarks: list[str]
 
 
 class Predicted(NamedTuple):
@@ -252,6 +286,17 @@ class Model(Engine):
         Predicted
             Predictions of its stars; one without a readable spectrum has the flag NO_SPECTRUM.
         """
+        stars = self.sample_of(survey, identified=identified)
+        progress = Progress("predict", len(stars))
+        predictions = []
+        for block in self.blocks(stars):
+            predictions.append(self.predict_block(survey, block))
+            progress.advance(len(block.stars))
+        progress.close()
+        return self.joined(stars, predictions)
+
+    def sample_of(self, survey: Survey, *, identified: bool = True) -> Stars:
+        """Return the stars of a survey with what predicting needs of them; parameters as of `predict_survey`."""
         # Only the cuts and their flags are used; the split has no meaning here.
         cuts = {"predict_outside": True, "n_folds": None, "fold_column": None, "train_fraction": 0.5}
         settings = self.settings.sample.model_copy(update=cuts)
@@ -259,33 +304,48 @@ class Model(Engine):
         say(sample.cutflow.summary["missing_values"])
         stars = sample.stars
         known = self.trained() if identified else TrainedStars.unknown()
-        stars = stars.replace(TRAINABLE=np.zeros(len(stars), np.bool_), **known.held_out(stars.columns))
-        targets = Targets.of(stars.columns, self.seed)
+        return stars.replace(TRAINABLE=np.zeros(len(stars), np.bool_), **known.held_out(stars.columns))
+
+    def blocks(self, stars: Stars) -> Iterator[SurveyBlock]:
+        """Yield the stars of a sample in blocks that fit in memory with their spectra."""
+        for rows in ranges(len(stars), _BLOCK):
+            part = stars.take(rows)
+            yield SurveyBlock(rows.start, part, Targets.of(part.columns, self.seed))
+
+    def predict_block(self, survey: Survey, block: SurveyBlock) -> BlockPrediction:
+        """Read and predict a block of a survey's stars."""
+        made = BlockPrediction([], [], [])
+        for found in survey.spectra(block.stars):
+            if isinstance(found, Fault):
+                made.faults.append(found)
+                continue
+            place = str(survey.inputs[0]) if survey.inputs else survey.name
+            made.remarks.extend(f"{place}: {remark}" for remark in remarks_on(found, self.grid, self.domain))
+            target = block.targets.take(found.row)
+            target = target._replace(snr=np.where(np.isfinite(target.snr), target.snr, _median_snr(found)))
+            made.parts.append((found.row + block.start, self.predict_spectra(found, target)))
+        return made
+
+    def joined(self, stars: Stars, predictions: Iterable[BlockPrediction]) -> Predicted:
+        """Join the predictions for the blocks of a sample, and log what is wrong with the spectra."""
         predicted: dict[str, Array] = {}
         unread = np.ones(len(stars), np.bool_)
-        progress = Progress("predict", len(stars))
-        place = str(survey.inputs[0]) if survey.inputs else survey.name
         said: set[str] = set()
-        for block in ranges(len(stars), _BLOCK):
-            for found in survey.spectra(stars.take(block)):
-                rows = found.row + block.start
-                if isinstance(found, Fault):
-                    logger.warning("%s: %s: %s", found.place, found.name, found.message)
-                    continue
-                for message in remarks_on(found, self.grid, self.domain):
-                    if message not in said:
-                        logger.warning("%s: %s", place, message)
-                    said.add(message)
-                target = targets.take(rows)
-                target = target._replace(snr=np.where(np.isfinite(target.snr), target.snr, _median_snr(found)))
-                _put(predicted, rows, self.predict_spectra(found, target), len(stars))
+        for found in predictions:
+            for fault in found.faults:
+                logger.warning("%s: %s: %s", fault.place, fault.name, fault.message)
+            for message in dict.fromkeys(found.remarks):
+                if message not in said:
+                    logger.warning("%s", message)
+                said.add(message)
+            for rows, columns in found.parts:
+                _put(predicted, rows, columns, len(stars))
                 unread[rows] = False
-                progress.advance(len(rows))
-        progress.close()
         lost = np.flatnonzero(unread)
         for part in ranges(len(lost), _BLOCK):
             rows = lost[part]
-            _put(predicted, rows, self._predict_nothing(targets.take(rows)), len(stars))
+            targets = Targets.of(stars.take(rows).columns, self.seed)
+            _put(predicted, rows, self._predict_nothing(targets), len(stars))
         return Predicted(stars, self._catalogue(stars, predicted), len(stars) - len(lost))
 
     def _predict_nothing(self, targets: Targets) -> dict[str, Array]:

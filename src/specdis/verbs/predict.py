@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import chain, islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from specdis import catalogue
+from specdis import catalogue, jaxed
 from specdis.arrays import Array, Int64
 from specdis.errors import InputError
 from specdis.flags import DESCRIPTIONS, Flag
-from specdis.log import logger
+from specdis.log import Progress, logger
 from specdis.model.files import load_model
+from specdis.model.model import BlockPrediction, Model, SurveyBlock
 from specdis.rng import hash64
 from specdis.sample import repeats
 from specdis.storage import Provenance, digest, file_digest
-from specdis.surveys import IDENTIFIER, open_file
+from specdis.surveys import IDENTIFIER, Fault, Stars, Survey, open_file
+from specdis.workers import start_workers
+from specdis.workers.answers import Died
+from specdis.workers.settings import ClusterSettings
 
 
 def predict_files(directory: Path, inputs: Sequence[Path], output: Path) -> None:
@@ -41,20 +51,21 @@ def predict_files(directory: Path, inputs: Sequence[Path], output: Path) -> None
         raise InputError(
             output, expected="a name with the ending .fits or .parquet", found=output.name, remedy="Rename it."
         )
-    model = load_model(directory)
+    model, alone = load_model(directory), len(inputs) == 1
+    samples: list[tuple[Path, Stars]] = []
+    for path in inputs:
+        with _leaving_out(path, alone):
+            samples.append((path, model.sample_of(open_file(path))))
+    predictions = _predict(model, directory, samples)
     read: list[Path] = []
     parts: list[dict[str, Array]] = []
-    for path in inputs:
-        try:
-            found = model.predict_survey(open_file(path))
+    for number, (path, stars) in enumerate(samples):
+        with _leaving_out(path, alone):
+            found = model.joined(stars, predictions[number])
             if not found.spectra:
                 raise InputError(path, expected="spectra", found="none that can be read", remedy="See the log.")
             read.append(path)
             parts.append(found.columns)
-        except InputError as error:
-            if len(inputs) == 1:
-                raise
-            logger.warning("%s is left out: %s", path, error)
     if not parts:
         raise InputError(
             ", ".join(map(str, inputs)), expected="spectra", found="no readable file", remedy="See the log."
@@ -63,6 +74,70 @@ def predict_files(directory: Path, inputs: Sequence[Path], output: Path) -> None
     _say_what_is_missing(columns["FLAGS"])
     made_of = digest([file_digest(directory / "model.json"), *(path.name for path in inputs)])
     catalogue.write_file(output, columns, Provenance("predictions", made_of, model.seed), model.header)
+
+
+@contextmanager
+def _leaving_out(path: Path, alone: bool) -> Iterator[None]:
+    """Leave out a file that cannot be read, unless it is the only one."""
+    try:
+        yield
+    except InputError as error:
+        if alone:
+            raise
+        logger.warning("%s is left out: %s", path, error)
+
+
+class FileBlock(NamedTuple):
+    """Some stars of a file, and the number of the file."""
+
+    file: int
+    path: Path
+    block: SurveyBlock
+
+
+@dataclass(frozen=True)
+class PredictFiles:
+    """Task: read and predict a block of a file."""
+
+    directory: Path
+
+    @cached_property
+    def model(self) -> Model:
+        """The model, loaded once in every process."""
+        return load_model(self.directory)
+
+    @cached_property
+    def opened(self) -> Callable[[Path], Survey]:
+        """Opens files, each once in a process."""
+        return lru_cache(maxsize=2)(open_file)
+
+    def __call__(self, block: FileBlock) -> BlockPrediction:
+        """Predict a block."""
+        return self.model.predict_block(self.opened(block.path), block.block)
+
+
+def _predict(
+    model: Model, directory: Path, samples: Sequence[tuple[Path, Stars]]
+) -> defaultdict[int, list[BlockPrediction]]:
+    """Predict the stars of files; return the predictions by the number of the file."""
+    every = (
+        FileBlock(number, path, block) for number, (path, stars) in enumerate(samples) for block in model.blocks(stars)
+    )
+    first = list(islice(every, 2))
+    predictions: defaultdict[int, list[BlockPrediction]] = defaultdict(list)
+    progress = Progress("predict", sum(len(stars) for _, stars in samples))
+    with start_workers(ClusterSettings(), preload=("specdis.model.files",)) as workers:
+        # The start of other processes takes longer than a single block.
+        here = len(first) < 2 or jaxed.on_gpu()
+        for block, found in workers.each(PredictFiles(directory), chain(first, every), may_kill=True, here=here):
+            if isinstance(found, Died):
+                message = f"{found.reason}. The file is damaged and crashes its reader: replace it."
+                rows = np.arange(len(block.block.stars))
+                found = BlockPrediction([], [Fault("killed-its-reader", str(block.path), message, rows)], [])
+            predictions[block.file].append(found)
+            progress.advance(len(block.block.stars))
+    progress.close()
+    return predictions
 
 
 def _joined(paths: Sequence[Path], parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
