@@ -33,7 +33,7 @@ n_components = 4
 
 [network]
 hidden = [8]
-output = "exp"
+label.output = "exp"
 
 [training]
 learning_rate = 0.01

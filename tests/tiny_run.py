@@ -48,11 +48,13 @@ n_components = 8
 
 [network]
 hidden = [16, 16]
-output = "exp"
 
-[training]
+[network.label]
+output = "exp"
 loss = "robust"
 intrinsic_scatter = 0.1
+
+[training]
 learning_rate = 0.01
 batch = 64
 epochs = 20

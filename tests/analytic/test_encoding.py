@@ -202,6 +202,10 @@ def test_huge_gaps_stay_finite(noise):
         given = (given / max(np.linalg.norm(given), 1e-30)).astype(np.float32)
         completion = complete(given, bad)
         assert all(np.isfinite(part).all() for part in completion), good
+        again = completer.again(bad, completion.pixel_noise, completion.shrink)
+        for one, other in zip(completion, again, strict=True):
+            scale = np.abs(one).max() or 1.0
+            np.testing.assert_allclose(np.asarray(other) / scale, np.asarray(one) / scale, rtol=0, atol=1e-6)
         coefficients = np.asarray(completer.coefficients(given, bad, completion))
         # A unit vector has coefficients of unit length at most.
         assert np.linalg.norm(coefficients) <= 1 + 1e-3, good
@@ -215,7 +219,7 @@ def test_without_a_good_pixel_all_is_zero():
     encode = encoder(Transform(np.arange(PIXELS)), found, grid, SpectraSettings())
     encoded = encode(Pixels(zero, zero, np.ones(zero.shape, bool), np.zeros(1)))
     np.testing.assert_array_equal(encoded.coefficients, 0)
-    assert np.isfinite(encoded.completion.noise).all()
+    assert np.isfinite(encoded.pixel_noise).all()
     assert np.isfinite(np.concatenate([np.ravel(part) for part in encoded.fit[:-1]])).all()
 
 
@@ -267,7 +271,8 @@ def test_draws_and_derivatives_agree_on_missing_pixels(gappy):
         encoded = made.encode(gappy)
         fold, keys = np.full(24, -1, np.int32), star_keys(7, np.arange(24))
         for factor in (100, 0):
-            completion = encoded.completion._replace(noise=factor * encoded.completion.noise)
+            completion = made.completion(gappy, encoded)
+            completion = completion._replace(noise=factor * completion.noise)
             stars = Perturbed(gappy, keys, fold, encoded.coefficients, completion)
             labels, magnitudes = made._draw(stars, made._native)
             found.append((np.asarray(labels).mean(0).std(0, ddof=1), np.asarray(magnitudes).std(0, ddof=1)))
@@ -284,7 +289,7 @@ def test_the_mixture_is_wider_by_what_is_missing(gappy):
     made = model(n_folds=1)
     encoded = made.encode(gappy)
     # So much that it shows beside the width of the networks.
-    completion = encoded.completion._replace(noise=np.full(24, 10, np.float32))
+    completion = made.completion(gappy, encoded)._replace(noise=np.full(24, 10, np.float32))
     given, fold = targets(24), np.full(24, -1, np.int32)
     inputs = np.asarray(encoded.coefficients / made.scale, float)
     others = given.parallaxes(), given.has_parallax, given.snr
@@ -332,13 +337,14 @@ def test_masked_blocks_move_coefficients_little(share, snr):
     masked = bad.copy()
     masked[:, 100 : 100 + int(share * bad.shape[1])] = True
     whole = np.asarray(made.encode(pixels).coefficients)
-    encoded = made.encode(pixels._replace(flux=np.where(masked, 0, flux), bad=masked))
+    gappy = pixels._replace(flux=np.where(masked, 0, flux), bad=masked)
+    encoded = made.encode(gappy)
     shift = np.asarray(encoded.coefficients) - whole
     zeros = np.asarray(made.basis.project(made.transform(flux, masked))) - whole
     # Where noise is the most of it, what the missing pixels had of it cannot be known.
     assert np.sqrt((shift**2).sum(1).mean() / (zeros**2).sum(1).mean()) < (0.5 if snr == 50.0 else 0.9)
     eye = np.eye(whole.shape[1], dtype=np.float32)
-    width = np.sqrt(np.asarray(jax.vmap(lambda one: Completion.widening(one, eye))(encoded.completion)))
+    width = np.sqrt(np.asarray(jax.vmap(lambda one: Completion.widening(one, eye))(made.completion(gappy, encoded))))
     z = np.sqrt(((shift / width) ** 2).mean())
     # Neighbours share the noise of native pixels: on broad features it has 2.4 times the variance that pixels say.
     assert 0.8 < z < 1.1 * np.sqrt(2.4)

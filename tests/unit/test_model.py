@@ -67,7 +67,8 @@ TARGETS = Targets(
 
 
 def predict(made, stored, block, rows):
-    return made.predict_pixels(stored.take(rows), TARGETS.take(rows))
+    part = stored.take(rows)
+    return made.predict_pixels(part, made.encode(part), TARGETS.take(rows))
 
 
 def assert_equal(found, expected):

@@ -98,7 +98,10 @@ def test_half_precision_is_harmless(made, tmp_path, snr):
     store = create(tmp_path / "pixels.zarr", made, stars)
     pixels, _ = normalised(made, stars, snr=snr)
     store.write(slice(0, stars), pixels)
-    exact, half = (made.predict_pixels(given, targets(stars)) for given in (pixels, store.read(slice(0, stars))))
+    exact, half = (
+        made.predict_pixels(given, made.encode(given), targets(stars))
+        for given in (pixels, store.read(slice(0, stars)))
+    )
     change = np.abs(half["M_G_NN"] - exact["M_G_NN"])
     # Rounding, 1.4e-4 of the continuum, is a twentieth of the noise at an S/N of 300 a pixel, and a hundredth of what
     # tells one star from another in these spectra.

@@ -37,6 +37,8 @@ class Completion(NamedTuple):
         E_b times the missing pixels of the subtracted mean spectrum, (component,).
     square
         Their sum of squares, and that of the noise and of what is not known of the missing pixels.
+    pixel_noise
+        Variance of the noise of a pixel.
     shrink
         What the norm multiplies the completed spectrum by.
     """
@@ -44,6 +46,7 @@ class Completion(NamedTuple):
     hidden: jax.Array
     root: jax.Array
     noise: jax.Array
+    pixel_noise: jax.Array
     mean: jax.Array
     square: jax.Array
     shrink: jax.Array
@@ -124,47 +127,63 @@ class Completer(NamedTuple):
     independent: float = SHARED
     unheld: float = UNHELD
 
+    @property
+    def completes(self) -> bool:
+        """Whether missing pixels can be and are estimated."""
+        return self.estimated and self.basis.vectors is not None
+
     def completion(self, spectrum: jax.Array, bad: jax.Array) -> Completion | None:
         """Return what completes one spectrum, shape (pixel,), of which `bad` pixels, (pixel,), are missing.
 
         The noise is found from the residual of the good pixels, whatever errors are claimed.
         """
         basis = self.basis
-        if not self.estimated or basis.vectors is None:
+        if not self.completes or basis.vectors is None:
             return None
-        vectors, mean = jnp.asarray(basis.vectors.T), jnp.asarray(basis.mean)
-        hidden = _sum_of_products(vectors, bad)
-        seen = self.seen(spectrum, bad)
-        square = (jnp.where(bad, 0, spectrum - mean) ** 2).sum()
-        least = basis.eigenvalues[0] * _LEAST_EIGENVALUE
-        prior = jnp.asarray(1 / np.maximum(basis.eigenvalues, least), jnp.float32)
-        good = (~bad).sum()
-        freedom = jnp.maximum(good - basis.n_components, 1).astype(jnp.float32)
-
-        def root(noise: jax.Array) -> jax.Array:
-            # In double precision: components that are not seen at all have next to none, what their prior gives them.
-            precision = (1 + _ROUNDING) * jnp.eye(len(prior)) - hidden + jnp.diag(noise * prior)
-            return _inverse_of_triangle(jnp.linalg.cholesky(precision))
-
+        hidden, seen = _sum_of_products(jnp.asarray(basis.vectors.T), bad), self.seen(spectrum, bad)
+        square = (jnp.where(bad, 0, spectrum - basis.mean) ** 2).sum()
+        freedom = jnp.maximum((~bad).sum() - basis.n_components, 1).astype(jnp.float32)
         left = max(basis.total - basis.eigenvalues.sum(), basis.total * 1e-6)
         typical = jnp.float64(left / len(basis.mean))
 
-        def shared(noise: jax.Array) -> jax.Array:
-            return jnp.asarray(noise / self.independent + self.unheld * basis.eigenvalues[-1])
-
-        def refine(noise: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-            with_noise = root(shared(noise))
-            z = (seen @ with_noise.T) @ with_noise
+        def refine(pixel: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+            root = self._root(hidden, pixel)
+            z = (seen @ root.T) @ root
             residual = square - 2 * z @ seen + z @ z - z @ (hidden @ z)
-            return jnp.maximum(residual / freedom, 1e-3 * typical), (noise, with_noise)
+            return jnp.maximum(residual / freedom, 1e-3 * typical), (pixel, root)
 
         # Once with typical noise, once with the noise that is found so: a loop, so that it is compiled once.
-        _, (noises, roots) = jax.lax.scan(refine, typical, None, length=2)
-        missing = jnp.where(bad, mean, 0)
-        noise, pixel = shared(noises[-1]), noises[-1]
-        square = (missing**2).sum() + pixel * bad.sum() + noise * ((roots[-1] @ hidden) * roots[-1]).sum()
-        found = Completion(hidden, roots[-1], noise, missing @ vectors, square, jnp.ones(()))
+        _, (pixels, roots) = jax.lax.scan(refine, typical, None, length=2)
+        found = self._completion(bad, hidden, roots[-1], pixels[-1])
         return found._replace(shrink=self._shrink(found.complete(seen)[1]))
+
+    def again(self, bad: jax.Array, pixel_noise: jax.Array, shrink: jax.Array) -> Completion:
+        """Return the completion of which `pixel_noise` and `shrink` are known, without the spectrum; `bad` as above."""
+        assert self.basis.vectors is not None
+        hidden = _sum_of_products(jnp.asarray(self.basis.vectors.T), bad)
+        return self._completion(bad, hidden, self._root(hidden, pixel_noise), pixel_noise)._replace(shrink=shrink)
+
+    def _shared(self, pixel: jax.Array) -> jax.Array:
+        """Return the variance that noise gives a coefficient."""
+        return jnp.asarray(pixel / self.independent + self.unheld * self.basis.eigenvalues[-1])
+
+    def _root(self, hidden: jax.Array, pixel: jax.Array) -> jax.Array:
+        """Return the root of `Completion`, in double precision.
+
+        Components that are not seen at all have next to no precision but that of their prior.
+        """
+        least = self.basis.eigenvalues[0] * _LEAST_EIGENVALUE
+        prior = jnp.asarray(1 / np.maximum(self.basis.eigenvalues, least), jnp.float32)
+        precision = (1 + _ROUNDING) * jnp.eye(len(prior)) - hidden + jnp.diag(self._shared(pixel) * prior)
+        return _inverse_of_triangle(jnp.linalg.cholesky(precision))
+
+    def _completion(self, bad: jax.Array, hidden: jax.Array, root: jax.Array, pixel: jax.Array) -> Completion:
+        """Return the completion before the norm."""
+        assert self.basis.vectors is not None
+        missing, noise = jnp.where(bad, jnp.asarray(self.basis.mean), 0), self._shared(pixel)
+        square = (missing**2).sum() + pixel * bad.sum() + noise * ((root @ hidden) * root).sum()
+        of_mean = missing @ jnp.asarray(self.basis.vectors.T)
+        return Completion(hidden, root, noise, pixel, of_mean, square, jnp.ones(()))
 
     def seen(self, spectra: jax.Array, bad: jax.Array) -> jax.Array:
         """Return E_g times the good pixels less their mean, (..., component), of spectra, (..., pixel)."""

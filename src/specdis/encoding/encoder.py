@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from specdis.components import Basis
-from specdis.encoding.completion import SHARED, Completer, Completion
+from specdis.encoding.completion import SHARED, Completer
 from specdis.encoding.measures import LAGS, curvature, structure_of, sums_beyond, swan_bands
 from specdis.jaxed import in_tiles, jax, jnp
 from specdis.spectra.grid import PixelGrid
@@ -60,13 +60,15 @@ class Encoded(NamedTuple):
         C of Eq. 2, of completed spectra where pixels are missing, float32, shape (star, component).
     fit
         Quality of the reconstruction.
-    completion
-        Completion of each spectrum; None if missing pixels are zeros.
+    pixel_noise, shrink
+        Of the `Completion` of each spectrum, which follows from these and the missing pixels; 0 and 1 if missing
+        pixels are zeros.
     """
 
     coefficients: jax.Array
     fit: Fit
-    completion: Completion | None
+    pixel_noise: jax.Array
+    shrink: jax.Array
 
 
 Encoder = Callable[[Pixels], Encoded]
@@ -124,7 +126,9 @@ def encoder(transform: Transform, basis: Basis, grid: PixelGrid, settings: Spect
             noise=(power @ leverage) / (SHARED * square),
             chi2=jnp.where(freedom > 0, chi2 / jnp.maximum(freedom, 1), jnp.nan),
         )
-        return Encoded(completer.coefficients(spectrum, missing, completion), fit, completion)
+        unmissed = jnp.zeros(()), jnp.ones(())
+        pixel_noise, shrink = unmissed if completion is None else (completion.pixel_noise, completion.shrink)
+        return Encoded(completer.coefficients(spectrum, missing, completion), fit, pixel_noise, shrink)
 
     tiles = in_tiles(one)
 

@@ -20,8 +20,8 @@ from specdis.distances.settings import DistancesSettings
 from specdis.distances.targets import Targets
 from specdis.domain import Domain
 from specdis.encoding.completion import Completer, Completion
-from specdis.encoding.encoder import Encoder, encoder
-from specdis.jaxed import ArrayLike, jax, jnp
+from specdis.encoding.encoder import Encoded, Encoder, encoder
+from specdis.jaxed import ArrayLike, in_tiles, jax, jnp
 from specdis.network.ensemble import Networks
 from specdis.network.mixture import ParallaxInErrors, binary_probability, points
 from specdis.network.settings import NetworkSettings
@@ -139,21 +139,39 @@ class Engine:
         """Divisor of the coefficients at the input of the networks."""
         return self.basis.scale
 
-    def answers(self, pixels: Pixels, targets: Targets, native: NativePixels | None = None) -> Answers:
+    def encode(self, pixels: Pixels) -> Encoded:
+        """Return the coefficients of stars and the quality of their reconstruction."""
+        tiles = (pixels.take(rows) for rows in ranges(len(pixels.bad), _TILE))
+        parts = [_rows(self._encode(_filled_pixels(tile)), slice(len(tile.bad))) for tile in tiles]
+        joined: Encoded = jax.tree.map(lambda *tiles: np.concatenate(tiles), *parts)
+        return joined
+
+    def completion(self, pixels: Pixels, encoded: Encoded) -> Completion | None:
+        """Return what completes encoded stars where pixels are missing; None if these are zeros."""
+        if not self._completer.completes:
+            return None
+        return self._complete(pixels.bad[:, self.transform.kept], encoded.pixel_noise, encoded.shrink)
+
+    def answers(
+        self, pixels: Pixels, encoded: Encoded, targets: Targets, native: NativePixels | None = None
+    ) -> Answers:
         """Return what the model says of stars; parameters as of `Model.predict_pixels`."""
         native = self._native if native is None else native
-        tiles = ranges(len(pixels.bad), _TILE)
-        parts = [self._answers_of_tile(pixels.take(rows), targets.take(rows), native) for rows in tiles]
+        parts = [
+            self._answers_of_tile(pixels.take(rows), _rows(encoded, rows), targets.take(rows), native)
+            for rows in ranges(len(pixels.bad), _TILE)
+        ]
         joined: Answers = jax.tree.map(lambda *tiles: np.concatenate(tiles, axis=-1), *parts)
         return joined
 
-    def _answers_of_tile(self, pixels: Pixels, targets: Targets, native: NativePixels) -> Answers:
+    def _answers_of_tile(self, pixels: Pixels, encoded: Encoded, targets: Targets, native: NativePixels) -> Answers:
         """Return the answers for at most a tile of stars."""
         count, stars = len(pixels.bad), _filled_pixels(pixels)
+        encoded = jax.tree.map(lambda values: _filled(np.asarray(values), 0), encoded)
         target = Targets._make(_filled(column, np.nan if column.dtype.kind == "f" else 0) for column in targets)
         fold = jnp.asarray(target.fold.astype(np.int32))
-        encoded = self.encode(stars)
-        coefficients, completion = encoded.coefficients, encoded.completion
+        coefficients = jnp.asarray(encoded.coefficients)
+        completion = self.completion(stars, encoded)
         answered = self._answer(
             coefficients / self.scale, fold, target.parallaxes(), target.has_parallax, target.snr, completion
         )
@@ -231,11 +249,7 @@ class Engine:
 
     def inputs(self, pixels: Pixels) -> Float32:
         """Return the scaled coefficients of stars, shape (star, component)."""
-        parts = []
-        for rows in ranges(len(pixels.bad), _TILE):
-            tile = pixels.take(rows)
-            parts.append(np.asarray(self.encode(_filled_pixels(tile)).coefficients)[: len(tile.bad)])
-        return np.asarray(np.concatenate(parts) / np.float32(self.scale), np.float32)
+        return np.asarray(self.encode(pixels).coefficients / np.float32(self.scale), np.float32)
 
     def label_magnitude(self, inputs: Float32, targets: Targets) -> Float64:
         """Return M_G_NN of the label, mag, shape (star,), NaN where it is not positive; arguments as below."""
@@ -286,14 +300,19 @@ class Engine:
         return PairMagnitudes(*np.asarray(found, np.float64))
 
     @cached_property
-    def encode(self) -> Encoder:
+    def _encode(self) -> Encoder:
         """The way from stored pixels to coefficients, compiled: see `encoder`."""
         return encoder(self.transform, self.basis, self.grid, self.settings.spectra)
 
-    @property
-    def _estimated(self) -> bool:
-        """Whether missing pixels are estimated."""
-        return self.settings.spectra.missing == "estimated"
+    @cached_property
+    def _completer(self) -> Completer:
+        return Completer(self.basis, self.settings.spectra.missing == "estimated", self.transform.unit_norm)
+
+    @cached_property
+    def _complete(self) -> Callable[..., Completion]:
+        """The way from missing pixels back to the completion of encoded stars, compiled."""
+        compiled: Callable[..., Completion] = jax.jit(in_tiles(self._completer.again))
+        return compiled
 
     @cached_property
     def _native(self) -> NativePixels:
@@ -304,10 +323,15 @@ class Engine:
     def _draw(self) -> Errors:
         """Draws or derivatives through the whole chain, compiled."""
         label, mixture = self.networks.label, self.networks.mixture
-        completer = Completer(self.basis, self._estimated, self.transform.unit_norm)
-        chain = Chain(self.grid, self.settings.spectra, self.transform, completer, self.scale, label, mixture)
+        chain = Chain(self.grid, self.settings.spectra, self.transform, self._completer, self.scale, label, mixture)
         method = MonteCarlo if self.settings.distances.method == "monte-carlo" else Linear
         return method(chain, self.settings.distances)
+
+
+def _rows(encoded: Encoded, rows: slice) -> Encoded:
+    """Return what some stars were encoded to."""
+    part: Encoded = jax.tree.map(lambda values: np.asarray(values)[rows], encoded)
+    return part
 
 
 def _filled(values: Array, filling: float) -> Array:

@@ -15,6 +15,7 @@ from specdis.binaries import classify
 from specdis.distances.columns import summarise, summarise_labels, summarise_mixture
 from specdis.distances.targets import Targets
 from specdis.domain import MOST_BAD
+from specdis.encoding.encoder import Encoded
 from specdis.flags import Flag
 from specdis.log import Progress, logger
 from specdis.model.coverage import remarks_on, with_arms
@@ -90,13 +91,17 @@ class Model(Engine):
     card: Mapping[str, Any] = field(default_factory=dict)
     trained: Callable[[], TrainedStars] = TrainedStars.unknown
 
-    def predict_pixels(self, pixels: Pixels, targets: Targets, native: NativePixels | None = None) -> dict[str, Array]:
+    def predict_pixels(
+        self, pixels: Pixels, encoded: Encoded, targets: Targets, native: NativePixels | None = None
+    ) -> dict[str, Array]:
         """Predict stars from stored pixels.
 
         Parameters
         ----------
         pixels
             Flux over continuum on the model's grid, shape (star, pixel).
+        encoded
+            What `encode` makes of them.
         targets
             Further data of the stars.
         native
@@ -107,7 +112,7 @@ class Model(Engine):
         dict
             The columns of `summarise`, PROB_BINARY, CHI2_RECONSTRUCTION and FRACTION_BAD, shape (star,).
         """
-        answers = self.answers(pixels, targets, native)
+        answers = self.answers(pixels, encoded, targets, native)
         columns = summarise(
             summarise_labels(answers.labels, targets.magnitude, self.training_error, self.settings.distances),
             summarise_mixture(answers.magnitudes, targets.magnitude),
@@ -128,7 +133,7 @@ class Model(Engine):
         spectra = with_arms(spectra, self.grid)
         pixels = normalise(spectra, self.grid, self.settings.spectra, self.sky)
         native = native_pixels(self.grid, {name: arm.native_wavelength for name, arm in spectra.arms.items()})
-        return self.predict_pixels(pixels, targets, native)
+        return self.predict_pixels(pixels, self.encode(pixels), targets, native)
 
     def outside_parameters(self, stars: Mapping[str, Array]) -> Array:
         """Return the flag of stars whose TEFF, LOGG or FEH lies outside the range of the training stars, (star,)."""
@@ -287,7 +292,7 @@ class Model(Engine):
         """Return the prediction for stars without a spectrum: that of one without a good pixel."""
         shape = (len(targets.magnitude), self.n_pixel)
         pixels = Pixels(np.zeros(shape, np.float32), None, np.ones(shape, np.bool_), np.zeros(shape[0]))
-        return self.predict_pixels(pixels, targets)
+        return self.predict_pixels(pixels, self.encode(pixels), targets)
 
     def _catalogue(self, stars: Stars, predicted: dict[str, Array]) -> dict[str, Array]:
         """Return the columns of the catalogue."""

@@ -9,8 +9,8 @@ import zarr
 
 from specdis.arrays import Array, Bool, Float32, Float64, Int64, aligned_empty, ranges
 from specdis.components import Basis
-from specdis.encoding.encoder import Fit
-from specdis.jaxed import ArrayLike, jnp
+from specdis.encoding.encoder import Encoded, Fit
+from specdis.jaxed import jax, jnp
 from specdis.storage import Provenance
 from specdis.stores.identity import require_identity
 from specdis.stores.zarr import BLOCK, array, create_array, keep_array, open_group, read_store_rows, values
@@ -55,6 +55,8 @@ class CoefficientStore:
             create_array(group, "copies", (stars, copies, basis.n_components), np.float32)
         for name in (*Fit._fields, "fraction_bad"):
             create_array(group, name, (stars,), np.float32)
+        for name in ("pixel_noise", "shrink"):
+            create_array(group, name, (stars,), np.float64)
         return cls(group)
 
     @classmethod
@@ -84,15 +86,14 @@ class CoefficientStore:
         """Noisier copies of each star."""
         return int(array(self._group, "copies").shape[1]) if "copies" in self._group else 0
 
-    def write(
-        self, rows: slice, coefficients: ArrayLike, fit: Fit, fraction_bad: Float64, copies: Array | None
-    ) -> None:
+    def write(self, rows: slice, encoded: Encoded, fraction_bad: Float64, copies: Array | None) -> None:
         """Write one block of stars, `rows` being one chunk."""
-        found = {"coefficients": coefficients, **fit._asdict(), "fraction_bad": fraction_bad}
+        found = {**encoded._asdict(), **encoded.fit._asdict(), "fraction_bad": fraction_bad}
+        del found["fit"]
         if copies is not None:
             found["copies"] = copies
         for name, column in found.items():
-            array(self._group, name)[rows] = np.asarray(column, np.float32)
+            array(self._group, name)[rows] = np.asarray(column)
 
     def with_spectrum(self, wanted: Bool) -> Int64:
         """Return the rows of the wanted stars, shape (star,), that have a good pixel."""
@@ -108,9 +109,18 @@ class CoefficientStore:
         )
         return rows[known[rows]]
 
-    def read(self, rows: slice) -> Float32:
+    def coefficients(self, rows: slice) -> Float32:
         """Read the coefficients of a block of stars, shape (star, component)."""
         return read_store_rows(self._group, "coefficients", rows)
+
+    def read(self, rows: slice) -> Encoded:
+        """Read what a block of stars was encoded to."""
+
+        def column(name: str) -> jax.Array:
+            return jnp.asarray(read_store_rows(self._group, name, rows))
+
+        fit = Fit(*map(column, Fit._fields))
+        return Encoded(column("coefficients"), fit, column("pixel_noise"), column("shrink"))
 
     def inputs(self, rows: Int64, copy: int | None = None, into: Float32 | None = None) -> Float32:
         """Return the networks' inputs of some stars, read block by block so that memory holds them once.

@@ -183,7 +183,7 @@ class Encode(OnPixels):
         encoded = self.encode(pixels)
         copies = self._copies(block, pixels) if self.config.training.noisy_copies else None
         fraction_bad = pixels.bad[:, self.transform.kept].mean(1)
-        self.coefficients.write(block.rows, encoded.coefficients, encoded.fit, fraction_bad, copies)
+        self.coefficients.write(block.rows, encoded, fraction_bad, copies)
 
     def _copies(self, block: EncodeBlock, pixels: Pixels) -> Float32:
         """Return the coefficients of noisier copies, NaN for stars that are not copied or have no errors."""

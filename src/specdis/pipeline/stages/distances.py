@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,19 +16,17 @@ from specdis.log import Progress
 from specdis.model.files import load_model
 from specdis.model.model import Model
 from specdis.pipeline.stage import Context, Outcome
+from specdis.pipeline.tasks import OnPixels
 from specdis.storage import Provenance, read_arrays, read_table, write_arrays, write_table
-from specdis.stores.paths import RunPaths
-from specdis.stores.pixels import PixelStore
+from specdis.stores.coefficients import CoefficientStore
 from specdis.surveys import IDENTIFIER
-
-if TYPE_CHECKING:
-    from specdis.pipeline.config import Config
 
 
 def run(context: Context) -> Outcome:
     """Predict every star (section 3.3), block by block; finished blocks are kept."""
     jaxed.use(context.config.run.device)
     model, store = load_model(context.paths.model), context.pixels
+    assert len(context.coefficients) == len(store)
     stars = read_table(
         context.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", "TRAINABLE", "TEFF", "LOGG", "FEH"]
     )
@@ -65,24 +63,23 @@ class PredictBlock(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Predict:
+class Predict(OnPixels):
     """Task: predict a block with the run's model."""
 
-    config: Config
     provenance: Provenance
 
     @cached_property
     def model(self) -> Model:
         """The model, loaded once in every process."""
-        jaxed.use(self.config.run.device)
-        return load_model(RunPaths(self.config.run.directory).model)
+        return load_model(self.paths.model)
 
     @cached_property
-    def store(self) -> PixelStore:
-        """The stored pixels."""
-        return PixelStore.open(RunPaths(self.config.run.directory).pixels)
+    def coefficients(self) -> CoefficientStore:
+        """The stored coefficients."""
+        return CoefficientStore.open(self.paths.coefficients)
 
     def __call__(self, block: PredictBlock) -> None:
         """Predict a block and write its part."""
-        predicted = self.model.predict_pixels(self.store.read(block.rows), block.targets)
+        pixels, encoded = self.store.read(block.rows), self.coefficients.read(block.rows)
+        predicted = self.model.predict_pixels(pixels, encoded, block.targets)
         write_arrays(block.path, self.provenance, predicted)

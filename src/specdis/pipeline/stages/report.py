@@ -106,7 +106,7 @@ def _reconstruction(context: Context) -> report.Reconstruction | None:
         return None
     star = int(np.flatnonzero(good)[np.argmin(signal[good])])
     chosen = pixels.take(slice(star, star + 1))
-    encoded = model.encode(chosen)
+    encoded = context.coefficients.read(slice(star, star + 1))
     spectrum = model.transform(chosen.flux, chosen.bad)
     spectrum = np.where(chosen.bad[:, model.transform.kept], np.nan, spectrum)[0]
     return report.Reconstruction(
@@ -128,7 +128,7 @@ def _components(context: Context, rows: Int64) -> report.Components:
     numbers = (1, 2, basis.n_components)
     chosen = np.empty((3, len(store)), dtype=np.float32)
     for block in store.blocks():
-        chosen[:, block] = context.coefficients.read(block)[:, [number - 1 for number in numbers]].T
+        chosen[:, block] = context.coefficients.coefficients(block)[:, [number - 1 for number in numbers]].T
     return report.Components(
         wavelength=store.grid.wavelength[store.transform(context.config.spectra).kept],
         basis=None if basis.vectors is None else basis.vectors[:_FIRST_COMPONENTS],
