@@ -84,26 +84,30 @@ def targets(stars: int, magnitude: float = 15.0, seed: int = 7) -> Targets:
     return Targets(np.full(stars, magnitude), nothing, nothing, nothing, np.full(stars, -1), keys)
 
 
+def layers(sizes: tuple[int, ...], networks: int, seed: int) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+    """Return random weights and biases for a stack of networks; a program of JAX that draws them takes seconds."""
+    random, gains = np.random.default_rng(seed), (*(1.0 for _ in sizes[2:]), 0.1)
+    weights = tuple(
+        jnp.asarray(gain * np.sqrt(2 / a) * random.standard_normal((networks, a, b)), jnp.float32)
+        for a, b, gain in zip(sizes[:-1], sizes[1:], gains, strict=True)
+    )
+    return weights, tuple(jnp.asarray(np.zeros((networks, size), np.float32)) for size in sizes[1:])
+
+
 def ensemble(
     n_inputs: int, settings: NetworkSettings, n_folds: int = 1, n_seeds: int = 2, seed: int = 5
 ) -> LabelEnsemble:
     """Return networks with random weights; every fold and seed has its own."""
-    keys = jax.random.split(jax.random.key(seed), n_folds * n_seeds)
-    networks = [MLP.initial(n_inputs, settings, key) for key in keys]
-    return LabelEnsemble(
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks), np.full(n_folds, 1.5), n_folds, n_seeds
-    )
+    found = layers((n_inputs, *settings.hidden, 1), n_folds * n_seeds, seed)
+    return LabelEnsemble(MLP(*found, settings.label.output), np.full(n_folds, 1.5), n_folds, n_seeds)
 
 
 def mixture_ensemble(
     n_inputs: int, n_mixture: int, n_folds: int = 1, n_seeds: int = 2, seed: int = 6
 ) -> MixtureEnsemble:
     """Return networks of the mixture with random weights; every fold and seed has its own."""
-    keys = jax.random.split(jax.random.key(seed), n_folds * n_seeds)
-    networks = [MixtureNetwork.initial(n_inputs, (16, 16), n_mixture, key) for key in keys]
-    return MixtureEnsemble(
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks), np.full(n_folds, 5.0), n_folds, n_seeds
-    )
+    found = layers((n_inputs, 16, 16, 3 * n_mixture - 1), n_folds * n_seeds, seed)
+    return MixtureEnsemble(MixtureNetwork.of(*found), np.full(n_folds, 5.0), n_folds, n_seeds)
 
 
 @cache

@@ -45,6 +45,9 @@ n_seeds = 2
 n_draws = 4
 """
 
+UNEVEN_SETTINGS = SETTINGS.replace('zero_point = "none"', 'error_inflation = "el-badry2021"')
+"""For `uneven_table`, whose parallaxes have all that the zero point needs."""
+
 
 def table(stars: int, seed: int = 1, snr: float = 50.0) -> Hdus:
     """Return the HDUs of a table in the observed frame, with errors and masks."""
@@ -75,6 +78,34 @@ def table(stars: int, seed: int = 1, snr: float = 50.0) -> Hdus:
         "MASK": np.zeros(signal.shape, np.int16),
     }
     hdus["MASK"][:, 333] = 4
+    return hdus
+
+
+def uneven_table() -> Hdus:
+    """Return a table of stars that lack this and that, some of them twice, with all that the zero point needs."""
+    stars = 420
+    hdus, number, random = table(stars, seed=5), np.arange(stars), np.random.default_rng(6)
+    columns = hdus["STARS"]
+    columns["TARGETID"] = 5000 - number
+    columns["SOURCE_ID"][410:] = columns["SOURCE_ID"][:10]  # spectra of the same stars
+    columns |= {
+        "ASTROMETRIC_PARAMS_SOLVED": np.where(number % 50 == 7, 3, np.where(number % 3, 31, 95)).astype("i2"),
+        "NU_EFF_USED_IN_ASTROMETRY": np.where(number % 3, 1.5, np.nan).astype("f4"),
+        "PSEUDOCOLOUR": np.where(number % 3, np.nan, 1.4).astype("f4"),
+        "ECL_LAT": random.uniform(-90, 90, stars),
+        "RUWE": np.where(number % 20 == 3, 1.5, 1.0).astype("f4"),
+        "FEH": np.where(number % 40 == 9, -5.0, -1.0).astype("f4"),
+        "LOGG": np.where(number % 2, 4.5, 3.0).astype("f4"),
+        "SN": random.uniform(5, 90, stars).astype("f4"),
+        "RA": random.uniform(0, 360, stars),
+    }
+    columns["PARALLAX"][number % 25 == 4] = np.nan
+    columns["PHOT_G_MEAN_MAG"][number % 60 == 11] = np.nan
+    columns["EBV"][number % 30 == 13] = 0.7
+    columns["EBV"][number % 30 == 14] = np.nan
+    columns["TEFF"][number % 30 == 15] = np.nan
+    hdus["MASK"][20, :300] = 1
+    hdus["MASK"][21] = 1
     return hdus
 
 

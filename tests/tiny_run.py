@@ -83,6 +83,7 @@ def keep_compiled(folder: Path) -> None:
         "jax_compilation_cache_dir": str(folder),
         "jax_persistent_cache_min_compile_time_secs": 0.1,
         "jax_persistent_cache_min_entry_size_bytes": 0,
+        "jax_persistent_cache_enable_xla_caches": "none",  # else the key of a program depends on the folder's name
     }
     for name, value in settings.items():
         jax.config.update(name, value)

@@ -30,7 +30,7 @@ def to_stderr(level: int = logging.INFO) -> None:
     handler.setLevel(level)
     logger.handlers[:] = [handler]
     hide_progress()
-    _shown.by = None if level > logging.INFO else _Lines() if console is None else _Bar(console)
+    _shown.by = None if level > logging.INFO else _Lines() if console is None else Bar(console)
 
 
 def _terminal() -> Console | None:
@@ -121,7 +121,7 @@ class _Shown:
     """The current stage and steps, and their display."""
 
     def __init__(self) -> None:
-        self.by: _Lines | _Bar | None = None
+        self.by: _Lines | Bar | None = None
         self.steps: list[_Step] = []
         self.place = (0, 0)  # number of the stage, and of all stages
 
@@ -177,24 +177,24 @@ class Progress:
 
     def __init__(self, stage: str, total: int, done: int = 0, unit: str = "stars") -> None:
         self.stage = stage
-        self._step = _Step(stage, total, done, unit)
-        _shown.begin(self._step)
+        self.step = _Step(stage, total, done, unit)
+        _shown.begin(self.step)
 
     def start_from(self, done: int) -> None:
         """Count from `done`, reached by an interrupted run."""
-        self._step.done = done
+        self.step.done = done
 
     def advance(self, count: int) -> None:
         """Count further units."""
-        self.reach(self._step.done + count)
+        self.reach(self.step.done + count)
 
     def reach(self, done: int) -> None:
         """Count up to `done`."""
-        self._step.reach(done)
+        self.step.reach(done)
 
     def close(self) -> None:
         """Remove it from the display."""
-        _shown.end(self._step)
+        _shown.end(self.step)
 
 
 class _Lines:
@@ -228,7 +228,7 @@ def _line(steps: Sequence[_Step], place: tuple[int, int]) -> str:
     return ", ".join(filter(None, parts))
 
 
-class _Bar:
+class Bar:
     """Draws one line at the bottom of a terminal, and redraws it regularly."""
 
     def __init__(self, console: Console) -> None:
@@ -236,18 +236,21 @@ class _Bar:
         self._live: Live | None = None
 
     def start(self) -> None:
+        """Show the line."""
         from rich.live import Live
 
         # stdout may be a file, whose lines do not belong above the bar.
-        self._live = Live(get_renderable=self._drawn, console=self._console, transient=True, redirect_stdout=False)
+        self._live = Live(get_renderable=self.drawn, console=self._console, transient=True, redirect_stdout=False)
         self._live.start()
 
     def stop(self) -> None:
+        """Remove the line."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
-    def _drawn(self) -> RenderableType:
+    def drawn(self) -> RenderableType:
+        """Return the line as it is now, empty between the steps."""
         from rich.progress_bar import ProgressBar
         from rich.table import Column, Table
 

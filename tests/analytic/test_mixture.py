@@ -82,7 +82,7 @@ def test_likelihood_and_gradient_are_those_of_numerical_integration(jacobian):
         return found.sum(), found
 
     mixture = mixture_of(CASES)
-    (slope, growth), found = jax.grad(total, argnums=(0, 1), has_aux=True)(mixture.mean, mixture.sigma)
+    (slope, growth), found = jax.jit(jax.grad(total, argnums=(0, 1), has_aux=True))(mixture.mean, mixture.sigma)
     assert found.dtype == jnp.float32
     # Single precision, and 32 nodes: asked for is 1e-4.
     np.testing.assert_allclose(np.asarray(found)[:, 0], expected[:, 0], rtol=0, atol=1e-4)
@@ -108,7 +108,7 @@ def test_the_probability_of_a_binary_is_that_of_numerical_integration():
     weight = jnp.log(jnp.asarray([alpha, 1 - alpha], jnp.float32)) * jnp.ones((len(singles), 1, 1), jnp.float32)
     means, sigmas = (jnp.asarray(values, jnp.float32)[:, None] for values in (means, sigmas))
     mixture = Mixture(weight, means, sigmas)
-    found = np.asarray(binary_probability(mixture, data_of(singles)))
+    found = np.asarray(jax.jit(binary_probability)(mixture, data_of(singles)))
     # The parallax is up to 60 widths from a component of a very narrow mixture, which costs a few digits of ln p; a
     # probability changes by a quarter of that at most.
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4)

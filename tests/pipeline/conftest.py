@@ -30,11 +30,12 @@ def finished(config, once) -> Path:
 
 @pytest.fixture(scope="session")
 def table_run(once) -> Path:
-    """Return the directory of a run on a table of 200 stars, which goes as far as the distances; to be read only."""
+    """Return the directory of a run on an uneven table, which goes as far as the catalogue; to be read only."""
 
     def make(folder: Path) -> None:
-        path = table_files.write_config(table_files.write(folder / "spectra.fits", table_files.table(200)))
-        tiny_run.start(path, folder / "run", last="distances")
+        path = table_files.write(folder / "spectra.fits", table_files.uneven_table())
+        path = table_files.write_config(path, table_files.UNEVEN_SETTINGS)
+        tiny_run.start(path, folder / "run", last="catalogue")
 
     return once("table", make) / "run"
 

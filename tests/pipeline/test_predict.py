@@ -220,45 +220,18 @@ def plain(column):
     return np.ma.filled(column, np.nan) if column.dtype.kind == "f" else np.ma.getdata(column)
 
 
-@pytest.fixture(scope="module")
-def survey():
-    """Return a table of stars that lack this and that, some of them twice, with all that the zero point needs."""
-    hdus = table_files.table(420, seed=5)
-    stars, random = hdus["STARS"], np.random.default_rng(6)
-    number = np.arange(420)
-    stars["TARGETID"] = 5000 - number
-    stars["SOURCE_ID"][410:] = stars["SOURCE_ID"][:10]  # spectra of the same stars
-    stars |= {
-        "ASTROMETRIC_PARAMS_SOLVED": np.where(number % 50 == 7, 3, np.where(number % 3, 31, 95)).astype("i2"),
-        "NU_EFF_USED_IN_ASTROMETRY": np.where(number % 3, 1.5, np.nan).astype("f4"),
-        "PSEUDOCOLOUR": np.where(number % 3, np.nan, 1.4).astype("f4"),
-        "ECL_LAT": random.uniform(-90, 90, 420),
-        "RUWE": np.where(number % 20 == 3, 1.5, 1.0).astype("f4"),
-        "FEH": np.where(number % 40 == 9, -5.0, -1.0).astype("f4"),
-        "LOGG": np.where(number % 2, 4.5, 3.0).astype("f4"),
-        "SN": random.uniform(5, 90, 420).astype("f4"),
-        "RA": random.uniform(0, 360, 420),
-    }
-    stars["PARALLAX"][number % 25 == 4] = np.nan
-    stars["PHOT_G_MEAN_MAG"][number % 60 == 11] = np.nan
-    stars["EBV"][number % 30 == 13] = 0.7
-    stars["EBV"][number % 30 == 14] = np.nan
-    stars["TEFF"][number % 30 == 15] = np.nan
-    hdus["MASK"][20, :300] = 1
-    hdus["MASK"][21] = 1
-    return hdus
-
-
 @pytest.fixture(scope="module", params=["n_folds = 2", pytest.param("train_fraction = 0.6", marks=pytest.mark.slow)])
-def three_ways(request, survey, compiled, tmp_path_factory):
+def three_ways(request, table_run, compiled, tmp_path_factory):
     """Return the catalogues of one survey by the three ways, in the order of TARGETID."""
+    run, path, survey = table_run, table_run.with_name("spectra.fits"), table_files.uneven_table()
     folder = tmp_path_factory.mktemp("three")
-    path = table_files.write(folder / "spectra.fits", survey)
-    settings = table_files.SETTINGS.replace('zero_point = "none"', 'error_inflation = "el-badry2021"')
-    settings = settings.replace("n_folds = 2", request.param)
-    tiny_run.start(table_files.write_config(path, settings), folder / "run", last="catalogue")
-    predict_files(folder / "run" / "model", [path], folder / "out.fits")
-    arrays = load_model(folder / "run" / "model").predict(
+    if request.param not in table_files.UNEVEN_SETTINGS:
+        shutil.copy(path, folder)
+        settings = table_files.UNEVEN_SETTINGS.replace("n_folds = 2", request.param)
+        run = folder / "run"
+        tiny_run.start(table_files.write_config(folder / path.name, settings), run, last="catalogue")
+    predict_files(run / "model", [path], folder / "out.fits")
+    arrays = load_model(run / "model").predict(
         survey["WAVELENGTH"],
         survey["FLUX"],
         ivar=survey["IVAR"],
@@ -266,7 +239,7 @@ def three_ways(request, survey, compiled, tmp_path_factory):
         identifier=survey["STARS"]["TARGETID"],
         **{name.lower(): values for name, values in survey["STARS"].items() if name != "TARGETID"},
     )
-    catalogues = read_catalogue(folder / "run"), read_catalogue(folder / "out.fits"), arrays
+    catalogues = read_catalogue(run), read_catalogue(folder / "out.fits"), arrays
     return tuple(found[np.argsort(found["TARGETID"])] for found in catalogues)
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import zarr
 from astropy.table import Table
+from matplotlib.figure import Figure
 
 from specdis.catalogue import read_catalogue, verify_catalogue
 from specdis.distances.targets import TARGET_COLUMNS, Targets
@@ -22,7 +24,7 @@ from specdis.flags import Flag
 from specdis.pipeline.config import Config, config_of
 from specdis.pipeline.manifest import Manifest
 from specdis.pipeline.stages import STAGES
-from specdis.pipeline.stages.binaries import _Trial
+from specdis.pipeline.stages.binaries import Trial
 from specdis.pipeline.staleness import stage_statuses
 from specdis.storage import read_arrays, read_json, read_table
 from specdis.stores.coefficients import CoefficientStore
@@ -40,9 +42,15 @@ def paths(finished) -> RunPaths:
 
 @pytest.fixture(scope="module")
 def reported(finished, config, tmp_path_factory) -> RunPaths:
-    """Return a copy of the run with its report: its figures take as long as all the rest, so they are drawn once."""
+    """Return a copy of the run with its report.
+
+    Figures are made, with their data, but pictures of them are not drawn, which takes as long as all the rest:
+    `test_report` draws those of a synthetic catalogue, and the slow test of `test_identity` those of this run.
+    """
     directory = Path(shutil.copytree(finished, tmp_path_factory.mktemp("reported") / "run"))
-    assert start(config, directory) == ["report"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda _, path, **__: Path(path).write_bytes(b"a picture"))
+        assert start(config, directory) == ["report"]
     return RunPaths(directory)
 
 
@@ -288,12 +296,13 @@ def test_an_injected_companion_has_its_light_in_the_spectrum_that_is_judged(fini
         "pixels": PixelStore.open(paths.pixels),
         "coefficients": CoefficientStore.open(paths.coefficients),
     }
-    trial = _Trial(SimpleNamespace(config=config_of(finished), paths=paths, **stores), rows, Targets.of(mine, 1))
-    model, trial._model = trial._model, Mock(wraps=trial._model)
+    trial = Trial.of(SimpleNamespace(config=config_of(finished), paths=paths, **stores), rows, Targets.of(mine, 1))
+    model, watched = trial.model, Mock(wraps=trial.model)
+    trial = replace(trial, model=watched)
     single, companion, partner = np.full(8, 5.0), np.full(8, 5.5), np.roll(np.arange(8), 1)
     trial.called(np.full(8, 5.0), np.full(8, 5.0), single, companion, partner)
     flux, _, bad, _ = PixelStore.open(paths.pixels).read_stars(rows)
-    judged = trial._model.inputs.call_args.args[0]
+    judged = watched.inputs.call_args.args[0]
     given = judged.flux.astype(float)
     both = ~bad & ~bad[partner] & (np.abs(flux[partner].astype(float) - flux) > 0.01)
     share = ((given - flux) / np.where(both, flux[partner].astype(float) - flux, 1))[both]
@@ -301,7 +310,7 @@ def test_an_injected_companion_has_its_light_in_the_spectrum_that_is_judged(fini
     assert 0.3 < share.min() < 0.387 < share.max() < 0.45
     # Both networks are asked about the sum, the mixture about the single star too.
     summed = model.inputs(judged._replace(flux=given.astype(np.float32)))
-    np.testing.assert_allclose(trial._model.label_magnitude.call_args.args[0], summed, atol=1e-5)
-    asked = [call.args[0] for call in trial._model.binary_probability.call_args_list]
+    np.testing.assert_allclose(watched.label_magnitude.call_args.args[0], summed, atol=1e-5)
+    asked = [call.args[0] for call in watched.binary_probability.call_args_list]
     np.testing.assert_allclose(asked[0], summed, atol=1e-5)
     assert np.abs(asked[1] - summed).max() > 1e-3

@@ -9,7 +9,7 @@ from specdis.companions import STEEPNESS
 from specdis.distances.targets import Targets, star_keys
 from specdis.flags import Flag
 from specdis.photometry import geometric_magnitude
-from specdis.validation.binaries import _most_likely, measure_binaries
+from specdis.validation.binaries import measure_binaries, most_likely_fraction
 from specdis.validation.calibration import measure_calibration
 from synthetic_catalogue import catalogue, injected
 from synthetic_spectra import model
@@ -102,7 +102,9 @@ def test_fraction_completeness_and_most_likely_fraction_by_hand():
 def test_the_likelihood_of_few_stars_is_that_of_the_binomial_distribution():
     _, _, added = sample(20_000)
     for called in (12, 0):
-        value, error = _most_likely(called, 50, [added["FOUND"][::2], added["FOUND"][1::2]], added["FALSE_ALARM"])
+        value, error = most_likely_fraction(
+            called, 50, [added["FOUND"][::2], added["FOUND"][1::2]], added["FALSE_ALARM"]
+        )
         f = np.linspace(0, 1, 100_001)
         likelihood = binom.pmf(called, 50, 0.02 + f * 0.88)
         inside = f[likelihood > likelihood.max() * np.exp(-0.5)]

@@ -278,7 +278,7 @@ def test_products_of_a_run_as_json(specdis, config, tmp_path):
 
 
 def test_numbers_that_json_has_no_word_for_are_null(capsys):
-    shell._print(shell.Reply({"plain": float("nan"), "path": Path("a"), "values": np.arange(2)}, []), True)
+    shell.print_reply(shell.Reply({"plain": float("nan"), "path": Path("a"), "values": np.arange(2)}, []), True)
     assert json.loads(capsys.readouterr().out) == {"plain": None, "path": "a", "values": [0, 1]}
 
 

@@ -71,7 +71,7 @@ def test_what_an_earlier_run_did_is_no_rate(clock):
     progress.advance(10)
     clock[0] += 10
     progress.advance(10)
-    assert progress._step.left(clock[0]) == pytest.approx(80)
+    assert progress.step.left(clock[0]) == pytest.approx(80)
 
 
 # Lines
@@ -144,7 +144,7 @@ def test_the_bar_is_one_line_of_a_terminal_with_place_counts_and_times(clock, wi
         for _ in range(2):
             clock[0] += 100
             progress.advance(400_000)
-        console.print(log._Bar(console)._drawn())
+        console.print(log.Bar(console).drawn())
     (line,) = file.getvalue().splitlines()
     assert len(line) <= width - 3
     assert ("3/9 " if width < 90 else "stage 3 of 9: ") + "components (moments) ━" in line

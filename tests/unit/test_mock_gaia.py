@@ -150,5 +150,5 @@ def test_quality_cuts_remove_some_stars_and_keep_most(observed: tuple[Table, Tab
 
 
 def test_ecliptic_latitude_of_the_poles() -> None:
-    latitude = gaia._ecliptic_latitude(np.array([270.0, 90.0, 0.0]), np.array([66.5607089, -66.5607089, 0.0]))
+    latitude = gaia.ecliptic_latitude(np.array([270.0, 90.0, 0.0]), np.array([66.5607089, -66.5607089, 0.0]))
     np.testing.assert_allclose(latitude, [90.0, -90.0, 0.0], atol=1e-5)

@@ -148,7 +148,7 @@ def test_distances_follow_density_times_volume() -> None:
     pixel = np.full(20_000, 12_345)
     draws = Draws(1, (np.arange(20_000),))
     members = galaxy.populations(settings.seed)
-    component, found = galaxy._components_and_distances(settings, programme, members, pixel, draws)
+    component, found = galaxy.components_and_distances(settings, programme, members, pixel, draws)
     assert (component == galaxy.HALO).all()
     place = SkyCoord(*healpix_to_lonlat(12_345, 64, order="nested")).galactic
     away = np.geomspace(0.05, 100, 20_001)

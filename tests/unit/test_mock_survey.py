@@ -226,7 +226,7 @@ def test_a_normalised_spectrum_follows_the_recipe_step_by_step() -> None:
     ivar = np.full_like(flux, 0.25)
     flux[0, 1500], ivar[0, 1500] = 0.0, 0.0
     data = observation.ArmData(native, flux, ivar, np.zeros(flux.shape, np.int32))
-    found = spmod._normalised("B", data, np.array([0]), np.array([150.0]))
+    found = spmod.normalised_arm("B", data, np.array([0]), np.array([150.0]))
     at_rest = native * (1 - 150 / 299_792.458)
     value, error = np.interp(grid, at_rest, flux[0]), np.interp(grid, at_rest, np.where(ivar[0] > 0, 2.0, 1e5 * 1.1))
     padded = np.concatenate([np.full(250, value[0]), value, np.full(250, value[-1])])
@@ -283,7 +283,7 @@ def test_spectra_that_are_no_mock_are_not_replaced(tmp_path: Path) -> None:
 
 
 def test_resolution_matrices_are_normalised(mock: tuple[Path, dict[str, Any]]) -> None:
-    matrix = files._resolution(2, "R")
+    matrix = files.resolution_matrices(2, "R")
     assert matrix.shape == (2, 11, 2326)
     np.testing.assert_allclose(matrix.sum(axis=1), 1.0, rtol=1e-6)
 

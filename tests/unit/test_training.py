@@ -8,7 +8,14 @@ from specdis.errors import InputError
 from specdis.jaxed import jnp
 from specdis.network.mlp import MLP
 from specdis.network.settings import LabelSettings, NetworkSettings, TrainingSettings
-from specdis.network.training import TrainingStars, TrainingState, _batches, _split, train_label, train_mixture
+from specdis.network.training import (
+    TrainingStars,
+    TrainingState,
+    early_stopping_split,
+    epoch_batches,
+    train_label,
+    train_mixture,
+)
 from synthetic_spectra import ensemble
 
 NETWORK = NetworkSettings(hidden=(8,))
@@ -86,7 +93,7 @@ def test_an_epoch_shows_every_network_all_its_stars_once(batch):
     """Folds of any size: a network of fewer stars takes as many steps as the others, with smaller batches."""
     training = np.random.default_rng(5).random((3, 300)) < np.array([[0.9], [0.5], [0.1]])
     steps = -(-int(training.sum(1).max()) // batch)
-    rows, counts = _batches(training, jax.random.key(1), steps)
+    rows, counts = epoch_batches(training, jax.random.key(1), steps)
     assert rows.shape == counts.shape
     assert rows.shape[:2] == (steps, 3)
     assert rows.shape[2] <= batch
@@ -97,7 +104,7 @@ def test_an_epoch_shows_every_network_all_its_stars_once(batch):
         assert training[network][rows[:, network]].all()
         sizes = counts[:, network].sum(1)
         assert sizes.max() - sizes.min() <= 1
-    other, _ = _batches(training, jax.random.key(2), steps)
+    other, _ = epoch_batches(training, jax.random.key(2), steps)
     assert (other != rows).any()
 
 
@@ -163,7 +170,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_training():
 
 def test_copies_of_a_star_stay_on_one_side():
     stars = population()
-    training, inner = _split(stars, stars.fold[None] != np.arange(3)[:, None], SETTINGS, 1)
+    training, inner = early_stopping_split(stars, stars.fold[None] != np.arange(3)[:, None], SETTINGS, 1)
     assert (training[:, ::2] == training[:, 1::2]).all()
     assert (inner[:, ::2] == inner[:, 1::2]).all()
     assert not (training & inner).any()
@@ -174,7 +181,7 @@ def test_stars_that_are_not_to_be_used_neither_train_nor_stop():
     stars = population()
     use = np.arange(len(stars.fold)) % 4 > 0
     outside = (stars.fold[None] != np.arange(3)[:, None]) & use
-    training, inner = _split(stars, outside, SETTINGS, 1)
+    training, inner = early_stopping_split(stars, outside, SETTINGS, 1)
     assert not training[:, ~use].any()
     assert not inner[:, ~use].any()
     assert (training | inner)[:, use].any(0).all()

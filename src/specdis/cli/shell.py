@@ -148,7 +148,7 @@ def verb(example: str) -> Callable[[Callable[..., Reply]], Callable[..., None]]:
                 answer = function(**arguments)
             finally:
                 log.hide_progress()
-            _print(answer, as_json)
+            print_reply(answer, as_json)
 
         hints = get_type_hints(function, include_extras=True)
         own = [
@@ -167,7 +167,8 @@ def verb(example: str) -> Callable[[Callable[..., Reply]], Callable[..., None]]:
     return made
 
 
-def _print(answer: Reply, in_json: bool) -> None:
+def print_reply(answer: Reply, in_json: bool) -> None:
+    """Print the answer of a command on stdout, as lines or as strict JSON."""
     if in_json:
         from specdis.storage import as_json
 

@@ -140,7 +140,7 @@ class Completer(NamedTuple):
         basis = self.basis
         if not self.completes or basis.vectors is None:
             return None
-        hidden, seen = _sum_of_products(jnp.asarray(basis.vectors.T), bad), self.seen(spectrum, bad)
+        hidden, seen = sum_of_products(jnp.asarray(basis.vectors.T), bad), self.seen(spectrum, bad)
         square = (jnp.where(bad, 0, spectrum - basis.mean) ** 2).sum()
         freedom = jnp.maximum((~bad).sum() - basis.n_components, 1).astype(jnp.float32)
         left = max(basis.total - basis.eigenvalues.sum(), basis.total * 1e-6)
@@ -160,7 +160,7 @@ class Completer(NamedTuple):
     def again(self, bad: jax.Array, pixel_noise: jax.Array, shrink: jax.Array) -> Completion:
         """Return the completion of which `pixel_noise` and `shrink` are known, without the spectrum; `bad` as above."""
         assert self.basis.vectors is not None
-        hidden = _sum_of_products(jnp.asarray(self.basis.vectors.T), bad)
+        hidden = sum_of_products(jnp.asarray(self.basis.vectors.T), bad)
         return self._completion(bad, hidden, self._root(hidden, pixel_noise), pixel_noise)._replace(shrink=shrink)
 
     def _shared(self, pixel: jax.Array) -> jax.Array:
@@ -175,7 +175,7 @@ class Completer(NamedTuple):
         least = self.basis.eigenvalues[0] * _LEAST_EIGENVALUE
         prior = jnp.asarray(1 / np.maximum(self.basis.eigenvalues, least), jnp.float32)
         precision = (1 + _ROUNDING) * jnp.eye(len(prior)) - hidden + jnp.diag(self._shared(pixel) * prior)
-        return _inverse_of_triangle(jnp.linalg.cholesky(precision))
+        return inverse_of_triangle(jnp.linalg.cholesky(precision))
 
     def _completion(self, bad: jax.Array, hidden: jax.Array, root: jax.Array, pixel: jax.Array) -> Completion:
         """Return the completion before the norm."""
@@ -234,7 +234,7 @@ _ROWS = 64
 """Pixels whose products are summed at once."""
 
 
-def _sum_of_products(vectors: jax.Array, chosen: jax.Array) -> jax.Array:
+def sum_of_products(vectors: jax.Array, chosen: jax.Array) -> jax.Array:
     """Return the sum of v v^T over the chosen rows of (pixel, component); it costs what the chosen ones cost."""
     n_pixel, n_component = vectors.shape
     padded = -(-n_pixel // _ROWS) * _ROWS
@@ -251,7 +251,7 @@ def _sum_of_products(vectors: jax.Array, chosen: jax.Array) -> jax.Array:
     return total
 
 
-def _inverse_of_triangle(lower: jax.Array) -> jax.Array:
+def inverse_of_triangle(lower: jax.Array) -> jax.Array:
     """Return the inverse of a lower triangular matrix.
 
     Inverses of the blocks on the diagonal grow from single elements, all blocks of a size at once: on a CPU a hundred

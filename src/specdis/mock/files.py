@@ -73,7 +73,7 @@ def write_coadd(path: Path, rows: Columns, arms: Mapping[str, ArmData], snr: Col
         for arm, data in arms.items():
             images = {"WAVELENGTH": data.wavelength, "FLUX": data.flux, "IVAR": data.ivar, "MASK": data.mask}
             if resolution:
-                images["RESOLUTION"] = _resolution(len(data.flux), arm)
+                images["RESOLUTION"] = resolution_matrices(len(data.flux), arm)
             for name, image in images.items():
                 unit = {"BUNIT": _ARM_UNITS[name]} if name in _ARM_UNITS else None
                 file.write(image, extname=f"{arm}_{name}", header=unit)
@@ -277,7 +277,7 @@ def _write_nulls(hdu: Any, table: Array) -> None:
             hdu.write_key(f"TNULL{number}", null)
 
 
-def _resolution(stars: int, arm: str) -> Array:
+def resolution_matrices(stars: int, arm: str) -> Array:
     """Return the resolution matrices, the same Gaussian everywhere: shape (star, diagonal, pixel)."""
     offset = (_DIAGONALS // 2 - np.arange(_DIAGONALS)) * NATIVE_GRID[arm].step
     profile = np.exp(-0.5 * (offset / LINE_WIDTH) ** 2)

@@ -187,7 +187,7 @@ def observed_by_gaia(stars: Mapping[str, Array], settings: MockSettings) -> dict
     # the scanning law, the sixth parameter and a disturbed image make errors larger than the median
     worse = np.exp(0.15 * draws.normal("scanning law")) * np.where(six, 1.2, 1.0) * np.maximum(ruwe, 1.0)
     error = (worse * parallax_error(g)).astype(np.float32)
-    latitude = _ecliptic_latitude(stars["RA"], stars["DEC"])
+    latitude = ecliptic_latitude(stars["RA"], stars["DEC"])
     offset = true_zero_point(g, np.where(six, pseudocolour, wavenumber), latitude, six)
     inflation = true_error_inflation(g) if settings.error_inflation == "el-badry2021" else 1.0
     scatter = error * inflation * np.where(spurious, _SPURIOUS, 1.0)
@@ -258,7 +258,7 @@ def _absolute(m_g: Array, teff: Array) -> tuple[Array, Array, Array]:
     return m_g, m_g - g_rp + bp_rp, m_g - g_rp
 
 
-def _ecliptic_latitude(ra: Array, dec: Array) -> Float64:
+def ecliptic_latitude(ra: Array, dec: Array) -> Float64:
     """Return ecliptic latitudes in degrees; the obliquity is that of J2000."""
     obliquity, a, d = np.radians(23.4392911), np.radians(ra), np.radians(dec)
     sine = np.sin(d) * np.cos(obliquity) - np.cos(d) * np.sin(obliquity) * np.sin(a)

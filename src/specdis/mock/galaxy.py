@@ -172,7 +172,7 @@ def _draw(
     branch = np.full(len(pixel), PROGRAMMES.index(programme))
     draws = Draws(settings.seed, (branch, pixel, number))
 
-    component, distance = _components_and_distances(settings, programme, members, pixel, draws)
+    component, distance = components_and_distances(settings, programme, members, pixel, draws)
     fine, ra, dec = _positions(component, pixel, draws)
     towards, east, north = directions(ra, dec)
     ebv = true_reddening(settings.seed, pixel, towards[2])
@@ -262,7 +262,7 @@ def stream_velocity(lam: Float64) -> Float64:
     return np.asarray(np.interp(lam, node, speed * np.sum(along * towards, axis=0) - SUN_VELOCITY @ towards))
 
 
-def _components_and_distances(
+def components_and_distances(
     settings: MockSettings,
     programme: Programme,
     members: tuple[Population, ...],

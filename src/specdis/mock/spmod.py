@@ -44,7 +44,7 @@ def write_spmod(path: Path, rows: Mapping[str, Array], arms: Mapping[str, ArmDat
         file.write(None, header={"FCONFIG": "desi-sm.yaml", "NSPEC": len(found)})
         for arm, data in arms.items():
             file.write(SPMOD_GRID[arm].wavelength(), extname=f"{arm}_WAVELENGTH")
-            spectra = _normalised(arm, data, found, stars["VRAD"])
+            spectra = normalised_arm(arm, data, found, stars["VRAD"])
             table = files.record("spmod_coadd", f"{arm}_MODEL", spectra, np.nan)
             files.append_table(file, "spmod_coadd", f"{arm}_MODEL", table)
         for hdu, columns in (("FIBERMAP", files.fibermap(stars)), ("SCORES", files.scores(stars, signal))):
@@ -53,7 +53,7 @@ def write_spmod(path: Path, rows: Mapping[str, Array], arms: Mapping[str, ArmDat
         files.append_table(file, "spmod_coadd", "FILTER", np.zeros(pixels, dtype("spmod_coadd", "FILTER")))
 
 
-def _normalised(arm: str, data: ArmData, rows: Int64, velocity: Float64) -> dict[str, Float64]:
+def normalised_arm(arm: str, data: ArmData, rows: Int64, velocity: Float64) -> dict[str, Float64]:
     """Return obs and err of some spectra of a coadd, each of shape (star, pixel)."""
     flux, ivar = data.flux[rows].astype(np.float64), data.ivar[rows].astype(np.float64)
     known = ivar > 0.0

@@ -216,7 +216,7 @@ def _train(
     outside = stars.fold[None, :] != np.arange(n_folds)[:, None]
     if stars.use is not None:
         outside &= stars.use
-    training, inner = _split(stars, outside, settings, seed)
+    training, inner = early_stopping_split(stars, outside, settings, seed)
     typical = objective.typical(_typical_labels(stars, outside))
     units = jnp.repeat(jnp.asarray(typical, jnp.float32), settings.n_seeds)
     data = jnp.asarray(stars.inputs, jnp.float32), objective.data
@@ -231,7 +231,7 @@ def _train(
     key = jax.random.key(rng.stream(seed, "batches") >> 1)
     index = _padded_index(inner)
     while state.epoch < settings.epochs and (state.epoch - state.best_epoch < settings.patience).any():
-        batches = _batches(training, jax.random.fold_in(key, int(state.epoch)), steps)
+        batches = epoch_batches(training, jax.random.fold_in(key, int(state.epoch)), steps)
         networks, moments, loss = run_epoch(state.networks, state.optimiser, units, data, batches)
         inner_now = np.asarray(inner_loss(networks, units, data, *index))
         state = _after_epoch(state, networks, moments, np.asarray(loss), inner_now, settings.patience)
@@ -248,7 +248,9 @@ def _train(
     return state.best, typical, state.history[: int(state.epoch)]
 
 
-def _split(stars: TrainingStars, outside: Bool, settings: TrainingSettings, seed: int) -> tuple[Bool, Bool]:
+def early_stopping_split(
+    stars: TrainingStars, outside: Bool, settings: TrainingSettings, seed: int
+) -> tuple[Bool, Bool]:
     """Return masks of training and early-stopping stars per network, shape (fold x seed, star)."""
     fractions = [
         rng.uniform(rng.stream(seed, f"inner {number}"), stars.identifier) for number in range(settings.n_seeds)
@@ -295,7 +297,7 @@ def _start(
     )
 
 
-def _batches(training: Bool, key: jax.Array, steps: int) -> tuple[Int, Bool]:
+def epoch_batches(training: Bool, key: jax.Array, steps: int) -> tuple[Int, Bool]:
     """Return the rows of an epoch's batches, and a mask of those that count, both of shape (step, network, batch).
 
     Each network has its own order, in which each of its stars counts once. Stars are spread evenly over the steps, so

@@ -13,7 +13,7 @@ from specdis.encoding.encoder import Encoded, Fit
 from specdis.jaxed import jax, jnp
 from specdis.storage import Provenance
 from specdis.stores.identity import require_identity
-from specdis.stores.zarr import BLOCK, array, create_array, keep_array, open_group, read_store_rows, values
+from specdis.stores.zarr import BLOCK, array, create_array, keep_array, open_group, read_store_rows, values, write_rows
 
 
 class CoefficientStore:
@@ -93,7 +93,7 @@ class CoefficientStore:
         if copies is not None:
             found["copies"] = copies
         for name, column in found.items():
-            array(self._group, name)[rows] = np.asarray(column)
+            write_rows(self._group, name, rows, np.asarray(column))
 
     def with_spectrum(self, wanted: Bool) -> Int64:
         """Return the rows of the wanted stars, shape (star,), that have a good pixel."""

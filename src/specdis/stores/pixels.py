@@ -29,6 +29,7 @@ from specdis.stores.zarr import (
     open_group,
     read_store_rows,
     values,
+    write_rows,
 )
 
 _WEIGHED = 32
@@ -109,11 +110,11 @@ class PixelStore:
 
     def write(self, rows: slice, pixels: Pixels) -> None:
         """Write one block of stars, `rows` being one chunk."""
-        self._array("flux")[rows] = np.clip(pixels.flux, -_LARGEST, _LARGEST).astype(np.float16)
+        write_rows(self._group, "flux", rows, np.clip(pixels.flux, -_LARGEST, _LARGEST).astype(np.float16))
         sigma = np.zeros_like(pixels.flux) if pixels.sigma is None else pixels.sigma
-        self._array("sigma")[rows] = np.clip(sigma, 0, _LARGEST).astype(np.float16)
-        self._array("bad")[rows] = pixels.bad
-        self._array("velocity")[rows] = pixels.velocity
+        write_rows(self._group, "sigma", rows, np.clip(sigma, 0, _LARGEST).astype(np.float16))
+        write_rows(self._group, "bad", rows, pixels.bad)
+        write_rows(self._group, "velocity", rows, pixels.velocity)
 
     def keep(self, selected: Bool, bad_fraction_max: float) -> Int64:
         """Set the pixel mask: remove pixels that are bad in too many selected stars with a spectrum."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
@@ -15,10 +15,14 @@ from specdis.arrays import Array, ranges
 from specdis.errors import ProductError
 from specdis.storage import FORMAT_VERSION, Provenance
 
+if TYPE_CHECKING:
+    from zarr.core.array_spec import ArrayConfigParams
+
 BLOCK = 512
 """Stars in a chunk, and in a block of work of every stage."""
 
-zarr.config.set({"array.write_empty_chunks": True})  # a missing chunk is then a lost one
+_EVERY_CHUNK: ArrayConfigParams = {"write_empty_chunks": True}
+"""Chunks of zeros are written too: a missing chunk is then a lost one."""
 _CODECS = (BytesCodec, ZstdCodec, Crc32cCodec)
 """Accepted codecs, in this order: others could run code, or unpack without limit."""
 _CHUNK_MAX = 1 << 28
@@ -33,13 +37,17 @@ def create_array(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: An
         chunks=(BLOCK, *shape[1:]),
         dtype=dtype,
         compressors=_compressors(),
+        config=_EVERY_CHUNK,
         overwrite=True,
     )
 
 
 def keep_array(group: zarr.Group, name: str, values: Array) -> None:
     """Write a small array as one checksummed chunk, in place of one of that name."""
-    group.create_array(name, data=values, chunks=(max(1, len(values)),), compressors=_compressors(), overwrite=True)
+    chunks = (max(1, len(values)),)
+    group.create_array(
+        name, data=values, chunks=chunks, compressors=_compressors(), config=_EVERY_CHUNK, overwrite=True
+    )
 
 
 def _compressors() -> tuple[ZstdCodec, Crc32cCodec]:
@@ -77,6 +85,20 @@ def _chunk_size(found: zarr.Array[Any]) -> int:
 def folder_of(found: zarr.Group | zarr.Array[Any]) -> Path:
     """Return the folder of a store or of an array of it."""
     return Path(str(found.store_path).removeprefix("file://"))
+
+
+def write_rows(group: zarr.Group, name: str, rows: slice, values: Array) -> None:
+    """Write rows of an array of a store, chunks of zeros too.
+
+    Raises
+    ------
+    ProductError
+        When the array is missing or damaged.
+    """
+    # An opened array takes this option from the library's settings; in version 3.1.0 nothing else sets it.
+    with zarr.config.set({f"array.{option}": value for option, value in _EVERY_CHUNK.items()}):
+        found = array(group, name)
+    found[rows] = values
 
 
 def read_store_rows(group: zarr.Group, name: str, rows: slice) -> Array:

@@ -173,7 +173,7 @@ def _fractions(sample: Columns, added: Columns) -> dict[str, Any]:
     between = abs(ends[0].value - ends[1].value) / np.sqrt(12)  # standard deviation of an even spread
     error = float(np.sqrt(between**2 + sum(end.error**2 for end in ends) / 4))
     called = int((binary & counts).sum())
-    value, value_error = _most_likely(called, int(counts.sum()), slopes, added["FALSE_ALARM"])
+    value, value_error = most_likely_fraction(called, int(counts.sum()), slopes, added["FALSE_ALARM"])
     return {
         "n": len(binary),
         **share("fraction", binary),
@@ -188,7 +188,7 @@ def _fractions(sample: Columns, added: Columns) -> dict[str, Any]:
     }
 
 
-def _most_likely(called: int, stars: int, slopes: Sequence[Bool], false: Bool) -> tuple[float, float]:
+def most_likely_fraction(called: int, stars: int, slopes: Sequence[Bool], false: Bool) -> tuple[float, float]:
     """Return the most likely fraction of binaries and its error; see `_fractions`."""
     if not stars or not min(len(found) for found in slopes):
         return np.nan, np.nan

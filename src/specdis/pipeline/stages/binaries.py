@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from specdis import binaries, jaxed, rng
-from specdis.arrays import Array, Float64, Int64, ranges
+from specdis.arrays import Array, Float32, Float64, Int64, ranges
 from specdis.companions import (
     STEEPNESS,
     blended_spectra,
@@ -17,8 +19,10 @@ from specdis.companions import (
 from specdis.distances.targets import TARGET_COLUMNS, Targets
 from specdis.model.engine import PairMagnitudes
 from specdis.model.files import load_model
+from specdis.model.model import Model
 from specdis.photometry import geometric_magnitude
 from specdis.pipeline.stage import Context, Outcome
+from specdis.spectra.pixels import Pixels
 from specdis.storage import read_table, write_table
 from specdis.surveys import IDENTIFIER
 from specdis.validation import join
@@ -116,7 +120,7 @@ def _inject(
     settings, seed = context.config.binaries, context.config.run.seed
     dwarfs = binaries.is_on_main_sequence(stars["LOGG"])
     rounds = STEEPNESS * _INJECTIONS if dwarfs.any() else ()
-    trial = _Trial(context, rows, Targets.of(stars, seed)) if rounds else None
+    trial = Trial.of(context, rows, Targets.of(stars, seed)) if rounds else None
     none: dict[str, Array] = {"MASS_RATIO": np.empty(0), "STEEPNESS": np.empty(0)}
     none |= {name: np.empty(0, np.bool_) for name in ("FOUND", "FALSE_ALARM")}
     parts = [{**{name: stars[name][:0] for name in IDENTIFIER}, **none}]
@@ -138,16 +142,42 @@ def _inject(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-class _Trial:
-    """Stars for the test of the binary network, with their pixels."""
+@dataclass(frozen=True)
+class Trial:
+    """Stars for the test of the binary network, with their pixels.
 
-    def __init__(self, context: Context, rows: Int64, targets: Targets) -> None:
-        self._targets, self._threshold = targets, context.config.binaries.threshold
-        self._model = load_model(context.paths.model)
-        self._inputs = context.coefficients.inputs(rows)
-        store = context.pixels
-        self._wavelength = store.grid.wavelength
-        self._pixels = store.read_stars(rows)
+    Parameters
+    ----------
+    model
+        The model whose networks are asked.
+    pixels, wavelength
+        Stored pixels of the stars, and the wavelengths of the grid.
+    inputs
+        Scaled coefficients of the stars as they are, shape (star, component).
+    targets
+        What else is needed of the stars.
+    threshold
+        Least probability of a binary.
+    """
+
+    model: Model
+    pixels: Pixels
+    wavelength: Float64
+    inputs: Float32
+    targets: Targets
+    threshold: float
+
+    @classmethod
+    def of(cls, context: Context, rows: Int64, targets: Targets) -> Trial:
+        """Read some rows of the stores."""
+        return cls(
+            load_model(context.paths.model),
+            context.pixels.read_stars(rows),
+            context.pixels.grid.wavelength,
+            context.coefficients.inputs(rows),
+            targets,
+            context.config.binaries.threshold,
+        )
 
     def called(
         self, alone: Float64, m_g_nn: Array, single: Float64, companion: Float64, partner: Int64
@@ -166,17 +196,17 @@ class _Trial:
             Row of the star whose spectrum is that of the companion, shape (star,).
         """
         excess = magnitude_excess(single, companion)
-        targets = self._targets.with_parallax_of(alone)
+        targets = self.targets.with_parallax_of(alone)
         found, false = np.zeros((2, len(alone)), np.bool_)
         for block in ranges(len(alone), _TRIAL):
             mine = targets.take(block)
-            share = light_share(self._wavelength, single[block], companion[block])
-            pixels, other = self._pixels.take(block), self._pixels.take(partner[block])
+            share = light_share(self.wavelength, single[block], companion[block])
+            pixels, other = self.pixels.take(block), self.pixels.take(partner[block])
             flux = blended_spectra(pixels.flux, other.flux, other.bad, share)
-            both = self._model.inputs(pixels._replace(flux=np.where(pixels.bad, 0, flux)))
-            pairs = ((found, both, excess[block]), (false, self._inputs[block], np.zeros(len(share))))
+            both = self.model.inputs(pixels._replace(flux=np.where(pixels.bad, 0, flux)))
+            pairs = ((found, both, excess[block]), (false, self.inputs[block], np.zeros(len(share))))
             for flags, inputs, added in pairs:
-                probability = self._model.binary_probability(inputs, mine.brighter(added))
-                network = self._model.label_magnitude(inputs, mine) if flags is found else m_g_nn[block]
-                flags[block] = binaries.is_binary(probability, network, alone[block] - added, self._threshold)
+                probability = self.model.binary_probability(inputs, mine.brighter(added))
+                network = self.model.label_magnitude(inputs, mine) if flags is found else m_g_nn[block]
+                flags[block] = binaries.is_binary(probability, network, alone[block] - added, self.threshold)
         return {"FOUND": found, "FALSE_ALARM": false, "PARALLAX_SNR": targets.parallax / targets.error}
