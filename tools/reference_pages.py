@@ -166,11 +166,12 @@ def configuration() -> str:
     """Return the page of the configuration: one table per section, in its order."""
     schemas = Config.model_json_schema()["$defs"]
     parts = [_introduction()]
+    known: dict[type[BaseModel], str] = {}
     for name, field in Config.model_fields.items():
         if name == "preset":
             continue
         assert isinstance(field.annotation, type)
-        parts += _section(name, field.annotation, field.default, field.description or "", schemas)
+        parts += _section(name, field.annotation, field.default, field.description or "", schemas, known)
     return "\n".join(parts)
 
 
@@ -201,12 +202,23 @@ def _flat(values: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any
 
 
 def _section(
-    name: str, model: type[BaseModel], defaults: Any, description: str, schemas: Mapping[str, Any]
+    name: str,
+    model: type[BaseModel],
+    defaults: Any,
+    description: str,
+    schemas: Mapping[str, Any],
+    known: dict[type[BaseModel], str],
 ) -> Iterator[str]:
-    """Yield the table of a section, and those of the sections inside it."""
-    yield f"## [{name}]\n\n{description}\n\n| key | value | default | meaning |\n|---|---|---|---|"
+    """Yield the table of a section, without the keys of a section that is `known`, and those of the sections inside."""
+    base = next((kind for kind in model.__mro__ if kind in known), None)
+    known.setdefault(model, name)
+    rest = {key: schema for key, schema in schemas[model.__name__]["properties"].items() if not _inherited(base, key)}
+    also = f" Each has the keys of [{known[base]}]{', and these:' if rest else '.'}" if base else ""
+    yield f"## [{name}]\n\n{description}{also}\n"
+    if rest:
+        yield "| key | value | default | meaning |\n|---|---|---|---|"
     inner = []
-    for key, schema in schemas[model.__name__]["properties"].items():
+    for key, schema in rest.items():
         field = model.model_fields[key]
         if "$ref" in schema:
             inner.append((f"{name}.{key}", field.annotation, getattr(defaults, key), field.description))
@@ -219,9 +231,14 @@ def _section(
             continue
         default = "needed" if field.is_required() else _default(getattr(defaults, key, field.default))
         yield f"| `{key}` | {_value(schema)} | {default} | {_sentence(field.description or '')} |"
-    yield ""
+    if rest:
+        yield ""
     for section in inner:
-        yield from _section(*section, schemas)
+        yield from _section(*section, schemas, known)
+
+
+def _inherited(base: type[BaseModel] | None, key: str) -> bool:
+    return base is not None and key in base.model_fields
 
 
 def _tables(annotation: Any) -> type[BaseModel] | None:

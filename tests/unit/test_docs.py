@@ -308,10 +308,31 @@ def test_quantities_of_references_are_those_of_the_code():
     assert "\n".join(lines) in (ROOT / "docs" / "references.md").read_text()
 
 
+def test_the_reference_names_modules_and_members_that_exist():
+    page = (ROOT / "docs" / "code.md").read_text()
+    entries = re.findall(r"automodule:: (\S+)\n(?:   :members: ?(.*)\n)?", page)
+    assert len(entries) > 30
+    for module, listed in entries:
+        found = importlib.import_module(module)
+        assert [name for name in filter(None, listed.split(", ")) if not hasattr(found, name)] == [], module
+
+
 def test_stages_are_those_of_the_code():
     page = (ROOT / "docs" / "stages.md").read_text()
     assert re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE) == [stage.name for stage in STAGES]
     assert re.findall(r"^## (\w+)$", page, flags=re.MULTILINE) == [stage.name for stage in STAGES]
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_a_stage_needs_the_stages_and_sections_that_the_page_names(stage):
+    page = (ROOT / "docs" / "stages.md").read_text()
+    (row,) = re.findall(rf"^\| `{stage.name}` \|(.*?)\|(.*?)\|", page, flags=re.MULTILINE)
+    needs, sections = (set(re.findall(r"`([\w.]+)`", cell)) for cell in row)
+    # the page says `survey` for the keys that say what the survey is
+    files = {"survey.kind", "survey.catalogue", "survey.spectra", "survey.spectra_kind"}
+    expected = {"survey" if section in files else section for section in stage.sections}
+    assert sections == expected
+    assert needs == set(stage.needs) or row[0].strip() == "all before"
 
 
 def test_blocks_of_the_metrics_are_those_of_the_code():
