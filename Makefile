@@ -28,7 +28,7 @@ demo: venv
 	@echo "Open demo/run/report/index.html in a browser."
 
 # Two processes of one thread each are quicker on two cores than processes whose threads wait for each other. Files of
-# tests are begun in their order: first the long ones of tests/pipeline, last the many short ones of tests/unit.
+# tests are begun in their order: first the long ones of tests/analytic and tests/pipeline, last the many short ones.
 PYTEST := pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test test-all test-oldest test-newest: export PJRT_NPROC = 1
 test test-all test-oldest test-newest: export OMP_NUM_THREADS = 1

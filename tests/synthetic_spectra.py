@@ -150,7 +150,7 @@ def model(
         parameters={"TEFF": (4000.0, 7000.0)},
         pixel_width=dict.fromkeys(arms, 0.8),
     )
-    domain = Domain(limits, reference_directions(basis.project(transform(pixels.flux, pixels.bad)), np.arange(60.0)))
+    domain = Domain(limits, reference_directions(basis.project(np.asarray(vectors.spectra)), np.arange(60.0)))
     networks = Networks(
         ensemble(n_components, network, n_folds, n_seeds),
         mixture_ensemble(n_components, 3, n_folds, n_seeds),

@@ -10,10 +10,11 @@ every operation on them is a vector operation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from specdis.spectra.pixels import Pixels
 from specdis.spectra.settings import SpectraSettings
 from specdis.surveys.wavelengths import SPEED_OF_LIGHT
 
-Noise = Literal["native", "paper"]
+NoiseKind = Literal["native", "paper"]
 
 _WINDOWS = 1 << 15
 """Number of rows of the table of normals at which a star may start."""
@@ -55,11 +56,67 @@ def noise_factor(snr: Float64, chance: Float64) -> Float64:
     return np.asarray(least * (most / least) ** chance)
 
 
-def perturber(grid: PixelGrid, settings: SpectraSettings, n_draws: int, noise: Noise) -> Callable[..., jax.Array]:
-    """Return a function that draws perturbed versions of one spectrum.
+class Noise(Protocol):
+    """The noise of one spectrum, whose `Pixels` have shape (pixel,) and the velocity that brought it to rest."""
 
-    Normal numbers come from a fixed table, one column per draw. A star's key chooses one of 32,768 rows to start at, so
-    that the draws of a star are independent of each other and, except by chance, of those of other stars.
+    def perturbed(self, pixels: Pixels, key: jax.Array, n_draws: int, native: NativePixels) -> jax.Array:
+        """Return perturbed versions of one spectrum.
+
+        Normal numbers come from a fixed table, one column per draw. A star's key chooses one of 32,768 rows to start
+        at, so that the draws of a star are independent of each other and, except by chance, of those of other stars.
+
+        Parameters
+        ----------
+        pixels
+            The spectrum.
+        key
+            Random key of the star, uint32, shape (2,).
+        n_draws
+            Number of versions.
+        native
+            Its native pixels.
+
+        Returns
+        -------
+        Array, shape (pixel, draw)
+            Flux; bad pixels stay unchanged.
+        """
+        ...
+
+    def variances(self, pixels: Pixels, slopes: jax.Array, native: NativePixels) -> jax.Array:
+        """Return the variances of some answers, shape (answer,): the effect of `perturbed` to first order.
+
+        Parameters
+        ----------
+        pixels, native
+            As above.
+        slopes
+            Derivatives of the answers with the flux of every pixel, shape (answer, pixel).
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class GridNoise:
+    """Noise that is independent at the pixels of the grid, as in the paper."""
+
+    def perturbed(self, pixels: Pixels, key: jax.Array, n_draws: int, native: NativePixels) -> jax.Array:
+        """As in `Noise`, whatever the native pixels."""
+        del native
+        flux, scale = pixels.flux.astype(jnp.float32), _scale(pixels)
+        numbers = jnp.asarray(_normal_numbers(len(flux), n_draws))
+        drawn: jax.Array = jax.lax.dynamic_slice_in_dim(numbers, _start(key), len(flux))
+        return jnp.asarray(flux[:, None] + scale[:, None] * drawn)
+
+    def variances(self, pixels: Pixels, slopes: jax.Array, native: NativePixels) -> jax.Array:
+        """As in `Noise`, whatever the native pixels."""
+        del native
+        return ((_scale(pixels) * slopes) ** 2).sum(1)
+
+
+@dataclass(frozen=True)
+class NativeNoise:
+    """Noise that is independent at the native pixels of a spectrum.
 
     Parameters
     ----------
@@ -67,41 +124,15 @@ def perturber(grid: PixelGrid, settings: SpectraSettings, n_draws: int, noise: N
         The grid and its arms.
     settings
         The running mean by which the spectra were divided.
-    n_draws
-        Number of versions of each spectrum.
-    noise
-        `native` for noise at the native pixels, `paper` for independent noise at the pixels of the grid.
-
-    Returns
-    -------
-    callable
-        Takes flux, sigma, bad (pixel,), the velocity in km/s by which the star was brought to rest, its random key
-        (uint32, (2,)), and `NativePixels` if they differ from those of the grid; returns perturbed flux, shape
-        (pixel, draw). Bad pixels stay unchanged.
     """
 
-    @cache
-    def table(rows: int) -> Float32:  # a longer table begins with the same numbers
-        return rng.generator(0, "noise").standard_normal((_WINDOWS + rows, n_draws), np.float32)
+    grid: PixelGrid
+    settings: SpectraSettings
 
-    def one(
-        flux: jax.Array,
-        sigma: jax.Array,
-        bad: jax.Array,
-        velocity: jax.Array,
-        key: jax.Array,
-        native: NativePixels | None = None,
-    ) -> jax.Array:
-        native = native_pixels(grid) if native is None else native
-        n_numbers = len(grid.wavelength) if noise == "paper" else _room(native)
-        start = ((key[0] ^ key[1]) % _WINDOWS).astype(jnp.int32)
-        scale = _scale(sigma, bad)
-        flux = flux.astype(jnp.float32)
-        if noise == "paper":
-            drawn = jax.lax.dynamic_slice_in_dim(jnp.asarray(table(n_numbers)), start, n_numbers)
-            return flux[:, None] + scale[:, None] * drawn
-        numbers, parts = jnp.asarray(table(n_numbers)), []
-        for arm in _arms(grid, native, settings, Pixels(flux, scale, bad, velocity)):
+    def perturbed(self, pixels: Pixels, key: jax.Array, n_draws: int, native: NativePixels) -> jax.Array:
+        """As in `Noise`."""
+        numbers, start, parts = jnp.asarray(_normal_numbers(_room(native), n_draws)), _start(key), []
+        for arm in self._arms(pixels, native):
             below, above = (numbers.at[start + arm.lower + k].get(mode="promise_in_bounds") for k in (0, 1))
             drawn = arm.share[:, None] * (below + arm.weight[:, None] * (above - below))
             change = _window_sums(drawn, arm.half) / arm.counted[:, None]
@@ -109,39 +140,10 @@ def perturber(grid: PixelGrid, settings: SpectraSettings, n_draws: int, noise: N
             parts.append((arm.flux[:, None] + own) / (1 + change))
         return jnp.concatenate(parts)
 
-    return one
-
-
-def propagator(grid: PixelGrid, settings: SpectraSettings, noise: Noise) -> Callable[..., jax.Array]:
-    """Return a function that propagates the noise of one spectrum to first order, `perturber` for small noise.
-
-    Parameters
-    ----------
-    grid, settings, noise
-        As in `perturber`.
-
-    Returns
-    -------
-    callable
-        Takes flux, sigma, bad (pixel,), the velocity as above, the derivatives of some answers with the flux of every
-        pixel, (answer, pixel), and `NativePixels` as above; returns the variances of the answers, shape (answer,).
-    """
-
-    def one(
-        flux: jax.Array,
-        sigma: jax.Array,
-        bad: jax.Array,
-        velocity: jax.Array,
-        slopes: jax.Array,
-        native: NativePixels | None = None,
-    ) -> jax.Array:
-        native = native_pixels(grid) if native is None else native
-        scale = _scale(sigma, bad)
-        flux = flux.astype(jnp.float32)
-        if noise == "paper":
-            return ((scale * slopes) ** 2).sum(1)
+    def variances(self, pixels: Pixels, slopes: jax.Array, native: NativePixels) -> jax.Array:
+        """As in `Noise`."""
         through_native = jnp.zeros((len(slopes), _room(native)), jnp.float32)
-        for arm in _arms(grid, native, settings, Pixels(flux, scale, bad, velocity)):
+        for arm in self._arms(pixels, native):
             own, aside = slopes[:, arm.pixels], ((0, 0), (arm.half, arm.half))
             means = jnp.pad(own * (arm.flux / arm.counted), [(0, 0), (2 * arm.half, 2 * arm.half)])
             through_mean = _window_sums(means.T, arm.half).T
@@ -150,32 +152,39 @@ def propagator(grid: PixelGrid, settings: SpectraSettings, noise: Noise) -> Call
             through_native = through_native.at[:, arm.lower + 1].add(shares * arm.weight)
         return (through_native**2).sum(1)
 
-    return one
+    def noisier(self, pixels: Pixels, key: jax.Array, factor: jax.Array, native: NativePixels) -> jax.Array:
+        """Return the flux of a noisier copy of one spectrum, shape (pixel,).
+
+        Parameters
+        ----------
+        pixels, key, native
+            As in `Noise.perturbed`.
+        factor
+            What its noise is multiplied by.
+        """
+        assert pixels.sigma is not None
+        added = pixels.sigma.astype(jnp.float32) * jnp.sqrt(factor.astype(jnp.float32) ** 2 - 1)
+        return self.perturbed(pixels._replace(sigma=added), key, 1, native)[:, 0]
+
+    def _arms(self, pixels: Pixels, native: NativePixels) -> Iterator[_Arm]:
+        flux = pixels.flux.astype(jnp.float32)
+        return _arms(self.grid, native, self.settings, pixels._replace(flux=flux, sigma=_scale(pixels)))
 
 
-def noisier(grid: PixelGrid, settings: SpectraSettings) -> Callable[..., jax.Array]:
-    """Return a function that makes a noisier copy of one spectrum.
+def noise_of(kind: NoiseKind, grid: PixelGrid, settings: SpectraSettings) -> Noise:
+    """Return the noise of a kind: `native` at the native pixels, `paper` at those of the grid."""
+    return GridNoise() if kind == "paper" else NativeNoise(grid, settings)
 
-    Parameters
-    ----------
-    grid, settings
-        As in `perturber`.
 
-    Returns
-    -------
-    callable
-        Takes flux, sigma, bad (pixel,), the velocity and the random key as above, and the factor of the noise; returns
-        flux, shape (pixel,).
-    """
-    perturb = perturber(grid, settings, 1, "native")
+@lru_cache(maxsize=4)
+def _normal_numbers(rows: int, n_draws: int) -> Float32:
+    """Return the table with a number of rows to read from every start; a longer one begins with the same numbers."""
+    return rng.generator(0, "noise").standard_normal((_WINDOWS + rows, n_draws), np.float32)
 
-    def copy(
-        flux: jax.Array, sigma: jax.Array, bad: jax.Array, velocity: jax.Array, key: jax.Array, factor: jax.Array
-    ) -> jax.Array:
-        added = sigma.astype(jnp.float32) * jnp.sqrt(factor.astype(jnp.float32) ** 2 - 1)
-        return perturb(flux, added, bad, velocity, key)[:, 0]
 
-    return copy
+def _start(key: jax.Array) -> jax.Array:
+    """Return the row of the table at which a star starts."""
+    return ((key[0] ^ key[1]) % _WINDOWS).astype(jnp.int32)
 
 
 class ArmPlaces(NamedTuple):
@@ -311,9 +320,9 @@ def _repeated(values: jax.Array, first: jax.Array, last: jax.Array, half: int) -
     return jnp.where(place < first, values[first], jnp.where(place > last, values[last], inner))
 
 
-def _scale(sigma: jax.Array, bad: jax.Array) -> jax.Array:
+def _scale(pixels: Pixels) -> jax.Array:
     """Return the noise of each pixel, 0 if it is bad or has no error."""
-    return jnp.where(bad | ~jnp.isfinite(sigma), 0, sigma).astype(jnp.float32)
+    return jnp.where(pixels.bad | ~jnp.isfinite(pixels.sigma), 0, pixels.sigma).astype(jnp.float32)
 
 
 def _window_sums(values: jax.Array, half: int) -> jax.Array:

@@ -306,8 +306,8 @@ def test_draws_and_derivatives_agree_on_missing_pixels():
 
 
 def test_the_mixture_is_wider_by_what_is_missing():
-    # A recalibration to a fiftieth of the width, and noisy spectra, so that it shows beside the width of the networks.
-    narrow = Calibration(np.zeros(5), np.array([np.log(0.02), 0, 0, 0, 0]))
+    # A recalibration to 1/200 of the width, and noisy spectra, so that it shows beside the width of the networks.
+    narrow = Calibration(np.zeros(5), np.array([np.log(0.005), 0, 0, 0, 0]))
     made, stars = replace(model(n_folds=1), calibration=narrow), 8
     gappy = lacking(spectra(stars, seed=3, snr=5.0))
     given, fold = targets(stars), np.full(stars, -1, np.int32)

@@ -1,6 +1,7 @@
 """The likelihood of a mixture against numerical integration, and what the factor in Eq. 8 does (section 5)."""
 
 import itertools
+from functools import cache
 
 import numpy as np
 import pytest
@@ -116,6 +117,19 @@ def test_the_probability_of_a_binary_is_that_of_numerical_integration():
     assert max(expected) > 0.99
 
 
+@cache
+def surprise(jacobian):
+    """Compile minus the mean log-likelihood of one Gaussian, of which mean and ln(sigma) are given, and its slope."""
+
+    def loss(parameters, data):
+        shape = len(data.snr), 1
+        mean, sigma = (jnp.full(shape, value, jnp.float32) for value in (parameters[0], jnp.exp(parameters[1])))
+        found = log_probabilities(Mixture(jnp.zeros_like(mean), mean, sigma), data, jacobian)
+        return -found.astype(jnp.float64).mean()
+
+    return jax.jit(jax.value_and_grad(loss))
+
+
 def fitted(distance, jacobian, seed, stars=6000):
     """Fit one Gaussian to the parallaxes of stars with M ~ N(0, 0.3) at about one distance in kpc."""
     random = np.random.default_rng(seed)
@@ -124,15 +138,8 @@ def fitted(distance, jacobian, seed, stars=6000):
     parallax = 10 ** ((true - magnitude + 10) / 5) + ERROR * random.standard_normal(stars)
     data = ParallaxInErrors.of(magnitude, parallax, np.full(stars, ERROR))
 
-    def loss(parameters):
-        mean, sigma = (jnp.full((stars, 1), value, jnp.float32) for value in (parameters[0], jnp.exp(parameters[1])))
-        found = log_probabilities(Mixture(jnp.zeros_like(mean), mean, sigma), data, jacobian)
-        return -found.astype(jnp.float64).mean()
-
-    gradient = jax.jit(jax.value_and_grad(loss))
-
     def step(x):
-        value, slope = gradient(jnp.asarray(x))
+        value, slope = surprise(jacobian)(x, data)
         return float(value), np.asarray(slope, np.float64)
 
     limits = [(-5, 5), (np.log(0.02), np.log(5))]

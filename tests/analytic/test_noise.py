@@ -9,9 +9,10 @@ from scipy.ndimage import uniform_filter1d
 from specdis.distances.settings import DistancesSettings
 from specdis.distances.targets import star_keys
 from specdis.jaxed import jax, jnp
-from specdis.noise import NOISIER, noise_factor, noisier, perturber, propagator
+from specdis.noise import NOISIER, NativeNoise, native_pixels, noise_factor, noise_of
 from specdis.spectra.grid import PixelGrid
 from specdis.spectra.normalise import normalise
+from specdis.spectra.pixels import Pixels
 from specdis.spectra.settings import SpectraSettings
 from specdis.surveys.base import Arm, Spectra
 from synthetic_spectra import DESI, SMALL, SMALL_SETTINGS, model, spectra, targets
@@ -42,8 +43,9 @@ def versions(grid, settings, draws, noise, *star):
 
 def draw_all(grid, settings, draws, noise):
     """Return what draws versions of many stars, shape (star, draw, pixel)."""
-    draw = jax.jit(jax.vmap(perturber(grid, settings, draws, noise)))
-    return lambda *stars: np.asarray(draw(*stars)).swapaxes(1, 2)
+    source, native = noise_of(noise, grid, settings), native_pixels(grid)
+    draw = jax.jit(jax.vmap(lambda *pixels, key: source.perturbed(Pixels(*pixels), key, draws, native)))
+    return lambda *stars: np.asarray(draw(*stars[:4], key=stars[4])).swapaxes(1, 2)
 
 
 def observed_again(block, grid, settings, draws=DRAWS):
@@ -179,9 +181,9 @@ def test_a_copy_is_as_noisy_as_it_should_be_with_the_noise_that_the_spectrum_has
     noisy, drawn = perturbed(block, grid, SMALL_SETTINGS, "native", copies)
     flux, sigma, bad, velocity = (np.repeat(values, copies, 0) for values in noisy)
     flux += drawn - noisy.flux
-    copied = jax.jit(jax.vmap(noisier(grid, SMALL_SETTINGS)))(
-        flux, sigma, bad, velocity, star_keys(2, np.arange(copies)), np.full(copies, factor)
-    )
+    noise, native = NativeNoise(grid, SMALL_SETTINGS), native_pixels(grid)
+    stars = Pixels(flux, sigma, bad, velocity), star_keys(2, np.arange(copies)), np.full(copies, factor)
+    copied = jax.jit(jax.vmap(lambda *star: noise.noisier(*star, native)))(*stars)
     variance = (np.asarray(copied) - noisy.flux).var(0).mean() / (drawn - noisy.flux).var(0).mean()
     # Hundreds of independent pixels, each of which knows its variance to 3 %.
     assert np.sqrt(variance) == pytest.approx(factor, rel=0.01)
@@ -281,7 +283,9 @@ def test_propagated_variances_are_those_of_small_draws(noise, masked):
     chosen = good[[0, 1, 2, 30, len(good) // 2, -31, -2, -1]]
     smooth = np.exp(-0.5 * ((np.arange(len(flux)) - chosen[4]) / 40) ** 2)
     slopes = np.concatenate([np.eye(len(flux))[chosen], smooth[None]]).astype(np.float32)
-    variance = jax.jit(propagator(grid, settings, noise))(*(values[0] for values in star), slopes)
+    source, native = noise_of(noise, grid, settings), native_pixels(grid)
+    one = Pixels(*(values[0] for values in star))
+    variance = jax.jit(lambda *given: source.variances(*given, native))(one, slopes)
     drawn = versions(grid, settings, 2000, noise, *star)
     by_draws = ((drawn.astype(float) - flux) @ slopes.T).var(0, ddof=1)
     # 2,000 draws know a variance to 3.2 %: four of them; single precision of a flux of 1 adds half a percent.

@@ -268,7 +268,7 @@ def test_one_key_makes_stale_what_depends_on_it_and_nothing_else(reported, confi
     ("override", "first"),
     [
         ("survey.truth=truth.parquet", "validation"),
-        ("distances.n_draws=2", "model"),
+        ("distances.training_error=star", "model"),
         pytest.param("training.epochs=4", "training", marks=pytest.mark.slow),
         pytest.param("sample.ruwe_max=1.15", "sample", marks=pytest.mark.slow),
     ],

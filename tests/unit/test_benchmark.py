@@ -9,7 +9,7 @@ import pytest
 
 from specdis.distances.targets import star_keys
 from specdis.jaxed import jax
-from specdis.noise import perturber
+from specdis.noise import NativeNoise, native_pixels
 from specdis.spectra.grid import PixelGrid
 from specdis.spectra.normalise import normalise
 from specdis.spectra.settings import SpectraSettings
@@ -69,8 +69,9 @@ def test_draws(pixels):
     grid, half = made.grid, SETTINGS.continuum_half
     kept, weight = made.transform.kept, made.transform.weight
     theirs = plain.draws(pixels, grid, half, (kept, weight, made.basis.vectors), networks, n_draws)
-    draw = jax.jit(jax.vmap(perturber(grid, SETTINGS, n_draws, "native")))
-    versions = np.asarray(draw(*pixels, star_keys(1, np.arange(4)))).swapaxes(1, 2)
+    noise, native = NativeNoise(grid, SETTINGS), native_pixels(grid)
+    draw = jax.jit(jax.vmap(lambda star, key: noise.perturbed(star, key, n_draws, native)))
+    versions = np.asarray(draw(pixels, star_keys(1, np.arange(4)))).swapaxes(1, 2)
     unit = plain.unit_vectors(versions[..., kept], pixels.bad[:, None, kept], weight)
     inputs = unit @ made.basis.vectors.T
     ours = np.mean([plain.perceptron(inputs, layers)[..., 0] for layers in networks], axis=0).std(1, ddof=1)

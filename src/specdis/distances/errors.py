@@ -14,7 +14,7 @@ from specdis.distances.settings import DistancesSettings
 from specdis.encoding.completion import Completer, Completion
 from specdis.jaxed import in_tiles, jax, jnp
 from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble
-from specdis.noise import NativePixels, perturber, propagator
+from specdis.noise import NativePixels, noise_of
 from specdis.spectra.grid import PixelGrid
 from specdis.spectra.pixels import Pixels
 from specdis.spectra.settings import SpectraSettings
@@ -116,13 +116,13 @@ class MonteCarlo:
     @cached_property
     def _program(self) -> Callable[[Perturbed, NativePixels], tuple[jax.Array, jax.Array]]:
         chain, settings = self.chain, self.settings
-        perturb = perturber(chain.grid, chain.spectra, settings.n_draws, settings.noise)
+        noise = noise_of(settings.noise, chain.grid, chain.spectra)
 
         @jax.jit
         def draw(stars: Perturbed, native: NativePixels) -> tuple[jax.Array, jax.Array]:
             def one(star: tuple[Pixels, jax.Array, Completion | None]) -> jax.Array:
                 pixels, key, completion = star
-                versions = chain.transform.versions(perturb(*pixels, key, native), pixels.bad)
+                versions = chain.transform.versions(noise.perturbed(pixels, key, settings.n_draws, native), pixels.bad)
                 found = chain.completer.coefficients(versions.T, pixels.bad[chain.transform.kept], completion)
                 if completion is None:
                     return found
@@ -164,7 +164,7 @@ class Linear:
     @cached_property
     def _program(self) -> Callable[[Perturbed, NativePixels], tuple[jax.Array, jax.Array]]:
         chain, settings = self.chain, self.settings
-        propagate = propagator(chain.grid, chain.spectra, settings.noise)
+        noise = noise_of(settings.noise, chain.grid, chain.spectra)
         levels = ndtri((np.arange(settings.n_draws) + 0.5) / settings.n_draws)
         points = jnp.asarray(levels / levels.std(ddof=1), jnp.float32)
 
@@ -183,7 +183,7 @@ class Linear:
                 _, pull_back = jax.vjp(steps, pixels.flux.astype(jnp.float32))
                 (per_pixel,) = jax.vmap(pull_back)(slopes)
                 unseen = 0 if completion is None else completion.spread(slopes)
-                return jnp.sqrt(propagate(*pixels, per_pixel, native) + unseen)
+                return jnp.sqrt(noise.variances(pixels, per_pixel, native) + unseen)
 
             slopes = jax.vmap(jax.jacrev(mean_answers))(stars.coefficients, stars.fold)
             of_label, of_magnitude = in_tiles(one)(stars.pixels, slopes, stars.completion).T

@@ -18,7 +18,7 @@ from specdis.encoding.completion import Completer
 from specdis.encoding.encoder import Encoder, encoder
 from specdis.jaxed import in_tiles, jax
 from specdis.log import Progress, logger
-from specdis.noise import noise_factor, noisier
+from specdis.noise import NativeNoise, native_pixels, noise_factor
 from specdis.pipeline.stage import Context, Outcome
 from specdis.pipeline.tasks import OnPixels
 from specdis.spectra.pixels import Pixels
@@ -167,11 +167,12 @@ class Encode(OnPixels):
     @cached_property
     def encode_noisier(self) -> Callable[..., jax.Array]:
         """The compiled function from pixels to coefficients of noisier copies."""
-        copy, transform = noisier(self.store.grid, self.config.spectra), self.transform
+        grid, transform = self.store.grid, self.transform
+        noise, native = NativeNoise(grid, self.config.spectra), native_pixels(grid)
         completer = Completer(self.basis, self.estimated, transform.unit_norm)
 
-        def encode(pixels: Pixels, *others: jax.Array) -> jax.Array:
-            spectrum = transform.one(copy(*pixels, *others), pixels.bad)
+        def encode(pixels: Pixels, key: jax.Array, factor: jax.Array) -> jax.Array:
+            spectrum = transform.one(noise.noisier(pixels, key, factor, native), pixels.bad)
             missing = pixels.bad[transform.kept]
             return completer.coefficients(spectrum, missing, completer.completion(spectrum, missing))
 
