@@ -28,7 +28,7 @@ def fit(inputs, terms, factor, parallax, error, identifier, settings):
     The stars that a hash keeps back for early stopping are laid on that solution, so that it does not matter when they
     stop the training.
     """
-    kept_back = rng.uniform(rng.stream(SEED, "inner 0"), identifier) < settings.inner_fraction
+    kept_back = rng.uniform(rng.stream(SEED, "inner 0"), identifier) < settings.early_stopping_fraction
     solution, covariance = least_squares(*(column[~kept_back] for column in (terms, factor, parallax, error)))
     parallax = np.where(kept_back, factor * (solution[0] + terms @ solution[1:]), parallax)
     stars = TrainingStars(inputs, factor, parallax, error, np.full(len(parallax), -1), identifier)

@@ -158,7 +158,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_training():
     inner = rng.uniform(rng.stream(1, "inner 0"), stars.identifier) < 0.3
     stars = stars._replace(parallax=np.where(inner, -1.0, 5.0) * stars.factor)
     settings = TrainingSettings(
-        batch=32, epochs=50, patience=3, n_seeds=1, learning_rate=1e-2, inner_fraction=0.3, weight_decay=0.0
+        batch=32, epochs=50, patience=3, n_seeds=1, learning_rate=1e-2, early_stopping_fraction=0.3, weight_decay=0.0
     )
     found, history = train_label(stars, NETWORK, settings, 1)
     assert len(history) == 3 + np.argmin(history[:, 0, 1]) + 1
@@ -203,7 +203,7 @@ def test_a_training_that_diverges_is_a_clear_error():
 
 @pytest.mark.parametrize(
     "key",
-    [{"n_seeds": 0}, {"epochs": 0}, {"inner_fraction": 0.0}, {"inner_fraction": 1.0}, {"batch": 0}],
+    [{"n_seeds": 0}, {"epochs": 0}, {"early_stopping_fraction": 0.0}, {"early_stopping_fraction": 1.0}, {"batch": 0}],
 )
 def test_settings_out_of_range_are_refused(key):
     with pytest.raises(ValidationError):

@@ -73,7 +73,7 @@ class TrainingSettings(Settings):
     """Largest number of epochs."""
     patience: PositiveInt = 20
     """Epochs without a better loss of the early-stopping stars after which a network stops."""
-    inner_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    early_stopping_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Fraction of the training set used for early stopping."""
     noisy_copies: NonNegativeInt = 0
     """Number of noisier copies of each spectrum to train on as well (not in the paper)."""

@@ -224,7 +224,7 @@ def _train(
     schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.epochs * steps)
     optimiser = optax.adamw(schedule, weight_decay=settings.weight_decay)
     run_epoch = _epoch_program(objective, optimiser)
-    inner_loss = _loss_program(objective)
+    early_stopping_loss = _loss_program(objective)
     state = _start(objective, settings, optimiser, n_folds, seed)
     if checkpoint is not None:
         state = checkpoint.load(state)
@@ -233,7 +233,7 @@ def _train(
     while state.epoch < settings.epochs and (state.epoch - state.best_epoch < settings.patience).any():
         batches = epoch_batches(training, jax.random.fold_in(key, int(state.epoch)), steps)
         networks, moments, loss = run_epoch(state.networks, state.optimiser, units, data, batches)
-        inner_now = np.asarray(inner_loss(networks, units, data, *index))
+        inner_now = np.asarray(early_stopping_loss(networks, units, data, *index))
         state = _after_epoch(state, networks, moments, np.asarray(loss), inner_now, settings.patience)
         if checkpoint is not None:
             checkpoint.save(state)
@@ -252,10 +252,9 @@ def early_stopping_split(
     stars: TrainingStars, outside: Bool, settings: TrainingSettings, seed: int
 ) -> tuple[Bool, Bool]:
     """Return masks of training and early-stopping stars per network, shape (fold x seed, star)."""
-    fractions = [
-        rng.uniform(rng.stream(seed, f"inner {number}"), stars.identifier) for number in range(settings.n_seeds)
-    ]
-    kept_back = np.stack(fractions) < settings.inner_fraction
+    purposes = (f"inner {number}" for number in range(settings.n_seeds))
+    chance = np.stack([rng.uniform(rng.stream(seed, purpose), stars.identifier) for purpose in purposes])
+    kept_back = chance < settings.early_stopping_fraction
     shape = len(outside) * settings.n_seeds, len(stars.fold)
     training = (outside[:, None] & ~kept_back[None]).reshape(shape)
     inner = (outside[:, None] & kept_back[None]).reshape(shape)
@@ -264,7 +263,7 @@ def early_stopping_split(
             "sample",
             expected="stars for training and for early stopping outside every fold",
             found=f"{len(stars.fold)} stars in {len(outside)} folds",
-            remedy="Select more stars, use fewer folds or raise training.inner_fraction.",
+            remedy="Select more stars, use fewer folds or raise training.early_stopping_fraction.",
         )
     return training, inner
 

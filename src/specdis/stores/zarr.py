@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import zarr
@@ -15,14 +15,9 @@ from specdis.arrays import Array, ranges
 from specdis.errors import ProductError
 from specdis.storage import FORMAT_VERSION, Provenance
 
-if TYPE_CHECKING:
-    from zarr.core.array_spec import ArrayConfigParams
-
 BLOCK = 512
 """Stars in a chunk, and in a block of work of every stage."""
 
-_EVERY_CHUNK: ArrayConfigParams = {"write_empty_chunks": True}
-"""Chunks of zeros are written too: a missing chunk is then a lost one."""
 _CODECS = (BytesCodec, ZstdCodec, Crc32cCodec)
 """Accepted codecs, in this order: others could run code, or unpack without limit."""
 _CHUNK_MAX = 1 << 28
@@ -37,16 +32,19 @@ def create_array(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: An
         chunks=(BLOCK, *shape[1:]),
         dtype=dtype,
         compressors=_compressors(),
-        config=_EVERY_CHUNK,
         overwrite=True,
     )
 
 
 def keep_array(group: zarr.Group, name: str, values: Array) -> None:
     """Write a small array as one checksummed chunk, in place of one of that name."""
-    chunks = (max(1, len(values)),)
     group.create_array(
-        name, data=values, chunks=chunks, compressors=_compressors(), config=_EVERY_CHUNK, overwrite=True
+        name,
+        data=values,
+        chunks=(max(1, len(values)),),
+        compressors=_compressors(),
+        config={"write_empty_chunks": True},  # as in `write_rows`
+        overwrite=True,
     )
 
 
@@ -88,15 +86,15 @@ def folder_of(found: zarr.Group | zarr.Array[Any]) -> Path:
 
 
 def write_rows(group: zarr.Group, name: str, rows: slice, values: Array) -> None:
-    """Write rows of an array of a store, chunks of zeros too.
+    """Write rows of an array of a store, chunks of zeros too: a missing chunk is then a lost one.
 
     Raises
     ------
     ProductError
         When the array is missing or damaged.
     """
-    # An opened array takes this option from the library's settings; in version 3.1.0 nothing else sets it.
-    with zarr.config.set({f"array.{option}": value for option, value in _EVERY_CHUNK.items()}):
+    # An opened array takes this option from the library's settings; in zarr 3.1.0 nothing else sets it.
+    with zarr.config.set({"array.write_empty_chunks": True}):
         found = array(group, name)
     found[rows] = values
 

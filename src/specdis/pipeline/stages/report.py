@@ -83,7 +83,7 @@ def _history(context: Context) -> report.History:
     table = table[table["network"] == "label"]
     networks = int((table["epoch"] == 1).sum())
     return report.History(
-        training=table["training_loss"].reshape(-1, networks), inner=table["inner_loss"].reshape(-1, networks)
+        training=table["training_loss"].reshape(-1, networks), inner=table["early_stopping_loss"].reshape(-1, networks)
     )
 
 

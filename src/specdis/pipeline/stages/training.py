@@ -105,7 +105,7 @@ def _trained(context: Context, name: str, one: Callable[..., Trained]) -> Traine
 
 def _history_csv(histories: Mapping[str, Float64], n_seeds: int) -> str:
     """Return the histories as CSV: one line per kind, epoch and network."""
-    lines = ["network,epoch,fold,seed,training_loss,inner_loss"]
+    lines = ["network,epoch,fold,seed,training_loss,early_stopping_loss"]
     for name, history in histories.items():
         for epoch, networks in enumerate(history, start=1):
             for number, (loss, inner) in enumerate(networks):
