@@ -61,6 +61,16 @@ class Provenance:
         return asdict(self)
 
 
+def require_kind(path: Path, found: Provenance, kind: str) -> None:
+    """Raise a `ProductError` if an artefact is of another kind or of another format version."""
+    if (found.kind, found.format_version) != (kind, FORMAT_VERSION):
+        raise ProductError(
+            f"{path} is a {found.kind} of format {found.format_version} ({found.software}), expected a {kind} of "
+            f"format {FORMAT_VERSION}. Run again with this version. If you downloaded it, install the version that "
+            "made it."
+        )
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` for a new file or folder; rename it after success.
@@ -252,11 +262,7 @@ def read_arrays(path: Path, kind: str) -> tuple[Provenance, dict[str, Array]]:
             # JAX accepts only native byte order.
             arrays = {name: _of_this_machine(file[name]) for name in file.files}
         provenance = Provenance(**json.loads(bytes(arrays.pop("provenance"))))
-    if (provenance.kind, provenance.format_version) != (kind, FORMAT_VERSION):
-        raise ProductError(
-            f"{path} is a {provenance.kind} of format {provenance.format_version}, expected a {kind} of format "
-            f"{FORMAT_VERSION}: run again with this version."
-        )
+    require_kind(path, provenance, kind)
     return provenance, arrays
 
 

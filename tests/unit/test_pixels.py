@@ -141,7 +141,9 @@ def test_chunks_of_zeros_are_written_and_the_library_keeps_its_settings(made, tm
 
 def test_another_kind_or_a_damaged_store_says_so(made, tmp_path):
     create(tmp_path / "pixels.zarr", made, 1)
-    with pytest.raises(ProductError, match=f"is a pixels of format {FORMAT_VERSION}, expected a coefficients"):
+    with pytest.raises(
+        ProductError, match=rf"is a pixels of format {FORMAT_VERSION} \(specdis .*\), expected a coefficients"
+    ):
         open_group(tmp_path / "pixels.zarr", "coefficients")
     with pytest.raises(ProductError, match="cannot be read"):
         PixelStore.open(tmp_path / "nowhere")

@@ -236,7 +236,7 @@ def _explained(stage: Stage, paths: RunPaths) -> Iterator[None]:
             ) from error
         place = error.filename or paths.directory
         raise SpecdisError(
-            f"{place}: {error.strerror or error} while running {stage.name}. Fix this. {again}"
+            f"{place}: {error.strerror or error} while running {stage.name}. Check disk and permissions. {again}"
         ) from error
     except Exception as error:
         logger.debug("%s failed", stage.name, exc_info=True)

@@ -13,7 +13,7 @@ from zarr.core.metadata import ArrayV3Metadata
 
 from specdis.arrays import Array, ranges
 from specdis.errors import ProductError
-from specdis.storage import FORMAT_VERSION, Provenance
+from specdis.storage import Provenance, require_kind
 
 BLOCK = 512
 """Stars in a chunk, and in a block of work of every stage."""
@@ -165,11 +165,7 @@ def open_group(path: Path, kind: str, *, writable: bool = False) -> zarr.Group:
         found = Provenance(**group.attrs["provenance"])  # type: ignore[arg-type]
     except Exception as error:
         raise ProductError(f"{path} cannot be read ({error}): remove it and run again.") from error
-    if (found.kind, found.format_version) != (kind, FORMAT_VERSION):
-        raise ProductError(
-            f"{path} is a {found.kind} of format {found.format_version}, expected a {kind} of format {FORMAT_VERSION}: "
-            "run again with this version."
-        )
+    require_kind(path, found, kind)
     return group
 
 
