@@ -7,7 +7,6 @@ import re
 import signal
 from pathlib import Path
 
-import dask
 import numpy as np
 import pytest
 
@@ -143,9 +142,12 @@ def test_every_block_comes_once_with_what_was_logged(settings, caplog):
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=["none", "local"])
-def test_a_block_that_kills_is_given_up_and_the_others_are_done(settings):
+def test_a_block_that_kills_is_given_up_and_the_others_are_done(settings, monkeypatch):
+    import distributed
+
     # Two deaths instead of dask's four are enough to suspect a block: each new worker takes a second to start.
-    with dask.config.set({"distributed.scheduler.allowed-failures": 1}), start_workers(settings, 2) as available:
+    monkeypatch.setitem(distributed.config["distributed"]["scheduler"], "allowed-failures", 1)
+    with start_workers(settings, 2) as available:
         found = dict(available.each(deadly, range(6), may_kill=True))
     assert isinstance(found.pop(3), Died)
     assert found == {number: number for number in (0, 1, 2, 4, 5)}

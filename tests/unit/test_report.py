@@ -429,7 +429,7 @@ def many() -> report.ReportInputs:
     )
 
 
-@pytest.mark.parametrize("make", [full, many], ids=["points", "densities"])
+@pytest.mark.parametrize("make", [pytest.param(full, marks=pytest.mark.slow), many], ids=["points", "densities"])
 def test_labels_of_ticks_do_not_collide_and_colours_have_a_bar(make: Callable[[], report.ReportInputs]) -> None:
     densities = set()
     for plot in report.plots(make()):
