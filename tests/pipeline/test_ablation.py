@@ -125,13 +125,13 @@ def test_the_table_shows_cells_that_some_variants_lack():
 
 
 def test_where_no_truth_is_known_stars_with_precise_parallaxes_are_compared(tmp_path, table_run):
-    """The stars of `table_run`, so that nothing is compiled once more."""
-    stars = shutil.copy(table_run.with_name("spectra.fits"), tmp_path / "stars.fits")
-    path = table_files.write_config(stars, table_files.UNEVEN_SETTINGS)
-    page = run_ablations(path, [tiny_run.ONE_PROCESS], variants=TABLE[:1])
-    alone = tiny_run.products(page.parent / "the-full-method")
+    """The full method is `table_run`, so that it need not run once more."""
+    path, stars = tmp_path / "table.toml", table_run.with_name("spectra.fits")
+    path.write_text(stars.with_suffix(".toml").read_text().replace(f'"{stars.name}"', f'"{stars}"'))
+    alone = tmp_path / "run" / "ablations" / "the-full-method"
+    shutil.copytree(table_run, alone)
     full, other = read_json(run_ablations(path, [tiny_run.ONE_PROCESS], variants=TABLE).with_suffix(".json"))
-    assert tiny_run.products(page.parent / "the-full-method") == alone
+    assert tiny_run.products(alone) == tiny_run.products(table_run)
     assert list(full["cells"]) == ["all"]
     assert full["cells"]["all"]["n"] == other["cells"]["all"]["n"] > 50
     assert other["cells"]["all"]["scatter_mag"] != full["cells"]["all"]["scatter_mag"]

@@ -261,7 +261,8 @@ def test_stars_that_are_not_to_be_used_leave_no_trace():
     spoilt = stars._replace(
         inputs=np.where(use[:, None], stars.inputs, 9).astype(np.float32), parallax=np.where(use, stars.parallax, 50.0)
     )
-    one, other = (train_mixture(given._replace(use=use), NETWORK, 2, SETTINGS, 1) for given in (stars, spoilt))
+    network = NetworkSettings(hidden=())
+    one, other = (train_mixture(given._replace(use=use), network, 2, SETTINGS, 1) for given in (stars, spoilt))
     for mine, theirs in zip(leaves(one[0].networks), leaves(other[0].networks), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     np.testing.assert_array_equal(one[1], other[1])
