@@ -126,7 +126,7 @@ def measure_rates(stars: int, folder: Path) -> Iterator[Rate]:
         Reading; normalising; moments; coefficients; training; distances with draws and with derivatives.
     """
     config = _config(stars, folder)
-    with start_workers(config.cluster) as workers:
+    with start_workers(config.cluster, preload=("specdis.pipeline.stages",)) as workers:
         limits = measure_machine(folder, workers)
         run_stages(config, STAGES, last="distances")
         made = _Bench(folder, config, workers)
