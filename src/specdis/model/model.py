@@ -22,7 +22,7 @@ from specdis.model.coverage import remarks_on, with_arms
 from specdis.model.engine import Engine
 from specdis.noise import NativePixels, native_pixels
 from specdis.photometry import geometric_magnitude
-from specdis.sample import TrainedStars, select
+from specdis.sample import TrainedStars, choose
 from specdis.spectra.normalise import normalise
 from specdis.spectra.pixels import Pixels
 from specdis.surveys.arrays import ArraySurvey, SpectraArrays
@@ -297,10 +297,8 @@ class Model(Engine):
 
     def sample_of(self, survey: Survey, *, identified: bool = True) -> Stars:
         """Return the stars of a survey with what predicting needs of them; parameters as of `predict_survey`."""
-        # Only the cuts and their flags are used; the split has no meaning here.
-        cuts = {"predict_outside": True, "n_folds": None, "fold_column": None, "train_fraction": 0.5}
-        settings = self.settings.sample.model_copy(update=cuts)
-        sample = select(survey.stars(), survey.columns, settings, self.settings.photometry, self.seed, True)
+        cuts, photometry = self.settings.sample, self.settings.photometry
+        sample = choose(survey.stars(), survey.columns, cuts, photometry, outside=True)
         say(sample.cutflow.summary["missing_values"])
         stars = sample.stars
         known = self.trained() if identified else TrainedStars.unknown()

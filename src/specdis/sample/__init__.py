@@ -5,8 +5,21 @@ Gaia star keeps its best spectrum. A hash of the star decides its side of the sp
 """
 
 from specdis.sample.cuts import Cut, CutFlow, CutLine, cuts
-from specdis.sample.selection import Sample, repeats, select
+from specdis.sample.selection import Sample, choose, repeats, select
 from specdis.sample.settings import SampleSettings
+from specdis.sample.split import is_trainable
 from specdis.sample.trained import TrainedStars
 
-__all__ = ["Cut", "CutFlow", "CutLine", "Sample", "SampleSettings", "TrainedStars", "cuts", "repeats", "select"]
+__all__ = [
+    "Cut",
+    "CutFlow",
+    "CutLine",
+    "Sample",
+    "SampleSettings",
+    "TrainedStars",
+    "choose",
+    "cuts",
+    "is_trainable",
+    "repeats",
+    "select",
+]

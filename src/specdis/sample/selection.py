@@ -54,12 +54,8 @@ def select(
 
     Parameters
     ----------
-    blocks
-        The survey's rows in file order, in blocks of any size.
-    columns
-        `STAR_COLUMNS` that the survey's files hold.
-    settings, photometry
-        The sections `[sample]` and `[photometry]`.
+    blocks, columns, settings, photometry
+        As in `choose`.
     seed
         Random seed of the run.
     predicts_every_row
@@ -70,10 +66,41 @@ def select(
     InputError
         When no star is left, or the fold column is missing, not of whole numbers, or unusable.
     """
+    outside = predicts_every_row if settings.predict_outside is None else settings.predict_outside
+    usable = (_with_folds(block, settings.fold_column) for block in blocks)
+    chosen = choose(usable, columns, settings, photometry, outside=outside)
+    stars = chosen.stars.replace(**split(chosen.stars.columns, settings, seed))
+    return Sample(stars, CutFlow(chosen.cutflow.lines, {**chosen.cutflow.summary, **_sides(stars)}))
+
+
+def choose(
+    blocks: Iterable[Stars],
+    columns: frozenset[str],
+    settings: SampleSettings,
+    photometry: PhotometrySettings,
+    *,
+    outside: bool,
+) -> Sample:
+    """Return the sample before the split, without the columns and the counts that the split gives.
+
+    Parameters
+    ----------
+    blocks
+        The survey's rows in file order, in blocks of any size.
+    columns
+        `STAR_COLUMNS` that the survey's files hold.
+    settings, photometry
+        The sections `[sample]` and `[photometry]`.
+    outside
+        Whether rows outside the cuts are kept.
+
+    Raises
+    ------
+    InputError
+        When no star is left.
+    """
     flow = cuts(settings)
     passed = len(flow)
-    outside = predicts_every_row if settings.predict_outside is None else settings.predict_outside
-
     counts = np.zeros(passed + 1, dtype=np.int64)
     parts: list[dict[str, Array]] = []
     missing: Counter[Missing] = Counter()
@@ -84,7 +111,7 @@ def select(
         rows = np.flatnonzero(outside | (first == passed))
         parts.append(
             {
-                **_complete(block.take(rows), settings.fold_column, photometry),
+                **_complete(block.take(rows), photometry),
                 "CUT": first[rows],
                 "CUT_FLAGS": flags[rows],
             }
@@ -105,18 +132,27 @@ def select(
     stars["SELECTED"] = first[order] == passed
     stars["CUT_FLAGS"] |= np.where(first[order] == passed - 1, flow[-1].flag, 0).astype(np.int32)
     stars["CUT"] = np.array([*(cut.name.encode() for cut in flow), b""])[first[order]]
-    stars |= split(stars, settings, seed)
-    summary = _summary(stars, counts, duplicates_outside) | {
-        "missing_values": [{**kind._asdict(), "stars": count} for kind, count in missing.items()]
+    selected = int(stars["SELECTED"].sum())
+    summary = {
+        "rows": int(counts.sum()),
+        "selected": selected,
+        "predicted_outside": len(order) - selected,
+        "duplicates_outside": duplicates_outside,
+        "missing_values": [{**kind._asdict(), "stars": count} for kind, count in missing.items()],
     }
     return Sample(Stars(stars), CutFlow(lines(flow, counts, columns), summary))
 
 
-def _complete(stars: Stars, fold_column: str | None, photometry: PhotometrySettings) -> dict[str, Array]:
-    """Return the survey's own columns, all `STAR_COLUMNS` in their types, and the photometry."""
+def _with_folds(stars: Stars, fold_column: str | None) -> Stars:
+    """Pass on stars that have the fold column."""
     if fold_column is not None and (fold_column not in stars or stars[fold_column].dtype.kind not in "iu"):
         found = str(stars[fold_column].dtype) if fold_column in stars else f"columns {', '.join(stars.columns)}"
         raise unusable_fold(fold_column, "whole numbers", found)
+    return stars
+
+
+def _complete(stars: Stars, photometry: PhotometrySettings) -> dict[str, Array]:
+    """Return the survey's own columns, all `STAR_COLUMNS` in their types, and the photometry."""
     known = {name: stars.get(name).astype(column.dtype, copy=False) for name, column in STAR_COLUMNS.items()}
     return {**stars.columns, **known, **corrected(known, photometry)}
 
@@ -169,15 +205,11 @@ def _nothing_left(flow: Sequence[Cut], counts: Int64) -> InputError:
     )
 
 
-def _summary(stars: Mapping[str, Array], counts: Int64, duplicates_outside: int) -> dict[str, Any]:
-    selected = int(stars["SELECTED"].sum())
+def _sides(stars: Stars) -> dict[str, Any]:
+    """Return the counts of the sides of the split."""
     folds, group, size = np.unique(stars["FOLD"], return_inverse=True, return_counts=True)
     trainable = np.bincount(group, weights=stars["TRAINABLE"], minlength=len(folds))
     return {
-        "rows": int(counts.sum()),
-        "selected": selected,
-        "predicted_outside": len(stars["FOLD"]) - selected,
-        "duplicates_outside": duplicates_outside,
         "trainable": int(stars["TRAINABLE"].sum()),
         "held_out": int(stars["HELD_OUT"].sum()),
         "folds": [

@@ -19,7 +19,7 @@ def split(stars: Mapping[str, Array], settings: SampleSettings, seed: int) -> di
     another of the same star. Other stars are predicted by all networks.
     """
     star = star_id(stars)
-    trainable = _trainable(stars, settings)
+    trainable = is_trainable(stars, settings)
     if settings.fold_column is not None:
         trainable &= stars[settings.fold_column] >= 0
     in_training = trainable.copy()
@@ -50,7 +50,7 @@ def star_id(stars: Mapping[str, Array]) -> Int64:
     return star.astype(np.int64)
 
 
-def _trainable(stars: Mapping[str, Array], settings: SampleSettings) -> Bool:
+def is_trainable(stars: Mapping[str, Array], settings: SampleSettings) -> Bool:
     """Tell which stars may train: selected, with magnitude, parallax and error, of any sign and S/N (section 2.3)."""
     parallax, error = stars["PARALLAX_CORRECTED"], stars["PARALLAX_ERROR_USED"]
     trainable = stars["SELECTED"] & np.isfinite(stars["G_0"]) & np.isfinite(parallax) & np.isfinite(error) & (error > 0)

@@ -16,7 +16,7 @@ from specdis.pipeline.config import Config
 from specdis.pipeline.inputs import references_of, survey_of
 from specdis.pipeline.settings import MAIN_PROCESS_GB, PROCESS_GB
 from specdis.pipeline.stages.sample import nothing_to_learn_from
-from specdis.sample import CutFlow, select
+from specdis.sample import Sample, choose, is_trainable
 from specdis.spectra.grid import PixelGrid
 from specdis.surveys import Fault, Spectra, Stars, Survey
 
@@ -129,14 +129,12 @@ def _survey(config: Config, facts: dict[str, Any], opener: Callable[[Any], Surve
 
 def _training(config: Config, survey: Survey) -> Iterator[str]:
     """Search for a star to train on, block by block; without any, report the cut flow."""
-    split = {"predict_outside": True, "n_folds": None, "fold_column": None, "train_fraction": 0.5}
-    settings = config.sample.model_copy(update=split)  # they depend neither on the split nor on other settings
 
-    def flow(blocks: Iterable[Stars]) -> CutFlow:
-        return select(blocks, survey.columns, settings, config.photometry, config.run.seed, True).cutflow
+    def chosen(blocks: Iterable[Stars]) -> Sample:
+        return choose(blocks, survey.columns, config.sample, config.photometry, outside=True)
 
-    if not any(flow([block]).summary["trainable"] for block in survey.stars()):
-        yield str(nothing_to_learn_from(config.survey.place, survey, flow(survey.stars()).to_dict()))
+    if not any(is_trainable(chosen([block]).stars.columns, config.sample).any() for block in survey.stars()):
+        yield str(nothing_to_learn_from(config.survey.place, survey, chosen(survey.stars()).cutflow.to_dict()))
 
 
 def _read(survey: Survey, stars: Stars) -> tuple[Spectra | None, list[Fault]]:
