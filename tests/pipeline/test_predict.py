@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from contextlib import nullcontext
 
 import fitsio
 import numpy as np
@@ -17,6 +18,7 @@ from specdis.catalogue import COLUMNS, read_catalogue, verify_catalogue
 from specdis.errors import InputError
 from specdis.flags import DESCRIPTIONS, Flag
 from specdis.verbs.predict import predict_files
+from specdis.workers.answers import Died
 
 STARS = 80
 
@@ -146,6 +148,26 @@ def test_the_same_star_in_two_files_is_selected_once(table_model, tmp_path, said
     worse = found[~found["SELECTED"]]
     assert (worse["FLAGS"] & (Flag.NOT_TRAINABLE | Flag.OUTSIDE_CUTS) == Flag.NOT_TRAINABLE).all()
     assert not np.isfinite(column(worse, "SN")).any()  # the others have one
+
+
+def test_a_file_that_kills_its_reader_costs_its_own_stars_alone(table_model, tmp_path, said, monkeypatch):
+    good, deadly = (
+        table_files.write(tmp_path / f"{name}.fits", table_files.table(STARS, seed=seed))
+        for name, seed in (("good", 2), ("deadly", 3))
+    )
+
+    class OneDies:
+        def each(self, task, blocks, *, may_kill, here):
+            assert may_kill
+            assert not here
+            return ((block, Died("it died") if block.path == deadly else task(block)) for block in blocks)
+
+    monkeypatch.setattr("specdis.verbs.predict.start_workers", lambda *_, **__: nullcontext(OneDies()))
+    predict_files(table_model, [good, deadly], tmp_path / "out.fits")
+    assert f"{deadly}: killed-its-reader: it died" in said()
+    assert f"{deadly} is left out" in said()
+    assert len(read_catalogue(tmp_path / "out.fits")) == STARS
+    assert verify_catalogue(tmp_path / "out.fits").good
 
 
 def test_one_number_for_two_stars_is_refused(table_model, tmp_path):
