@@ -56,6 +56,7 @@ lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pytest --quiet tests/unit/test_structure.py tests/unit/test_language.py
 
 bench: venv
 	$(BIN)/specdis bench --stars 3000
