@@ -1,3 +1,6 @@
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import zarr
@@ -10,7 +13,7 @@ from specdis.spectra.sky import ErrorStack
 from specdis.spectra.transform import Transform
 from specdis.storage import FORMAT_VERSION, Provenance
 from specdis.stores.pixels import PixelStore
-from specdis.stores.zarr import BLOCK, array, create_array, open_group, store_damage, values
+from specdis.stores.zarr import BLOCK, array, create_array, open_group, store_damage, values, write_rows
 from synthetic_spectra import model, spectra
 
 PROVENANCE = Provenance("pixels", "key", 1)
@@ -137,6 +140,21 @@ def test_chunks_of_zeros_are_written_and_the_library_keeps_its_settings(made, tm
     assert not before["write_empty_chunks"]
     theirs = zarr.create_array(tmp_path / "theirs.zarr", data=np.zeros(4))
     assert theirs.nchunks_initialized == 0
+
+
+def test_threads_that_write_at_one_time_write_every_chunk(tmp_path):
+    before, rows = zarr.config.get("array"), [slice(start, start + BLOCK) for start in range(0, 200 * BLOCK, BLOCK)]
+    group = zarr.create_group(tmp_path / "some.zarr")
+    found = create_array(group, "bad", (200 * BLOCK,), np.bool_)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that threads interrupt each other anywhere
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda block: write_rows(group, "bad", block, np.zeros(BLOCK, np.bool_)), rows))
+    finally:
+        sys.setswitchinterval(interval)
+    assert found.nchunks_initialized == len(rows)
+    assert zarr.config.get("array") == before
 
 
 def test_another_kind_or_a_damaged_store_says_so(made, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from specdis.storage import Provenance, require_kind
 BLOCK = 512
 """Stars in a chunk, and in a block of work of every stage."""
 
+_OPENING = threading.Lock()
 _CODECS = (BytesCodec, ZstdCodec, Crc32cCodec)
 """Accepted codecs, in this order: others could run code, or unpack without limit."""
 _CHUNK_MAX = 1 << 28
@@ -93,8 +95,9 @@ def write_rows(group: zarr.Group, name: str, rows: slice, values: Array) -> None
     ProductError
         When the array is missing or damaged.
     """
-    # An opened array takes this option from the library's settings; in zarr 3.1.0 nothing else sets it.
-    with zarr.config.set({"array.write_empty_chunks": True}):
+    # An opened array takes this option from the library's settings, which threads share; in zarr 3.1.0 nothing else
+    # sets it.
+    with _OPENING, zarr.config.set({"array.write_empty_chunks": True}):
         found = array(group, name)
     found[rows] = values
 
