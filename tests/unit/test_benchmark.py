@@ -12,6 +12,7 @@ from specdis.jaxed import jax
 from specdis.noise import NativeNoise, native_pixels
 from specdis.spectra.grid import PixelGrid
 from specdis.spectra.normalise import normalise
+from specdis.spectra.pixels import Pixels
 from specdis.spectra.settings import SpectraSettings
 from specdis.verbs.bench import plain
 from specdis.verbs.bench.limits import MachineLimits, Work
@@ -55,7 +56,7 @@ def test_normalising(block, pixels):
 def test_coefficients(pixels):
     made = weighted()
     ours = made.encode(pixels)
-    coefficients, chi2 = plain.encode(*pixels[:3], made.basis, made.transform.weight)
+    coefficients, chi2 = plain.encode(pixels, made.basis, made.transform.weight)
     # Sums of 8,040 single-precision numbers in another order: 6e-8 of their size times the square root of their number.
     np.testing.assert_allclose(ours.coefficients, coefficients, rtol=0, atol=1e-5)
     np.testing.assert_allclose(ours.fit.chi2, chi2, rtol=1e-3)
@@ -72,7 +73,7 @@ def test_draws(pixels):
     noise, native = NativeNoise(grid, SETTINGS), native_pixels(grid)
     draw = jax.jit(jax.vmap(lambda star, key: noise.perturbed(star, key, n_draws, native)))
     versions = np.asarray(draw(pixels, star_keys(1, np.arange(4)))).swapaxes(1, 2)
-    unit = plain.unit_vectors(versions[..., kept], pixels.bad[:, None, kept], weight)
+    unit = plain.unit_vectors(Pixels(versions[..., kept], None, pixels.bad[:, None, kept], None), weight)
     inputs = unit @ made.basis.vectors.T
     ours = np.mean([plain.perceptron(inputs, layers)[..., 0] for layers in networks], axis=0).std(1, ddof=1)
     # Two standard deviations of 400 draws each: 5 % for their ratio.

@@ -45,8 +45,8 @@ def test_only_a_door_for_users_has_many_parameters():
 
 
 def test_pixels_travel_as_one_record():
-    """Flux and bad pixels go together outside the modules that make them, the reader's and the plain versions."""
-    apart = ("spectra/", "noise.py", "surveys/", "verbs/bench/plain.py")
+    """Flux and bad pixels go together outside the modules that make them."""
+    apart = ("spectra/", "noise.py")
     found = [
         name
         for path in MODULES

@@ -126,32 +126,6 @@ _FLUX_MAX = 1e18
 """The sum of squares of larger fluxes overflows single precision."""
 
 
-def absurd(flux: Float32, ivar: Float32 | None, bad: Bool) -> Bool:
-    """Find pixels with an absurd flux or error for their spectrum, shape (star, pixel).
-
-    Such a pixel would dominate the continuum around it, the mean and the norm. The measure is the median absolute flux
-    of the good pixels, which is robust against a few pixels; no stellar line comes near the limit.
-
-    Parameters
-    ----------
-    flux, ivar
-        Flux and inverse variance, shape (star, pixel); no errors where `ivar` is None.
-    bad
-        Pixels that are bad already.
-    """
-    size = np.where(bad, np.float32(0), np.abs(flux))
-    count = np.count_nonzero(size, axis=1)
-    place = np.minimum(size.shape[1] - count + count // 2, size.shape[1] - 1)
-    limit = np.float32(FLUX_LIMIT) * np.take_along_axis(np.sort(size, axis=1), place[:, None], axis=1)
-    found = (size > limit) | (size > np.float32(_FLUX_MAX))
-    if ivar is not None:
-        with np.errstate(over="ignore", under="ignore"):
-            too_uncertain = np.sqrt(ivar, where=~bad, out=np.ones_like(ivar)) * limit < 1
-        # Without any flux there is no scale to compare errors with.
-        found |= too_uncertain & (limit > 0)
-    return np.asarray(found & ~bad)
-
-
 @dataclass(frozen=True)
 class Arm:
     """Native pixels of one arm for a block of stars.
@@ -194,11 +168,30 @@ class Arm:
         bad = masked | ~np.isfinite(flux)
         if ivar is not None:
             bad |= ~(np.isfinite(ivar) & (ivar > 0))
-        bad |= absurd(flux, ivar, bad)
+        arm = cls(wavelength, flux, ivar, bad)
+        bad |= arm.absurd()
         if ivar is not None:
             ivar[bad] = 0
         flux[bad] = 0
-        return cls(wavelength, flux, ivar, bad)
+        return arm
+
+    def absurd(self) -> Bool:
+        """Find further pixels with an absurd flux or error for their spectrum, shape (star, pixel).
+
+        Such a pixel would dominate the continuum around it, the mean and the norm. The measure is the median absolute
+        flux of the good pixels, which is robust against a few pixels; no stellar line comes near the limit.
+        """
+        size = np.where(self.bad, np.float32(0), np.abs(self.flux))
+        count = np.count_nonzero(size, axis=1)
+        place = np.minimum(size.shape[1] - count + count // 2, size.shape[1] - 1)
+        limit = np.float32(FLUX_LIMIT) * np.take_along_axis(np.sort(size, axis=1), place[:, None], axis=1)
+        found = (size > limit) | (size > np.float32(_FLUX_MAX))
+        if self.ivar is not None:
+            with np.errstate(over="ignore", under="ignore"):
+                too_uncertain = np.sqrt(self.ivar, where=~self.bad, out=np.ones_like(self.ivar)) * limit < 1
+            # Without any flux there is no scale to compare errors with.
+            found |= too_uncertain & (limit > 0)
+        return np.asarray(found & ~self.bad)
 
     def take(self, rows: Array) -> Arm:
         """Select stars by an index or a mask."""

@@ -220,10 +220,10 @@ def _moments(made: _Bench, limits: MachineLimits) -> Rate:
     task(rows)
     rate = SUMMED * len(rows) / (time.perf_counter() - start)
     kept_pixels = made.model.transform.kept
-    flux, bad = made.pixels.flux[:, kept_pixels], made.pixels.bad[:, kept_pixels]
+    flux, bad = (np.tile(values[:, kept_pixels], (4, 1)) for values in (made.pixels.flux, made.pixels.bad))
 
     def straightforward() -> int:
-        spectra = plain.unit_vectors(np.tile(flux, (4, 1)), np.tile(bad, (4, 1)), made.weight)
+        spectra = plain.unit_vectors(Pixels(flux, None, bad, None), made.weight)
         total = np.zeros((kept, kept))
         total += spectra.T @ spectra
         return len(spectra)
@@ -250,7 +250,7 @@ def _coefficients(made: _Bench, limits: MachineLimits) -> Rate:
     flux, sigma, bad = (values[:, model.transform.kept] for values in (flux, sigma, bad))
 
     def straightforward() -> int:
-        plain.encode(flux, sigma, bad, model.basis, made.weight)
+        plain.encode(Pixels(flux, sigma, bad, None), model.basis, made.weight)
         return len(flux)
 
     return Rate("components (coefficients)", rate, *limits.rate(work), _timed(straightforward), memory)

@@ -14,7 +14,7 @@ import numpy as np
 from astropy.io import fits
 from scipy.ndimage import uniform_filter1d
 
-from specdis.arrays import Array, Bool, Float, Float32, Float64
+from specdis.arrays import Array, Float, Float32, Float64
 from specdis.components import Basis
 from specdis.encoding.completion import SHARED, UNHELD
 from specdis.spectra.grid import PixelGrid
@@ -67,9 +67,9 @@ def normalise_plainly(
     return flux, sigma, bad
 
 
-def unit_vectors(flux: Float, bad: Bool, weight: Float) -> Float32:
+def unit_vectors(pixels: Pixels, weight: Float) -> Float32:
     """Subtract the mean, apply Eq. 1 and the weights and divide by the norm, (..., pixel)."""
-    good = ~bad
+    flux, good = pixels.flux, ~pixels.bad
     mean = np.where(good, flux, 0).sum(-1, keepdims=True) / np.maximum(good.sum(-1, keepdims=True), 1)
     values = np.where(good, flux - mean, 0)
     values = np.sign(values) * np.log1p(np.abs(values)) * weight
@@ -77,9 +77,10 @@ def unit_vectors(flux: Float, bad: Bool, weight: Float) -> Float32:
     return np.asarray(values / np.where(norm > 0, norm, 1), np.float32)
 
 
-def encode(flux: Float, sigma: Float, bad: Bool, basis: Basis, weight: Float) -> tuple[Array, Array]:
+def encode(pixels: Pixels, basis: Basis, weight: Float) -> tuple[Array, Array]:
     """Return coefficients, missing pixels estimated, and the reduced chi-square of the reconstruction."""
-    spectra, vectors = unit_vectors(flux, bad, weight), np.asarray(basis.vectors)
+    flux, sigma, bad, _ = pixels
+    spectra, vectors = unit_vectors(pixels, weight), np.asarray(basis.vectors)
     projected = spectra @ vectors.T
     fitted, coefficients = np.array(projected), np.array(projected)
     typical = (basis.total - basis.eigenvalues.sum()) / len(basis.mean)
@@ -146,7 +147,8 @@ def draws(
             share = uniform_filter1d(counted.astype(float), 2 * half + 1)
             change = (uniform_filter1d(wide, 2 * half + 1, axis=1) / np.maximum(share, 1e-9))[:, half:-half]
             perturbed[:, here] = (flux[star, here] + wide[:, half:-half]) / (1 + change)
-        inputs = unit_vectors(perturbed[:, kept], bad[star, kept], weight) @ vectors.T
+        versions = Pixels(perturbed[:, kept], None, bad[star, kept], None)
+        inputs = unit_vectors(versions, weight) @ vectors.T
         answers = np.mean([perceptron(inputs, layers)[:, 0] for layers in networks], axis=0)
         scatter[star] = answers.std(ddof=1)
     return scatter
