@@ -170,6 +170,25 @@ def test_a_file_that_kills_its_reader_costs_its_own_stars_alone(table_model, tmp
     assert verify_catalogue(tmp_path / "out.fits").good
 
 
+def test_a_file_that_vanishes_costs_its_own_stars_alone(table_model, tmp_path, said, monkeypatch):
+    """Both files are opened first, then each is read."""
+    good, lost = (
+        table_files.write(tmp_path / f"{name}.fits", table_files.table(STARS, seed=seed))
+        for name, seed in (("good", 2), ("lost", 3))
+    )
+
+    class Here:
+        def each(self, task, blocks, **_):
+            blocks = list(blocks)
+            lost.unlink()
+            return ((block, task(block)) for block in blocks)
+
+    monkeypatch.setattr("specdis.verbs.predict.start_workers", lambda *_, **__: nullcontext(Here()))
+    predict_files(table_model, [good, lost], tmp_path / "out.fits")
+    assert f"{lost} is left out" in said()
+    assert len(read_catalogue(tmp_path / "out.fits")) == STARS
+
+
 def test_one_number_for_two_stars_is_refused(table_model, tmp_path):
     hdus = table_files.table(STARS, seed=2)
     numbered = {**hdus["STARS"], "TARGETID": np.arange(STARS)}

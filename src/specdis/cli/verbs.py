@@ -118,7 +118,7 @@ def check(config: ConfigFile, overrides: Overrides = []) -> Reply:  # noqa: B006
     from dataclasses import asdict
 
     from specdis.pipeline.config import Config
-    from specdis.verbs.check import examine as examine
+    from specdis.verbs.check import examine
 
     found = examine(Config.load(config, overrides))
     return Reply(asdict(found), tables.findings_lines(found), good=not found.problems)

@@ -61,7 +61,7 @@ def predict_files(directory: Path, inputs: Sequence[Path], output: Path) -> None
     parts: list[dict[str, Array]] = []
     for number, (path, stars) in enumerate(samples):
         with _leaving_out(path, alone):
-            found = model.joined(stars, predictions[number])
+            found = model.joined(stars, _good(predictions[number]))
             if not found.spectra:
                 raise InputError(path, expected="spectra", found="none that can be read", remedy="See the log.")
             read.append(path)
@@ -85,6 +85,14 @@ def _leaving_out(path: Path, alone: bool) -> Iterator[None]:
         if alone:
             raise
         logger.warning("%s is left out: %s", path, error)
+
+
+def _good(predictions: Sequence[BlockPrediction | InputError]) -> Iterator[BlockPrediction]:
+    """Pass on the predictions for a file; raise its first error."""
+    for found in predictions:
+        if isinstance(found, InputError):
+            raise found
+        yield found
 
 
 class FileBlock(NamedTuple):
@@ -111,20 +119,23 @@ class PredictFiles:
         """Opens files, each once in a process."""
         return lru_cache(maxsize=2)(open_file)
 
-    def __call__(self, block: FileBlock) -> BlockPrediction:
-        """Predict a block."""
-        return self.model.predict_block(self.opened(block.path), block.block)
+    def __call__(self, block: FileBlock) -> BlockPrediction | InputError:
+        """Predict a block; an error of its file is returned, since it must not end the work on other files."""
+        try:
+            return self.model.predict_block(self.opened(block.path), block.block)
+        except InputError as error:
+            return error
 
 
 def _predict(
     model: Model, directory: Path, samples: Sequence[tuple[Path, Stars]]
-) -> defaultdict[int, list[BlockPrediction]]:
+) -> defaultdict[int, list[BlockPrediction | InputError]]:
     """Predict the stars of files; return the predictions by the number of the file."""
     every = (
         FileBlock(number, path, block) for number, (path, stars) in enumerate(samples) for block in model.blocks(stars)
     )
     first = list(islice(every, 2))
-    predictions: defaultdict[int, list[BlockPrediction]] = defaultdict(list)
+    predictions: defaultdict[int, list[BlockPrediction | InputError]] = defaultdict(list)
     progress = Progress("predict", sum(len(stars) for _, stars in samples))
     with start_workers(ClusterSettings(), preload=("specdis.model.files",)) as workers:
         # The start of other processes takes longer than a single block.
