@@ -144,9 +144,9 @@ def verify(
     """Verify a run, a model or a catalogue. Checksums, schema, ranges, units and identifiers are checked."""
     from dataclasses import asdict
 
-    from specdis.verbs.verify import verify_path as examine
+    from specdis.verbs.verify import verify_path
 
-    found = examine(path)
+    found = verify_path(path)
     counts = [", ".join(f"{name} {count}" for name, count in found.counts.items())] if found.counts else []
     return Reply(
         {"good": found.good, "problems": [asdict(problem) for problem in found.problems], "counts": found.counts},
@@ -165,9 +165,9 @@ def demo(
     ] = None,
 ) -> Reply:
     """Make a mock survey, run all stages on it and write a report."""
-    from specdis.verbs.demo import make_demo as show
+    from specdis.verbs.demo import make_demo
 
-    return _products(*show(out, stars))
+    return _products(*make_demo(out, stars))
 
 
 @verb("specdis mock survey --stars 5000 --seed 1")
@@ -216,10 +216,10 @@ def compare(
     ] = [],  # noqa: B006 - typer copies it
 ) -> Reply:
     """Match two catalogues and compare their distances."""
-    from specdis.verbs.compare import compare_files as measure
+    from specdis.verbs.compare import compare_files
 
     named = dict(column.split("=", 1) for column in columns)
-    found = measure(catalogue, other, out, named, references)
+    found = compare_files(catalogue, other, out, named, references)
     return Reply(found, [*tables.comparison_lines(found), out])
 
 
@@ -228,9 +228,9 @@ def ablate(config: ConfigFile, overrides: Overrides = []) -> Reply:  # noqa: B00
     """Undo the paper's choices one by one. A table shows the effect on bias and scatter."""
     _limit_threads(config, overrides)
     from specdis.storage import read_json
-    from specdis.verbs.ablate import run_ablations as compare
+    from specdis.verbs.ablate import run_ablations
 
-    table = compare(config, overrides)
+    table = run_ablations(config, overrides)
     rows = read_json(table.with_suffix(".json"))
     return Reply({"table": table, "rows": rows}, [table.read_text(encoding="utf-8").rstrip("\n"), table])
 
@@ -244,10 +244,10 @@ def bench(
     """Benchmark the stages. Rates stand beside the limit of this machine and a plain version."""
     from tempfile import TemporaryDirectory
 
-    from specdis.verbs.bench import measure_rates as measure
+    from specdis.verbs.bench import measure_rates
 
     with TemporaryDirectory(dir=".") as folder:
-        rows = list(measure(stars, Path(folder).resolve()))
+        rows = list(measure_rates(stars, Path(folder).resolve()))
     return Reply([row._asdict() for row in rows], tables.rates_lines(rows))
 
 

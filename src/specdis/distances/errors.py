@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
@@ -72,8 +73,20 @@ class Perturbed(NamedTuple):
     completion: Completion | None
 
 
-class Errors(Protocol):
-    """Propagates the noise of spectra to the answers of the networks."""
+@dataclass(frozen=True)
+class Errors(ABC):
+    """Propagates the noise of spectra to the answers of the networks.
+
+    Parameters
+    ----------
+    chain
+        The steps from pixels to answers.
+    settings
+        Section [distances].
+    """
+
+    chain: Chain
+    settings: DistancesSettings
 
     def __call__(self, stars: Perturbed, native: NativePixels) -> tuple[jax.Array, jax.Array]:
         """Return the answers for equally likely versions of each spectrum.
@@ -91,27 +104,17 @@ class Errors(Protocol):
         magnitudes : Array, shape (draw, star)
             Mean magnitudes of the mixture.
         """
-        ...
+        return self._program(stars, native)
+
+    @cached_property
+    @abstractmethod
+    def _program(self) -> Callable[[Perturbed, NativePixels], tuple[jax.Array, jax.Array]]:
+        """What `__call__` does, compiled."""
 
 
 @dataclass(frozen=True)
-class MonteCarlo:
-    """Monte-Carlo draws: perturbed spectra through the same transform, the fixed basis and the networks.
-
-    Parameters
-    ----------
-    chain
-        The steps from pixels to answers.
-    settings
-        Section [distances].
-    """
-
-    chain: Chain
-    settings: DistancesSettings
-
-    def __call__(self, stars: Perturbed, native: NativePixels) -> tuple[jax.Array, jax.Array]:
-        """As in `Errors`."""
-        return self._program(stars, native)
+class MonteCarlo(Errors):
+    """Monte-Carlo draws: perturbed spectra through the same transform, the fixed basis and the networks."""
 
     @cached_property
     def _program(self) -> Callable[[Perturbed, NativePixels], tuple[jax.Array, jax.Array]]:
@@ -140,26 +143,12 @@ class MonteCarlo:
 
 
 @dataclass(frozen=True)
-class Linear:
+class Linear(Errors):
     """Linear errors: exact derivatives of every step, instead of draws.
 
     Noise changes the mean label over seeds and the mean magnitude by a Gaussian whose width follows from derivatives.
     Equally likely points of this Gaussian, the same for all seeds, replace the draws.
-
-    Parameters
-    ----------
-    chain
-        The steps from pixels to answers.
-    settings
-        Section [distances].
     """
-
-    chain: Chain
-    settings: DistancesSettings
-
-    def __call__(self, stars: Perturbed, native: NativePixels) -> tuple[jax.Array, jax.Array]:
-        """As in `Errors`."""
-        return self._program(stars, native)
 
     @cached_property
     def _program(self) -> Callable[[Perturbed, NativePixels], tuple[jax.Array, jax.Array]]:
