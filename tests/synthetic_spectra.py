@@ -12,6 +12,7 @@ import numpy as np
 from specdis.arrays import Array, Float64
 from specdis.binaries import BinariesSettings
 from specdis.calibration import Calibration
+from specdis.colours import Bands
 from specdis.components import ComponentsSettings, Sums, add_moments, basis_of_moments, vectors_of
 from specdis.distances.settings import DistancesSettings
 from specdis.distances.targets import Targets, star_keys
@@ -20,6 +21,7 @@ from specdis.jaxed import jax, jnp
 from specdis.model.engine import ModelSettings
 from specdis.model.model import Model
 from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble, Networks
+from specdis.network.inputs import ColourScale
 from specdis.network.mlp import MLP, MixtureNetwork
 from specdis.network.settings import LabelSettings, NetworkSettings
 from specdis.photometry import PhotometrySettings
@@ -79,9 +81,16 @@ def spectra(
 
 def targets(stars: int, magnitude: float = 15.0, seed: int = 7) -> Targets:
     """Return what predicting needs of stars without parallaxes, besides spectra."""
-    nothing = np.full(stars, np.nan)
-    keys = star_keys(seed, np.arange(stars))
-    return Targets(np.full(stars, magnitude), nothing, nothing, nothing, np.full(stars, -1), keys)
+    return targets_at(np.full(stars, magnitude))._replace(keys=star_keys(seed, np.arange(stars)))
+
+
+def targets_at(magnitude: Float64, error: float = 0.0) -> Targets:
+    """Return stars of given magnitudes, with an error of A_G, without parallaxes and colours."""
+    nothing, stars = np.full(len(magnitude), np.nan), len(magnitude)
+    keys = star_keys(7, np.arange(stars))
+    return Targets(
+        magnitude, np.full(stars, error), nothing, nothing, nothing, np.full(stars, -1), keys, Bands.none(stars)
+    )
 
 
 def layers(sizes: tuple[int, ...], networks: int, seed: int) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
@@ -110,6 +119,12 @@ def mixture_ensemble(
     return MixtureEnsemble(MixtureNetwork.of(*found), np.full(n_folds, 5.0), n_folds, n_seeds)
 
 
+def colour_scale(n_components: int, colours: int, limit: float = 1e3) -> ColourScale:
+    """Return colours that need not fit the spectrum."""
+    every = np.ones(colours)
+    return ColourScale(0.8 * every, 0.3 * every, np.zeros((n_components, colours)), 0.8 * every, every, limit * every)
+
+
 @cache
 def model(
     spectra_settings: SpectraSettings = SMALL_SETTINGS,
@@ -122,6 +137,7 @@ def model(
     output: str = "linear",
     kind: str = "label",
     calibration: Calibration | None = None,
+    colours: tuple[str, ...] = (),
 ) -> Model:
     """Return a model whose components come from 60 stars and whose networks are not trained."""
     arms = DESI if desi else SMALL
@@ -132,7 +148,7 @@ def model(
     vectors = vectors_of(transform)(pixels, np.ones(60, bool))
     sums = add_moments(Sums.zero(len(transform.kept)), vectors)
     basis = basis_of_moments(sums, ComponentsSettings(n_components=n_components))
-    network = NetworkSettings(kind=kind, hidden=(16, 16), label=LabelSettings(output=output))
+    network = NetworkSettings(kind=kind, hidden=(16, 16), label=LabelSettings(output=output), colours=colours)
     sections = {
         "sample": SampleSettings(),
         "photometry": PhotometrySettings(zero_point="none"),
@@ -151,10 +167,12 @@ def model(
         pixel_width=dict.fromkeys(arms, 0.8),
     )
     domain = Domain(limits, reference_directions(basis.project(np.asarray(vectors.spectra)), np.arange(60.0)))
+    n_inputs = n_components + 3 * len(colours)
     networks = Networks(
-        ensemble(n_components, network, n_folds, n_seeds),
-        mixture_ensemble(n_components, 3, n_folds, n_seeds),
-        mixture_ensemble(n_components, 2, n_folds, n_seeds, seed=7),
+        ensemble(n_inputs, network, n_folds, n_seeds),
+        mixture_ensemble(n_inputs, 3, n_folds, n_seeds),
+        mixture_ensemble(n_inputs, 2, n_folds, n_seeds, seed=7),
+        colour_scale(n_components, len(colours)) if colours else None,
     )
     return Model(
         settings=ModelSettings(**sections),

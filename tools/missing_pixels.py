@@ -139,7 +139,7 @@ def noisy_predictions(
 ) -> tuple[dict[str, Array], Float64, dict[str, Array]]:
     """Return columns of held-out stars of a run, their true magnitudes, and predictions from noisier spectra."""
     stars, true = chosen_stars(config, most, snr)
-    found = predicted(model, spectra_of(config, stars, snr), Targets.of(stars.columns, model.seed), len(stars))
+    found = predicted(model, spectra_of(config, stars, snr), model.targets_of(stars.columns), len(stars))
     return stars.columns, true, found
 
 
@@ -147,7 +147,7 @@ def table(model: Model, config: Config, most: int, snr: float | None) -> Iterato
     """Yield the lines of the table."""
     stars, true = chosen_stars(config, most, 20.0 if snr is None else 0.0)
     blocks = spectra_of(config, stars, snr)
-    targets = Targets.of(stars.columns, model.seed)
+    targets = model.targets_of(stars.columns)
     assert {*TARGET_COLUMNS} <= {*stars.columns}
     whole = predicted(model, blocks, targets, len(stars))
     yield f"{len(stars)} stars, " + ("as they are" if snr is None else f"S/N {snr:g} per pixel")

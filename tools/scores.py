@@ -83,9 +83,9 @@ def scored(run: Path) -> Scored:
         np.asarray(values[rows], np.float64) for values in (found["M_G_NN"] - true, found["M_G_NN_ERR"], stars["SN"])
     )
     if config.network.kind == "mixture":
-        log_p = mixture(
-            model, CoefficientStore.open(paths.coefficients).inputs(rows), stars["FOLD"][rows], snr, true[rows]
-        )
+        scaled = CoefficientStore.open(paths.coefficients).inputs(rows)
+        bands = model.targets_of({name: values[rows] for name, values in stars.items()}).bands
+        log_p = mixture(model, model.inputs_of(scaled, bands), stars["FOLD"][rows], snr, true[rows])
     else:
         log_p = gaussian(error / width, width)
     return Scored(identifiers(stars, rows), stars["LOGG"][rows] < GIANT_LOGG, snr, error, error / width, log_p)

@@ -26,6 +26,8 @@ class Flag(IntFlag):
     BEYOND_REACH = 8192
     NOT_TRAINABLE = 16384
     INSIDE_DUST = 32768
+    NO_COLOUR = 65536
+    ODD_COLOUR = 131072
 
 
 DESCRIPTIONS: Mapping[Flag, str] = MappingProxyType(
@@ -46,5 +48,7 @@ DESCRIPTIONS: Mapping[Flag, str] = MappingProxyType(
         Flag.BEYOND_REACH: "the distance would be beyond 10,000 kpc: no distance",
         Flag.NOT_TRAINABLE: "outside a cut that concerns training only; the prediction is not affected",
         Flag.INSIDE_DUST: "near: 0.05 mag of A_G or more may be dust behind the star",
+        Flag.NO_COLOUR: "lacks a colour that the networks use: predicted without it, less precisely",
+        Flag.ODD_COLOUR: "a colour does not fit the spectrum: predicted without it",
     }
 )

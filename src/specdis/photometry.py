@@ -16,7 +16,7 @@ from pydantic import Field
 from zero_point import zpt
 
 from specdis.arrays import Array, Bool, Float64, ranges
-from specdis.settings import Settings
+from specdis.settings import Settings, departs
 
 
 class PhotometrySettings(Settings):
@@ -24,6 +24,11 @@ class PhotometrySettings(Settings):
 
     ebv_scale: float = Field(0.86, gt=0)
     """True E(B-V) per E(B-V) of the survey's file: 0.86 for SFD98 (Schlafly & Finkbeiner 2011), 1 for a true one."""
+    ebv_error: float = departs(0.16, paper=0.0, ge=0)
+    """Relative error of E(B-V): 16 % for SFD98 (Schlegel, Finkbeiner & Davis 1998). It widens the errors of distances
+    and colours."""
+    ebv_error_floor: float = departs(0.01, paper=0.0, ge=0)
+    """Least error of E(B-V) in mag."""
     extinction_law: Literal["gaia-edr3-teff", "constant"] = "gaia-edr3-teff"
     """A_G from the Gaia EDR3 law (from the colour, then from the constant, where Teff is missing), or the constant."""
     extinction_constant: float = Field(2.6, ge=0)
@@ -72,9 +77,11 @@ _RP_BY_COLOUR = (
     -7.9800898337247e-05, 0.000255679812110045, 1.10476584967393e-05,
 )
 # fmt: on
-_R_V = 3.1
+R_V = 3.1
 """A_0 at 550 nm per true E(B-V)."""
-_TEFF_RANGE = (3500.0, 10000.0)
+SF11_SCALE = 0.86
+"""True E(B-V) over that of SFD98 (Schlafly & Finkbeiner 2011)."""
+LAW_RANGE = (3500.0, 10000.0)
 """Temperature range of the law; it is constant beyond."""
 _COLOUR_RANGE = (-0.2, 2.5)
 """The same range in intrinsic BP-RP: the fit's cubic turns up again redward of it."""
@@ -112,7 +119,7 @@ def extinction(
         `ExtinctionSource` of each star.
     """
     ebv, teff, bp_rp = np.broadcast_arrays(*(_plain(values) for values in (ebv, teff, bp_rp)))
-    a_0 = _R_V * ebv
+    a_0 = R_V * ebv
     constant = settings.extinction_constant * ebv
     # The first true condition decides.
     cases = {
@@ -120,11 +127,11 @@ def extinction(
         ExtinctionSource.CONSTANT_BY_CHOICE: (np.full(ebv.shape, settings.extinction_law == "constant"), constant),
         ExtinctionSource.TEFF: (
             np.isfinite(teff),
-            a_0 * _ratio(_G_BY_TEFF, np.clip(teff, *_TEFF_RANGE) / 5040.0, a_0),
+            a_0 * extinction_ratio(_G_BY_TEFF, np.clip(teff, *LAW_RANGE) / 5040.0, a_0),
         ),
         ExtinctionSource.COLOUR: (
             np.isfinite(bp_rp),
-            a_0 * _ratio(_G_BY_COLOUR, intrinsic_colour(bp_rp, a_0), a_0),
+            a_0 * extinction_ratio(_G_BY_COLOUR, intrinsic_colour(bp_rp, a_0), a_0),
         ),
         ExtinctionSource.CONSTANT: (np.ones(ebv.shape, dtype=np.bool_), constant),
     }
@@ -132,16 +139,28 @@ def extinction(
     return np.select(rows, values), np.select(rows, list(cases)).astype(np.uint8)
 
 
+def a_g_error(ebv: ArrayLike, a_g: ArrayLike, settings: PhotometrySettings) -> Float64:
+    """Return the error of A_G from that of E(B-V), mag, any shape; 0 where E(B-V) is missing."""
+    ebv = _plain(ebv)
+    per_ebv = np.divide(_plain(a_g), ebv, out=np.full(ebv.shape, settings.extinction_constant), where=ebv > 0)
+    return np.asarray(np.nan_to_num(per_ebv * ebv_error(ebv, settings)))
+
+
 def intrinsic_colour(bp_rp: Float64, a_0: Float64, iterations: int = 5) -> Float64:
     """Return BP-RP before the dust, clipped to the range of the law, by iteration."""
     colour = np.clip(bp_rp, *_COLOUR_RANGE)
     for _ in range(iterations):
-        reddening = a_0 * (_ratio(_BP_BY_COLOUR, colour, a_0) - _ratio(_RP_BY_COLOUR, colour, a_0))
+        reddening = a_0 * (extinction_ratio(_BP_BY_COLOUR, colour, a_0) - extinction_ratio(_RP_BY_COLOUR, colour, a_0))
         colour = np.clip(bp_rp - reddening, *_COLOUR_RANGE)
     return colour
 
 
-def _ratio(coefficients: tuple[float, ...], x: Float64, a_0: Float64) -> Float64:
+def ebv_error(ebv: ArrayLike, settings: PhotometrySettings) -> Float64:
+    """Return the error of a true E(B-V) in mag, any shape; NaN where E(B-V) is missing."""
+    return np.hypot(settings.ebv_error * _plain(ebv), settings.ebv_error_floor)
+
+
+def extinction_ratio(coefficients: tuple[float, ...], x: Float64, a_0: Float64) -> Float64:
     """Return A_m / A_0 of the Gaia EDR3 law, `x` being Teff / 5040 K or the intrinsic colour."""
     c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 = coefficients
     a = np.minimum(a_0, _A0_MAX)
@@ -313,9 +332,9 @@ def corrected(stars: Mapping[str, Array], settings: PhotometrySettings) -> dict[
     Returns
     -------
     dict
-        EBV_SCALED, A_G, A_G_SOURCE, INSIDE_DUST_WITHIN (kpc), PARALLAX_ZPC (NaN where not defined; 0 everywhere without
-        a zero point), PARALLAX_CORRECTED (as published where the zero point is not defined),
-        PARALLAX_ERROR_USED and G_0, each of shape (star,).
+        EBV_SCALED, A_G, A_G_ERR (mag, 0 where E(B-V) is missing), A_G_SOURCE, INSIDE_DUST_WITHIN (kpc), PARALLAX_ZPC
+        (NaN where not defined; 0 everywhere without a zero point), PARALLAX_CORRECTED (as published where the zero
+        point is not defined), PARALLAX_ERROR_USED and G_0, each of shape (star,).
     """
     g, published, error = (_plain(stars[name]) for name in ("PHOT_G_MEAN_MAG", "PARALLAX", "PARALLAX_ERROR"))
     ebv = settings.ebv_scale * _plain(stars["EBV"])
@@ -329,6 +348,7 @@ def corrected(stars: Mapping[str, Array], settings: PhotometrySettings) -> dict[
     return {
         "EBV_SCALED": ebv.astype(np.float32),
         "A_G": a_g.astype(np.float32),
+        "A_G_ERR": a_g_error(ebv, a_g, settings).astype(np.float32),
         "A_G_SOURCE": source,
         "INSIDE_DUST_WITHIN": inside_dust_within(a_g, stars["RA"], stars["DEC"], settings).astype(np.float32),
         "PARALLAX_ZPC": offset,

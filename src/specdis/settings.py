@@ -19,9 +19,9 @@ class Settings(BaseModel):
     """Keys that exclude each other: the user's key replaces the other one of a preset."""
 
 
-def departs(default: Any, *, paper: Any) -> Any:
-    """Return the field of a key whose default differs from the choice of the paper."""
-    return Field(default, json_schema_extra={_PAPER: paper})
+def departs(default: Any, *, paper: Any, ge: float | None = None) -> Any:
+    """Return the field of a key whose default differs from the choice of the paper, not below `ge`."""
+    return Field(default, json_schema_extra={_PAPER: paper}, ge=ge)
 
 
 def departs_from(field: FieldInfo) -> bool:

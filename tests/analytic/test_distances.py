@@ -10,15 +10,19 @@ from specdis.distances.columns import summarise_labels
 from specdis.distances.settings import DistancesSettings
 from specdis.distances.targets import star_keys
 from specdis.flags import Flag
+from synthetic_spectra import targets_at
 
 SETTINGS = DistancesSettings()
 
 
-def one_star(label, draws, magnitude=15.0, constant=0.0, settings=SETTINGS):
+def one_star(label, draws, magnitude=15.0, constant=0.0, settings=SETTINGS, dust=0.0):
     """Summarise one star; `label` by seed, `draws` by seed and draw."""
     labels = Labels(np.array(label, float)[:, None], np.array(draws, float)[:, :, None])
     return {
-        name: values[0] for name, values in summarise_labels(labels, np.array([magnitude]), constant, settings).items()
+        name: values[0]
+        for name, values in summarise_labels(
+            labels, targets_at(np.array([magnitude]), dust), constant, settings
+        ).items()
     }
 
 
@@ -95,7 +99,7 @@ def test_intervals_hold_their_share_of_known_truths(noise, training, method):
     draws = predicted * 10 ** (noise * deviate / 5)
     labels = Labels(np.stack([predicted, predicted]), np.stack([draws, draws]))
     settings = DistancesSettings(method=method)
-    found = summarise_labels(labels, np.full(stars, 10.0), training, settings)
+    found = summarise_labels(labels, targets_at(np.full(stars, 10.0)), training, settings)
     true = 1.0
     # Three binomial errors, and what 20 draws and the lattice leave: 1.5 per cent of all.
     for low, high, share in (("05", "95", 0.90), ("16", "84", 0.68)):
@@ -186,12 +190,29 @@ def test_training_error_is_the_scatter_between_seeds():
     assert np.isnan(training_error(np.full((2, 3), -1.0)))
 
 
+def test_the_error_of_extinction_widens_distances_and_not_magnitudes():
+    random = np.random.default_rng(5)
+    label, noise, dust = 10 ** (4.0 / 5), 0.1, 0.15
+    draws = label * 10 ** (noise * random.standard_normal((1, 4000)) / 5)
+    without, found = (one_star([label], draws, settings=SETTINGS, dust=error) for error in (0.0, dust))
+    for name in ("M_G_NN", "M_G_NN_ERR", "DIST"):
+        assert found[name] == without[name]
+    # 4000 draws know a width to 1.1 %; the lattice knows a quantile to half a per cent of all.
+    total = np.hypot(noise, dust)
+    assert found["DISTMOD_ERR"] == pytest.approx(total, rel=0.04)
+    assert found["DISTERR"] / found["DIST"] == pytest.approx(total * np.log(10) / 5, rel=0.04)
+    for column, level in (("DIST_05", -1.645), ("DIST_16", -0.994), ("DIST_84", 0.994), ("DIST_95", 1.645)):
+        assert 5 * np.log10(found[column] / found["DIST"]) == pytest.approx(
+            level * total, abs=0.05 * total * abs(level)
+        )
+
+
 def test_columns_of_many_stars_are_those_of_each():
     random = np.random.default_rng(4)
     label, draws = random.uniform(-0.2, 2, (2, 30)), random.uniform(-0.1, 2, (2, 5, 30))
     draws[:, :, 3], label[:, 4], draws[:, :, 4] = np.nan, np.nan, np.nan
     magnitude = np.where(np.arange(30) == 5, np.nan, 15.0)
-    found = summarise_labels(Labels(label, draws), magnitude, 0.05, SETTINGS)
+    found = summarise_labels(Labels(label, draws), targets_at(magnitude), 0.05, SETTINGS)
     for star in range(30):
         alone = one_star(label[:, star], draws[:, :, star], magnitude[star], 0.05)
         for name, values in found.items():

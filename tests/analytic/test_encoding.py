@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import norm
 
 from specdis.calibration import Calibration
+from specdis.colours import Bands
 from specdis.components import Basis
 from specdis.distances.columns import LEVELS
 from specdis.distances.errors import Chain, Linear, MonteCarlo, Perturbed
@@ -285,7 +286,7 @@ def test_draws_and_derivatives_agree_on_missing_pixels():
     gappy = lacking(spectra(TILE, seed=3, snr=1000.0, noise=False))
     completer = Completer(made.basis, True, made.transform.unit_norm)
     networks = made.networks.label, made.networks.mixture
-    chain = Chain(made.grid, made.settings.spectra, made.transform, completer, made.scale, *networks)
+    chain = Chain(made.grid, made.settings.spectra, made.transform, completer, made.network_inputs, *networks)
     encoded, native = made.encode(gappy), native_pixels(made.grid)
     found = []
     for method in (MonteCarlo(chain, settings), Linear(chain, settings)):
@@ -293,7 +294,7 @@ def test_draws_and_derivatives_agree_on_missing_pixels():
         for factor in (100, 0):
             completion = made.completion(gappy, encoded)
             completion = completion._replace(noise=factor * completion.noise)
-            stars = Perturbed(gappy, keys, fold, encoded.coefficients, completion)
+            stars = Perturbed(gappy, keys, fold, encoded.coefficients, completion, Bands.none(TILE))
             labels, magnitudes = method(stars, native)
             found.append((np.asarray(labels).mean(0).std(0, ddof=1), np.asarray(magnitudes).std(0, ddof=1)))
     for drawn, propagated, without in zip(found[0], found[2], found[3], strict=True):

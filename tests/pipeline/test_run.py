@@ -19,6 +19,7 @@ from astropy.table import Table
 from matplotlib.figure import Figure
 
 from specdis.catalogue import read_catalogue, verify_catalogue
+from specdis.colours import Bands
 from specdis.distances.targets import TARGET_COLUMNS, Targets
 from specdis.flags import Flag
 from specdis.pipeline.config import Config, config_of
@@ -309,7 +310,7 @@ def test_an_injected_companion_has_its_light_in_the_spectrum_that_is_judged(fini
     # Half a magnitude fainter: 0.387 of the light in G, less in the blue and more in the red.
     assert 0.3 < share.min() < 0.387 < share.max() < 0.45
     # Both networks are asked about the sum, the mixture about the single star too.
-    summed = model.inputs(judged._replace(flux=given.astype(np.float32)))
+    summed = model.inputs(judged._replace(flux=given.astype(np.float32)), Bands.none(len(given)))
     np.testing.assert_allclose(watched.label_magnitude.call_args.args[0], summed, atol=1e-5)
     asked = [call.args[0] for call in watched.binary_probability.call_args_list]
     np.testing.assert_allclose(asked[0], summed, atol=1e-5)

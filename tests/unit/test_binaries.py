@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binom, norm
 
 from specdis import binaries, validation
+from specdis.colours import Bands
 from specdis.companions import STEEPNESS
 from specdis.distances.targets import Targets, star_keys
 from specdis.flags import Flag
@@ -278,8 +279,8 @@ def test_both_estimators_stand_beside_each_other():
 
 def stars_at_half_a_kpc(stars):
     """Return stars of G = 14 and M_G = 5.5, their parallaxes known to 0.1 mas."""
-    columns = [np.full(stars, value) for value in (14.0, 2.0, 0.1, 50.0)]
-    return Targets(*columns, np.full(stars, -1), star_keys(1, np.arange(stars)))
+    columns = [np.full(stars, value) for value in (14.0, 0.0, 2.0, 0.1, 50.0)]
+    return Targets(*columns, np.full(stars, -1), star_keys(1, np.arange(stars)), Bands.none(stars))
 
 
 def test_an_injected_companion_makes_a_star_brighter_where_it_is():

@@ -71,6 +71,7 @@ def made_up_sample() -> dict[str, Array]:
     return columns | {
         "EBV_SCALED": (0.86 * columns["EBV"]).astype("f4"),
         "A_G": a_g.astype("f4"),
+        "A_G_ERR": (0.16 * a_g).astype("f4"),
         "INSIDE_DUST_WITHIN": np.where(row == DUSTY, 1e6, 0.0).astype("f4"),
         "A_G_SOURCE": np.where(row == NO_EBV, 3, np.where(row == CUT, 2, 0)).astype("u1"),
         "PARALLAX_ZPC": zero_point,

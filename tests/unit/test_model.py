@@ -12,6 +12,7 @@ from astropy.utils.masked import Masked
 
 import table_files
 from specdis.catalogue import COLUMNS, read_columns
+from specdis.colours import Bands
 from specdis.distances.targets import Targets, star_keys
 from specdis.errors import InputError, ProductError
 from specdis.flags import Flag
@@ -61,11 +62,13 @@ FOLD = np.arange(STARS) % 4 - 1
 MAGNITUDE = np.where(np.arange(STARS) == 6, np.nan, np.linspace(12, 20, STARS))
 TARGETS = Targets(
     MAGNITUDE,
+    np.full(STARS, 0.05),
     np.where(np.arange(STARS) == 7, np.nan, 1.0 - np.linspace(0, 1.5, STARS)),
     np.linspace(0.01, 0.3, STARS),
     np.full(STARS, 60.0),
     FOLD,
     star_keys(7, np.arange(STARS)),
+    Bands.none(STARS),
 )
 """Stars with parallaxes of both signs, one without a magnitude and one without a parallax."""
 
@@ -113,7 +116,7 @@ def test_a_few_stars_alone_get_the_same_to_rounding(made, stored, block, everyth
 
 def test_a_star_is_predicted_by_the_networks_of_its_fold(made, stored, block, everything):
     assert np.isfinite(np.delete(everything["LABEL"], 5)).all()
-    labels = np.asarray(jax.jit(made.networks.label.labels)(made.inputs(stored))).mean(1)
+    labels = np.asarray(jax.jit(made.networks.label.labels)(made.inputs(stored, TARGETS.bands))).mean(1)
     own = np.where(FOLD < 0, labels.mean(0), labels[np.maximum(FOLD, 0), np.arange(STARS)])
     own[5] = np.nan
     # Sums of ten coefficients and sixteen neurons in single precision, in another order.

@@ -208,6 +208,7 @@ def test_corrected_gives_the_columns_of_the_sample():
     assert types == {
         "EBV_SCALED": "float32",
         "A_G": "float32",
+        "A_G_ERR": "float32",
         "A_G_SOURCE": "uint8",
         "INSIDE_DUST_WITHIN": "float32",
         "PARALLAX_ZPC": "float64",

@@ -21,6 +21,8 @@ from specdis.surveys.fits import read_image_rows
 
 HEADER = {"SURVEY": "main", "PROGRAM": "bright", "HPXPIXEL": fake.HEALPIX}
 
+TWOMASS = {f"{band}_{ending}" for band in ("J", "H", "KS") for ending in ("M", "MSIGCOM")}
+
 
 @pytest.fixture
 def catalogue() -> fake.Hdus:
@@ -143,7 +145,7 @@ def test_stars_come_with_native_types_and_exact_identifiers(open_desi, catalogue
     assert stars["SOURCE_ID"].tolist() == [(fake.HEALPIX << 47) + 1 + row for row in range(6)]
     assert all(values.dtype == STAR_COLUMNS[name].dtype for name, values in stars.columns.items())
     assert all(values.dtype.isnative for values in stars.columns.values())
-    assert set(stars.columns) == survey.columns == set(STAR_COLUMNS)
+    assert set(stars.columns) == survey.columns == set(STAR_COLUMNS) - TWOMASS
     assert stars["SN"].tolist() == [15, 16, 17, 18, 19, 20]
     assert stars["PARALLAX"][-1] == pytest.approx(-0.5, abs=1e-12)
     assert not survey.predicts_every_row
@@ -211,7 +213,7 @@ def test_a_missing_optional_column_is_absent_and_not_invented(open_desi, catalog
     del catalogue["SPTAB"], catalogue["SCORES"]
     survey = open_desi(catalogue)
     lacking = {"ALPHAFE", "SN_B", "SN", "RUWE", "EBV"}
-    assert survey.columns == set(STAR_COLUMNS) - lacking
+    assert survey.columns == set(STAR_COLUMNS) - TWOMASS - lacking
     assert not lacking & set(all_stars(survey).columns)
 
 

@@ -165,6 +165,7 @@ def of_coadd(tmp_path: Path, name: str, values: np.ndarray) -> Stars:
     return CoaddSurvey(fake.write(tmp_path / "coadd-main-bright-1.fits", hdus)).part(slice(0, N))
 
 
+NOT_DESI = ("J_M", "H_M", "KS_M", "J_MSIGCOM", "H_MSIGCOM", "KS_MSIGCOM")
 IN_COADDS = (
     "RA",
     "DEC",
@@ -179,7 +180,7 @@ IN_COADDS = (
 )
 READ = [
     *((of_table, name) for name in FLOATS),
-    *((of_desi, name) for name in FLOATS if name != "SN"),
+    *((of_desi, name) for name in FLOATS if name != "SN" and name not in NOT_DESI),
     *((of_coadd, name) for name in IN_COADDS),
 ]
 

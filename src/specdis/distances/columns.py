@@ -10,6 +10,7 @@ from scipy.special import ndtri
 from specdis.arrays import Array, Float64
 from specdis.distances.answers import Labels, Magnitudes
 from specdis.distances.settings import DistancesSettings
+from specdis.distances.targets import Targets
 from specdis.flags import Flag
 from specdis.photometry import absolute_magnitude, distance, distance_of_modulus, label_of_magnitude, sqrt_flux
 
@@ -29,21 +30,21 @@ The fraction below a quantile of the sum of two Gaussians is accurate to 0.5 per
 
 
 def summarise_labels(
-    labels: Labels, magnitude: Float64, constant_error: float, settings: DistancesSettings
+    labels: Labels, targets: Targets, constant_error: float, settings: DistancesSettings
 ) -> dict[str, Array]:
     """Turn labels into magnitudes, distances, errors and quantiles, as the paper does.
 
     The label of a star is the mean over seeds, and so are its draws. A label <= 0 has no magnitude and no distance: NaN
     and a flag. A draw <= 0 means infinite distance: quantiles use all draws, but the standard deviations of such a star
     are null. Errors and quantiles include noise and training error, added as in section 3.3. With a single seed there
-    is no training error, and they include only the noise.
+    is no training error, and they include only the noise. Those of distances include the error of A_G as well.
 
     Parameters
     ----------
     labels
         Labels of the stars and of their draws.
-    magnitude
-        Extinction-corrected G magnitude, shape (star,); NaN gives M_G alone.
+    targets
+        The stars; without a magnitude they have M_G alone.
     constant_error
         The paper's training error, mag.
     settings
@@ -55,6 +56,7 @@ def summarise_labels(
         Columns LABEL, M_G_NN, M_G_NN_ERR, M_G_NN_ERR_NOISE, M_G_NN_ERR_TRAINING (mag), DIST, DISTERR, DIST_05 to
         DIST_95 (kpc), DISTMOD, DISTMOD_ERR (mag), FRACTION_UNBOUND and FLAGS, shape (star,).
     """
+    magnitude, of_dust = targets.magnitude, targets.magnitude_error
     label, draws = labels.label.mean(0), labels.draws.mean(0)
     absolute, kpc = absolute_magnitude(label), distance(label, magnitude)
     has_draws = np.isfinite(draws).all(0)
@@ -69,13 +71,14 @@ def summarise_labels(
             relative = labels.label.std(0, ddof=1) / np.where(label > 0, label, np.nan)
             training = np.where(np.isfinite(spread), spread, _MAGNITUDES * relative)
     total = np.hypot(noise, training)
-    quantiles = _quantiles(draws, training, magnitude, settings.method)
+    beside_noise = np.hypot(training, of_dust)
+    quantiles = _quantiles(draws, beside_noise, magnitude, settings.method)
     columns = {
         "M_G_NN_ERR": total,
         "M_G_NN_ERR_NOISE": noise,
         "M_G_NN_ERR_TRAINING": spread,
-        "DISTERR": np.hypot(kpc_noise, kpc * training / _MAGNITUDES),
-        "DISTMOD_ERR": np.where(np.isfinite(magnitude), total, np.nan),
+        "DISTERR": np.hypot(kpc_noise, kpc * beside_noise / _MAGNITUDES),
+        "DISTMOD_ERR": np.where(np.isfinite(magnitude), np.hypot(total, of_dust), np.nan),
         "FRACTION_UNBOUND": unbound,
     }
     errors = {name: np.where(np.isfinite(label), values, np.nan) for name, values in columns.items()}
@@ -97,20 +100,20 @@ def summarise_labels(
 
 
 def _quantiles(
-    draws: Float64, training: Float64, magnitude: Float64, method: Literal["monte-carlo", "linear"]
+    draws: Float64, error: Float64, magnitude: Float64, method: Literal["monte-carlo", "linear"]
 ) -> dict[str, Float64]:
     """Return the distances in kpc at `LEVELS` of the distribution; infinite where its label is <= 0.
 
-    The distribution is that of a label with the noise of the draws, times 10^(e/5) for a training error of e mag. A
-    label <= 0 stays so for any training error. Points of a lattice replace random numbers: the noise takes each of many
-    levels once, and the training error each level of its Gaussian once, independently.
+    The distribution is that of a label with the noise of the draws, times 10^(e/5) for a further error of e mag. A
+    label <= 0 stays so for any such error. Points of a lattice replace random numbers: the noise takes each of many
+    levels once, and the other error each level of its Gaussian once, independently.
 
     Parameters
     ----------
     draws
         Labels, shape (draw, star).
-    training
-        Training error in mag, shape (star,).
+    error
+        Training error and that of A_G together, mag, shape (star,).
     magnitude
         Extinction-corrected G magnitude, shape (star,).
     method
@@ -123,25 +126,26 @@ def _quantiles(
     error_level = ((_GENERATOR * place + (_GENERATOR - 1 + _POINTS) // 2) % _POINTS + 0.5) / _POINTS
     rule: Literal["weibull", "hazen"] = "weibull" if method == "monte-carlo" else "hazen"
     noisy = np.quantile(draws, noise_level, axis=0, method=rule)
-    noisy *= label_of_magnitude(np.multiply.outer(ndtri(error_level), training))
+    noisy *= label_of_magnitude(np.multiply.outer(ndtri(error_level), error))
     labels = np.quantile(noisy, [1 - level for level in LEVELS], axis=0, method="hazen", overwrite_input=True)
     with np.errstate(divide="ignore"):
         return dict(zip(QUANTILES, 1 / (np.maximum(labels, 0) * sqrt_flux(magnitude)), strict=True))
 
 
-def summarise_mixture(magnitudes: Magnitudes, magnitude: Float64) -> dict[str, Array]:
+def summarise_mixture(magnitudes: Magnitudes, targets: Targets) -> dict[str, Array]:
     """Turn distributions of magnitude into magnitudes, distances, errors and quantiles.
 
     The magnitude of a star is the median. Its error is half of the range from the 16 to the 84 per cent
     quantile, which includes the width predicted for such spectra with their noise, and the scatter between networks;
-    the scatter of draws is quoted separately, and not added again.
+    the scatter of draws is quoted separately, and not added again. Distances have the error of A_G in addition: the
+    distance of each quantile from the median grows in quadrature by as many times that error as in a Gaussian.
 
     Parameters
     ----------
     magnitudes
         Answers of the mixture networks.
-    magnitude
-        Extinction-corrected G magnitude, shape (star,); NaN gives M_G alone.
+    targets
+        The stars; without a magnitude they have M_G alone.
 
     Returns
     -------
@@ -149,8 +153,10 @@ def summarise_mixture(magnitudes: Magnitudes, magnitude: Float64) -> dict[str, A
         The columns of `summarise_labels` except LABEL and FRACTION_UNBOUND, since every magnitude has a distance; and
         PROB_GIANT, MIX_SHIFT and MIX_STRETCH, shape (star,).
     """
-    _, faint, middle, bright, _ = magnitudes.quantiles
-    kpc = distance_of_modulus(magnitude - magnitudes.quantiles)
+    magnitude, (_, faint, middle, bright, _) = targets.magnitude, magnitudes.quantiles
+    levels = ndtri(np.asarray(LEVELS))[:, None]
+    farther = np.sign(levels) * np.hypot(magnitudes.quantiles - middle, levels * targets.magnitude_error)
+    kpc = distance_of_modulus(magnitude - middle + farther)
     error = 0.5 * (faint - bright)
     has_draws = np.asarray(np.isfinite(magnitudes.draws).all(0))
     single = {
@@ -158,7 +164,7 @@ def summarise_mixture(magnitudes: Magnitudes, magnitude: Float64) -> dict[str, A
         "M_G_NN_ERR_NOISE": np.where(has_draws, magnitudes.draws.std(0, ddof=1), np.nan),
         "M_G_NN_ERR_TRAINING": magnitudes.spread,
         "DISTERR": 0.5 * (kpc[3] - kpc[1]),
-        "DISTMOD_ERR": np.where(np.isfinite(magnitude), error, np.nan),
+        "DISTMOD_ERR": np.where(np.isfinite(magnitude), np.hypot(error, targets.magnitude_error), np.nan),
         "PROB_GIANT": magnitudes.giant,
         "MIX_SHIFT": magnitudes.shift,
         "MIX_STRETCH": magnitudes.stretch,

@@ -11,10 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
+from specdis.colours import Bands
 from specdis.distances.settings import DistancesSettings
 from specdis.encoding.completion import Completer, Completion
 from specdis.jaxed import in_tiles, jax, jnp
 from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble
+from specdis.network.inputs import NetworkInputs, perturbed_bands
 from specdis.noise import NativePixels, noise_of
 from specdis.spectra.grid import PixelGrid
 from specdis.spectra.pixels import Pixels
@@ -31,8 +33,8 @@ class Chain(NamedTuple):
         The pixels, and their normalisation.
     transform, completer
         The steps from pixels to coefficients.
-    scale
-        Divisor of the coefficients at the input of the networks.
+    inputs
+        From coefficients and colours to the inputs of the networks.
     label, mixture
         The label networks and the mixture networks.
     """
@@ -41,12 +43,13 @@ class Chain(NamedTuple):
     spectra: SpectraSettings
     transform: Transform
     completer: Completer
-    scale: float
+    inputs: NetworkInputs
     label: LabelEnsemble
     mixture: MixtureEnsemble
 
-    def answers(self, inputs: jax.Array, fold: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return labels, shape (seed, star), and mean magnitudes of the mixture, (star,), of scaled coefficients."""
+    def answers(self, coefficients: jax.Array, bands: Bands, fold: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return labels, shape (seed, star), and mean magnitudes of the mixture, (star,)."""
+        inputs = self.inputs(coefficients, bands)
         labels = self.label.held_out_labels(inputs, fold)
         return labels, self.mixture.held_out_mixture(inputs, fold).pooled().average
 
@@ -64,6 +67,8 @@ class Perturbed(NamedTuple):
         Fold that holds each star out, shape (star,).
     coefficients, completion
         Coefficients of the spectra as they are, shape (star, component), and what completed them.
+    bands
+        Dereddened magnitudes for the colours.
     """
 
     pixels: Pixels
@@ -71,6 +76,7 @@ class Perturbed(NamedTuple):
     fold: jax.Array
     coefficients: jax.Array
     completion: Completion | None
+    bands: Bands
 
 
 @dataclass(frozen=True)
@@ -135,8 +141,11 @@ class MonteCarlo(Errors):
             # Star by star, so that all intermediate arrays stay in the processor's cache.
             drawn = jax.lax.map(one, (stars.pixels, stars.keys, stars.completion))
             n_star, n_draw, n_component = drawn.shape
-            inputs = drawn.reshape(-1, n_component) / chain.scale
-            labels, magnitudes = chain.answers(inputs, jnp.repeat(stars.fold, n_draw))
+            bands: Bands = jax.tree.map(lambda values: jnp.repeat(values, n_draw, axis=0), stars.bands)
+            normal = jax.vmap(lambda key: _of_colours(key, (n_draw, stars.bands.known.shape[1] + 1)))(stars.keys)
+            bands = perturbed_bands(bands, normal.reshape(n_star * n_draw, -1))
+            coefficients = drawn.reshape(-1, n_component)
+            labels, magnitudes = chain.answers(coefficients, bands, jnp.repeat(stars.fold, n_draw))
             return labels.reshape(-1, n_star, n_draw).swapaxes(1, 2), magnitudes.reshape(n_star, n_draw).T
 
         return draw
@@ -157,13 +166,16 @@ class Linear(Errors):
         levels = ndtri((np.arange(settings.n_draws) + 0.5) / settings.n_draws)
         points = jnp.asarray(levels / levels.std(ddof=1), jnp.float32)
 
-        def mean_answers(coefficients: jax.Array, fold: jax.Array) -> jax.Array:
-            labels, magnitudes = chain.answers(coefficients[None] / chain.scale, fold[None])
+        def mean_answers(coefficients: jax.Array, normal: jax.Array, bands: Bands, fold: jax.Array) -> jax.Array:
+            one: Bands = jax.tree.map(lambda values: values[None], perturbed_bands(bands, normal))
+            labels, magnitudes = chain.answers(coefficients[None], one, fold[None])
             return jnp.stack([labels.mean(0)[0], magnitudes[0]])
 
         @jax.jit
         def draw(stars: Perturbed, native: NativePixels) -> tuple[jax.Array, jax.Array]:
-            def one(pixels: Pixels, slopes: jax.Array, completion: Completion | None) -> jax.Array:
+            def one(
+                pixels: Pixels, slopes: jax.Array, of_colours: jax.Array, completion: Completion | None
+            ) -> jax.Array:
                 def steps(flux: jax.Array) -> jax.Array:
                     spectrum = chain.transform.one(flux, pixels.bad)
                     return chain.completer.coefficients(spectrum, pixels.bad[chain.transform.kept], completion)
@@ -172,11 +184,19 @@ class Linear(Errors):
                 _, pull_back = jax.vjp(steps, pixels.flux.astype(jnp.float32))
                 (per_pixel,) = jax.vmap(pull_back)(slopes)
                 unseen = 0 if completion is None else completion.spread(slopes)
-                return jnp.sqrt(noise.variances(pixels, per_pixel, native) + unseen)
+                return jnp.sqrt(noise.variances(pixels, per_pixel, native) + unseen + (of_colours**2).sum(-1))
 
-            slopes = jax.vmap(jax.jacrev(mean_answers))(stars.coefficients, stars.fold)
-            of_label, of_magnitude = in_tiles(one)(stars.pixels, slopes, stars.completion).T
-            labels, magnitudes = chain.answers(stars.coefficients / chain.scale, stars.fold)
+            n_star, n_band = stars.bands.known.shape
+            still = jnp.zeros((n_star, n_band + 1), jnp.float32)
+            derivatives = jax.vmap(jax.jacrev(mean_answers, argnums=(0, 1)))
+            slopes, of_colours = derivatives(stars.coefficients, still, stars.bands, stars.fold)
+            of_label, of_magnitude = in_tiles(one)(stars.pixels, slopes, of_colours, stars.completion).T
+            labels, magnitudes = chain.answers(stars.coefficients, stars.bands, stars.fold)
             return labels[:, None] + of_label * points[:, None], magnitudes + of_magnitude * points[:, None]
 
         return draw
+
+
+def _of_colours(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """Return normal numbers for the colours of a star, independent of those for its spectrum."""
+    return jax.random.normal(jax.random.fold_in(jax.random.wrap_key_data(key), 1), shape, jnp.float32)

@@ -9,11 +9,12 @@ import numpy as np
 
 from specdis import rng
 from specdis.arrays import Array, Bool, Float64
+from specdis.colours import Bands
 from specdis.network.mixture import ParallaxInErrors
 from specdis.photometry import label_of_magnitude, parallax
 from specdis.surveys.base import IDENTIFIER
 
-TARGET_COLUMNS = ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "SN", "FOLD")
+TARGET_COLUMNS = ("G_0", "A_G_ERR", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "SN", "FOLD")
 """Columns of a sample for `Targets.of`, in addition to the identifier."""
 
 
@@ -22,8 +23,8 @@ class Targets(NamedTuple):
 
     Parameters
     ----------
-    magnitude
-        Extinction-corrected G magnitude, shape (star,); NaN gives absolute magnitudes alone.
+    magnitude, magnitude_error
+        Extinction-corrected G magnitude and its error, that of A_G, shape (star,); NaN gives absolute magnitudes alone.
     parallax, error
         Corrected parallax and its error in mas, shape (star,); NaN if missing: no probability of a binary then.
     snr
@@ -32,25 +33,30 @@ class Targets(NamedTuple):
         Fold that holds each star out, shape (star,); -1 for the mean over all folds.
     keys
         Random keys from `star_keys`, shape (star, 2).
+    bands
+        Dereddened magnitudes for the colours that the networks see.
     """
 
     magnitude: Float64
+    magnitude_error: Float64
     parallax: Float64
     error: Float64
     snr: Float64
     fold: Array
     keys: Array
+    bands: Bands
 
     @classmethod
-    def of(cls, stars: Mapping[str, Array], seed: int) -> Targets:
-        """Make the targets from the columns of a sample."""
-        magnitude, parallax, error, snr, fold = (stars[name] for name in TARGET_COLUMNS)
+    def of(cls, stars: Mapping[str, Array], seed: int, bands: Bands) -> Targets:
+        """Make the targets from the columns of a sample, and the bands from `Colours.of`."""
+        *measured, fold = (stars[name] for name in TARGET_COLUMNS)
+        magnitude, error_of_it, parallax, error, snr = (np.asarray(values, np.float64) for values in measured)
         keys = star_keys(seed, *(stars[name] for name in IDENTIFIER))
-        return cls(magnitude, parallax, error, np.asarray(snr, np.float64), fold, keys)
+        return cls(magnitude, error_of_it, parallax, error, snr, fold, keys, bands)
 
     def take(self, rows: Array | slice) -> Targets:
         """Select some of the stars."""
-        return Targets._make(column[rows] for column in self)
+        return Targets._make(column.take(rows) if isinstance(column, Bands) else column[rows] for column in self)
 
     def brighter(self, excess: Float64) -> Targets:
         """Return the stars made brighter by this number of mag, at the same distance."""

@@ -12,6 +12,7 @@ import numpy as np
 from specdis.arrays import Array, Float32, Float64, ranges
 from specdis.binaries import BinariesSettings
 from specdis.calibration import Calibration
+from specdis.colours import Bands
 from specdis.components import Basis
 from specdis.distances.answers import GIANT_MAGNITUDE, Labels, Magnitudes, between_networks, distribution
 from specdis.distances.columns import LEVELS
@@ -23,6 +24,7 @@ from specdis.encoding.completion import Completer, Completion
 from specdis.encoding.encoder import Encoded, Encoder, encoder
 from specdis.jaxed import ArrayLike, in_tiles, jax, jnp
 from specdis.network.ensemble import Networks
+from specdis.network.inputs import NetworkInputs
 from specdis.network.mixture import ParallaxInErrors, binary_probability, points
 from specdis.network.settings import NetworkSettings
 from specdis.noise import NativePixels, native_pixels
@@ -80,6 +82,8 @@ class Answers(NamedTuple):
         Reduced chi-square of the reconstruction.
     outside
         Whether the spectrum lies outside the domain.
+    lacking, odd
+        Whether a colour is missing, and whether one does not fit the spectrum.
     """
 
     labels: Labels
@@ -87,6 +91,8 @@ class Answers(NamedTuple):
     binary: Array
     chi2: Array
     outside: Array
+    lacking: Array
+    odd: Array
 
 
 class _Answered(NamedTuple):
@@ -139,6 +145,11 @@ class Engine:
         """Divisor of the coefficients at the input of the networks."""
         return self.basis.scale
 
+    @cached_property
+    def network_inputs(self) -> NetworkInputs:
+        """What the networks see of coefficients and colours."""
+        return NetworkInputs(self.settings.network, self.scale, self.networks.colours)
+
     def encode(self, pixels: Pixels) -> Encoded:
         """Return the coefficients of stars and the quality of their reconstruction."""
         tiles = (pixels.take(rows) for rows in ranges(len(pixels.bad), _TILE))
@@ -168,14 +179,23 @@ class Engine:
         """Return the answers for at most a tile of stars."""
         count, stars = len(pixels.bad), _filled_pixels(pixels)
         encoded = jax.tree.map(lambda values: _filled(np.asarray(values), 0), encoded)
-        target = Targets._make(_filled(column, np.nan if column.dtype.kind == "f" else 0) for column in targets)
+        target: Targets = jax.tree.map(
+            lambda column: _filled(column, np.nan if column.dtype == np.float64 else 0), targets
+        )
         fold = jnp.asarray(target.fold.astype(np.int32))
         coefficients = jnp.asarray(encoded.coefficients)
         completion = self.completion(stars, encoded)
+        bands = self.network_inputs.sound(coefficients / self.scale, target.bands)
         answered = self._answer(
-            coefficients / self.scale, fold, target.parallaxes(), target.has_parallax, target.snr, completion
+            self.network_inputs(coefficients, bands),
+            fold,
+            target.parallaxes(),
+            target.has_parallax,
+            target.snr,
+            completion,
         )
-        drawn = self._draw(Perturbed(stars, jnp.asarray(target.keys), fold, coefficients, completion), native)
+        perturbed = Perturbed(stars, jnp.asarray(target.keys), fold, coefficients, completion, bands)
+        drawn = self._draw(perturbed, native)
         no_spectrum, no_errors = stars.bad[:, self.transform.kept].all(1), ~stars.has_errors
 
         def known(values: jax.Array, missing: Array) -> Array:
@@ -194,6 +214,8 @@ class Engine:
             binary=known(answered.binary, no_spectrum | ~target.has_parallax),
             chi2=np.asarray(encoded.fit.chi2, np.float64)[:count],
             outside=self.domain.outside(np.asarray(coefficients), encoded.fit)[:count],
+            lacking=np.any(~target.bands.known[:count], axis=1),
+            odd=np.any(target.bands.known[:count] & ~bands.known[:count], axis=1),
         )
 
     @cached_property
@@ -218,7 +240,8 @@ class Engine:
                 def total(inputs: jax.Array) -> jax.Array:
                     return self.networks.mixture.held_out_mixture(inputs, fold).pooled().average.sum()
 
-                slopes = jax.grad(total)(inputs) / self.scale  # a star's answer depends only on its own inputs
+                # A star's answer depends only on its own inputs; the coefficients come first.
+                slopes = jax.grad(total)(inputs)[:, : self.basis.n_components] / self.scale
                 unseen = jax.vmap(Completion.widening)(completion, slopes)
                 mixture = mixture._replace(sigma=jnp.sqrt(mixture.sigma**2 + unseen[:, None, None]))
             whole = distribution(mixture.pooled(), data, has_parallax, settings.distances)
@@ -247,9 +270,15 @@ class Engine:
 
         return pairs
 
-    def inputs(self, pixels: Pixels) -> Float32:
-        """Return the scaled coefficients of stars, shape (star, component)."""
-        return np.asarray(self.encode(pixels).coefficients / np.float32(self.scale), np.float32)
+    def inputs(self, pixels: Pixels, bands: Bands) -> Float32:
+        """Return the networks' inputs of stars, shape (star, input)."""
+        scaled = np.asarray(self.encode(pixels).coefficients / np.float32(self.scale), np.float32)
+        return self.inputs_of(scaled, bands)
+
+    def inputs_of(self, scaled: Float32, bands: Bands) -> Float32:
+        """Return the networks' inputs of stars whose scaled coefficients are known, shape (star, input)."""
+        seen, given = self.network_inputs, jnp.asarray(scaled)
+        return np.asarray(seen.join(given, seen.sound(given, bands)), np.float32)
 
     def label_magnitude(self, inputs: Float32, targets: Targets) -> Float64:
         """Return M_G_NN of the label, mag, shape (star,), NaN where it is not positive; arguments as below."""
@@ -263,12 +292,12 @@ class Engine:
         return compiled
 
     def binary_probability(self, inputs: Float32, targets: Targets) -> Float64:
-        """Return the probability of a binary (Eq. 9) of stars whose coefficients are known, shape (star,).
+        """Return the probability of a binary (Eq. 9) of stars whose inputs are known, shape (star,).
 
         Parameters
         ----------
         inputs
-            Scaled coefficients, shape (star, component).
+            The networks' inputs, shape (star, input).
         targets
             What else is needed of the stars.
         """
@@ -323,7 +352,8 @@ class Engine:
     def _draw(self) -> Errors:
         """Draws or derivatives through the whole chain, compiled."""
         label, mixture = self.networks.label, self.networks.mixture
-        chain = Chain(self.grid, self.settings.spectra, self.transform, self._completer, self.scale, label, mixture)
+        spectra, inputs = self.settings.spectra, self.network_inputs
+        chain = Chain(self.grid, spectra, self.transform, self._completer, inputs, label, mixture)
         method = MonteCarlo if self.settings.distances.method == "monte-carlo" else Linear
         return method(chain, self.settings.distances)
 

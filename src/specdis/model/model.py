@@ -148,13 +148,19 @@ class Model(Engine):
         """
         answers = self.answers(pixels, encoded, targets, native)
         columns = summarise(
-            summarise_labels(answers.labels, targets.magnitude, self.training_error, self.settings.distances),
-            summarise_mixture(answers.magnitudes, targets.magnitude),
+            summarise_labels(answers.labels, targets, self.training_error, self.settings.distances),
+            summarise_mixture(answers.magnitudes, targets),
             self.settings.network.kind,
         )
         bad = pixels.bad[:, self.transform.kept].mean(1)
-        columns["FLAGS"] |= np.where(answers.outside & (bad < 1), Flag.OUTSIDE_DOMAIN, 0).astype(np.int32)
-        columns["FLAGS"] |= np.where(bad > MOST_BAD, Flag.MANY_BAD_PIXELS, 0).astype(np.int32)
+        reasons = {
+            Flag.OUTSIDE_DOMAIN: answers.outside & (bad < 1),
+            Flag.MANY_BAD_PIXELS: bad > MOST_BAD,
+            Flag.NO_COLOUR: answers.lacking,
+            Flag.ODD_COLOUR: answers.odd,
+        }
+        for flag, rows in reasons.items():
+            columns["FLAGS"] |= np.where(rows, flag, 0).astype(np.int32)
         return {
             **columns,
             "PROB_BINARY": answers.binary.astype(np.float32),
@@ -308,7 +314,11 @@ class Model(Engine):
         """Yield the stars of a sample in blocks that fit in memory with their spectra."""
         for rows in ranges(len(stars), _BLOCK):
             part = stars.take(rows)
-            yield SurveyBlock(rows.start, part, Targets.of(part.columns, self.seed))
+            yield SurveyBlock(rows.start, part, self.targets_of(part.columns))
+
+    def targets_of(self, stars: Mapping[str, Array]) -> Targets:
+        """Return what predicting needs of stars besides spectra, from the columns of a sample."""
+        return Targets.of(stars, self.seed, self.network_inputs.colours.of(stars, self.settings.photometry))
 
     def predict_block(self, survey: Survey, block: SurveyBlock) -> BlockPrediction:
         """Read and predict a block of a survey's stars."""
@@ -342,7 +352,7 @@ class Model(Engine):
         lost = np.flatnonzero(unread)
         for part in ranges(len(lost), _BLOCK):
             rows = lost[part]
-            targets = Targets.of(stars.take(rows).columns, self.seed)
+            targets = self.targets_of(stars.take(rows).columns)
             _put(predicted, rows, self._predict_nothing(targets), len(stars))
         return Predicted(stars, self._catalogue(stars, predicted), len(stars) - len(lost))
 

@@ -16,6 +16,7 @@ from specdis.components import Basis
 from specdis.domain import Domain
 from specdis.model.engine import Engine
 from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble
+from specdis.network.inputs import ColourScale
 from specdis.network.mlp import MLP
 from specdis.spectra.grid import PixelGrid
 from specdis.spectra.settings import SpectraSettings
@@ -44,7 +45,11 @@ def misfits(model: Engine) -> list[str]:
         and _rises(kept),
         "weights": weight is None or (_are_numbers(weight, kept.shape) and bool((weight > 0).all())),
         "components": _is_basis(basis, kept.size),
-        "networks": all(ensemble is None or _is_chain(ensemble, components) for ensemble in model.networks),
+        "colours": _is_scale(model.networks.colours, components, len(model.settings.network.colours)),
+        "networks": all(
+            ensemble is None or _is_chain(ensemble, components + model.network_inputs.n_features)
+            for ensemble in model.networks[:3]
+        ),
         "calibration": all(
             _are_numbers(found, np.shape(known))
             for found, known in zip(model.calibration, Calibration.identity(), strict=True)
@@ -98,6 +103,15 @@ def _is_chain(ensemble: LabelEnsemble | MixtureEnsemble, inputs: int) -> bool:
         inputs = weight.shape[2]
     outputs = 1 if isinstance(ensemble.networks, MLP) else 3 * ensemble.networks.n_mixture - 1
     return bool(weights) and inputs == outputs and networks > 0 and _are_numbers(ensemble.typical, (ensemble.n_folds,))
+
+
+def _is_scale(scale: ColourScale | None, components: int, colours: int) -> bool:
+    """Tell whether there is a scale for every colour."""
+    if scale is None:
+        return colours == 0
+    shapes = {"slopes": (components, colours)}
+    numbers = all(_are_numbers(values, shapes.get(name, (colours,))) for name, values in scale._asdict().items())
+    return bool(colours and numbers and (scale.width > 0).all() and (scale.scatter > 0).all())
 
 
 def _is_domain(domain: Domain, components: int, arms: set[str]) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 
 from specdis.arrays import Array, Float64
 from specdis.jaxed import jax, jnp
+from specdis.network.inputs import ColourScale
 from specdis.network.mixture import Mixture
 from specdis.network.mlp import MLP, MixtureNetwork, Perceptron
 from specdis.network.settings import NetworkSettings
@@ -114,21 +115,25 @@ class Networks(NamedTuple):
         Mixture networks for the full sample.
     binaries
         Binary networks (section 5); None if too few stars had precise parallaxes.
+    colours
+        Centre and width of the colours that they see; None without colours.
     """
 
     label: LabelEnsemble
     mixture: MixtureEnsemble
     binaries: MixtureEnsemble | None
+    colours: ColourScale | None = None
 
     def arrays(self) -> dict[str, dict[str, Array]]:
-        """Return the arrays to save of each ensemble, by its name."""
-        return {name: ensemble.arrays() for name, ensemble in self._asdict().items() if ensemble is not None}
+        """Return the arrays to save of each part, by its name."""
+        return {name: part.arrays() for name, part in self._asdict().items() if part is not None}
 
     @classmethod
     def of(cls, arrays: Mapping[str, Mapping[str, Array]], settings: NetworkSettings) -> Networks:
         """Return networks that were saved as `arrays`."""
         pairs = MixtureEnsemble.of(arrays["binaries"]) if "binaries" in arrays else None
-        return cls(LabelEnsemble.of(arrays["label"], settings), MixtureEnsemble.of(arrays["mixture"]), pairs)
+        colours = ColourScale.of(arrays["colours"]) if "colours" in arrays else None
+        return cls(LabelEnsemble.of(arrays["label"], settings), MixtureEnsemble.of(arrays["mixture"]), pairs, colours)
 
 
 def _arrays(ensemble: LabelEnsemble | MixtureEnsemble) -> dict[str, Array]:

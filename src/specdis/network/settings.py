@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
+from specdis.colours import pair_of
 from specdis.settings import Settings
 
 Jacobian = Literal["none", "paper"]
@@ -54,10 +63,31 @@ class NetworkSettings(Settings):
     trained."""
     hidden: tuple[PositiveInt, ...] = (100, 100, 100)
     """Neurons of each hidden layer, of all networks."""
+    spectrum: bool = True
+    """Whether the networks see the spectrum; false for colours alone, to compare."""
+    colours: tuple[str, ...] = ()
+    """Dereddened colours that the networks see beside the spectrum: `BP-RP`, `G-RP`; `g-r`, `r-z`, `z-W1`, `W1-W2`
+    (Legacy Surveys, WISE), `J-Ks`, ... (2MASS); or a column of the survey's table that holds a dereddened colour.
+    Stars without a colour are predicted without it. Not in the paper, which names colours as future work."""
     label: LabelSettings = LabelSettings()
     """The label network, which fills the columns _LABEL."""
     mixture: MixtureSettings = MixtureSettings()
     """The mixture network, which fills the columns _MIX, and the binary network."""
+
+    @field_validator("colours")
+    @classmethod
+    def _are_colours(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            pair_of(name)
+        if len({*names}) < len(names):
+            raise ValueError("a colour is given twice")
+        return names
+
+    @model_validator(mode="after")
+    def _sees_something(self) -> Self:
+        if not (self.spectrum or self.colours):
+            raise ValueError("spectrum = false needs colours, or the networks see nothing")
+        return self
 
 
 class TrainingSettings(Settings):

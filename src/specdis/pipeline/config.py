@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from pydantic import model_validator
 
 from specdis.binaries import BinariesSettings
 from specdis.calibration import CalibrationSettings
@@ -60,6 +62,15 @@ class Config(Document):
     """Stars of known distance and rival catalogues: sections 2.5, 4.4 and 4.5."""
     cluster: ClusterSettings = ClusterSettings()
     """Cores or machines for the passes over the stars: see [cluster.md](cluster.md)."""
+
+    @model_validator(mode="after")
+    def _colours_may_be_missing(self) -> Self:
+        if self.network.colours and not self.training.noisy_copies:
+            raise ValueError(
+                "network.colours needs training.noisy_copies >= 1: from copies without colours the networks learn to "
+                "predict stars that lack them"
+            )
+        return self
 
     @classmethod
     def preset_of(cls, given: Mapping[str, Any]) -> dict[str, Any]:

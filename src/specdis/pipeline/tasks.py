@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from specdis import jaxed
-from specdis.arrays import Int64
+from specdis.arrays import Array, Int64
+from specdis.colours import Bands, Colours
+from specdis.errors import InputError
 from specdis.pipeline.stage import Context
 from specdis.spectra.transform import Transform
-from specdis.storage import read_table
+from specdis.storage import column_names, read_table
 from specdis.stores.paths import RunPaths
 from specdis.stores.pixels import PixelStore
 from specdis.surveys import Survey
@@ -54,6 +56,32 @@ class OnPixels:
     def transform(self) -> Transform:
         """The transform of the pixels."""
         return self.store.transform(self.config.spectra)
+
+
+def read_sample(context: Context, names: Iterable[str]) -> dict[str, Array]:
+    """Read columns of the sample, and those of which the networks' colours are made.
+
+    Raises
+    ------
+    InputError
+        When the survey lacks the column of a colour.
+    """
+    colours = Colours(context.config.network.colours)
+    known = column_names(context.paths.sample)
+    if lacking := [name for name in colours.measured if name not in known]:
+        raise InputError(
+            "the survey's stars",
+            expected=f"columns {', '.join(lacking)}, since network.colours = {list(colours.names)}",
+            found="none of that name",
+            remedy="Add the columns to the survey's table, or leave the colour out.",
+        )
+    present = (name for name in colours.columns if name in known)
+    return read_table(context.paths.sample, [*dict.fromkeys((*names, *present))])
+
+
+def bands_of(context: Context, stars: Mapping[str, Array]) -> Bands:
+    """Return the dereddened magnitudes of the networks' colours, of the columns of `read_sample`."""
+    return Colours(context.config.network.colours).of(stars, context.config.photometry)
 
 
 def trainable(context: Context) -> Int64:

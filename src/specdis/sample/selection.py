@@ -15,7 +15,7 @@ from specdis.photometry import PhotometrySettings, corrected
 from specdis.sample.cuts import Cut, CutFlow, cuts, failures, lines
 from specdis.sample.settings import SampleSettings
 from specdis.sample.split import split, unusable_fold
-from specdis.surveys.base import IDENTIFIER, STAR_COLUMNS, Missing, Stars
+from specdis.surveys.base import IDENTIFIER, PHOTOMETRY, STAR_COLUMNS, Missing, Stars
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Sample:
     Parameters
     ----------
     stars
-        All `STAR_COLUMNS`, the survey's own columns, those of `photometry.corrected`, and
+        All `STAR_COLUMNS` but those of `PHOTOMETRY` that the survey lacks, its own columns, those of
+        `photometry.corrected`, and
 
         - SELECTED bool: passes all cuts and is the selected spectrum of its star;
         - CUT bytes: name of the first cut that it fails, empty where selected;
@@ -152,8 +153,9 @@ def _with_folds(stars: Stars, fold_column: str | None) -> Stars:
 
 
 def _complete(stars: Stars, photometry: PhotometrySettings) -> dict[str, Array]:
-    """Return the survey's own columns, all `STAR_COLUMNS` in their types, and the photometry."""
-    known = {name: stars.get(name).astype(column.dtype, copy=False) for name, column in STAR_COLUMNS.items()}
+    """Return the survey's own columns, `STAR_COLUMNS` in their types, and the photometry."""
+    wanted = {name: column for name, column in STAR_COLUMNS.items() if name in stars or name not in PHOTOMETRY}
+    known = {name: stars.get(name).astype(column.dtype, copy=False) for name, column in wanted.items()}
     return {**stars.columns, **known, **corrected(known, photometry)}
 
 

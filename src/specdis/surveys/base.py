@@ -25,6 +25,29 @@ class StarColumn(NamedTuple):
     missing: float | int | bytes | bool = np.nan
 
 
+PHOTOMETRY: Mapping[str, StarColumn] = {
+    "PHOT_G_MEAN_FLUX_OVER_ERROR": StarColumn("f4", "", "Gaia DR3 mean G flux over its error"),
+    "PHOT_BP_MEAN_FLUX_OVER_ERROR": StarColumn("f4", "", "Gaia DR3 mean BP flux over its error"),
+    "PHOT_RP_MEAN_FLUX_OVER_ERROR": StarColumn("f4", "", "Gaia DR3 mean RP flux over its error"),
+    "FLUX_G": StarColumn("f4", "nanomaggy", "Legacy Survey flux in g"),
+    "FLUX_R": StarColumn("f4", "nanomaggy", "Legacy Survey flux in r"),
+    "FLUX_Z": StarColumn("f4", "nanomaggy", "Legacy Survey flux in z"),
+    "FLUX_W1": StarColumn("f4", "nanomaggy", "WISE flux in W1, on the AB system"),
+    "FLUX_W2": StarColumn("f4", "nanomaggy", "WISE flux in W2, on the AB system"),
+    "FLUX_IVAR_G": StarColumn("f4", "nanomaggy-2", "Inverse variance of FLUX_G"),
+    "FLUX_IVAR_R": StarColumn("f4", "nanomaggy-2", "Inverse variance of FLUX_R"),
+    "FLUX_IVAR_Z": StarColumn("f4", "nanomaggy-2", "Inverse variance of FLUX_Z"),
+    "FLUX_IVAR_W1": StarColumn("f4", "nanomaggy-2", "Inverse variance of FLUX_W1"),
+    "FLUX_IVAR_W2": StarColumn("f4", "nanomaggy-2", "Inverse variance of FLUX_W2"),
+    "J_M": StarColumn("f4", "mag", "2MASS J magnitude"),
+    "H_M": StarColumn("f4", "mag", "2MASS H magnitude"),
+    "KS_M": StarColumn("f4", "mag", "2MASS Ks magnitude"),
+    "J_MSIGCOM": StarColumn("f4", "mag", "Uncertainty of J_M"),
+    "H_MSIGCOM": StarColumn("f4", "mag", "Uncertainty of H_M"),
+    "KS_MSIGCOM": StarColumn("f4", "mag", "Uncertainty of KS_M"),
+}
+"""Columns for colours, of `STAR_COLUMNS` too; a sample has those that its survey has."""
+
 # One list for every survey, the mock and the tests. Names are DESI's and Gaia DR3's own.
 STAR_COLUMNS: Mapping[str, StarColumn] = {
     "TARGETID": StarColumn("i8", "", "DESI target identifier", 0),
@@ -59,6 +82,7 @@ STAR_COLUMNS: Mapping[str, StarColumn] = {
     "SN_B": StarColumn("f4", "", "Median S/N per Angstrom^(1/2) of the B arm"),
     "SN_R": StarColumn("f4", "", "Median S/N per Angstrom^(1/2) of the R arm"),
     "SN": StarColumn("f4", "", "S/N of the spectrum: the mean of the B and R arms, or what the survey gives"),
+    **PHOTOMETRY,
 }
 
 IDENTIFIER = ("TARGETID", "SURVEY", "PROGRAM", "HEALPIX")

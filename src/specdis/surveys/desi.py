@@ -22,16 +22,20 @@ from specdis.surveys.coadd import SpectraKind, fibres, read_spectra
 from specdis.surveys.fits import FileError, NegativeVariances, Table, canonical, reading_fits
 from specdis.surveys.values import NO_SOURCE, cleaned
 
+LEGACY = tuple(f"{flux}_{band}" for band in ("G", "R", "Z", "W1", "W2") for flux in ("FLUX", "FLUX_IVAR"))
+"""Fluxes of the Legacy Surveys and their inverse variances; 0 for targets from Gaia alone."""
+
 _COLUMNS: Mapping[str, Sequence[str]] = {
     "RVTAB": (
         *("TARGETID", "SURVEY", "PROGRAM", "HEALPIX", "TARGET_RA", "TARGET_DEC"),
         *("VRAD", "RVS_WARN", "TEFF", "LOGG", "FEH", "ALPHAFE", "SN_B", "SN_R"),
     ),
     "SPTAB": ("TARGETID", "RV_ADOP"),
-    "FIBERMAP": ("TARGETID", "EBV"),
+    "FIBERMAP": ("TARGETID", "EBV", *LEGACY),
     "GAIA": (
         *("SOURCE_ID", "RA", "DEC", "PMRA", "PMRA_ERROR", "PMDEC", "PMDEC_ERROR", "PARALLAX", "PARALLAX_ERROR"),
         *("PHOT_G_MEAN_MAG", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG", "RUWE", "PHOT_VARIABLE_FLAG"),
+        *(f"PHOT_{band}_MEAN_FLUX_OVER_ERROR" for band in ("G", "BP", "RP")),
         *("ASTROMETRIC_PARAMS_SOLVED", "NU_EFF_USED_IN_ASTROMETRY", "PSEUDOCOLOUR", "ECL_LAT", "EBV"),
     ),
 }
@@ -127,6 +131,7 @@ class DesiSurvey(Survey):
         unmatched = (source <= 0) | (source == NO_SOURCE)
         self._require_aligned(data, ~unmatched, rows)
         columns = {**target, **_without(gaia, unmatched), "EBV": reddening(data["FIBERMAP"], gaia, len(source))}
+        columns |= {name: values for name, values in data["FIBERMAP"].items() if name in LEGACY}
         columns["SURVEY"], columns["PROGRAM"] = np.strings.lower(target["SURVEY"]), np.strings.lower(target["PROGRAM"])
         if "SPTAB" in data:
             columns["RV_ADOP"] = data["SPTAB"]["RV_ADOP"]
@@ -215,9 +220,10 @@ class CoaddSurvey(Survey):
     def _read(self, file: fitsio.FITS) -> Stars:
         fibermap = Table(self.path, file, "FIBERMAP")
         fibermap.require(["TARGETID"])
-        data = fibermap.read(fibermap.present(("TARGETID", "TARGET_RA", "TARGET_DEC", "EBV", *_TARGETING)))
+        data = fibermap.read(fibermap.present(("TARGETID", "TARGET_RA", "TARGET_DEC", "EBV", *LEGACY, *_TARGETING)))
         columns = {name: data[own] for name, own in (("RA", "TARGET_RA"), ("DEC", "TARGET_DEC")) if own in data}
         columns |= {name: data[own] for own, name in _TARGETING.items() if own in data}
+        columns |= {name: data[name] for name in LEGACY if name in data}
         columns |= {"TARGETID": data["TARGETID"], "EBV": reddening(data, {}, len(data["TARGETID"]))}
         columns |= self._scores(file, data["TARGETID"]) | self._from_velocities(data["TARGETID"])
         columns |= self._group(file, len(data["TARGETID"]))

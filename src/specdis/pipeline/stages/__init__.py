@@ -42,6 +42,8 @@ STAGES = (
         (
             *_DEVICE,
             "network.hidden",
+            "network.spectrum",
+            "network.colours",
             "network.label",
             "network.mixture",
             "training",

@@ -22,6 +22,7 @@ from specdis.model.files import load_model
 from specdis.model.model import Model
 from specdis.photometry import geometric_magnitude
 from specdis.pipeline.stage import Context, Outcome
+from specdis.pipeline.tasks import bands_of, read_sample
 from specdis.spectra.pixels import Pixels
 from specdis.storage import read_table, write_table
 from specdis.surveys import IDENTIFIER
@@ -32,7 +33,7 @@ def run(context: Context) -> Outcome:
     """Classify the stars, and inject binaries to measure completeness (section 5)."""
     jaxed.use(context.config.run.device)
     config, seed = context.config, context.config.run.seed
-    stars = read_table(context.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", *_OF_SINGLES])
+    stars = read_sample(context, (*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", *_OF_SINGLES))
     found = _of_sample(read_table(context.paths.distances, [*IDENTIFIER, "PROB_BINARY", "M_G_NN_LABEL"]), stars)
     m_g_nn = found["M_G_NN_LABEL"]
     geometric, error = geometric_magnitude(stars["PARALLAX_CORRECTED"], stars["PARALLAX_ERROR_USED"], stars["G_0"])
@@ -43,7 +44,8 @@ def run(context: Context) -> Outcome:
     eligible = stars["SELECTED"] & stars["HELD_OUT"] & (precision > _MARGIN * config.binaries.parallax_snr_min)
     eligible &= np.isfinite(found["PROB_BINARY"]) & binaries.is_in_domain(stars["LOGG"], m_g_nn)
     rows = np.flatnonzero(eligible)
-    pairs = _pair_magnitudes(context, rows, Targets.of(stars, seed).take(rows))
+    targets = Targets.of(stars, seed, bands_of(context, stars))
+    pairs = _pair_magnitudes(context, rows, targets.take(rows))
     width = np.hypot(pairs.sigma, error[rows])
     precise = precision[rows] > config.binaries.parallax_snr_min
     deviation = ((geometric[rows] - pairs.single) / width)[precise]
@@ -87,7 +89,8 @@ def _pair_magnitudes(context: Context, rows: Int64, targets: Targets) -> PairMag
     parts = [np.empty((3, 0))]
     for block in ranges(len(rows), 1 << 14):
         assert model is not None
-        parts.append(np.stack(model.pair_magnitudes(context.coefficients.inputs(rows[block]), targets.take(block))))
+        mine, scaled = targets.take(block), context.coefficients.inputs(rows[block])
+        parts.append(np.stack(model.pair_magnitudes(model.inputs_of(scaled, mine.bands), mine)))
     return PairMagnitudes(*np.concatenate(parts, axis=1))
 
 
@@ -120,7 +123,7 @@ def _inject(
     settings, seed = context.config.binaries, context.config.run.seed
     dwarfs = binaries.is_on_main_sequence(stars["LOGG"])
     rounds = STEEPNESS * _INJECTIONS if dwarfs.any() else ()
-    trial = Trial.of(context, rows, Targets.of(stars, seed)) if rounds else None
+    trial = Trial.of(context, rows, Targets.of(stars, seed, bands_of(context, stars))) if rounds else None
     none: dict[str, Array] = {"MASS_RATIO": np.empty(0), "STEEPNESS": np.empty(0)}
     none |= {name: np.empty(0, np.bool_) for name in ("FOUND", "FALSE_ALARM")}
     parts = [{**{name: stars[name][:0] for name in IDENTIFIER}, **none}]
@@ -153,7 +156,7 @@ class Trial:
     pixels, wavelength
         Stored pixels of the stars, and the wavelengths of the grid.
     inputs
-        Scaled coefficients of the stars as they are, shape (star, component).
+        The networks' inputs of the stars as they are, shape (star, input).
     targets
         What else is needed of the stars.
     threshold
@@ -170,11 +173,12 @@ class Trial:
     @classmethod
     def of(cls, context: Context, rows: Int64, targets: Targets) -> Trial:
         """Read some rows of the stores."""
+        model = load_model(context.paths.model)
         return cls(
-            load_model(context.paths.model),
+            model,
             context.pixels.read_stars(rows),
             context.pixels.grid.wavelength,
-            context.coefficients.inputs(rows),
+            model.inputs_of(context.coefficients.inputs(rows), targets.bands),
             targets,
             context.config.binaries.threshold,
         )
@@ -193,7 +197,7 @@ class Trial:
         single, companion
             Absolute magnitudes of the two, mag, shape (star,).
         partner
-            Row of the star whose spectrum is that of the companion, shape (star,).
+            Row of the star whose spectrum and colours are those of the companion, shape (star,).
         """
         excess = magnitude_excess(single, companion)
         targets = self.targets.with_parallax_of(alone)
@@ -203,7 +207,10 @@ class Trial:
             share = light_share(self.wavelength, single[block], companion[block])
             pixels, other = self.pixels.take(block), self.pixels.take(partner[block])
             flux = blended_spectra(pixels.flux, other.flux, other.bad, share)
-            both = self.model.inputs(pixels._replace(flux=np.where(pixels.bad, 0, flux)))
+            partners = self.targets.take(partner[block])
+            fainter = mine.magnitude - single[block] + companion[block] - partners.magnitude
+            bands = mine.bands.blended(partners.bands, fainter)
+            both = self.model.inputs(pixels._replace(flux=np.where(pixels.bad, 0, flux)), bands)
             pairs = ((found, both, excess[block]), (false, self.inputs[block], np.zeros(len(share))))
             for flags, inputs, added in pairs:
                 probability = self.model.binary_probability(inputs, mine.brighter(added))

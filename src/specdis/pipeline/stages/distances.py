@@ -16,8 +16,8 @@ from specdis.log import Progress
 from specdis.model.files import load_model
 from specdis.model.model import Model
 from specdis.pipeline.stage import Context, Outcome
-from specdis.pipeline.tasks import OnPixels
-from specdis.storage import Provenance, read_arrays, read_table, write_arrays, write_table
+from specdis.pipeline.tasks import OnPixels, bands_of, read_sample
+from specdis.storage import Provenance, read_arrays, write_arrays, write_table
 from specdis.stores.coefficients import CoefficientStore
 from specdis.surveys import IDENTIFIER
 
@@ -27,10 +27,9 @@ def run(context: Context) -> Outcome:
     jaxed.use(context.config.run.device)
     model, store = load_model(context.paths.model), context.pixels
     assert len(context.coefficients) == len(store)
-    stars = read_table(
-        context.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", "TRAINABLE", "TEFF", "LOGG", "FEH"]
-    )
-    targets = Targets.of(stars, model.seed)
+    names = (*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", "TRAINABLE", "TEFF", "LOGG", "FEH")
+    stars = read_sample(context, names)
+    targets = Targets.of(stars, model.seed, bands_of(context, stars))
     provenance = context.provenance("distances")
     finished = {rows.start: context.scratch / f"{rows.start:010d}.npz" for rows in store.blocks()}
     left = [rows for rows in store.blocks() if not finished[rows.start].exists()]

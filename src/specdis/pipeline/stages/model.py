@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from specdis import jaxed, rng
@@ -16,16 +18,18 @@ from specdis.model.engine import ModelSettings
 from specdis.model.files import save_model
 from specdis.model.model import Model
 from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble, Networks
+from specdis.network.inputs import NetworkInputs
 from specdis.network.mixture import Mixture, ParallaxInErrors
 from specdis.pipeline.stage import Context, Outcome
-from specdis.pipeline.tasks import trainable
+from specdis.pipeline.tasks import bands_of, read_sample, trainable
 from specdis.sample import TrainedStars
 from specdis.spectra.grid import PixelGrid
-from specdis.storage import atomic, read_arrays, read_table
+from specdis.storage import atomic, read_arrays
 from specdis.surveys import Stars
 
 _FEWEST_CALIBRATION = 300
 
+_CALIBRATED = ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "SN")
 _PARAMETERS: tuple[Parameter, ...] = ("TEFF", "LOGG", "FEH")
 _MEASURED = 20_000  # training stars that set the limits of the domain
 
@@ -34,12 +38,19 @@ def run(context: Context) -> Outcome:
     """Assemble the model from the trained networks, the recalibration and the domain."""
     config = context.config
     jaxed.use(config.run.device)
-    names = ["FOLD", *_PARAMETERS, "TRAINABLE", "STAR_ID", "SOURCE_ID", "TARGETID"]
-    stars, rows = Stars(read_table(context.paths.sample, names)), trainable(context)
+    names = ["FOLD", *_PARAMETERS, "TRAINABLE", "STAR_ID", "SOURCE_ID", "TARGETID", *_CALIBRATED]
+    stars, rows = Stars(read_sample(context, names)), trainable(context)
     store = context.pixels
     basis = Basis.of(read_arrays(context.paths.basis, "basis")[1])
     networks = _networks(context)
-    labels = _held_out_labels(networks.label, context.coefficients.inputs(rows), stars["FOLD"][rows])
+    seen = NetworkInputs(config.network, basis.scale, networks.colours)
+    bands = bands_of(context, stars.columns)
+
+    def inputs(rows: Int64) -> Float32:
+        scaled = jnp.asarray(context.coefficients.inputs(rows))
+        return np.asarray(seen.join(scaled, seen.sound(scaled, bands.take(rows))))
+
+    labels = _held_out_labels(networks.label, inputs(rows), stars["FOLD"][rows])
     card = {"training_stars": len(rows), "explained": basis.explained}
     calibration = calibration_stars(stars["FOLD"], stars["STAR_ID"], config.calibration, config.run.seed)
     trained = TrainedStars.of({**stars.columns, "CALIBRATION": calibration})
@@ -50,7 +61,7 @@ def run(context: Context) -> Outcome:
         sky=store.sky,
         basis=basis,
         networks=networks,
-        calibration=_calibration(context, networks.mixture, rows),
+        calibration=_calibration(context, networks.mixture, stars, rows, inputs),
         training_error=training_error(labels),
         domain=_domain(context, stars.take(rows), rows, store.grid, basis),
         seed=config.run.seed,
@@ -68,12 +79,25 @@ def _networks(context: Context) -> Networks:
     return Networks.of({path.stem: read_arrays(path, "networks")[1] for path in paths}, context.config.network)
 
 
-def _calibration(context: Context, ensemble: MixtureEnsemble, rows: Int64) -> Calibration:
-    """Fit the recalibration to its share of the held-out stars among some rows of the sample."""
+def _calibration(
+    context: Context, ensemble: MixtureEnsemble, stars: Stars, rows: Int64, inputs: Callable[[Int64], Float32]
+) -> Calibration:
+    """Fit the recalibration to its share of the held-out stars among some rows of the sample.
+
+    Parameters
+    ----------
+    context
+        The stage's.
+    ensemble
+        The mixture networks.
+    stars
+        The sample.
+    rows
+        Its trainable rows.
+    inputs
+        Returns the networks' inputs of some rows.
+    """
     config = context.config
-    stars = read_table(
-        context.paths.sample, ["G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "SN", "FOLD", "STAR_ID"]
-    )
     mine = calibration_stars(stars["FOLD"][rows], stars["STAR_ID"][rows], config.calibration, config.run.seed)
     rows = rows[mine]
     if len(rows) < _FEWEST_CALIBRATION:
@@ -83,7 +107,7 @@ def _calibration(context: Context, ensemble: MixtureEnsemble, rows: Int64) -> Ca
     if len(rows) > config.calibration.stars_max:
         chance = rng.uniform(rng.stream(config.run.seed, "calibration stars"), stars["STAR_ID"][rows])
         rows = rows[np.sort(np.argsort(chance)[: config.calibration.stars_max])]
-    mixture = _held_out_mixture(ensemble, context.coefficients.inputs(rows), stars["FOLD"][rows])
+    mixture = _held_out_mixture(ensemble, inputs(rows), stars["FOLD"][rows])
     columns = (stars[name][rows] for name in ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED"))
     return fit(mixture, ParallaxInErrors.of(*columns), stars["SN"][rows])
 

@@ -11,19 +11,23 @@ import numpy as np
 from specdis import jaxed
 from specdis.arrays import Bool, Float64, Int, Int64, aligned_empty
 from specdis.binaries import BinariesSettings
-from specdis.jaxed import jax
+from specdis.colours import Bands, Colours, noisier
+from specdis.jaxed import jax, jnp
 from specdis.log import Progress, logger
 from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble
+from specdis.network.inputs import ColourScale, NetworkInputs
 from specdis.network.training import TrainingStars, TrainingState, train_label, train_mixture
 from specdis.photometry import sqrt_flux
 from specdis.pipeline.stage import Context, Outcome
-from specdis.pipeline.tasks import trainable
-from specdis.storage import atomic, read_arrays, read_table, write_arrays, write_text
+from specdis.pipeline.tasks import bands_of, read_sample, trainable
+from specdis.storage import atomic, read_arrays, write_arrays, write_text
+from specdis.surveys import IDENTIFIER
 
 Trained = tuple[LabelEnsemble | MixtureEnsemble, Float64]
 """Networks, and the history of their training."""
 
 CHECKPOINT_SECONDS = 20.0
+_MEASURED = 20_000  # training stars from which the colours' scale is measured
 _FEWEST_PRECISE = 100  # stars of precise parallax, for a binary network
 
 
@@ -33,7 +37,7 @@ def run(context: Context) -> Outcome:
     jaxed.use(config.run.device)
     rows = trainable(context)
     copied = context.coefficients.with_copies(rows)
-    learned = _training_stars(context, rows, copied)
+    learned, scale = _training_stars(context, rows, copied)
     use = _is_precise(learned, config.binaries)
     precise = learned.fold[: len(rows)][use[: len(rows)]]
     trainings: dict[str, Callable[..., Trained]] = {
@@ -49,10 +53,13 @@ def run(context: Context) -> Outcome:
             config.binaries.parallax_snr_min,
         )
     done = {name: _trained(context, name, one) for name, one in trainings.items()}
+    parts: dict[str, LabelEnsemble | MixtureEnsemble | ColourScale] = {name: found for name, (found, _) in done.items()}
+    if scale is not None:
+        parts["colours"] = scale
     with atomic(context.paths.networks) as folder:
         folder.mkdir()
-        for name, (ensemble, _) in done.items():
-            write_arrays(folder / f"{name}.npz", context.provenance("networks"), ensemble.arrays())
+        for name, part in parts.items():
+            write_arrays(folder / f"{name}.npz", context.provenance("networks"), part.arrays())
     histories = {name: history for name, (_, history) in done.items()}
     write_text(context.paths.history, _history_csv(histories, config.training.n_seeds))
     notes = {
@@ -63,18 +70,37 @@ def run(context: Context) -> Outcome:
     return Outcome(len(rows), notes=notes)
 
 
-def _training_stars(context: Context, rows: Int64, copied: Int64) -> TrainingStars:
-    """Return the training set: stars, and noisier copies of some of them."""
+def _training_stars(context: Context, rows: Int64, copied: Int64) -> tuple[TrainingStars, ColourScale | None]:
+    """Return the training set, stars and noisier copies of some of them, and the scale of the colours."""
     names = ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "FOLD", "STAR_ID")
-    store = context.coefficients
-    stars, both = read_table(context.paths.sample, names), np.concatenate([rows, *[copied] * store.n_copies])
-    inputs = aligned_empty((len(both), store.n_components), np.float32)
-    store.inputs(rows, into=inputs[: len(rows)])
-    for number in range(store.n_copies):
-        start = len(rows) + number * len(copied)
-        store.inputs(copied, number, inputs[start : start + len(copied)])
+    store, settings = context.coefficients, context.config.network
+    stars, both = read_sample(context, (*names, *IDENTIFIER)), np.concatenate([rows, *[copied] * store.n_copies])
+    bands, colours = bands_of(context, stars), Colours(settings.colours)
+    scale = _colour_scale(context, rows, bands, colours) if settings.colours else None
+    seen = NetworkInputs(settings, 1.0, scale)
+    inputs = aligned_empty((len(both), store.n_components + seen.n_features), np.float32)
+    parts = [(None, rows), *((number, copied) for number in range(store.n_copies))]
+    start = 0
+    for number, mine in parts:
+        part = inputs[start : start + len(mine)]
+        store.inputs(mine, number, part[:, : store.n_components])
+        if settings.colours:
+            own = seen.sound(jnp.asarray(store.inputs(mine)), bands.take(mine))
+            if number is not None:
+                own = noisier(own, colours, context.config.run.seed, number, [stars[name][mine] for name in IDENTIFIER])
+            part[:, store.n_components :] = seen.features(own)
+        start += len(mine)
+    if not settings.spectrum:
+        inputs[:, : store.n_components] = 0
     magnitude, *others = (stars[name][both] for name in names)
-    return TrainingStars(inputs, sqrt_flux(magnitude), *others)
+    return TrainingStars(inputs, sqrt_flux(magnitude), *others), scale
+
+
+def _colour_scale(context: Context, rows: Int64, bands: Bands, colours: Colours) -> ColourScale:
+    """Measure the colours of a part of the training stars, and their relation to the spectra."""
+    few = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MEASURED)).astype(np.int64)]
+    few = np.unique(few)
+    return ColourScale.of_stars(bands.take(few), colours, context.coefficients.inputs(few))
 
 
 def _is_precise(stars: TrainingStars, settings: BinariesSettings) -> Bool:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from specdis.arrays import Array
+from specdis.colours import Bands
 from specdis.distances.targets import TARGET_COLUMNS, Targets
 from specdis.mock.settings import MockSettings
 from specdis.mock.survey import CATALOGUE, write_mock
@@ -325,7 +326,7 @@ def _distances(made: _Bench, limits: MachineLimits) -> Iterator[Rate]:
         config = Config.load(made.paths.config_resolved, [f'distances.method="{method}"'])
         run_stages(config, STAGES, last="distances")
         stars = read_table(made.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS])
-        targets, scratch = Targets.of(stars, 1), made.directory / "predicted.npz"
+        targets, scratch = Targets.of(stars, 1, Bands.none(len(stars["FOLD"]))), made.directory / "predicted.npz"
         blocks = [
             PredictBlock(rows, targets.take(rows), scratch.with_suffix(f".{rows.start}.npz")) for rows in made.blocks
         ]
