@@ -48,6 +48,7 @@ n_components = 8
 
 [network]
 hidden = [16, 16]
+colours = ["BP-RP", "G-RP"]
 
 [network.label]
 output = "exp"
@@ -59,6 +60,7 @@ learning_rate = 0.01
 batch = 64
 epochs = 20
 n_seeds = 2
+noisy_copies = 1
 
 [distances]
 n_draws = 3

@@ -45,6 +45,8 @@ class Band(NamedTuple):
         Extinction per E(B-V) on the scale of SFD98, where there is no law.
     floor
         Error in mag that comes in addition: of the calibration, and of the reddening law.
+    typical
+        Error in mag at magnitude 17 where a table has none; it grows as 10^(0.2 m), as the noise of photons does.
     """
 
     value: str
@@ -52,6 +54,7 @@ class Band(NamedTuple):
     by_teff: tuple[float, ...] | None = None
     per_ebv: float = 0.0
     floor: float = 0.01
+    typical: float = 0.0
 
 
 # Gaia EDR3 extinction law in its Teff form, as in `photometry`; terms 1, X, X^2, X^3, A0, A0^2, A0^3, X A0, X^2 A0,
@@ -77,9 +80,9 @@ _RP = (
 # Constants per E(B-V) of SFD98 at R_V = 3.1: Schlafly & Finkbeiner (2011), Table 6 for 2MASS, and as the Legacy Surveys
 # use them (legacysurvey.org/dr9/catalogs, Galactic extinction coefficients).
 BANDS: Mapping[str, Band] = {
-    "G": Band("PHOT_G_MEAN_MAG", "PHOT_G_MEAN_FLUX_OVER_ERROR", _G, floor=0.005),
-    "BP": Band("PHOT_BP_MEAN_MAG", "PHOT_BP_MEAN_FLUX_OVER_ERROR", _BP, floor=0.005),
-    "RP": Band("PHOT_RP_MEAN_MAG", "PHOT_RP_MEAN_FLUX_OVER_ERROR", _RP, floor=0.005),
+    "G": Band("PHOT_G_MEAN_MAG", "PHOT_G_MEAN_FLUX_OVER_ERROR", _G, floor=0.005, typical=0.001),
+    "BP": Band("PHOT_BP_MEAN_MAG", "PHOT_BP_MEAN_FLUX_OVER_ERROR", _BP, floor=0.005, typical=0.01),
+    "RP": Band("PHOT_RP_MEAN_MAG", "PHOT_RP_MEAN_FLUX_OVER_ERROR", _RP, floor=0.005, typical=0.008),
     "g": Band("FLUX_G", "FLUX_IVAR_G", per_ebv=3.214),
     "r": Band("FLUX_R", "FLUX_IVAR_R", per_ebv=2.165),
     "z": Band("FLUX_Z", "FLUX_IVAR_Z", per_ebv=1.211),
@@ -224,7 +227,7 @@ class Colours:
     def _measured(self, band: str, stars: Mapping[str, Array], rows: int) -> tuple[Float64, Float64]:
         """Return magnitudes and errors of a band, NaN where missing.
 
-        Tables often give magnitudes without errors; the floor then stands for both.
+        Tables often give magnitudes without errors; those then are the typical ones.
         """
         missing = np.full(rows, np.nan)
         if band not in BANDS:
@@ -239,7 +242,8 @@ class Colours:
                 snr = value * np.sqrt(error)
                 value = np.where(snr > _FAINTEST, _NANOMAGGY - 2.5 * np.log10(value), np.nan)
                 error = _MAGNITUDES / snr
-        return value, np.hypot(np.nan_to_num(error), columns.floor)
+        typical = columns.typical * 10 ** (0.2 * (value - 17))
+        return value, np.hypot(np.where(np.isfinite(error), error, typical), columns.floor)
 
 
 _HIDDEN_ALL, _HIDDEN = 0.1, 0.15

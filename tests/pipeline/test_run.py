@@ -19,7 +19,7 @@ from astropy.table import Table
 from matplotlib.figure import Figure
 
 from specdis.catalogue import read_catalogue, verify_catalogue
-from specdis.colours import Bands
+from specdis.colours import Colours
 from specdis.distances.targets import TARGET_COLUMNS, Targets
 from specdis.flags import Flag
 from specdis.pipeline.config import Config, config_of
@@ -27,7 +27,7 @@ from specdis.pipeline.manifest import Manifest
 from specdis.pipeline.stages import STAGES
 from specdis.pipeline.stages.binaries import Trial
 from specdis.pipeline.staleness import stage_statuses
-from specdis.storage import read_arrays, read_json, read_table
+from specdis.storage import column_names, read_arrays, read_json, read_table
 from specdis.stores.coefficients import CoefficientStore
 from specdis.stores.paths import RunPaths
 from specdis.stores.pixels import PixelStore
@@ -290,27 +290,34 @@ def test_one_key_reruns_what_depends_on_it_and_nothing_else(copied, config, monk
 
 def test_an_injected_companion_has_its_light_in_the_spectrum_that_is_judged(finished, config):
     paths = RunPaths(finished)
-    stars = read_table(paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "LOGG"])
+    names = (*IDENTIFIER, *TARGET_COLUMNS, "LOGG", *Colours(("BP-RP", "G-RP")).columns)
+    stars = read_table(paths.sample, [name for name in dict.fromkeys(names) if name in column_names(paths.sample)])
     rows = np.flatnonzero(stars["LOGG"] > 4.2)[:8]
     mine = {name: values[rows] for name, values in stars.items()}
     stores = {
         "pixels": PixelStore.open(paths.pixels),
         "coefficients": CoefficientStore.open(paths.coefficients),
     }
-    trial = Trial.of(SimpleNamespace(config=config_of(finished), paths=paths, **stores), rows, Targets.of(mine, 1))
+    config, wanted = config_of(finished), Colours(("BP-RP", "G-RP"))
+    bands = wanted.of(mine, config.photometry)
+    trial = Trial.of(SimpleNamespace(config=config, paths=paths, **stores), rows, Targets.of(mine, 1, bands))
     model, watched = trial.model, Mock(wraps=trial.model)
     trial = replace(trial, model=watched)
     single, companion, partner = np.full(8, 5.0), np.full(8, 5.5), np.roll(np.arange(8), 1)
     trial.called(np.full(8, 5.0), np.full(8, 5.0), single, companion, partner)
     flux, _, bad, _ = PixelStore.open(paths.pixels).read_stars(rows)
-    judged = watched.inputs.call_args.args[0]
+    judged, summed_bands = watched.inputs.call_args.args
     given = judged.flux.astype(float)
     both = ~bad & ~bad[partner] & (np.abs(flux[partner].astype(float) - flux) > 0.01)
     share = ((given - flux) / np.where(both, flux[partner].astype(float) - flux, 1))[both]
     # Half a magnitude fainter: 0.387 of the light in G, less in the blue and more in the red.
     assert 0.3 < share.min() < 0.387 < share.max() < 0.45
     # Both networks are asked about the sum, the mixture about the single star too.
-    summed = model.inputs(judged._replace(flux=given.astype(np.float32)), Bands.none(len(given)))
+    summed = model.inputs(judged._replace(flux=given.astype(np.float32)), summed_bands)
+    # The companion, like its partner half a magnitude fainter than the star, adds to the light in each band.
+    brighter = bands.magnitude - summed_bands.magnitude
+    assert (brighter > 0.3).all()
+    assert (brighter < 0.75).all()
     np.testing.assert_allclose(watched.label_magnitude.call_args.args[0], summed, atol=1e-5)
     asked = [call.args[0] for call in watched.binary_probability.call_args_list]
     np.testing.assert_allclose(asked[0], summed, atol=1e-5)
