@@ -19,7 +19,7 @@ from specdis.pipeline.config import Config
 from specdis.storage import read_json
 from specdis.surveys import IDENTIFIER, Stars
 from specdis.validation import join
-from specdis.verbs.ablate import FULL, VARIANTS, Variant, run_ablations, table
+from specdis.verbs.ablate import FULL, VARIANTS, Variant, applies, run_ablations, table
 
 UNIVERSE = MockSettings(stars=900, seed=4)
 SETTINGS = tiny_run.SETTINGS.replace("n_folds = 2", "train_fraction = 0.5")
@@ -28,9 +28,12 @@ TRIED = (
     Variant("8 components", {"components.n_components": 8}),  # what the full method has
     Variant("without negative parallaxes", {"sample.train_drop_negative": True}),  # these are held out, too
     Variant("raw pixels", {"components.kind": "pixels"}),
+    Variant("colours alone", {"network.spectrum": False}),
+    Variant("the floor", {"training.labels": "truth"}),
 )
 
 
+NAMES = ("without negative parallaxes", "raw pixels", "colours alone", "the floor")
 TABLE = (FULL, Variant("pixels alike", {"spectra.weights": "none"}))
 
 
@@ -60,16 +63,18 @@ def rows(page) -> list[dict]:
 
 @pytest.mark.slow
 def test_a_variant_that_is_the_full_method_is_no_row(rows, page):
-    assert [row["name"] for row in rows] == [FULL.name, "without negative parallaxes", "raw pixels"]
-    lines = page.read_text().splitlines()
-    assert len(lines) == 2 + len(rows)
-    assert len({line.count("|") for line in lines}) == 1
+    assert [row["name"] for row in rows] == [FULL.name, *NAMES]
+    tables = page.read_text().split("\n\nScatter in mag, and its change:\n\n")
+    assert len(tables) == 2
+    for lines in (part.splitlines() for part in tables):
+        assert len(lines) == 2 + len(rows)
+        assert len({line.count("|") for line in lines}) == 1
     assert page.read_text() == table(rows)
 
 
 @pytest.mark.slow
 def test_numbers_are_those_of_the_catalogues_and_the_truth(rows, page):
-    for row, folder in zip(rows, ("the-full-method", "without-negative-parallaxes", "raw-pixels"), strict=True):
+    for row, folder in zip(rows, (name.replace(" ", "-") for name in (FULL.name, *NAMES)), strict=True):
         stars = read_catalogue(page.parent / folder / "catalogue" / "specdis.fits")
         named = {name: np.asarray(stars[name]) for name in IDENTIFIER}
         named |= {name: named[name].astype("S") for name in ("SURVEY", "PROGRAM")}
@@ -90,9 +95,9 @@ def test_numbers_are_those_of_the_catalogues_and_the_truth(rows, page):
 
 @pytest.mark.slow
 def test_dropping_negative_parallaxes_trains_on_fewer_stars(rows):
-    full, positive, pixels = (row["trainable"] for row in rows)
+    full, positive, *others = (row["trainable"] for row in rows)
     assert 0.7 * full < positive < 0.95 * full
-    assert pixels == full
+    assert others == [full] * 3
 
 
 @pytest.mark.slow
@@ -119,9 +124,16 @@ def test_the_table_shows_cells_that_some_variants_lack():
     cell |= {"scatter_difference_mag": estimate, "median_difference_mag": estimate}
     full = {"name": "full", "trainable": 1000, "without_distance": 0, "cells": {"all": cell, "1-10 kpc": cell}}
     other = {"name": "other", "trainable": 90, "without_distance": 3, "cells": {"all": cell}}
+    assert "Scatter in mag" not in table([full, other])
     first, second = table([full, other]).splitlines()[2:]
     assert first == "| full | 1,000 | 0 | 0.200 |  | +0.100 | +0.100 |"
     assert second == "| other | 90 | 3 | 0.200 | -0.010 ± 0.002 | +0.100 (-0.010 ± 0.002) | – |"
+
+
+def test_variants_that_a_configuration_cannot_have_are_left_out(table_run):
+    full = Config.load(table_run / "config.resolved.toml")
+    lacking = [one for one in VARIANTS if not applies(one, full)]
+    assert [list(one.settings) for one in lacking] == [["network.spectrum"], ["training.labels"]]
 
 
 def test_where_no_truth_is_known_stars_with_precise_parallaxes_are_compared(tmp_path, table_run):

@@ -107,5 +107,8 @@ class TrainingSettings(Settings):
     """Fraction of the training set used for early stopping."""
     noisy_copies: NonNegativeInt = 0
     """Number of noisier copies of each spectrum to train on as well (not in the paper)."""
+    labels: Literal["parallax", "truth"] = "parallax"
+    """What the networks learn from: parallaxes, or the true distances of a mock survey. The latter shows how precise
+    magnitudes from such spectra and colours can be at best."""
     n_seeds: PositiveInt = 4
     """Number of networks with different random seeds."""

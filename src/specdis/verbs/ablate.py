@@ -58,6 +58,9 @@ VARIANTS = (
     Variant("all pixels alike", {"spectra.weights": "none"}),
     Variant("without the logarithm of Eq. 1", {"spectra.signed_log": False}),
     Variant("labels that stay positive", {"network.label.output": "exp"}),
+    Variant("the spectrum alone", {"network.colours": []}),
+    Variant("colours alone", {"network.spectrum": False}),
+    Variant("the floor: trained on true magnitudes", {"training.labels": "truth"}),
     Variant("robust loss", {"network.label.loss": "robust", "network.label.intrinsic_scatter": 0.1}),
     Variant(
         "robust loss, labels that stay positive",
@@ -95,7 +98,7 @@ def run_ablations(path: Path, overrides: Sequence[str] = (), variants: Sequence[
     compared: Deviations | None = None
     residuals: dict[str, Float64] = {}
     trainable: dict[str, int] = {}
-    for variant in variants:
+    for variant in (one for one in variants if applies(one, full)):
         directory = folder / _slug(variant.name)
         changes = [f"{key}={json.dumps(value)}" for key, value in variant.settings.items()]
         config = Config.load(path, [*common, *changes, f"run.directory={json.dumps(str(directory))}"])
@@ -115,6 +118,21 @@ def run_ablations(path: Path, overrides: Sequence[str] = (), variants: Sequence[
     write_json(folder / "ablation.json", rows)
     write_text(folder / "ablation.md", table(rows))
     return folder / "ablation.md"
+
+
+def applies(variant: Variant, full: Config) -> bool:
+    """Tell whether a variant means anything: colours without the spectrum, and the truth, must be known."""
+    needs = {
+        "network.spectrum": bool(full.network.colours),
+        "training.labels": full.survey.kind == "mock" or full.survey.truth_file is not None,
+    }
+    lacking = [key for key in variant.settings if not needs.get(key, True)]
+    if lacking:
+        logger.info("ablation: %s is left out: the configuration has no %s", variant.name, _LACKING[lacking[0]])
+    return not lacking
+
+
+_LACKING = {"network.spectrum": "colours", "training.labels": "true distances"}
 
 
 def _slug(name: str) -> str:
@@ -176,6 +194,7 @@ def _errors(config: Config) -> Deviations:
         error = 5.0 * np.log10(columns["DIST"] / distance)
         bins = validation.cells(distance[chosen], BINS)
         cells = {f"{low:g}-{high:g} kpc": inside for low, high, inside in bins}
+        cells |= _kinds(columns["SN"][chosen], validation.is_giant(columns)[chosen])
     if np.count_nonzero(chosen) < _FEWEST:
         raise InputError(
             config.run.directory,
@@ -185,6 +204,16 @@ def _errors(config: Config) -> Deviations:
         )
     stars = {name: values[chosen] for name, values in read_table(paths.sample, IDENTIFIER).items()}
     return Deviations(stars, error[chosen], {"all": np.ones(int(chosen.sum()), bool)} | cells)
+
+
+def _kinds(snr: Float64, giant: Bool) -> dict[str, Bool]:
+    """Return the stars of each kind and range of S/N, shape (star,)."""
+    ranges_of_snr = {"S/N < 20": snr < 20, "S/N 20-60": (snr >= 20) & (snr < 60), "S/N > 60": snr >= 60}
+    return {
+        f"{kind}, {name}": of_kind & inside
+        for kind, of_kind in (("giants", giant), ("dwarf stars", ~giant))
+        for name, inside in ranges_of_snr.items()
+    }
 
 
 def _row(
@@ -225,7 +254,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         and their differences from the first row's.
     """
     names = list(rows[0]["cells"])
-    bins = [name for name in names if name != "all"]
+    bins = [name for name in names if name.endswith("kpc")]
+    kinds = [name for name in names if "S/N" in name]
     head = ["", "trainable", "no distance", "scatter", "its change", "bias", *(f"bias, {name}" for name in bins)]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
@@ -235,7 +265,20 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         cells += ["" if row is rows[0] else f"{change['value']:+.3f} ± {change['error']:.3f}"]
         cells += [_bias(row["cells"].get(name), row is rows[0]) for name in ("all", *bins)]
         lines.append("| " + " | ".join(cells) + " |")
+    if kinds:
+        lines += ["", "Scatter in mag, and its change:", ""]
+        lines += ["| | " + " | ".join(kinds) + " |", "|" + "---|" * (len(kinds) + 1)]
+        for row in rows:
+            cells = [row["name"], *(_scatter(row["cells"].get(name), row is rows[0]) for name in kinds)]
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _scatter(cell: Mapping[str, Any] | None, is_first: bool) -> str:
+    if cell is None:
+        return "–"
+    change = cell["scatter_difference_mag"]
+    return f"{cell['scatter_mag']:.3f}" + ("" if is_first else f" ({change['value']:+.3f} ± {change['error']:.3f})")
 
 
 def _bias(cell: Mapping[str, Any] | None, is_first: bool) -> str:

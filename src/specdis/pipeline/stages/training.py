@@ -9,19 +9,22 @@ from functools import partial
 import numpy as np
 
 from specdis import jaxed
-from specdis.arrays import Bool, Float64, Int, Int64, aligned_empty
+from specdis.arrays import Array, Bool, Float64, Int, Int64, aligned_empty
 from specdis.binaries import BinariesSettings
 from specdis.colours import Bands, Colours, noisier
+from specdis.errors import InputError
 from specdis.jaxed import jax, jnp
 from specdis.log import Progress, logger
 from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble
 from specdis.network.inputs import ColourScale, NetworkInputs
 from specdis.network.training import TrainingStars, TrainingState, train_label, train_mixture
 from specdis.photometry import sqrt_flux
+from specdis.pipeline.inputs import truth_of
 from specdis.pipeline.stage import Context, Outcome
 from specdis.pipeline.tasks import bands_of, read_sample, trainable
 from specdis.storage import atomic, read_arrays, write_arrays, write_text
 from specdis.surveys import IDENTIFIER
+from specdis.validation import join
 
 Trained = tuple[LabelEnsemble | MixtureEnsemble, Float64]
 """Networks, and the history of their training."""
@@ -92,8 +95,34 @@ def _training_stars(context: Context, rows: Int64, copied: Int64) -> tuple[Train
         start += len(mine)
     if not settings.spectrum:
         inputs[:, : store.n_components] = 0
+    if context.config.training.labels == "truth":
+        stars |= _true_parallaxes(context, stars)
     magnitude, *others = (stars[name][both] for name in names)
     return TrainingStars(inputs, sqrt_flux(magnitude), *others), scale
+
+
+_TRUE = 100.0
+"""S/N of true parallaxes: magnitudes are then known to 0.02 mag, and the losses stay finite."""
+
+
+def _true_parallaxes(context: Context, stars: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the parallaxes of the true distances, as if they were measured without an error to speak of.
+
+    Raises
+    ------
+    InputError
+        When no true distances are known, or not for all stars.
+    """
+    known = truth_of(context.config, context.paths)
+    kpc = None if known is None else np.append(known["DIST_TRUE"], np.nan)[join(stars, known)]
+    if kpc is None or not np.isfinite(kpc).all():
+        raise InputError(
+            'training.labels = "truth"',
+            expected="the true distance of every star",
+            found="none" if kpc is None else f"none for {np.sum(~np.isfinite(kpc)):,} stars",
+            remedy='Name the file in survey.truth, or set training.labels = "parallax".',
+        )
+    return {"PARALLAX_CORRECTED": 1 / kpc, "PARALLAX_ERROR_USED": 1 / (_TRUE * kpc)}
 
 
 def _colour_scale(context: Context, rows: Int64, bands: Bands, colours: Colours) -> ColourScale:
