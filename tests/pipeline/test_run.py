@@ -18,6 +18,7 @@ import zarr
 from astropy.table import Table
 from matplotlib.figure import Figure
 
+from specdis.anchors import is_anchor
 from specdis.catalogue import read_catalogue, verify_catalogue
 from specdis.colours import Colours
 from specdis.distances.targets import TARGET_COLUMNS, Targets
@@ -263,6 +264,33 @@ def test_one_key_makes_stale_what_depends_on_it_and_nothing_else(reported, confi
     assert stale == (ALL[ALL.index(first) :] if first else [])
     if first:
         assert override.split("=")[0] in found[ALL.index(first)].reasons[0]
+
+
+def test_anchors_make_the_sample_depend_on_lists_of_members(reported, config, finished):
+    def stale(*overrides):
+        given = Config.load(config, [f"run.directory={reported.directory}", *overrides])
+        return [stage.name for stage in stage_statuses(given, STAGES) if stage.state != "fresh"]
+
+    assert stale("references.velocity_clip=3") == ["validation", "report"]
+    assert stale("anchors.use=both") == ALL
+    assert stale("anchors.least_error=0.1") == []
+
+
+@pytest.mark.slow
+def test_anchors_are_found_and_their_systems_are_in_one_fold(copied, config):
+    start(config, copied, "anchors.use=training", last="distances")
+    stars = read_table(RunPaths(copied).sample)
+    members = read_table(RunPaths(copied).members)
+    known = is_anchor(stars)
+    # The lists are those that validation matches, and the velocities are clipped alike.
+    assert {*stars["TARGETID"][known]} == {*members["TARGETID"]}
+    group = stars["ANCHOR_GROUP"]
+    for name in np.unique(group[group > 0]):
+        assert len(np.unique(stars["FOLD"][(group == name) & stars["TRAINABLE"]])) <= 1
+    assert (
+        start(config, copied, "anchors.use=both", last="distances")
+        == ALL[ALL.index("training") : ALL.index("distances") + 1]
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
+from specdis.anchors import AnchorsSettings
 from specdis.binaries import BinariesSettings
 from specdis.calibration import CalibrationSettings
 from specdis.components import ComponentsSettings
@@ -58,6 +59,8 @@ class Config(Document):
     """Recalibration of the mixture network's distances on held-out stars."""
     binaries: BinariesSettings = BinariesSettings()
     """Binaries: section 5."""
+    anchors: AnchorsSettings = AnchorsSettings()
+    """Stars of known distance in training and recalibration."""
     references: ReferencesSettings = ReferencesSettings()
     """Stars of known distance and rival catalogues: sections 2.5, 4.4 and 4.5."""
     cluster: ClusterSettings = ClusterSettings()

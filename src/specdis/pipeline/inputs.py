@@ -75,6 +75,17 @@ def known_files(config: Config) -> list[Path]:
     return [*references_of(config).files, *([] if path is None else [path])]
 
 
+def sample_files(config: Config) -> list[Path]:
+    """Return the external files of the sample: the truth if it names the parents of clones, and lists of anchors."""
+    return [*copies_files(config), *(references_of(config).files if config.anchors.use != "none" else ())]
+
+
+def sample_sections(config: Config) -> tuple[str, ...]:
+    """Return the sections and keys about lists of members, if these are anchors."""
+    of_anchors = ("anchors.kinds", "anchors.least_error", "anchors.usual_error")
+    return ("references", *of_anchors) if config.anchors.use != "none" else ()
+
+
 def copies_files(config: Config) -> list[Path]:
     """Return the file with the truth if it names the parents of clones, or nothing."""
     path = config.survey.truth_file

@@ -165,3 +165,9 @@ class Stage(NamedTuple):
     run: Callable[[Context], Outcome]
     reads: Callable[[Config], Sequence[Path]] | None = None
     """Files, besides the survey's and the products it needs, on which its products depend."""
+    also: Callable[[Config], tuple[str, ...]] | None = None
+    """Sections on which its products depend with some configurations only."""
+
+    def settings_of(self, config: Config) -> dict[str, Any]:
+        """Return the settings on which its products depend."""
+        return config.flat(*self.sections, *(self.also(config) if self.also else ()))

@@ -50,11 +50,11 @@ class Plan:
         self._files = files
         self._unfinished = self.paths.directory / ".partial"
         self.inputs = {stage.name: _inputs(stage, config, files) for stage in stages}
-        self.settings = {stage.name: _plain(config.flat(*stage.sections)) for stage in stages}
+        self.settings = {stage.name: _plain(stage.settings_of(config)) for stage in stages}
         self.keys: dict[str, str] = {}
         for stage in stages:
             # Products do not depend on the location of files, so the key has their names only.
-            settings = _plain(config.flat(*stage.sections), path=lambda path: path.name)
+            settings = _plain(stage.settings_of(config), path=lambda path: path.name)
             inputs = self.inputs[stage.name]
             origin = [*(self.keys[need] for need in stage.needs), inputs and inputs.identity]
             self.keys[stage.name] = digest([stage.name, FORMAT_VERSION, __version__, settings, origin])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from specdis import jaxed
 from specdis.arrays import Array, Int64
@@ -77,6 +77,12 @@ def read_sample(context: Context, names: Iterable[str]) -> dict[str, Array]:
         )
     present = (name for name in colours.columns if name in known)
     return read_table(context.paths.sample, [*dict.fromkeys((*names, *present))])
+
+
+def anchor_names(context: Context, place: Literal["training", "calibration"]) -> tuple[str, ...]:
+    """Return the columns of anchors in a sample, none where the configuration does not use them in this place."""
+    used = context.config.anchors.use in (place, "both")
+    return ("ANCHOR_DISTMOD", "ANCHOR_DISTMOD_ERR", "A_G_ERR") if used else ()
 
 
 def bands_of(context: Context, stars: Mapping[str, Array]) -> Bands:

@@ -6,7 +6,7 @@ from specdis.references.members import Count, MemberList, Members, find_members,
 from specdis.references.names import NAMES
 from specdis.references.quantities import Quantities
 from specdis.references.rivals import RIVAL_COLUMNS, match_rival
-from specdis.references.settings import MemberFile, ReferenceFile, ReferencesSettings
+from specdis.references.settings import Kind, MemberFile, ReferenceFile, ReferencesSettings
 from specdis.references.systems import CLUSTERS, DWARFS, SAGITTARIUS, TABLE_A1, System, find_system, read_systems
 from specdis.references.tables import ReferenceTable
 
@@ -21,6 +21,7 @@ __all__ = [
     "SAGITTARIUS",
     "TABLE_A1",
     "Count",
+    "Kind",
     "MemberFile",
     "MemberList",
     "Members",

@@ -42,6 +42,11 @@ class Sample:
     stars: Stars
     cutflow: CutFlow
 
+    def with_split(self, columns: Mapping[str, Array], settings: SampleSettings, seed: int, **counts: int) -> Sample:
+        """Return the same stars with these columns and those of the split, and with further counts."""
+        stars = Stars({**columns, **split(columns, settings, seed)})
+        return Sample(stars, CutFlow(self.cutflow.lines, {**self.cutflow.summary, **_sides(stars), **counts}))
+
 
 def select(
     blocks: Iterable[Stars],
@@ -70,8 +75,7 @@ def select(
     outside = predicts_every_row if settings.predict_outside is None else settings.predict_outside
     usable = (_with_folds(block, settings.fold_column) for block in blocks)
     chosen = choose(usable, columns, settings, photometry, outside=outside)
-    stars = chosen.stars.replace(**split(chosen.stars.columns, settings, seed))
-    return Sample(stars, CutFlow(chosen.cutflow.lines, {**chosen.cutflow.summary, **_sides(stars)}))
+    return chosen.with_split(chosen.stars.columns, settings, seed)
 
 
 def choose(

@@ -43,10 +43,15 @@ def split(stars: Mapping[str, Array], settings: SampleSettings, seed: int) -> di
 
 
 def star_id(stars: Mapping[str, Array]) -> Int64:
-    """Return the star identifier, shared by repeats and clones: PARENT_ID, else SOURCE_ID, else TARGETID."""
+    """Return the star identifier, shared by repeats and clones: PARENT_ID, else SOURCE_ID, else TARGETID.
+
+    The members of a system whose distance is used share one, ANCHOR_GROUP: they are never on both sides of a split.
+    """
     star = np.where(stars["SOURCE_ID"] > 0, stars["SOURCE_ID"], stars["TARGETID"])
     if "PARENT_ID" in stars:
         star = np.where(stars["PARENT_ID"] > 0, stars["PARENT_ID"], star)
+    if "ANCHOR_GROUP" in stars:
+        star = np.where(stars["ANCHOR_GROUP"] > 0, stars["ANCHOR_GROUP"], star)
     return star.astype(np.int64)
 
 

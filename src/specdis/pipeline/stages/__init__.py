@@ -1,6 +1,6 @@
 """The stages in order: thin shells that read products, call the science and write products."""
 
-from specdis.pipeline.inputs import copies_files, known_files
+from specdis.pipeline.inputs import known_files, sample_files, sample_sections
 from specdis.pipeline.stage import Stage
 from specdis.pipeline.stages import (
     binaries,
@@ -26,7 +26,8 @@ STAGES = (
         ("run.seed", *_SURVEY, "sample", "photometry"),
         ("sample", "cutflow"),
         sample.run,
-        copies_files,
+        sample_files,
+        sample_sections,
     ),
     Stage("spectra", ("sample",), (*_SURVEY, "spectra"), ("pixels",), spectra.run),
     Stage(
@@ -47,6 +48,7 @@ STAGES = (
             "network.label",
             "network.mixture",
             "training",
+            "anchors.use",
             "binaries.parallax_snr_min",
         ),
         ("history", "networks"),
@@ -55,7 +57,7 @@ STAGES = (
     Stage(
         "model",
         ("sample", "spectra", "components", "training"),
-        (*_DEVICE, "sample", "photometry", "spectra", "network", "distances", "calibration", "binaries"),
+        (*_DEVICE, "sample", "photometry", "spectra", "network", "distances", "anchors.use", "calibration", "binaries"),
         ("model",),
         model.run,
     ),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from specdis import jaxed, rng
+from specdis.anchors import anchored, is_anchor
 from specdis.arrays import Float32, Float64, Int, Int64, ranges
 from specdis.calibration import Calibration, calibration_stars, fit
 from specdis.components import Basis
@@ -21,7 +22,7 @@ from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble, Networks
 from specdis.network.inputs import NetworkInputs
 from specdis.network.mixture import Mixture, ParallaxInErrors
 from specdis.pipeline.stage import Context, Outcome
-from specdis.pipeline.tasks import bands_of, read_sample, trainable
+from specdis.pipeline.tasks import anchor_names, bands_of, read_sample, trainable
 from specdis.sample import TrainedStars
 from specdis.spectra.grid import PixelGrid
 from specdis.storage import atomic, read_arrays
@@ -39,6 +40,7 @@ def run(context: Context) -> Outcome:
     config = context.config
     jaxed.use(config.run.device)
     names = ["FOLD", *_PARAMETERS, "TRAINABLE", "STAR_ID", "SOURCE_ID", "TARGETID", *_CALIBRATED]
+    names += anchor_names(context, "calibration")
     stars, rows = Stars(read_sample(context, names)), trainable(context)
     store = context.pixels
     basis = Basis.of(read_arrays(context.paths.basis, "basis")[1])
@@ -98,8 +100,7 @@ def _calibration(
         Returns the networks' inputs of some rows.
     """
     config = context.config
-    mine = calibration_stars(stars["FOLD"][rows], stars["STAR_ID"][rows], config.calibration, config.run.seed)
-    rows = rows[mine]
+    rows = rows[calibration_stars(stars["FOLD"][rows], stars["STAR_ID"][rows], config.calibration, config.run.seed)]
     if len(rows) < _FEWEST_CALIBRATION:
         if config.calibration.on:
             logger.warning("model: %d held-out stars are too few for recalibration: errors are as predicted", len(rows))
@@ -108,8 +109,11 @@ def _calibration(
         chance = rng.uniform(rng.stream(config.run.seed, "calibration stars"), stars["STAR_ID"][rows])
         rows = rows[np.sort(np.argsort(chance)[: config.calibration.stars_max])]
     mixture = _held_out_mixture(ensemble, inputs(rows), stars["FOLD"][rows])
-    columns = (stars[name][rows] for name in ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED"))
-    return fit(mixture, ParallaxInErrors.of(*columns), stars["SN"][rows])
+    mine = stars.take(rows)
+    parallax, error = mine["PARALLAX_CORRECTED"], mine["PARALLAX_ERROR_USED"]
+    if is_anchor(mine.columns).any():
+        parallax, error = anchored(mine.columns)
+    return fit(mixture, ParallaxInErrors.of(mine["G_0"], parallax, error), mine["SN"])
 
 
 def _held_out_mixture(ensemble: MixtureEnsemble, inputs: Float32, fold: Int) -> Mixture:

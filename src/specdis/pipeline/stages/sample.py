@@ -6,11 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from specdis.anchors import anchor_columns, is_anchor
 from specdis.errors import InputError
-from specdis.pipeline.inputs import parents
+from specdis.log import logger
+from specdis.pipeline.inputs import parents, references_of
+from specdis.pipeline.manifest import StageFault
 from specdis.pipeline.stage import Context, Outcome
 from specdis.pipeline.tasks import OnSurvey
-from specdis.sample import select
+from specdis.references import MATCH_COLUMNS, find_members
+from specdis.sample import Sample, select
 from specdis.storage import write_json, write_table
 from specdis.surveys import Stars, Survey
 from specdis.surveys.values import say
@@ -22,13 +28,40 @@ def run(context: Context) -> Outcome:
     config, survey = context.config, context.survey()
     stars = map(parents(config), survey_rows(context))
     chosen = select(stars, survey.columns, config.sample, config.photometry, config.run.seed, survey.predicts_every_row)
+    faults: list[StageFault] = []
+    if config.anchors.use != "none":
+        chosen, faults = _with_anchors(context, chosen)
     flow = chosen.cutflow.to_dict()
     say(flow["summary"]["missing_values"])
     if not flow["summary"]["trainable"]:
         raise nothing_to_learn_from(config.survey.place, survey, flow)
     write_table(context.paths.sample, context.provenance("sample"), chosen.stars.columns)
     write_json(context.paths.cutflow, flow)
-    return Outcome(stars=flow["summary"]["rows"], notes=flow["summary"])
+    return Outcome(flow["summary"]["rows"], faults, flow["summary"])
+
+
+def _with_anchors(context: Context, sample: Sample) -> tuple[Sample, list[StageFault]]:
+    """Find the stars of known distance, and split once more, with each system on one side."""
+    config, stars = context.config, sample.stars
+    selected = np.flatnonzero(stars["SELECTED"])
+    files = references_of(config)
+    sought = {name: stars[name][selected] for name in (*MATCH_COLUMNS, "VRAD")}
+    found = dict(find_members(files.members(), sought, config.references).columns)
+    columns = anchor_columns({**found, "ROW": selected[found["ROW"]]}, len(stars), config.anchors)
+    anchors = is_anchor(columns)
+    logger.info("sample: %d anchors", anchors.sum())
+    if not anchors.any():
+        raise InputError(
+            "[references]",
+            expected=f"stars of known distance, since anchors.use = {config.anchors.use!r}",
+            found=f"none among {len(selected):,} selected stars",
+            remedy='Name lists of members in [references], or set anchors.use = "none".',
+        )
+    faults = [
+        StageFault(name="unread-reference", place=file.place, message=file.message, stars=0) for file in files.unread
+    ]
+    again = sample.with_split({**stars.columns, **columns}, config.sample, config.run.seed, anchors=int(anchors.sum()))
+    return again, faults
 
 
 def survey_rows(context: Context) -> Iterator[Stars]:

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from specdis import jaxed
+from specdis.anchors import anchored, is_anchor
 from specdis.arrays import Array, Bool, Float64, Int, Int64, aligned_empty
 from specdis.binaries import BinariesSettings
 from specdis.colours import Bands, Colours, noisier
@@ -21,7 +22,7 @@ from specdis.network.training import TrainingStars, TrainingState, train_label, 
 from specdis.photometry import sqrt_flux
 from specdis.pipeline.inputs import truth_of
 from specdis.pipeline.stage import Context, Outcome
-from specdis.pipeline.tasks import bands_of, read_sample, trainable
+from specdis.pipeline.tasks import anchor_names, bands_of, read_sample, trainable
 from specdis.storage import atomic, read_arrays, write_arrays, write_text
 from specdis.surveys import IDENTIFIER
 from specdis.validation import join
@@ -40,8 +41,8 @@ def run(context: Context) -> Outcome:
     jaxed.use(config.run.device)
     rows = trainable(context)
     copied = context.coefficients.with_copies(rows)
-    learned, scale = _training_stars(context, rows, copied)
-    use = _is_precise(learned, config.binaries)
+    learned, anchor, scale = _training_stars(context, rows, copied)
+    use = _is_precise(learned, config.binaries) & ~anchor
     precise = learned.fold[: len(rows)][use[: len(rows)]]
     trainings: dict[str, Callable[..., Trained]] = {
         "label": partial(train_label, learned),
@@ -73,11 +74,12 @@ def run(context: Context) -> Outcome:
     return Outcome(len(rows), notes=notes)
 
 
-def _training_stars(context: Context, rows: Int64, copied: Int64) -> tuple[TrainingStars, ColourScale | None]:
-    """Return the training set, stars and noisier copies of some of them, and the scale of the colours."""
+def _training_stars(context: Context, rows: Int64, copied: Int64) -> tuple[TrainingStars, Bool, ColourScale | None]:
+    """Return the training set with noisier copies of some stars, which of it are anchors, the scale of the colours."""
     names = ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "FOLD", "STAR_ID")
     store, settings = context.coefficients, context.config.network
-    stars, both = read_sample(context, (*names, *IDENTIFIER)), np.concatenate([rows, *[copied] * store.n_copies])
+    stars = read_sample(context, (*names, *IDENTIFIER, *anchor_names(context, "training")))
+    both = np.concatenate([rows, *[copied] * store.n_copies])
     bands, colours = bands_of(context, stars), Colours(settings.colours)
     scale = _colour_scale(context, rows, bands, colours) if settings.colours else None
     seen = NetworkInputs(settings, 1.0, scale)
@@ -95,10 +97,12 @@ def _training_stars(context: Context, rows: Int64, copied: Int64) -> tuple[Train
         start += len(mine)
     if not settings.spectrum:
         inputs[:, : store.n_components] = 0
+    if is_anchor(stars).any():
+        stars["PARALLAX_CORRECTED"], stars["PARALLAX_ERROR_USED"] = anchored(stars)
     if context.config.training.labels == "truth":
         stars |= _true_parallaxes(context, stars)
     magnitude, *others = (stars[name][both] for name in names)
-    return TrainingStars(inputs, sqrt_flux(magnitude), *others), scale
+    return TrainingStars(inputs, sqrt_flux(magnitude), *others), is_anchor(stars)[both], scale
 
 
 _TRUE = 100.0
