@@ -65,7 +65,7 @@ def test_dust_in_front_is_the_integral_of_a_layer() -> None:
 
 def test_near_stars_of_a_dust_layer_are_flagged_where_their_extinction_is_wrong() -> None:
     """The pipeline's flag against the mock's truth, with distances as good as predicted ones: 15 per cent."""
-    settings = MockSettings(dust_height=0.1, stars=20_000)
+    settings = MockSettings(dust_height=0.1, stars=20_000, ebv_error=0.0, ebv_error_floor=0.0)
     stars = universe(settings)
     catalogue = gaia.observed_by_gaia(stars, settings)
     measured = catalogue | {"TEFF": stars["TEFF"]}

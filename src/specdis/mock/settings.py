@@ -39,6 +39,14 @@ class MockSettings(Settings):
     dust_height: float = Field(0.0, ge=0.0)
     """Scale height of the dust in kpc (0.1 is the Galaxy's): stars inside the layer have part of it behind them. 0 puts
     all dust in front of every star, as the pipeline assumes."""
+    ebv_error: float = Field(0.16, ge=0.0)
+    """Error of the map's E(B-V), which the files have, as a fraction: 0.16 is that of SFD98."""
+    ebv_error_floor: float = Field(0.01, ge=0.0)
+    """Error of the map's E(B-V) where there is no dust, mag; both are equal within 7 arcmin, the map's resolution."""
+    band_zero_point: float = Field(0.01, ge=0.0)
+    """Scatter of the zero points of BP, RP, g, r, z, W1 and W2, mag; each is drawn once."""
+    band_scatter: float = Field(0.01, ge=0.0)
+    """Scatter of magnitudes in g, r, z, W1 and W2 beyond their quoted errors, mag; in BP and RP a third of it."""
     stars_per_file: int = Field(100, ge=100)
     """Least number of stars in one coadd file, that is, in one HEALPix pixel and programme."""
     repeat_fraction: float = Field(0.02, ge=0.0, le=1.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from specdis.arrays import Array, Bool, ranges
-from specdis.mock import observation, sky, targets
+from specdis.mock import imaging, observation, sky, targets
 from specdis.mock.settings import MockSettings
 from specdis.surveys.base import IDENTIFIER, ROWS, STAR_COLUMNS, Arm, Fault, Spectra, Stars, Survey
 from specdis.surveys.coadd import with_good_pixels
@@ -49,6 +49,7 @@ class MockSurvey(Survey):
         snr = observation.signal_to_noise(observation.observe(rows, self.settings, _ARMS))
         measured = observation.rvs(rows, snr, self.settings)
         columns = {**named.columns, "SURVEY": np.full(len(named), sky.SURVEY), "EBV": rows["EBV"]}
+        columns |= {name: rows[name] for name in STAR_COLUMNS.keys() & imaging.FLUX_COLUMNS}
         columns |= {name: measured[name] for name in _MEASURED}
         columns |= {f"SN_{arm}": values for arm, values in snr.items()}
         gaia = (STAR_COLUMNS.keys() & catalogue.keys()) - columns.keys()
