@@ -7,10 +7,11 @@ import pytest
 
 from specdis.mock import gaia, imaging
 from specdis.mock.colours import absolute_magnitudes, band_offset, intrinsic_colours
-from specdis.mock.galaxy import COMPONENTS, populations, universe
+from specdis.mock.galaxy import universe
 from specdis.mock.settings import MockSettings
 from specdis.mock.sky import map_reddening
 from specdis.mock.stars import total_metallicity
+from specdis.mock.structure import COMPONENTS, populations
 from specdis.mock.targets import identifiers, observed
 
 Table = dict[str, np.ndarray]
@@ -34,7 +35,7 @@ def _casagrande(colour: np.ndarray, logg: np.ndarray, feh: np.ndarray) -> np.nda
 @pytest.mark.parametrize("component", [b"thin", b"thick", b"halo"])
 def test_bp_rp_is_that_of_stars_with_infrared_flux_temperatures(component: bytes) -> None:
     names = [each.name for each in COMPONENTS]
-    stars = populations(1)[names.index(component)].columns
+    stars = populations(MockSettings())[names.index(component)].columns
     colour = intrinsic_colours(stars["TEFF"], stars["LOGG"], total_metallicity(stars["FEH"], stars["ALPHAFE"]))
     wrong = _casagrande(colour["BP"] - colour["RP"], stars["LOGG"], stars["FEH"]) / stars["TEFF"] - 1
     giants, dwarfs = (stars["LOGG"] < 3.5) & (stars["TEFF"] > 4000), (stars["LOGG"] > 3.5) & (stars["TEFF"] > 5000)

@@ -42,6 +42,14 @@ def test_the_tip_of_the_giant_branch_ends_at_its_known_magnitude() -> None:
     assert halo.columns["M_G"].min() == pytest.approx(-3.2, abs=0.5)
 
 
+def test_metal_poor_giants_reach_the_tip_at_any_metallicity() -> None:
+    draws = Draws(3, (np.arange(20_000),))
+    for feh in (-2.5, -2.0, -1.2):
+        tip = population(np.full(20_000, feh), np.full(20_000, 0.3), np.full(20_000, 12.0), draws).columns["M_G"].min()
+        # M_I = -4.05 at any [Fe/H] below -1, with G - I of 0.4 to 0.9 of giants of these temperatures
+        assert -3.9 < tip < -3.0
+
+
 def test_gravity_follows_from_mass_luminosity_and_temperature() -> None:
     columns = _old_halo().columns
     log_luminosity = -0.4 * (columns["M_G"] + bolometric_correction(columns["TEFF"]) - 4.74)

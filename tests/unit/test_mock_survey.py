@@ -243,7 +243,7 @@ def test_equal_settings_give_equal_bytes(mock: tuple[Path, dict[str, Any]], tmp_
         for folder in (directory, tmp_path / "again")
     )
     assert names == others
-    lists = len(TABLE_A1) + 2  # of members: of the stream and of blue stars, too
+    lists = len(TABLE_A1) + 3  # of members: of the stream, of blue and RR Lyrae stars, too
     assert len(names) == 2 * summary["files"] + 3 + lists + len(MOCK_RIVALS) + 1  # and the one from parallaxes alone
     for name in names:
         assert file_digest(directory / name) == file_digest(tmp_path / "again" / name), name

@@ -24,6 +24,7 @@ UNSAID = ("MATCHED", "SPURIOUS")
 """Columns of `observed_by_gaia` that Gaia does not publish."""
 
 _NEAR = 2.0  # kpc
+_VARIABLE, _PULSATING_KNOWN = 0.015, 0.7  # shares of the stars that are flagged as variable: of all, of RR Lyrae stars
 _SPURIOUS = 5.0  # scatter of spurious parallaxes in units of their errors
 
 EBV_SCALE = 0.86
@@ -195,6 +196,7 @@ def observed_by_gaia(stars: Mapping[str, Array], settings: MockSettings) -> dict
     pseudocolour = wavenumber + guess_error * draws.normal("pseudocolour")
     spurious = draws.uniform("spurious") < settings.spurious_fraction
     ruwe = _ruwe(stars, spurious, draws)
+    variable = np.where(stars["PULSATING"], _PULSATING_KNOWN, _VARIABLE)
     # the scanning law, the sixth parameter and a disturbed image make errors larger than the median
     worse = np.exp(0.15 * draws.normal("scanning law")) * np.where(six, 1.2, 1.0) * np.maximum(ruwe, 1.0)
     error = (worse * parallax_error(g)).astype(np.float32)
@@ -220,7 +222,7 @@ def observed_by_gaia(stars: Mapping[str, Array], settings: MockSettings) -> dict
         "PSEUDOCOLOUR": np.where(six, pseudocolour, np.nan),
         "PSEUDOCOLOUR_ERROR": np.where(six, guess_error, np.nan),
         "RUWE": np.where(two, np.nan, ruwe),
-        "PHOT_VARIABLE_FLAG": np.where(draws.uniform("variable") < 0.015, b"VARIABLE", b"NOT_AVAILABLE"),
+        "PHOT_VARIABLE_FLAG": np.where(draws.uniform("variable") < variable, b"VARIABLE", b"NOT_AVAILABLE"),
         "ECL_LAT": latitude,
         "EBV": map_reddening(settings, stars["SOURCE_ID"], stars["EBV"]),
         "MATCHED": draws.uniform("match") >= settings.unmatched_fraction,

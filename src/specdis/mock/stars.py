@@ -34,8 +34,10 @@ _BC_G = np.array(
     ]
 )
 
-BLUE_EDGE = 7400.0
-"""Effective temperature of the RR Lyrae gap's blue edge, K: the horizontal branch is blue beyond."""
+GAP = (6000.0, 7400.0)
+"""Effective temperatures of the RR Lyrae gap, K: horizontal-branch stars within pulsate."""
+BLUE_EDGE = GAP[1]
+"""The horizontal branch is blue beyond."""
 
 _GIANT_BRANCH, _HELIUM_BURNING = 2, 3  # places in Isochrones.first_node
 
@@ -127,7 +129,7 @@ class Population:
         return np.asarray(np.clip(point, 0, len(self.number) - 2))
 
 
-def population(feh: Array, alphafe: Array, age: Array, draws: Draws) -> Population:
+def population(feh: Array, alphafe: Array, age: Array, draws: Draws, *, pulsating: bool = False) -> Population:
     """Make a population from abundances and ages of its members, with one point of the HR diagram for each.
 
     Points are spread evenly over the nodes of the isochrones, with as many giants as dwarf stars; their weights
@@ -141,6 +143,8 @@ def population(feh: Array, alphafe: Array, age: Array, draws: Draws) -> Populati
         Gyr, shape (point,).
     draws
         Random numbers of the points.
+    pulsating
+        Whether the horizontal branch of old metal-poor stars lies within the RR Lyrae gap instead of on both sides.
     """
     tracks = isochrones()
     node = draws.uniform("node") * (tracks.first_node[-1] - 1)
@@ -149,7 +153,7 @@ def population(feh: Array, alphafe: Array, age: Array, draws: Draws) -> Populati
     phase = np.searchsorted(tracks.first_node, node, side="right") - 1
     jumps = (phase != np.searchsorted(tracks.first_node, np.ceil(node), side="right") - 1) & (phase >= _GIANT_BRANCH)
     horizontal = (phase == _HELIUM_BURNING) & (metallicity < -0.8) & (age > 9.0)
-    teff = np.where(horizontal, _horizontal_branch(draws), teff)
+    teff = np.where(horizontal, _pulsating(draws) if pulsating else _horizontal_branch(draws), teff)
     seen = ~jumps & (teff > TEFF_RANGE[0]) & (teff < TEFF_RANGE[1])
 
     magnitude = SUN_M_BOL - 2.5 * log_luminosity - bolometric_correction(teff)
@@ -205,3 +209,8 @@ def _horizontal_branch(draws: Draws) -> Float64:
     place = draws.uniform("horizontal branch")
     red = 5350.0 + 150.0 * draws.normal("red horizontal branch")
     return np.where(place < 0.5, red, BLUE_EDGE * (11000.0 / BLUE_EDGE) ** (2.0 * place - 1.0))
+
+
+def _pulsating(draws: Draws) -> Float64:
+    """Draw Teff (K) of RR Lyrae stars, mean over their pulsation: anywhere in the gap."""
+    return GAP[0] * (GAP[1] / GAP[0]) ** draws.uniform("horizontal branch")
