@@ -67,9 +67,9 @@ def draw_population(settings: MockSettings, branch: Int64, pixel: Int64, number:
     -------
     dict of ndarray, shape (star,)
         PROGRAM, HEALPIX, NUMBER (within the programme's pixel), SOURCE_ID; RA, DEC (deg), DIST (kpc); COMPONENT,
-        PULSATING; TEFF (K), LOGG, FEH, ALPHAFE (dex), MASS (solar), AGE (Gyr), M_G (mag), PARENT (row of the library's star, or
-        -1); EBV, all along the line of sight, and EBV_IN_FRONT of the star (mag, on the scale of SFD98); VRAD (km/s),
-        PMRA, PMDEC (mas/yr); the columns of `binaries.with_companions`; all are true values.
+        PULSATING; TEFF (K), LOGG, FEH, ALPHAFE (dex), MASS (solar), AGE (Gyr), M_G (mag), PARENT (row of the library's
+        star, or -1); EBV, all along the line of sight, and EBV_IN_FRONT of the star (mag, on the scale of SFD98); VRAD
+        (km/s), PMRA, PMDEC (mas/yr); the columns of `binaries.with_companions`; all are true values.
     """
     members = populations(settings)
     rows = [np.flatnonzero(branch == place) for place in range(len(PROGRAMMES))]

@@ -1,4 +1,4 @@
-"""Lists in published formats: members of clusters and dwarf galaxies, the Sagittarius stream, blue and RR Lyrae stars."""
+"""Lists in published formats: of clusters and dwarf galaxies, the Sagittarius stream, blue and RR Lyrae stars."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class MockSettings(Settings):
     halo_flattening: float = Field(0.59, gt=0.0, le=2.0)
     """Ratio of the halo's axes: the polar one over those in the plane."""
     halo_slopes: tuple[float, ...] = (2.3, 4.6)
-    """Powers with which the halo's density falls with distance from the centre: within the first break, beyond it, ..."""
+    """The halo's density falls with these powers of distance from the centre: up to the first break, beyond it, ..."""
     halo_breaks: tuple[float, ...] = (27.0,)
     """Distances in kpc at which the slope changes, increasing: one fewer than slopes."""
     halo_feh: float = Field(-1.5, ge=-2.5, le=0.0)
