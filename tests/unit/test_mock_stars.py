@@ -50,6 +50,25 @@ def test_metal_poor_giants_reach_the_tip_at_any_metallicity() -> None:
         assert -3.9 < tip < -3.0
 
 
+def test_giants_are_the_cooler_the_more_metals_they_have() -> None:
+    """The tracks' formula of the giant branch holds at the metallicities that it was fitted to, and not between them."""
+    tracks = isochrones()
+    branch = slice(tracks.first_node[2], tracks.first_node[3])
+    for age in np.flatnonzero(tracks.age > 5.0):
+        for log_luminosity in (1.5, 2.0, 2.5):
+            teff = [10 ** np.interp(log_luminosity, *grid[age, branch, :2].T) for grid in tracks.grid]
+            assert (np.diff(teff) < 0).all()
+
+
+def test_metal_poor_giants_are_as_hot_as_those_of_other_models() -> None:
+    tracks = isochrones()
+    node = np.arange(tracks.first_node[2], tracks.first_node[3])
+    log_luminosity, teff, _, _ = tracks.at(np.full(len(node), -1.0), np.full(len(node), 10.0), node)
+    # MIST 1.2 (Choi et al. 2016), [Fe/H] = -1 and 10 Gyr: models differ by some 100 K
+    expected = {1.5: 4983.0, 2.0: 4701.0, 2.5: 4370.0, 3.0: 3994.0}
+    np.testing.assert_allclose(np.interp(list(expected), log_luminosity, teff), list(expected.values()), atol=120.0)
+
+
 def test_gravity_follows_from_mass_luminosity_and_temperature() -> None:
     columns = _old_halo().columns
     log_luminosity = -0.4 * (columns["M_G"] + bolometric_correction(columns["TEFF"]) - 4.74)
