@@ -51,7 +51,7 @@ def test_metal_poor_giants_reach_the_tip_at_any_metallicity() -> None:
 
 
 def test_giants_are_the_cooler_the_more_metals_they_have() -> None:
-    """The tracks' formula of the giant branch holds at the metallicities that it was fitted to, and not between them."""
+    """The formula of the giant branch holds at the metallicities to which it was fitted, and not between them."""
     tracks = isochrones()
     branch = slice(tracks.first_node[2], tracks.first_node[3])
     for age in np.flatnonzero(tracks.age > 5.0):
