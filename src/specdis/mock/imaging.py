@@ -16,7 +16,7 @@ from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
 
 
-class Band(NamedTuple):
+class LegacyBand(NamedTuple):
     """One band of the Legacy Surveys.
 
     Parameters
@@ -39,11 +39,11 @@ class Band(NamedTuple):
 
 
 LEGACY_BANDS = {
-    "g": Band(3.214, 24.8, 0.28, 16.0),
-    "r": Band(2.165, 24.2, 0.20, 16.0),
-    "z": Band(1.211, 23.4, 0.085, 15.0),
-    "W1": Band(0.184, 21.25, 0.005, 8.0),
-    "W2": Band(0.113, 20.4, 0.008, 7.0),
+    "g": LegacyBand(3.214, 24.8, 0.28, 16.0),
+    "r": LegacyBand(2.165, 24.2, 0.20, 16.0),
+    "z": LegacyBand(1.211, 23.4, 0.085, 15.0),
+    "W1": LegacyBand(0.184, 21.25, 0.005, 8.0),
+    "W2": LegacyBand(0.113, 20.4, 0.008, 7.0),
 }
 FLUX_COLUMNS = tuple(f"{kind}_{name.upper()}" for kind in ("FLUX", "FLUX_IVAR") for name in LEGACY_BANDS)
 """Columns of FIBERMAP."""

@@ -15,6 +15,7 @@ from specdis.surveys.coadd import with_good_pixels
 
 _ARMS = ("B", "R")  # the Z arm is not used
 _BLOCK = 512  # spectra computed at a time
+_UNOBSERVED = {f"{band}_{kind}" for band in ("J", "H", "KS") for kind in ("M", "MSIGCOM")}  # by 2MASS
 _MEASURED = ("VRAD", "RVS_WARN", "TEFF", "LOGG", "FEH", "ALPHAFE")
 
 
@@ -33,7 +34,7 @@ class MockSurvey(Survey):
     def __init__(self, settings: MockSettings) -> None:
         self.settings = settings
         self.inputs: Sequence[Path] = () if settings.library is None else (settings.library,)
-        self.columns = frozenset(STAR_COLUMNS)
+        self.columns = frozenset(STAR_COLUMNS) - _UNOBSERVED
 
     def parts(self, block: int = ROWS) -> Iterator[Stars]:
         """Yield the identifiers of all spectra file by file, `block` at a time."""
