@@ -29,7 +29,7 @@ class LegacyBand(NamedTuple):
     photons
         Growth of the variance with the flux of the source, per nanomaggy; from the same files.
     saturation
-        AB magnitude above which stars have no flux.
+        AB magnitude; brighter stars have no flux.
     """
 
     extinction: float
