@@ -47,9 +47,9 @@ def test_bp_rp_is_that_of_stars_with_infrared_flux_temperatures(component: bytes
 
 
 def test_the_sun_has_its_own_colours() -> None:
-    # Willmer (2018, ApJS 236, 47): g - r, r - i and r - z of the Sun are 0.39, 0.12 and 0.14 for Pan-STARRS, which by the
-    # terms of legacysurvey.org is 0.44 and 0.12 for DECam; BP - RP: Casagrande & VandenBerg (2018); W1 - W2 is near 0 in
-    # Vega magnitudes, so near 2.699 - 3.339 in AB ones (Jarrett et al. 2011)
+    # Willmer (2018, ApJS 236, 47): g - r, r - i and r - z of the Sun are 0.39, 0.12 and 0.14 for Pan-STARRS, which by
+    # the terms of legacysurvey.org is 0.44 and 0.12 for DECam; BP - RP: Casagrande & VandenBerg (2018); W1 - W2 is
+    # near 0 in Vega magnitudes, so near 2.699 - 3.339 in AB ones (Jarrett et al. 2011)
     sun = intrinsic_colours(np.array([5772.0]), np.array([4.438]), np.zeros(1))
     pairs = (("g", "r"), ("r", "z"), ("BP", "RP"), ("W1", "W2"))
     colour = {pair: sun[pair[0]][0] - sun[pair[1]][0] for pair in pairs}
