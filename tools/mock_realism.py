@@ -24,7 +24,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from specdis.arrays import Array
-from specdis.mock.stars import colours
+from specdis.mock.colours import intrinsic_colours
+from specdis.mock.stars import total_metallicity
 from specdis.mock.survey import CATALOGUE, TRUTH
 from specdis.references import CLUSTERS, DWARFS
 from specdis.storage import read_table
@@ -51,7 +52,9 @@ def hr_diagram(stars: dict[str, Array], path: Path) -> None:
     table = pq.read_table(REAL / "hipparcos.parquet", columns=["plx_dr3", "g", "bp", "rp"])
     parallax, g, bp, rp = (table[name].to_numpy() for name in ("plx_dr3", "g", "bp", "rp"))
     near = parallax > 3.0
-    axes[0].plot(colours(stars["TEFF_TRUE"])[0], stars["M_G_TRUE"], ".", markersize=1, color="C0")
+    metallicity = total_metallicity(stars["FEH_TRUE"], stars["ALPHAFE_TRUE"])
+    colour = intrinsic_colours(stars["TEFF_TRUE"], stars["LOGG_TRUE"], metallicity)
+    axes[0].plot(colour["BP"] - colour["RP"], stars["M_G_TRUE"], ".", markersize=1, color="C0")
     axes[0].set_title("mock, all components")
     axes[1].plot((bp - rp)[near], (g + 5 * np.log10(parallax / 100))[near], ".", markersize=1, color="0.3")
     axes[1].set_title("Hipparcos within 333 pc, Gaia DR3 parallaxes")

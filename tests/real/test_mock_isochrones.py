@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import fitsio
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from specdis.mock.stars import SUN_M_BOL, bolometric_correction, colours, isochrones, surface_gravity
+from specdis.mock.colours import intrinsic_colours
+from specdis.mock.stars import SUN_M_BOL, bolometric_correction, isochrones, surface_gravity
 
 REAL = Path(os.environ.get("SPECDIS_REAL_DATA", Path(__file__).parents[3] / "shared" / "real"))
 BASTI = REAL / "isochrones" / "3000z132y264p00o0d0e0.isc_gaia-dr3-new"
 HIPPARCOS = REAL / "hipparcos.parquet"
+MILES = REAL / "miles.fits"
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +46,10 @@ def test_bolometric_corrections_and_colours_are_those_of_the_models(basti: dict[
     warm = cool & (basti["teff"] > 4200)
     assert np.abs(residual[warm]).max() < 0.06
     assert np.abs(residual[cool & (basti["teff"] > 3400)]).max() < 0.25
-    bp_rp, g_rp = colours(basti["teff"])
-    assert np.abs(bp_rp - basti["bp"] + basti["rp"])[warm].max() < 0.06
-    assert np.abs(g_rp - basti["g"] + basti["rp"])[warm].max() < 0.06
+    logg = surface_gravity(basti["mass_now"], basti["log_l"], basti["teff"])
+    colour = intrinsic_colours(basti["teff"], logg, np.full(len(logg), -0.08))
+    assert np.abs(colour["BP"] - colour["RP"] - basti["bp"] + basti["rp"])[warm].max() < 0.06
+    assert np.abs(colour["RP"] - basti["rp"] + basti["g"])[warm].max() < 0.06
 
 
 def test_the_main_sequence_lies_on_that_of_the_models(basti: dict[str, np.ndarray]) -> None:
@@ -82,3 +86,25 @@ def test_the_red_clump_is_as_bright_as_that_of_hipparcos() -> None:
     ours = np.median(SUN_M_BOL - 2.5 * log_luminosity - bolometric_correction(teff))
     # giants of the branch and of other ages lie around it
     assert ours == pytest.approx(np.median(clump), abs=0.15)
+
+
+def test_colours_are_those_of_library_stars_in_gaia() -> None:
+    if not (HIPPARCOS.is_file() and MILES.is_file()):
+        pytest.skip(f"{HIPPARCOS} or {MILES} is not there: set SPECDIS_REAL_DATA")
+    stars = fitsio.read(str(MILES), ext="STARS")
+    table = pq.read_table(HIPPARCOS, columns=["hip", "g", "bp", "rp"])
+    hip, g, bp, rp = (table[name].to_numpy() for name in ("hip", "g", "bp", "rp"))
+    _, ours, theirs = np.intersect1d(np.where(stars["HIP"] > 0, stars["HIP"], -1), hip, return_indices=True)
+    stars, bp_rp = stars[ours], (bp - rp)[theirs]
+    known = np.isfinite([bp_rp, stars["TEFF"], stars["LOGG"], stars["FEH"]]).all(axis=0)
+    known &= (stars["EBV"] < 0.1) & (g[theirs] > 4)  # brighter ones saturate
+    stars, bp_rp = stars[known], bp_rp[known] - 1.2 * stars["EBV"][known]
+    colour = intrinsic_colours(*(stars[name].astype(float) for name in ("TEFF", "LOGG", "FEH")))
+    apart = bp_rp - (colour["BP"] - colour["RP"])
+    assert len(apart) > 100
+    # errors of 60 to 100 K in the stars' Teff are 0.03 to 0.05 mag, of 20 to 60 stars in a group
+    giants, hot = stars["LOGG"] < 3.5, stars["TEFF"] > 6000
+    for rows in (giants & ~hot, ~giants & ~hot, hot):
+        assert rows.sum() > 15
+        assert np.abs(np.median(apart[rows])) < 0.03
+        assert np.percentile(np.abs(apart[rows]), 68) < 0.07

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import fitsio
@@ -11,12 +12,12 @@ from astropy.table import Table
 from scipy.stats import gamma
 
 from specdis.mock import observation, targets
-from specdis.mock.members import write_members
+from specdis.mock.members import RRLYRAE, write_members
 from specdis.mock.rivals import GEOMETRIC, MOCK_RIVALS, geometric_distance
 from specdis.mock.settings import MockSettings
 from specdis.mock.survey import CATALOGUE, MEMBERS_FOLDER, TRUTH, write_mock
 from specdis.mock.systems import stream_coordinates, stream_track
-from specdis.references import CLUSTERS, TABLE_A1, System
+from specdis.references import CLUSTERS, TABLE_A1, References, ReferencesSettings, System
 from specdis.storage import read_table
 
 Columns = dict[str, np.ndarray]
@@ -164,3 +165,26 @@ def test_a_geometric_rival_has_a_row_for_every_parallax(survey: Path) -> None:
     true = truth["DIST_TRUE"][first][np.searchsorted(source, table["source_id"])]
     near = true < 1.0  # parallaxes of 1 mas and more, with errors of a few hundredths
     assert np.median(table["r_med_geo"][near] / true[near] / 1000) == pytest.approx(1.0, abs=0.02)
+
+
+def test_rr_lyrae_stars_are_a_list_with_types_and_distances(large: tuple[Path, Columns]) -> None:
+    directory, rows = large
+    listed = fitsio.read(str(directory / RRLYRAE), ext="RRLYRAE")
+    _, place, mine = np.intersect1d(listed["source_id"], rows["SOURCE_ID"], return_indices=True)
+    assert len(mine) == len(listed) > 50
+    assert rows["PULSATING"][mine].all()
+    assert set(listed["best_classification"].astype(str)) == {"RRab", "RRc"}
+    error = np.log(listed["dist"][place] / rows["DIST"][mine])
+    assert error.std() == pytest.approx(0.05, rel=0.3)  # 80 stars
+    np.testing.assert_allclose(listed["dist_err"] / listed["dist"], 0.05)
+
+
+def test_the_pipeline_reads_the_list_of_rr_lyrae_stars(large: tuple[Path, Columns], tmp_path: Path) -> None:
+    (tmp_path / MEMBERS_FOLDER).mkdir()
+    shutil.copy(large[0] / RRLYRAE, tmp_path / MEMBERS_FOLDER)
+    references = References(ReferencesSettings(directory=tmp_path))
+    (found,) = references.members()
+    assert (found.file.kind, set(found.columns["SYSTEM"]), references.unread) == ("rrlyrae", {"RR Lyrae"}, [])
+    listed = fitsio.read(str(large[0] / RRLYRAE), ext="RRLYRAE")
+    np.testing.assert_allclose(found.columns["DIST_REF"], listed["dist"])
+    np.testing.assert_allclose(found.columns["DIST_REF_ERR"], listed["dist_err"])

@@ -10,7 +10,6 @@ from specdis.mock.stars import (
     TEFF_RANGE,
     Population,
     bolometric_correction,
-    colours,
     isochrones,
     population,
     surface_gravity,
@@ -24,9 +23,8 @@ def _old_halo(points: int = 20_000) -> Population:
 
 def test_the_sun_has_its_own_gravity_and_magnitude() -> None:
     assert surface_gravity(np.ones(1), np.zeros(1), np.array([5772.0]))[0] == pytest.approx(4.438)
-    # M_G of the Sun is 4.67 (Casagrande & VandenBerg 2018), and BP - RP 0.82 (same); tables are good to 0.03 mag
+    # M_G of the Sun is 4.67 (Casagrande & VandenBerg 2018); the table is good to 0.03 mag
     assert 4.74 - bolometric_correction(np.array([5772.0]))[0] == pytest.approx(4.67, abs=0.03)
-    assert colours(np.array([5772.0]))[0][0] == pytest.approx(0.82, abs=0.03)
 
 
 def test_the_sun_lies_on_the_isochrones() -> None:
@@ -42,6 +40,33 @@ def test_the_tip_of_the_giant_branch_ends_at_its_known_magnitude() -> None:
     halo = _old_halo()
     # M_I of the tip is -4.05, which with G - I of 0.8 to 1.0 is M_G = -3.2; 0.5 mag for the mass and abundance
     assert halo.columns["M_G"].min() == pytest.approx(-3.2, abs=0.5)
+
+
+def test_metal_poor_giants_reach_the_tip_at_any_metallicity() -> None:
+    draws = Draws(3, (np.arange(20_000),))
+    for feh in (-2.5, -2.0, -1.2):
+        tip = population(np.full(20_000, feh), np.full(20_000, 0.3), np.full(20_000, 12.0), draws).columns["M_G"].min()
+        # M_I = -4.05 at any [Fe/H] below -1, with G - I of 0.4 to 0.9 of giants of these temperatures
+        assert -3.9 < tip < -3.0
+
+
+def test_giants_are_the_cooler_the_more_metals_they_have() -> None:
+    """The formula of the giant branch holds at the metallicities to which it was fitted, and not between them."""
+    tracks = isochrones()
+    branch = slice(tracks.first_node[2], tracks.first_node[3])
+    for age in np.flatnonzero(tracks.age > 5.0):
+        for log_luminosity in (1.5, 2.0, 2.5):
+            teff = [10 ** np.interp(log_luminosity, *grid[age, branch, :2].T) for grid in tracks.grid]
+            assert (np.diff(teff) < 0).all()
+
+
+def test_metal_poor_giants_are_as_hot_as_those_of_other_models() -> None:
+    tracks = isochrones()
+    node = np.arange(tracks.first_node[2], tracks.first_node[3])
+    log_luminosity, teff, _, _ = tracks.at(np.full(len(node), -1.0), np.full(len(node), 10.0), node)
+    # MIST 1.2 (Choi et al. 2016), [Fe/H] = -1 and 10 Gyr: models differ by some 100 K
+    expected = {1.5: 4983.0, 2.0: 4701.0, 2.5: 4370.0, 3.0: 3994.0}
+    np.testing.assert_allclose(np.interp(list(expected), log_luminosity, teff), list(expected.values()), atol=120.0)
 
 
 def test_gravity_follows_from_mass_luminosity_and_temperature() -> None:

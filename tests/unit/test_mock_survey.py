@@ -159,6 +159,31 @@ def test_magnitudes_add_up(mock: tuple[Path, dict[str, Any]]) -> None:
     assert (truth["M_G_TRUE"][binary] < truth["M_G_PRIMARY_TRUE"][binary]).all()
 
 
+def test_photometry_is_in_the_catalogue_and_in_the_coadds(mock: tuple[Path, dict[str, Any]]) -> None:
+    directory, _ = mock
+    with fitsio.FITS(str(directory / CATALOGUE)) as file:
+        fibermap, program, gaia = file["FIBERMAP"].read(), file["RVTAB"].read(columns="PROGRAM"), file["GAIA"].read()
+    matched = np.isfinite(gaia["PHOT_G_MEAN_MAG"])
+    for band in ("G", "BP", "RP"):
+        assert (gaia[f"PHOT_{band}_MEAN_FLUX_OVER_ERROR"][matched] > 5).all()
+        assert np.isnan(gaia[f"PHOT_{band}_MEAN_FLUX_OVER_ERROR"][~matched]).all()
+    imaged = (program != b"backup") & matched & (gaia["PHOT_G_MEAN_MAG"] > 17.0)
+    for band in ("G", "R", "Z", "W1", "W2"):
+        assert not fibermap[f"FLUX_{band}"][program == b"backup"].any()
+        assert np.mean(fibermap[f"FLUX_IVAR_{band}"][imaged] > 0) > 0.95
+    # a star of G = 17 has 158 nanomaggies in a band of equal AB magnitude; giants and dwarfs have r within 0.4 of G
+    r = 22.5 - 2.5 * np.log10(fibermap["FLUX_R"][imaged & (fibermap["FLUX_R"] > 0)])
+    assert np.abs(r - gaia["PHOT_G_MEAN_MAG"][imaged & (fibermap["FLUX_R"] > 0)]).max() < 0.6
+    order = np.argsort(fibermap["TARGETID"])
+    for path in _coadds(directory):
+        targets_ = fitsio.read(str(path), ext="FIBERMAP")
+        stars, sky = targets_[targets_["TARGETID"] > 0], targets_[targets_["TARGETID"] < 0]
+        rows = order[np.searchsorted(fibermap["TARGETID"][order], stars["TARGETID"])]
+        for name in ("FLUX_G", "FLUX_IVAR_W2"):
+            np.testing.assert_array_equal(stars[name], fibermap[name][rows])
+            assert not sky[name].any()
+
+
 def test_the_survey_reads_it_back(mock: tuple[Path, dict[str, Any]]) -> None:
     directory, summary = mock
     survey = DesiSurvey(directory / CATALOGUE, directory)
@@ -243,7 +268,7 @@ def test_equal_settings_give_equal_bytes(mock: tuple[Path, dict[str, Any]], tmp_
         for folder in (directory, tmp_path / "again")
     )
     assert names == others
-    lists = len(TABLE_A1) + 2  # of members: of the stream and of blue stars, too
+    lists = len(TABLE_A1) + 3  # of members: of the stream, of blue and RR Lyrae stars, too
     assert len(names) == 2 * summary["files"] + 3 + lists + len(MOCK_RIVALS) + 1  # and the one from parallaxes alone
     for name in names:
         assert file_digest(directory / name) == file_digest(tmp_path / "again" / name), name

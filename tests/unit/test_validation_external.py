@@ -83,7 +83,8 @@ def test_coverage_counts_the_reference_within_the_quoted_interval() -> None:
 
 
 def test_kinds_stand_apart_and_counts_are_passed_on() -> None:
-    stars = known(4, KIND=["cluster", "dwarf", "stream", "bhb"], SYSTEM=["a", "b", "Sagittarius", "BHB"])
+    kinds, systems = ["cluster", "dwarf", "stream", "bhb", "rrlyrae"], ["a", "b", "Sagittarius", "BHB", "RR Lyrae"]
+    stars = known(5, KIND=kinds, SYSTEM=systems)
     found = external.measure_external(stars, [{"system": "a", "kept": 1}])
     assert {kind: block["n"] for kind, block in found["by_kind"].items()} == dict.fromkeys(found["by_kind"], 1)
     assert (found["members"]["all"]["n"], found["bhb"]["all"]["n"]) == (3, 1)

@@ -16,6 +16,7 @@ import numpy as np
 from specdis import __version__
 from specdis.arrays import Array, Columns
 from specdis.fitsfiles import created
+from specdis.mock import imaging
 from specdis.mock.gaia import NO_MATCH, UNSAID
 from specdis.mock.observation import LINE_WIDTH, ArmData
 from specdis.mock.sky import NSIDE, SURVEY
@@ -178,6 +179,7 @@ def fibermap(rows: Columns) -> dict[str, Array]:
         f"GAIA_{name}": np.where(target, rows[name], 0.0)
         for name in ("PHOT_G_MEAN_MAG", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG")
     }
+    result |= {name: np.where(target, rows[name], 0.0) for name in imaging.FLUX_COLUMNS}
     one = np.ones(len(target), np.int16)
     result |= {
         "OBJTYPE": np.where(target, b"TGT", b"SKY"),

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from specdis.arrays import Array, Bool, Float64
-from specdis.mock.binaries import blended_magnitude
+from specdis.mock.colours import absolute_magnitudes, band_offset
 from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
-from specdis.mock.stars import colours
+from specdis.mock.sky import map_reddening
 
 NO_MATCH = {"i8": 999999, "i2": 16959}
 """Values of DR1's integer columns without a Gaia match, marked as null in the header."""
@@ -24,6 +24,7 @@ UNSAID = ("MATCHED", "SPURIOUS")
 """Columns of `observed_by_gaia` that Gaia does not publish."""
 
 _NEAR = 2.0  # kpc
+_VARIABLE, _PULSATING_KNOWN = 0.015, 0.7  # shares of the stars that are flagged as variable: of all, of RR Lyrae stars
 _SPURIOUS = 5.0  # scatter of spurious parallaxes in units of their errors
 
 EBV_SCALE = 0.86
@@ -100,6 +101,17 @@ _SIX = _ZeroPoint(
 )
 
 
+# Median errors of DR3, mmag, at magnitudes 11 to 21 in the band itself: the splines of Gaia's technical note
+# GAIA-C5-TN-UB-JMC-031 for the mean numbers of observations of the release, as evaluated by PyGaia
+_FLUX_ERRORS_AT = np.arange(11.0, 22.0)
+_FLUX_ERRORS = {
+    "G": (0.174, 0.173, 0.190, 0.192, 0.274, 0.439, 0.737, 1.27, 2.36, 4.51, 9.42),
+    "BP": (0.471, 0.614, 0.623, 0.782, 1.27, 2.31, 4.55, 9.46, 20.9, 44.4, 93.7),
+    "RP": (0.336, 0.364, 0.514, 0.838, 1.56, 3.15, 6.95, 14.8, 31.6, 71.8, 113.2),
+}
+_MAG_PER_FLUX = 2.5 / np.log(10.0)  # error of a magnitude per relative error of the flux
+
+
 def true_extinction(teff: Array, ebv: Array, band: str) -> Float64:
     """Return the true extinction in a Gaia band, mag, shape (star,).
 
@@ -174,7 +186,7 @@ def observed_by_gaia(stars: Mapping[str, Array], settings: MockSettings) -> dict
         (bool).
     """
     draws = Draws(settings.seed, (stars["SOURCE_ID"],))
-    columns = _photometry(stars, draws)
+    columns = _photometry(stars, settings)
     g = columns["PHOT_G_MEAN_MAG"]
 
     solution = draws.uniform("solution")
@@ -184,6 +196,7 @@ def observed_by_gaia(stars: Mapping[str, Array], settings: MockSettings) -> dict
     pseudocolour = wavenumber + guess_error * draws.normal("pseudocolour")
     spurious = draws.uniform("spurious") < settings.spurious_fraction
     ruwe = _ruwe(stars, spurious, draws)
+    variable = np.where(stars["PULSATING"], _PULSATING_KNOWN, _VARIABLE)
     # the scanning law, the sixth parameter and a disturbed image make errors larger than the median
     worse = np.exp(0.15 * draws.normal("scanning law")) * np.where(six, 1.2, 1.0) * np.maximum(ruwe, 1.0)
     error = (worse * parallax_error(g)).astype(np.float32)
@@ -209,9 +222,9 @@ def observed_by_gaia(stars: Mapping[str, Array], settings: MockSettings) -> dict
         "PSEUDOCOLOUR": np.where(six, pseudocolour, np.nan),
         "PSEUDOCOLOUR_ERROR": np.where(six, guess_error, np.nan),
         "RUWE": np.where(two, np.nan, ruwe),
-        "PHOT_VARIABLE_FLAG": np.where(draws.uniform("variable") < 0.015, b"VARIABLE", b"NOT_AVAILABLE"),
+        "PHOT_VARIABLE_FLAG": np.where(draws.uniform("variable") < variable, b"VARIABLE", b"NOT_AVAILABLE"),
         "ECL_LAT": latitude,
-        "EBV": stars["EBV"],
+        "EBV": map_reddening(settings, stars["SOURCE_ID"], stars["EBV"]),
         "MATCHED": draws.uniform("match") >= settings.unmatched_fraction,
         "SPURIOUS": spurious,
     }
@@ -231,31 +244,22 @@ def _ruwe(stars: Mapping[str, Array], spurious: Bool, draws: Draws) -> Float64:
     return np.where(disturbed, raised, np.exp(0.01 + 0.05 * draws.normal("ruwe")))
 
 
-def _photometry(stars: Mapping[str, Array], draws: Draws) -> dict[str, Array]:
-    """Return apparent magnitudes; G, whose errors are a few mmag, is exact."""
-    teff, ebv = stars["TEFF"], stars["EBV_IN_FRONT"]
+def _photometry(stars: Mapping[str, Array], settings: MockSettings) -> dict[str, Array]:
+    """Return apparent magnitudes and fluxes over their errors; G, whose errors are a few mmag, is exact."""
+    draws = Draws(settings.seed, (stars["SOURCE_ID"],))
     modulus = 5.0 * np.log10(stars["DIST"]) + 10.0
-    noise = 0.003 * 10.0 ** (0.2 * np.maximum(stars["M_G"] + modulus - 13.0, 0.0))
-    star = _absolute(stars["M_G_PRIMARY"], teff)
-    companion = _absolute(stars["M_G_COMPANION"], stars["TEFF_COMPANION"])
-    m_g, m_bp, m_rp = (blended_magnitude(*both) for both in zip(star, companion, strict=True))
-    g = m_g + modulus + true_extinction(teff, ebv, "G")
-    bp = m_bp + modulus + true_extinction(teff, ebv, "BP") + noise * draws.normal("BP")
-    rp = m_rp + modulus + true_extinction(teff, ebv, "RP") + noise * draws.normal("RP")
-    return {
-        "PHOT_G_MEAN_MAG": g,
-        "PHOT_BP_MEAN_MAG": bp,
-        "PHOT_RP_MEAN_MAG": rp,
-        "BP_RP": bp - rp,
-        "BP_G": bp - g,
-        "G_RP": g - rp,
-    }
-
-
-def _absolute(m_g: Array, teff: Array) -> tuple[Array, Array, Array]:
-    """Return absolute magnitudes in G, BP and RP of single stars."""
-    bp_rp, g_rp = colours(teff)
-    return m_g, m_g - g_rp + bp_rp, m_g - g_rp
+    absolute = {**absolute_magnitudes(stars), "G": stars["M_G"]}
+    columns: dict[str, Array] = {}
+    for band, median in _FLUX_ERRORS.items():
+        magnitude = absolute[band] + modulus + true_extinction(stars["TEFF"], stars["EBV_IN_FRONT"], band)
+        error = np.exp(np.interp(magnitude, _FLUX_ERRORS_AT, np.log(median)) + 0.15 * draws.normal(f"error {band}"))
+        columns[f"PHOT_{band}_MEAN_FLUX_OVER_ERROR"] = _MAG_PER_FLUX / (1e-3 * error)
+        if band != "G":
+            scatter = np.hypot(1e-3 * error, settings.band_scatter / 3.0)
+            magnitude = magnitude + band_offset(settings, band) + scatter * draws.normal(band)
+        columns[f"PHOT_{band}_MEAN_MAG"] = magnitude
+    g, bp, rp = (columns[f"PHOT_{band}_MEAN_MAG"] for band in _FLUX_ERRORS)
+    return columns | {"BP_RP": bp - rp, "BP_G": bp - g, "G_RP": g - rp}
 
 
 def ecliptic_latitude(ra: Array, dec: Array) -> Float64:

@@ -7,14 +7,10 @@ is rejected, so that a star depends on its own random numbers alone.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
-from typing import NamedTuple
-
 import numpy as np
 
 from specdis.arrays import Array, Float64, Int64
-from specdis.mock import binaries, library, systems
+from specdis.mock import binaries, systems
 from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
 from specdis.mock.sky import (
@@ -32,92 +28,13 @@ from specdis.mock.sky import (
     system_pixels,
     true_reddening,
 )
-from specdis.mock.stars import BLUE_EDGE, Population, population
+from specdis.mock.stars import Population
+from specdis.mock.structure import BHB, COMPONENTS, FIRST_SYSTEM, HALO, RRL, SGR, density, populations
 from specdis.references import TABLE_A1
 
-DISTANCE_LIMITS = (0.05, 100.0)  # kpc
+DISTANCE_LIMITS = (0.05, 250.0)  # kpc
 DISTANT_FROM = 10.0  # kpc
-
-
-class Component(NamedTuple):
-    """Abundances, ages and motions of one component, as normal distributions or ranges.
-
-    Parameters
-    ----------
-    feh
-        Mean and scatter of [Fe/H] (dex).
-    alphafe
-        [alpha/Fe] at [Fe/H] = 0, its slope with [Fe/H] and its scatter (dex).
-    age
-        Range, Gyr.
-    rotation
-        Mean velocity about the Galactic centre, km/s.
-    dispersion
-        Radial, azimuthal and vertical velocity dispersion, km/s; those of streams and clusters are in `systems`.
-    """
-
-    name: bytes
-    feh: tuple[float, float]
-    alphafe: tuple[float, float, float]
-    age: tuple[float, float]
-    rotation: float = np.nan
-    dispersion: tuple[float, float, float] = (np.nan, np.nan, np.nan)
-
-
-_OLD = (0.20, -0.08, 0.03)  # [alpha/Fe] of old metal-poor systems: 0.28 to 0.39
-COMPONENTS = (
-    Component(b"thin", (-0.15, 0.20), (0.04, -0.15, 0.03), (1.0, 9.0), 218.0, (35.0, 25.0, 20.0)),
-    Component(b"thick", (-0.60, 0.25), (0.14, -0.20, 0.04), (9.0, 12.0), 185.0, (60.0, 45.0, 40.0)),
-    Component(b"halo", (-1.50, 0.45), (0.15, -0.08, 0.06), (11.0, 13.0), 10.0, (130.0, 105.0, 95.0)),
-    Component(b"bhb", (-1.80, 0.35), (0.15, -0.08, 0.06), (11.0, 13.0), 10.0, (130.0, 105.0, 95.0)),
-    Component(b"sgr", (-1.00, 0.40), (0.02, -0.10, 0.05), (7.0, 12.0)),
-    *(Component(system.name.encode(), (system.feh, system.feh_scatter), _OLD, (11.5, 13.0)) for system in TABLE_A1),
-)
-HALO, BHB, SGR, FIRST_SYSTEM = 2, 3, 4, 5
-"""Places in `COMPONENTS`; the systems are the last."""
-_POINTS = 200_000, 40_000  # of a component of the field, of a system
 _TYPICAL_A_G = 2.3  # mag per mag of E(B-V) on the scale of SFD98, for the magnitude limits alone
-
-
-def density(radius: Array, height: Array) -> Float64:
-    """Return stars per volume of thin disc, thick disc and halo, in units of the thin disc's at the Sun.
-
-    Discs are double exponentials with the scale lengths and local shares of Jurić et al. (2008, ApJ 673, 864); the
-    halo is the flattened broken power law of Deason et al. (2011, MNRAS 416, 2903), scaled to 0.5 % at the Sun.
-
-    Parameters
-    ----------
-    radius, height
-        Galactocentric cylindrical coordinates in kpc, any one shape.
-
-    Returns
-    -------
-    ndarray, shape (component, ...)
-    """
-    outwards, upwards = radius - np.hypot(*SUN[:2]), np.abs(height)
-    thin = np.exp(-outwards / 2.6 - upwards / 0.3)
-    thick = 0.12 * np.exp(-outwards / 3.6 - upwards / 0.9)
-    reach = np.hypot(radius, height / 0.59)
-    halo = 0.005 * (reach / 8.2) ** -2.3 * np.maximum(reach / 27.0, 1.0) ** -2.3
-    return np.stack([thin, thick, halo])
-
-
-@lru_cache(maxsize=1)
-def populations(seed: int, parents: Path | None = None) -> tuple[Population, ...]:
-    """Return the stars of each of `COMPONENTS`, replaced by similar real stars if there is a table of these."""
-    result = []
-    for number, component in enumerate(COMPONENTS):
-        points = _POINTS[number >= FIRST_SYSTEM]
-        draws = Draws(seed, (np.full(points, number), np.arange(points)))
-        feh = np.clip(component.feh[0] + component.feh[1] * draws.normal("feh"), -2.9, 0.45)
-        zero, slope, scatter = component.alphafe
-        alphafe = np.clip(zero + slope * feh + scatter * draws.normal("alphafe"), 0.0, 0.4)
-        age = component.age[0] + (component.age[1] - component.age[0]) * draws.uniform("age")
-        members = population(feh, alphafe, age, draws)
-        if number == BHB:  # an old population has no other stars of this temperature
-            members = members.only(members.columns["TEFF"] > BLUE_EDGE)
-        result.append(members if parents is None else library.load(parents).copies(members, seed))
-    return tuple(result)
 
 
 def universe(settings: MockSettings) -> dict[str, Array]:
@@ -149,12 +66,12 @@ def draw_population(settings: MockSettings, branch: Int64, pixel: Int64, number:
     Returns
     -------
     dict of ndarray, shape (star,)
-        PROGRAM, HEALPIX, NUMBER (within the programme's pixel), SOURCE_ID; RA, DEC (deg), DIST (kpc), COMPONENT;
-        TEFF (K), LOGG, FEH, ALPHAFE (dex), MASS (solar), AGE (Gyr), M_G (mag), PARENT (row of the library's star, or
-        -1); EBV, all along the line of sight, and EBV_IN_FRONT of the star (mag, on the scale of SFD98); VRAD (km/s),
-        PMRA, PMDEC (mas/yr); the columns of `binaries.with_companions`; all are true values.
+        PROGRAM, HEALPIX, NUMBER (within the programme's pixel), SOURCE_ID; RA, DEC (deg), DIST (kpc); COMPONENT,
+        PULSATING; TEFF (K), LOGG, FEH, ALPHAFE (dex), MASS (solar), AGE (Gyr), M_G (mag), PARENT (row of the library's
+        star, or -1); EBV, all along the line of sight, and EBV_IN_FRONT of the star (mag, on the scale of SFD98); VRAD
+        (km/s), PMRA, PMDEC (mas/yr); the columns of `binaries.with_companions`; all are true values.
     """
-    members = populations(settings.seed, settings.library)
+    members = populations(settings)
     rows = [np.flatnonzero(branch == place) for place in range(len(PROGRAMMES))]
     parts = [
         _draw(settings, programme, members, pixel[mine], number[mine])
@@ -189,6 +106,7 @@ def _draw(
         "DEC": dec,
         "DIST": distance,
         "COMPONENT": np.array([c.name for c in COMPONENTS])[component],
+        "PULSATING": component == RRL,
         "EBV": ebv,
         "EBV_IN_FRONT": in_front,
     }
@@ -271,7 +189,7 @@ def components_and_distances(
 ) -> tuple[Int64, Float64]:
     """Draw component and distance (kpc) of stars in the given pixels."""
     pixels, place = np.unique(pixel, return_inverse=True)
-    edges = np.geomspace(*DISTANCE_LIMITS, 151)
+    edges = np.geomspace(*DISTANCE_LIMITS, 169)
     middle = np.sqrt(edges[1:] * edges[:-1])
     ra, dec = sky_of(pixels, NSIDE)
     towards = directions(ra, dec)[0]
@@ -280,18 +198,19 @@ def components_and_distances(
     dust = _TYPICAL_A_G * true_reddening(settings.seed, pixels, towards[2])[:, None] * in_front
     seen = [_seen(programme, population_, 5.0 * np.log10(middle) + 10.0 + dust) for population_ in members]
 
-    thin, thick, halo = density(np.hypot(position[0], position[1]), position[2]) * middle**3
+    thin, thick, halo = density(settings, np.hypot(position[0], position[1]), position[2]) * middle**3
     distant = np.broadcast_to(middle > DISTANT_FROM, halo.shape)
     stream = systems.stream_density(ra, dec, middle)
     on_stream = settings.stream_fraction * stream.max(axis=1)
     horizontal = max(settings.bhb_fraction, programme.bhb_fraction)
-    fractions = settings.halo_fraction, settings.distant_fraction, horizontal
+    fractions = settings.halo_fraction, settings.distant_fraction, horizontal, settings.rrlyrae_fraction
     discs = np.concatenate([thin * seen[0], thick * seen[1]], axis=1)
     strata = (
         (max(1.0 - sum(fractions), 0.0) * (1.0 - on_stream), discs),
         (fractions[0] * (1.0 - on_stream), halo * seen[HALO]),
         (fractions[1] * (1.0 - on_stream), distant * (seen[HALO] > 0)),
         (fractions[2] * (1.0 - on_stream), distant * (seen[BHB] > 0)),
+        (fractions[3] * (1.0 - on_stream), distant * (seen[RRL] > 0)),
         (on_stream, stream * middle * seen[SGR]),  # per kpc, times the width of the bin
     )
     table = np.concatenate(
@@ -315,8 +234,8 @@ def _whole(share: Float64) -> Int64:
     return np.asarray(share * 2.0**_SHARE_BITS, np.int64)
 
 
-# of the strata: thin disc, thick disc, halo, its distant giants, horizontal branch, stream
-_COMPONENT_OF = np.array([0, 1, HALO, HALO, BHB, SGR])
+# of the strata: thin disc, thick disc, halo, its distant giants, horizontal branch, RR Lyrae stars, stream
+_COMPONENT_OF = np.array([0, 1, HALO, HALO, BHB, RRL, SGR])
 
 
 def _seen(programme: Programme, population_: Population, modulus: Float64) -> Float64:

@@ -1,4 +1,4 @@
-"""Lists of members in published formats: of clusters and dwarf galaxies, the Sagittarius stream, and blue stars."""
+"""Lists in published formats: of clusters and dwarf galaxies, the Sagittarius stream, blue and RR Lyrae stars."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ from specdis.storage import atomic
 
 BHB_MEMBERS = "MWS_BHB.fits"
 STREAM = "sgr.fits"
+RRLYRAE = "rrlyrae.fits"
 
 # Largest separation of the stream's candidates from its track: degrees, mas/yr, and as a fraction of its distance
 _STREAM_BETA, _STREAM_MOTION, _STREAM_REACH = 10.0, 0.6, 0.25
 _STREAM_ERROR = 0.10  # of the distances in the list, as a fraction
 _BLUE_ERROR = 0.05  # the same of blue horizontal-branch stars
+_PULSATION_ERROR = 0.05  # the same of RR Lyrae stars
+_OVERTONE = 6800.0  # K; hotter RR Lyrae stars pulsate in the first overtone
 
 # Columns of the lists of Pace et al. (2022, ApJ 940, 136) by Gaia's names for them
 _DWARF = {
@@ -58,8 +61,9 @@ def write_members(directory: Path, rows: Columns, gaia: Columns, rvs: Columns, s
     ----------
     directory
         Receives clusters/NAME.txt, in the form of Vasiliev & Baumgardt (2021); dwarfs/NAME_1.dat, in that of Pace
-        et al. (2022); sgr.fits, candidates of the Sagittarius stream; and MWS_BHB.fits, in the form of DESI's
-        catalogue of blue horizontal-branch stars: RVTAB, FIBERMAP and GAIA of their rows, and DISTANCES.
+        et al. (2022); sgr.fits, candidates of the Sagittarius stream; rrlyrae.fits, RR Lyrae stars; and MWS_BHB.fits,
+        in the form of DESI's catalogue of blue horizontal-branch stars: RVTAB, FIBERMAP and GAIA of their rows, and
+        DISTANCES.
     rows, gaia, rvs, snr
         As in `files.write_star_tables`.
     seed
@@ -74,6 +78,7 @@ def write_members(directory: Path, rows: Columns, gaia: Columns, rvs: Columns, s
         write = _write_cluster if system in CLUSTERS else _write_dwarf
         write(directory, system, {name: values[here] for name, values in listed.items()}, member, seed)
     _write_stream(directory / STREAM, stars, listed, seed)
+    _write_rrlyrae(directory / RRLYRAE, stars, listed, seed)
     blue = (rows["TEFF"] > BLUE_EDGE) & (rows["LOGG"] < 4.0) & (rows["FEH"] < -0.8) & gaia["MATCHED"]
     rows, gaia, rvs, snr = ({name: values[blue] for name, values in table.items()} for table in (rows, gaia, rvs, snr))
     files.write_star_tables(directory / BHB_MEMBERS, rows, gaia, rvs, snr, hdus=("RVTAB", "FIBERMAP", "GAIA"))
@@ -153,3 +158,23 @@ def _write_stream(path: Path, stars: Columns, gaia: Columns, seed: int) -> None:
     with atomic(path) as temporary, created(temporary) as file:
         table = {name: values[chosen] for name, values in columns.items()}
         file.write(table, extname="CANDIDATES", units=[units.get(name, "") for name in table])
+
+
+def _write_rrlyrae(path: Path, stars: Columns, gaia: Columns, seed: int) -> None:
+    """Write the RR Lyrae stars that Gaia knows or not, with their type and distances from their periods.
+
+    Types are named as in Gaia's table of RR Lyrae stars. Distances are true ones with an error of 5 %.
+    """
+    mine = stars["PULSATING"]
+    distance, source = stars["DIST"][mine], gaia["SOURCE_ID"][mine]
+    estimate = distance * np.exp(_PULSATION_ERROR * Draws(seed, (source,)).normal("distance of RR Lyrae stars"))
+    columns = {
+        "source_id": source,
+        **{name.lower(): gaia[name][mine] for name in ("RA", "DEC", "PHOT_G_MEAN_MAG", "BP_RP")},
+        "best_classification": np.where(stars["TEFF"][mine] > _OVERTONE, b"RRc", b"RRab"),
+        "dist": estimate,
+        "dist_err": _PULSATION_ERROR * estimate,
+    }
+    units = {"ra": "deg", "dec": "deg", "phot_g_mean_mag": "mag", "bp_rp": "mag", "dist": "kpc", "dist_err": "kpc"}
+    with atomic(path) as temporary, created(temporary) as file:
+        file.write(columns, extname="RRLYRAE", units=[units.get(name, "") for name in columns])

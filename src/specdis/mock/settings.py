@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
 
@@ -25,9 +26,21 @@ class MockSettings(Settings):
     halo_fraction: float = Field(0.30, ge=0.0, le=1.0)
     """Share of halo stars, drawn from the halo's own density."""
     distant_fraction: float = Field(0.12, ge=0.0, le=1.0)
-    """Share of further halo stars, all giants, at distances uniform in the logarithm between 10 and 100 kpc."""
+    """Share of further halo stars, all giants, at distances uniform in the logarithm between 10 and 250 kpc."""
     bhb_fraction: float = Field(0.02, ge=0.0, le=1.0)
     """Share of further blue horizontal-branch stars of the halo, at the same distances."""
+    rrlyrae_fraction: float = Field(0.01, ge=0.0, le=1.0)
+    """Share of further RR Lyrae stars of the halo, at the same distances."""
+    halo_flattening: float = Field(0.59, gt=0.0, le=2.0)
+    """Ratio of the halo's axes: the polar one over those in the plane."""
+    halo_slopes: tuple[float, ...] = (2.3, 4.6)
+    """The halo's density falls with these powers of distance from the centre: up to the first break, beyond it, ..."""
+    halo_breaks: tuple[float, ...] = (27.0,)
+    """Distances in kpc at which the slope changes, increasing: one fewer than slopes."""
+    halo_feh: float = Field(-1.5, ge=-2.5, le=0.0)
+    """Mean [Fe/H] of the halo; blue horizontal-branch and RR Lyrae stars have 0.3 and 0.1 less."""
+    halo_feh_scatter: float = Field(0.45, gt=0.0)
+    """Scatter of the halo's [Fe/H], dex; theirs is smaller in proportion."""
     stream_fraction: float = Field(0.15, ge=0.0, lt=1.0)
     """Share of the stars on the great circle of the Sagittarius stream that belong to it."""
     member_fraction: float = Field(0.4, ge=0.0, le=1.0)
@@ -39,6 +52,14 @@ class MockSettings(Settings):
     dust_height: float = Field(0.0, ge=0.0)
     """Scale height of the dust in kpc (0.1 is the Galaxy's): stars inside the layer have part of it behind them. 0 puts
     all dust in front of every star, as the pipeline assumes."""
+    ebv_error: float = Field(0.16, ge=0.0)
+    """Error of the map's E(B-V), which the files have, as a fraction: 0.16 is that of SFD98."""
+    ebv_error_floor: float = Field(0.01, ge=0.0)
+    """Error of the map's E(B-V) where there is no dust, mag; both are equal within 7 arcmin, the map's resolution."""
+    band_zero_point: float = Field(0.01, ge=0.0)
+    """Scatter of the zero points of BP, RP, g, r, z, W1 and W2, mag; each is drawn once."""
+    band_scatter: float = Field(0.01, ge=0.0)
+    """Scatter of magnitudes in g, r, z, W1 and W2 beyond their quoted errors, mag; in BP and RP a third of it."""
     stars_per_file: int = Field(100, ge=100)
     """Least number of stars in one coadd file, that is, in one HEALPix pixel and programme."""
     repeat_fraction: float = Field(0.02, ge=0.0, le=1.0)
@@ -62,8 +83,15 @@ class MockSettings(Settings):
 
     @model_validator(mode="after")
     def _fractions_fit(self) -> Self:
-        if self.halo_fraction + self.distant_fraction + self.bhb_fraction > 1.0:
-            raise ValueError("halo_fraction, distant_fraction and bhb_fraction together exceed 1")
+        if self.halo_fraction + self.distant_fraction + self.bhb_fraction + self.rrlyrae_fraction > 1.0:
+            raise ValueError("halo_fraction, distant_fraction, bhb_fraction and rrlyrae_fraction together exceed 1")
+        if len(self.halo_slopes) != len(self.halo_breaks) + 1:
+            raise ValueError(
+                f"halo_slopes must have one value more than halo_breaks: found {len(self.halo_slopes)} slopes and "
+                f"{len(self.halo_breaks)} breaks"
+            )
+        if any(low >= high for low, high in pairwise((0.0, *self.halo_breaks))):
+            raise ValueError("halo_breaks must be positive and increase")
         if self.backup_fraction + self.dark_fraction >= 1.0:
             raise ValueError("backup_fraction and dark_fraction leave no star to the bright programme")
         return self

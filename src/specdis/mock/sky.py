@@ -26,6 +26,8 @@ _GALACTIC = np.array(
         [-0.8676661490, -0.1980763734, 0.4559837762],
     ]
 )
+_MAP_BITS = 41  # of SOURCE_ID, below the pixel at nside 512: 7 arcmin, about the resolution of the map of SFD98
+_LEAST_REDDENING = 0.002  # mag; a map has dust everywhere, and 0 means missing
 KM_S = 4.740471  # km/s of one kpc times one mas/yr
 
 
@@ -80,6 +82,23 @@ def true_reddening(seed: int, pixel: Int64, sine_latitude: Array) -> Float64:
     """Return E(B-V) on the scale of SFD98 (mag): a plane layer of dust, patchy from pixel to pixel, shape (star,)."""
     patch = 0.55 * Draws(seed, (pixel,)).normal("dust") + 0.5 * Draws(seed, (pixel >> 4,)).normal("dust cloud")
     return np.asarray(0.025 / np.abs(sine_latitude) * np.exp(patch))
+
+
+def map_reddening(settings: MockSettings, source_id: Int64, ebv: Float64) -> Float64:
+    """Return E(B-V) as a dust map has it, mag, shape (star,): with an error, the same for stars within its resolution.
+
+    Parameters
+    ----------
+    settings
+        `ebv_error` and `ebv_error_floor`.
+    source_id
+        Identifiers, which hold the place.
+    ebv
+        True E(B-V) of all dust along the line of sight, mag.
+    """
+    draws = Draws(settings.seed, (source_id >> _MAP_BITS,))
+    error = np.hypot(settings.ebv_error * ebv, settings.ebv_error_floor)
+    return np.maximum(ebv + error * draws.normal("dust map"), _LEAST_REDDENING)
 
 
 def dust_in_front(height: float, distance: Float64, sine_latitude: Array) -> Float64:

@@ -1,4 +1,4 @@
-"""Stars: isochrones, magnitudes in Gaia's bands, and populations to draw stars from.
+"""Stars: isochrones, magnitudes in G, and populations to draw stars from.
 
 Luminosity, temperature and mass come from one isochrone, and surface gravity from these three, so that a spectrum
 (Teff, log g, [Fe/H]) fixes the absolute magnitude up to the mass.
@@ -23,50 +23,28 @@ SUN_TEFF, SUN_LOGG, SUN_M_BOL = 5772.0, 4.438, 4.74  # IAU 2015 Resolutions B2 a
 TEFF_RANGE = (3500.0, 11500.0)
 """Effective temperatures of the mock's stars, K: the range of the model spectra."""
 
-# Measured on the BaSTI-IAC isochrones (Hidalgo et al. 2018) in the Gaia DR3 passbands at [M/H] = -0.08. Gravity moves
-# BC_G by less than 0.06 mag at any of these temperatures. Columns: Teff (K), BC_G, BP - RP, G - RP (mag).
-_GAIA_BANDS = np.array(
+# BC_G against Teff (K), measured on the BaSTI-IAC isochrones (Hidalgo et al. 2018) in the Gaia DR3 passband at
+# [M/H] = -0.08. Gravity moves it by less than 0.06 mag at any of these temperatures.
+_BC_G = np.array(
     [
-        (2800, -1.606, 3.604, 1.358),
-        (3000, -1.277, 3.006, 1.257),
-        (3200, -1.016, 2.573, 1.160),
-        (3400, -0.771, 2.219, 1.070),
-        (3600, -0.660, 2.017, 1.001),
-        (3800, -0.560, 1.838, 0.934),
-        (4000, -0.437, 1.655, 0.864),
-        (4250, -0.299, 1.472, 0.791),
-        (4500, -0.186, 1.314, 0.725),
-        (4750, -0.100, 1.186, 0.669),
-        (5000, -0.035, 1.073, 0.617),
-        (5250, 0.011, 0.976, 0.570),
-        (5500, 0.043, 0.888, 0.526),
-        (6000, 0.076, 0.725, 0.442),
-        (6500, 0.084, 0.578, 0.361),
-        (7000, 0.078, 0.446, 0.284),
-        (7500, 0.062, 0.328, 0.212),
-        (8000, 0.035, 0.218, 0.142),
-        (9000, -0.072, 0.038, 0.024),
-        (10000, -0.262, -0.053, -0.035),
-        (12000, -0.650, -0.139, -0.090),
-        (15000, -1.191, -0.228, -0.148),
+        *((2800, -1.606), (3000, -1.277), (3200, -1.016), (3400, -0.771), (3600, -0.660), (3800, -0.560)),
+        *((4000, -0.437), (4250, -0.299), (4500, -0.186), (4750, -0.100), (5000, -0.035), (5250, 0.011)),
+        *((5500, 0.043), (6000, 0.076), (6500, 0.084), (7000, 0.078), (7500, 0.062), (8000, 0.035)),
+        *((9000, -0.072), (10000, -0.262), (12000, -0.650), (15000, -1.191)),
     ]
 )
 
-BLUE_EDGE = 7400.0
-"""Effective temperature of the RR Lyrae gap's blue edge, K: the horizontal branch is blue beyond."""
+GAP = (6000.0, 7400.0)
+"""Effective temperatures of the RR Lyrae gap, K: horizontal-branch stars within pulsate."""
+BLUE_EDGE = GAP[1]
+"""The horizontal branch is blue beyond."""
 
 _GIANT_BRANCH, _HELIUM_BURNING = 2, 3  # places in Isochrones.first_node
 
 
 def bolometric_correction(teff: Array) -> Float64:
     """Return BC_G = M_bol - M_G in mag for effective temperatures in K, shape (star,)."""
-    return np.asarray(np.interp(np.log(teff), np.log(_GAIA_BANDS[:, 0]), _GAIA_BANDS[:, 1]))
-
-
-def colours(teff: Array) -> tuple[Float64, Float64]:
-    """Return the intrinsic colours BP - RP and G - RP in mag for effective temperatures in K, each of shape (star,)."""
-    log_teff, nodes = np.log(teff), np.log(_GAIA_BANDS[:, 0])
-    return np.interp(log_teff, nodes, _GAIA_BANDS[:, 2]), np.interp(log_teff, nodes, _GAIA_BANDS[:, 3])
+    return np.asarray(np.interp(np.log(teff), np.log(_BC_G[:, 0]), _BC_G[:, 1]))
 
 
 def surface_gravity(mass: Array, log_luminosity: Array, teff: Array) -> Float64:
@@ -151,7 +129,7 @@ class Population:
         return np.asarray(np.clip(point, 0, len(self.number) - 2))
 
 
-def population(feh: Array, alphafe: Array, age: Array, draws: Draws) -> Population:
+def population(feh: Array, alphafe: Array, age: Array, draws: Draws, *, pulsating: bool = False) -> Population:
     """Make a population from abundances and ages of its members, with one point of the HR diagram for each.
 
     Points are spread evenly over the nodes of the isochrones, with as many giants as dwarf stars; their weights
@@ -165,15 +143,17 @@ def population(feh: Array, alphafe: Array, age: Array, draws: Draws) -> Populati
         Gyr, shape (point,).
     draws
         Random numbers of the points.
+    pulsating
+        Whether the horizontal branch of old metal-poor stars lies within the RR Lyrae gap instead of on both sides.
     """
     tracks = isochrones()
     node = draws.uniform("node") * (tracks.first_node[-1] - 1)
-    metallicity = _metallicity(feh, alphafe)
+    metallicity = total_metallicity(feh, alphafe)
     log_luminosity, teff, mass, number = tracks.at(metallicity, age, node)
     phase = np.searchsorted(tracks.first_node, node, side="right") - 1
     jumps = (phase != np.searchsorted(tracks.first_node, np.ceil(node), side="right") - 1) & (phase >= _GIANT_BRANCH)
     horizontal = (phase == _HELIUM_BURNING) & (metallicity < -0.8) & (age > 9.0)
-    teff = np.where(horizontal, _horizontal_branch(draws), teff)
+    teff = np.where(horizontal, _pulsating(draws) if pulsating else _horizontal_branch(draws), teff)
     seen = ~jumps & (teff > TEFF_RANGE[0]) & (teff < TEFF_RANGE[1])
 
     magnitude = SUN_M_BOL - 2.5 * log_luminosity - bolometric_correction(teff)
@@ -205,7 +185,7 @@ def main_sequence(feh: Array, alphafe: Array, age: Array, mass: Array) -> dict[s
     mass
         Solar masses, shape (star,). Masses are clipped to the main sequence: from 0.1 to its turn-off.
     """
-    tracks, metallicity = isochrones(), _metallicity(feh, alphafe)
+    tracks, metallicity = isochrones(), total_metallicity(feh, alphafe)
     node, step = np.zeros(len(mass)), float(tracks.first_node[1] - 1)
     for _ in range(24):  # mass grows along the main sequence: halve the steps towards the node
         step /= 2.0
@@ -216,8 +196,8 @@ def main_sequence(feh: Array, alphafe: Array, age: Array, mass: Array) -> dict[s
     return {"TEFF": teff, "LOGG": surface_gravity(found, log_luminosity, teff), "M_G": magnitude}
 
 
-def _metallicity(feh: Array, alphafe: Array) -> Float64:
-    """Return [M/H]: alpha elements count as metals (Salaris et al. 1993, ApJ 414, 580, Eq. 3)."""
+def total_metallicity(feh: Array, alphafe: Array) -> Float64:
+    """Return [M/H] in dex, shape (star,): alpha elements count as metals (Salaris et al. 1993, ApJ 414, 580, Eq. 3)."""
     return np.asarray(feh + np.log10(0.638 * 10.0**alphafe + 0.362))
 
 
@@ -229,3 +209,8 @@ def _horizontal_branch(draws: Draws) -> Float64:
     place = draws.uniform("horizontal branch")
     red = 5350.0 + 150.0 * draws.normal("red horizontal branch")
     return np.where(place < 0.5, red, BLUE_EDGE * (11000.0 / BLUE_EDGE) ** (2.0 * place - 1.0))
+
+
+def _pulsating(draws: Draws) -> Float64:
+    """Draw Teff (K) of RR Lyrae stars, mean over their pulsation: anywhere in the gap."""
+    return GAP[0] * (GAP[1] / GAP[0]) ** draws.uniform("horizontal branch")

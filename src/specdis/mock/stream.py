@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from specdis.arrays import Array, Bool, ranges
-from specdis.mock import observation, sky, targets
+from specdis.mock import imaging, observation, sky, targets
 from specdis.mock.settings import MockSettings
 from specdis.surveys.base import IDENTIFIER, ROWS, STAR_COLUMNS, Arm, Fault, Spectra, Stars, Survey
 from specdis.surveys.coadd import with_good_pixels
 
 _ARMS = ("B", "R")  # the Z arm is not used
 _BLOCK = 512  # spectra computed at a time
+_UNOBSERVED = {f"{band}_{kind}" for band in ("J", "H", "KS") for kind in ("M", "MSIGCOM")}  # by 2MASS
 _MEASURED = ("VRAD", "RVS_WARN", "TEFF", "LOGG", "FEH", "ALPHAFE")
 
 
@@ -33,7 +34,7 @@ class MockSurvey(Survey):
     def __init__(self, settings: MockSettings) -> None:
         self.settings = settings
         self.inputs: Sequence[Path] = () if settings.library is None else (settings.library,)
-        self.columns = frozenset(STAR_COLUMNS)
+        self.columns = frozenset(STAR_COLUMNS) - _UNOBSERVED
 
     def parts(self, block: int = ROWS) -> Iterator[Stars]:
         """Yield the identifiers of all spectra file by file, `block` at a time."""
@@ -49,6 +50,7 @@ class MockSurvey(Survey):
         snr = observation.signal_to_noise(observation.observe(rows, self.settings, _ARMS))
         measured = observation.rvs(rows, snr, self.settings)
         columns = {**named.columns, "SURVEY": np.full(len(named), sky.SURVEY), "EBV": rows["EBV"]}
+        columns |= {name: rows[name] for name in STAR_COLUMNS.keys() & imaging.FLUX_COLUMNS}
         columns |= {name: measured[name] for name in _MEASURED}
         columns |= {f"SN_{arm}": values for arm, values in snr.items()}
         gaia = (STAR_COLUMNS.keys() & catalogue.keys()) - columns.keys()

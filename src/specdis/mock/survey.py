@@ -22,7 +22,7 @@ MEMBERS_FOLDER = "members"
 RIVALS_FOLDER = "rivals"
 SUMMARY = "mock.json"
 
-_DISTANCE_EDGES = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)  # kpc
+_DISTANCE_EDGES = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0, 150.0, 250.0)  # kpc
 _SKY_FIBRES = 2  # in each file
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from specdis.arrays import Array, Columns, Int64
-from specdis.mock import gaia, galaxy, library, observation, sky
+from specdis.mock import gaia, galaxy, imaging, library, observation, sky
 from specdis.mock.draws import Draws
 from specdis.mock.settings import MockSettings
 
@@ -81,8 +81,9 @@ def observed(settings: MockSettings, targets: Columns) -> tuple[dict[str, Array]
     Returns
     -------
     rows : dict of ndarray, shape (star,)
-        The columns of `galaxy.draw_population`, PROGRAM and TARGETID of the spectrum, apparent magnitudes, A_G (mag),
-        PARALLAX (mas) and EXPTIME (s).
+        The columns of `galaxy.draw_population`, with EBV as the map has it; PROGRAM and TARGETID of the spectrum,
+        apparent magnitudes, true A_G (mag), PARALLAX (mas), EXPTIME (s), and the columns of
+        `imaging.observed_by_imaging`.
     catalogue : dict of ndarray, shape (star,)
         The columns of `gaia.observed_by_gaia`.
     """
@@ -91,9 +92,13 @@ def observed(settings: MockSettings, targets: Columns) -> tuple[dict[str, Array]
     branch = np.where(is_repeat(target_id), _BRIGHT, branch)
     stars = galaxy.draw_population(settings, branch, targets["HEALPIX"], target_id & ((1 << _DARK) - 1))
     catalogue = gaia.observed_by_gaia(stars, settings)
-    rows = stars | {name: catalogue[name] for name in ("PARALLAX", *_MAGNITUDES)}
+    rows = stars | {name: catalogue[name] for name in ("PARALLAX", "EBV", *_MAGNITUDES)}
     rows |= {"A_G": gaia.true_extinction(stars["TEFF"], stars["EBV_IN_FRONT"], "G")}
     rows |= {"PROGRAM": targets["PROGRAM"], "TARGETID": target_id}
+    imaged = targets["PROGRAM"] != b"backup"
+    rows |= {
+        name: np.where(imaged, values, 0.0) for name, values in imaging.observed_by_imaging(stars, settings).items()
+    }
     rows["EXPTIME"] = _EXPOSURE * observation.exposure(rows, settings)
     return rows, catalogue
 

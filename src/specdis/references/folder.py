@@ -21,6 +21,9 @@ MEMBERS, RIVALS = "members", "rivals"
 """Folders of lists of members and of rival catalogues; see `docs/references.md`."""
 
 _KIND_OF_FOLDER: Mapping[str, Kind] = {"clusters": "cluster", "dwarfs": "dwarf", "streams": "stream"}
+_NAME_OF_KIND: Mapping[Kind, str] = {"bhb": "BHB", "rrlyrae": "RR Lyrae"}
+_WORDS: Mapping[Kind, tuple[str, ...]] = {"bhb": ("bhb",), "rrlyrae": ("rrl", "rr_lyr")}
+"""Words in the names of the files of these kinds."""
 
 T = TypeVar("T")
 
@@ -156,8 +159,9 @@ def _kind(path: Path) -> Kind | None:
         if folder.name.lower() in _KIND_OF_FOLDER:
             return _KIND_OF_FOLDER[folder.name.lower()]
     stem = path.name.lower()
-    if "bhb" in stem:
-        return "bhb"
+    for kind, words in _WORDS.items():
+        if any(word in stem for word in words):
+            return kind
     if (system := find_system(stem.split(".")[0], TABLE_A1)) is not None:
         return "cluster" if system in CLUSTERS else "dwarf"
     return "stream" if "stream" in stem or _is_sagittarius(stem) else None
@@ -168,7 +172,7 @@ def _is_sagittarius(stem: str) -> bool:
 
 
 def _name(path: Path, kind: Kind) -> str:
-    if kind == "bhb":
-        return "BHB"
+    if kind in _NAME_OF_KIND:
+        return _NAME_OF_KIND[kind]
     stem = path.name.split(".")[0]
     return SAGITTARIUS if kind == "stream" and _is_sagittarius(stem.lower()) else stem.replace("_", " ")

@@ -1,4 +1,4 @@
-"""Stars of known distance: members of clusters, dwarf galaxies and streams, and blue horizontal-branch stars (2.5)."""
+"""Stars of known distance: members of clusters, dwarf galaxies and streams, blue and RR Lyrae stars (section 2.5)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from specdis.references.tables import ListColumns, ReferenceTable
 PRIORITY: Sequence[Kind] = get_args(Kind)
 """Kinds of lists in order of precedence: a star in several lists goes to the first kind."""
 
-_OWN = ("stream", "bhb")
+_OWN = ("stream", "bhb", "rrlyrae")
 """Kinds whose names are not matched to known systems: a stream named after a cluster is not the cluster."""
 
 _SOME_NAMES = 100
@@ -128,8 +128,8 @@ def _distances(
 ) -> tuple[Array, Float64, Float64]:
     """Return the systems' own names, and distances and errors in kpc, shape (row,) each.
 
-    In lists of streams and blue stars, a column of distances holds those of the stars. In lists of clusters and dwarf
-    galaxies it is as often the distance from the centre on the sky, so the system's distance is used.
+    In lists of streams, blue and RR Lyrae stars, a column of distances holds those of the stars. In lists of clusters
+    and dwarf galaxies it is as often the distance from the centre on the sky, so the system's distance is used.
     """
     words, place = np.unique(named, return_inverse=True)
     known = [find_system(str(word), systems) for word in words]

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from specdis.settings import Settings
 
-Kind = Literal["cluster", "dwarf", "stream", "bhb"]
+Kind = Literal["cluster", "dwarf", "stream", "bhb", "rrlyrae"]
 
 
 class ReferenceFile(Settings):
@@ -29,7 +29,8 @@ class MemberFile(ReferenceFile):
     """A list of members of a system of known distance."""
 
     kind: Kind
-    """Kind of the system. A star in several lists goes to a cluster, else dwarf galaxy, stream, blue stars (`bhb`)."""
+    """Kind of the system. A star in several lists goes to a cluster, else dwarf galaxy, stream, blue stars (`bhb`), RR
+    Lyrae stars (`rrlyrae`)."""
     distance: float | None = Field(default=None, gt=0.0)
     """Distance of the system in kpc, if neither the list nor the known systems give it."""
     distance_error: float | None = Field(default=None, ge=0.0)

@@ -27,6 +27,8 @@ MODULUS_EDGES = (11.0, 13.0, 14.0, 15.0, 16.0, 17.0, 18.0, 19.0, 20.0, 22.0)
 REFERENCE_SNR_EDGES = (-np.inf, 10.0, 20.0, 40.0, 60.0, np.inf)
 MEMBER_KINDS = ("cluster", "dwarf", "stream")
 """Kinds of members in Fig. 6; blue horizontal-branch stars are in Fig. 7."""
+STAR_KINDS = ("bhb", "rrlyrae")
+"""Kinds of stars whose distances are known one by one."""
 ENOUGH = 10
 """Number of members above which a system is in the printed Table A1."""
 STREAM_BINS = 6
@@ -67,8 +69,13 @@ def is_precise(members: Columns) -> Bool:
 
 
 def is_member(members: Columns) -> Bool:
-    """Tell members of clusters, dwarf galaxies and streams from blue stars, shape (member,)."""
+    """Tell members of clusters, dwarf galaxies and streams from other stars of known distance, shape (member,)."""
     return np.isin(members["KIND"], MEMBER_KINDS)
+
+
+def is_blue(members: Columns) -> Bool:
+    """Tell which stars are from lists of blue horizontal-branch stars, shape (member,)."""
+    return np.asarray(members["KIND"] == "bhb")
 
 
 def measure_external(members: Columns, counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -85,12 +92,12 @@ def measure_external(members: Columns, counts: Sequence[Mapping[str, Any]]) -> d
     counts
         Counts of each list: `references.Count` as mappings.
     """
-    mine, blue = take(members, is_member(members)), take(members, ~is_member(members))
+    mine, blue = take(members, is_member(members)), take(members, is_blue(members))
     return {
         "counts": [dict(count) for count in counts],
         "members": _block(mine),
         "bhb": _block(blue),
-        "by_kind": {kind: _summary(take(members, members["KIND"] == kind)) for kind in (*MEMBER_KINDS, "bhb")},
+        "by_kind": {kind: _summary(take(members, members["KIND"] == kind)) for kind in (*MEMBER_KINDS, *STAR_KINDS)},
         "systems": systems(mine),
         "stream_bins": stream_bins(mine),
     }

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from specdis.arrays import Columns, Float64
-from specdis.validation.external import MODULUS_EDGES, is_member
+from specdis.validation.external import MODULUS_EDGES, is_blue, is_member
 from specdis.validation.measures import SNR_EDGES, by_cells, by_parameters, measure, median, take
 from specdis.validation.stars import modulus, relative_error
 
@@ -63,8 +63,8 @@ def _compare(rival: Columns, members: Columns | None) -> dict[str, Any]:
     }
     if members is not None:
         known = with_reference(rival, members)
-        mine = is_member(known)
-        found["members"], found["bhb"] = _external(take(known, mine)), _external(take(known, ~mine))
+        found["members"] = _external(take(known, is_member(known)))
+        found["bhb"] = _external(take(known, is_blue(known)))
     return found
 
 

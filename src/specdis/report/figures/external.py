@@ -28,7 +28,15 @@ from specdis.report.style import (
     styled,
     write_label,
 )
-from specdis.validation.external import ENOUGH, MODULUS_EDGES, STREAM_BINS, is_member, is_precise, residual_modulus
+from specdis.validation.external import (
+    ENOUGH,
+    MODULUS_EDGES,
+    STREAM_BINS,
+    is_blue,
+    is_member,
+    is_precise,
+    residual_modulus,
+)
 from specdis.validation.measures import take
 from specdis.validation.rivals import with_reference
 from specdis.validation.stars import corrected_parallax, modulus
@@ -44,7 +52,7 @@ def draw_members(found: Columns | None) -> Plot:
 def draw_blue_stars(found: Columns | None) -> Plot:
     """Draw the same for blue horizontal-branch stars (section 4.2, Fig. 7)."""
     name, title = "fig07", "Blue horizontal-branch stars"
-    mine = None if found is None else take(found, ~is_member(found))
+    mine = None if found is None else take(found, is_blue(found))
     return _against_reference(name, title, mine, "no list of blue horizontal-branch stars, or none in the catalogue")
 
 
@@ -111,11 +119,11 @@ def _key_of_systems() -> list[Artist]:
 
 def _panels(found: Columns) -> Iterator[tuple[str, Columns]]:
     """Yield name and members of each system by distance, then those of the bins of the stream."""
-    apart = found["SYSTEM"] != SAGITTARIUS
-    names, first = np.unique(found["SYSTEM"][apart & (found["KIND"] != "bhb")], return_index=True)
-    distance = found["DIST_REF"][apart & (found["KIND"] != "bhb")][first]
+    apart, mine = found["SYSTEM"] != SAGITTARIUS, is_member(found)
+    names, first = np.unique(found["SYSTEM"][apart & mine], return_index=True)
+    distance = found["DIST_REF"][apart & mine][first]
     for system in names[np.argsort(distance)]:
-        yield str(system), take(found, (found["SYSTEM"] == system) & (found["KIND"] != "bhb"))
+        yield str(system), take(found, (found["SYSTEM"] == system) & mine)
     stream = take(found, ~apart)
     order = np.argsort(stream["DIST_REF"])
     if len(order) >= STREAM_BINS:

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from specdis.arrays import Columns
 from specdis.report.figures.panels import compare_moduli, limits_of, say_scatter
 from specdis.report.style import COLUMN_WIDTH, PAGE_WIDTH, Plot, density_bar, missing, styled, write_label
-from specdis.validation.external import MODULUS_EDGES, is_member
+from specdis.validation.external import MODULUS_EDGES, is_blue, is_member
 from specdis.validation.measures import take
 from specdis.validation.rivals import COMPARISON_EDGES, difference, with_reference
 from specdis.validation.stars import modulus
@@ -63,8 +63,10 @@ def draw_external(rivals: Mapping[str, Columns], members: Columns | None) -> Plo
         return missing(name, title, "no rival catalogue has stars of known distance")
     limits = limits_of(np.concatenate([modulus(found["DIST_REF"]) for found in known.values()]))
     tables: list[Table] = []
-    every = np.concatenate([is_member(found) for found in known.values()])
-    kinds = [(kind, is_kind) for kind, is_kind in (("members", True), ("BHB stars", False)) if np.any(every == is_kind)]
+    both = (("members", is_member), ("BHB stars", is_blue))
+    kinds = [(kind, is_kind) for kind, is_kind in both if any(np.any(is_kind(found)) for found in known.values())]
+    if not kinds:
+        return missing(name, title, "no rival catalogue has members or BHB stars")
     with styled():
         width = PAGE_WIDTH if len(kinds) == 2 else COLUMN_WIDTH
         figure = Figure(figsize=(width, 3.5 * len(known) + 0.3), layout="constrained")
@@ -72,7 +74,7 @@ def draw_external(rivals: Mapping[str, Columns], members: Columns | None) -> Plo
         axes[0, 0].set(xlim=limits, ylim=(limits[0] - 1.0, limits[1] + 1.0))
         for line, (rival, found) in zip(axes, known.items(), strict=True):
             for axis, (kind, is_kind) in zip(line, kinds, strict=True):
-                mine = take(found, is_member(found) == is_kind)
+                mine = take(found, is_kind(found))
                 true, theirs = modulus(mine["DIST_REF"]), modulus(mine["DIST_RIVAL"])
                 if not len(true):
                     write_label(axis, f"{rival}\nno {kind}")
