@@ -16,7 +16,7 @@ from scipy.optimize import minimize
 from specdis import rng
 from specdis.arrays import Bool, Float64, Int64, ranges
 from specdis.jaxed import jax, jnp
-from specdis.network.mixture import Mixture, ParallaxInErrors, log_probabilities
+from specdis.network.mixture import Mixture, ParallaxInErrors, Spurious, log_probabilities
 from specdis.settings import Settings
 
 _TILE = 2048
@@ -96,7 +96,7 @@ def calibration_stars(fold: Int64, identifier: Int64, settings: CalibrationSetti
     return np.asarray(settings.on & (fold >= 0) & chosen)
 
 
-def fit(mixture: Mixture, data: ParallaxInErrors, snr: Float64) -> Calibration:
+def fit(mixture: Mixture, data: ParallaxInErrors, snr: Float64, spurious: Spurious | None = None) -> Calibration:
     """Fit the recalibration that maximises the likelihood of the parallaxes.
 
     Parameters
@@ -107,13 +107,15 @@ def fit(mixture: Mixture, data: ParallaxInErrors, snr: Float64) -> Calibration:
         Their parallaxes, shape (star,).
     snr
         S/N of their spectra, shape (star,).
+    spurious
+        Share and width of spurious parallaxes; None if there are none.
     """
     tiles = [jax.tree.map(lambda v, rows=rows: v[rows], (mixture, data, snr)) for rows in ranges(len(snr), _TILE)]
 
     @jax.jit
     def surprise(parameters: jax.Array, tile: tuple[Mixture, ParallaxInErrors, jax.Array]) -> jax.Array:
         moved = Calibration(*parameters.reshape(2, -1)).apply(tile[0], tile[2]).pooled()
-        found = jax.nn.logsumexp(log_probabilities(moved, tile[1]), axis=-1)
+        found = jax.nn.logsumexp(log_probabilities(moved, tile[1], spurious=spurious), axis=-1)
         return -found.sum(dtype=jnp.float64)
 
     gradient = jax.jit(jax.value_and_grad(surprise))

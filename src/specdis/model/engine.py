@@ -23,7 +23,7 @@ from specdis.encoding.completion import Completer, Completion
 from specdis.encoding.encoder import Encoded, Encoder, encoder
 from specdis.jaxed import ArrayLike, in_tiles, jax, jnp
 from specdis.network.ensemble import Networks
-from specdis.network.mixture import ParallaxInErrors, binary_probability, points
+from specdis.network.mixture import ParallaxInErrors, Spurious, binary_probability, points
 from specdis.network.settings import NetworkSettings
 from specdis.noise import NativePixels, native_pixels
 from specdis.photometry import PhotometrySettings, absolute_magnitude
@@ -221,7 +221,8 @@ class Engine:
                 slopes = jax.grad(total)(inputs) / self.scale  # a star's answer depends only on its own inputs
                 unseen = jax.vmap(Completion.widening)(completion, slopes)
                 mixture = mixture._replace(sigma=jnp.sqrt(mixture.sigma**2 + unseen[:, None, None]))
-            whole = distribution(mixture.pooled(), data, has_parallax, settings.distances)
+            spurious = Spurious.of(settings.network.mixture)
+            whole = distribution(mixture.pooled(), data, has_parallax, settings.distances, spurious)
             return _Answered(
                 label=self.networks.label.held_out_labels(inputs, fold),
                 quantiles=whole.quantiles(1 - jnp.asarray(LEVELS, jnp.float32)),
@@ -243,7 +244,8 @@ class Engine:
             if self.networks.binaries is None:
                 return jnp.full(len(inputs), jnp.nan)
             mixture = self.networks.binaries.held_out_mixture(inputs, fold)
-            return binary_probability(mixture, data, self.settings.network.mixture.jacobian)
+            settings = self.settings.network.mixture
+            return binary_probability(mixture, data, settings.jacobian, Spurious.of(settings))
 
         return pairs
 

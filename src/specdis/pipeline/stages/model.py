@@ -16,7 +16,7 @@ from specdis.model.engine import ModelSettings
 from specdis.model.files import save_model
 from specdis.model.model import Model
 from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble, Networks
-from specdis.network.mixture import Mixture, ParallaxInErrors
+from specdis.network.mixture import Mixture, ParallaxInErrors, Spurious
 from specdis.pipeline.stage import Context, Outcome
 from specdis.pipeline.tasks import trainable
 from specdis.sample import TrainedStars
@@ -85,7 +85,8 @@ def _calibration(context: Context, ensemble: MixtureEnsemble, rows: Int64) -> Ca
         rows = rows[np.sort(np.argsort(chance)[: config.calibration.stars_max])]
     mixture = _held_out_mixture(ensemble, context.coefficients.inputs(rows), stars["FOLD"][rows])
     columns = (stars[name][rows] for name in ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED"))
-    return fit(mixture, ParallaxInErrors.of(*columns), stars["SN"][rows])
+    spurious = Spurious.of(config.network.mixture)
+    return fit(mixture, ParallaxInErrors.of(*columns), stars["SN"][rows], spurious)
 
 
 def _held_out_mixture(ensemble: MixtureEnsemble, inputs: Float32, fold: Int) -> Mixture:
