@@ -131,7 +131,9 @@ class Grid:
 
     def __init__(self, case):
         around = seen_at(case.snr) + np.linspace(-60, 60, 2401) / (C * max(case.snr, 1.0))
-        edges = np.concatenate([np.linspace(-80, 60, 2001), around, case.mean + case.sigma * np.linspace(-13, 13, 1001)])
+        edges = np.concatenate(
+            [np.linspace(-80, 60, 2001), around, case.mean + case.sigma * np.linspace(-13, 13, 1001)]
+        )
         edges = np.unique(edges)
         place, weight = np.polynomial.legendre.leggauss(4)
         middle, half = 0.5 * (edges[1:] + edges[:-1]), 0.5 * np.diff(edges)

@@ -21,6 +21,7 @@ from specdis.distances.targets import Targets
 from specdis.domain import Domain
 from specdis.encoding.completion import Completer, Completion
 from specdis.encoding.encoder import Encoded, Encoder, encoder
+from specdis.gaia import Release
 from specdis.jaxed import ArrayLike, in_tiles, jax, jnp
 from specdis.network.ensemble import Networks
 from specdis.network.mixture import ParallaxInErrors, Spurious, binary_probability, points
@@ -43,6 +44,8 @@ _FEW = 8
 class ModelSettings(Settings):
     """Sections of the configuration for predictions."""
 
+    gaia: Release = "dr3"
+    """Release of the parallaxes of the training, and of the identifiers of its stars."""
     sample: SampleSettings
     photometry: PhotometrySettings
     spectra: SpectraSettings

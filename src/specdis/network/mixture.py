@@ -165,7 +165,9 @@ def log_probabilities(
         Their log-sum-exp over components is the ln of the likelihood of the star.
     """
     tilt = 1.0 if jacobian == "paper" else 0.0
-    heights = [part.log_height[..., None] + _log_integral(mixture, part.data, tilt) for part in _parts(data, spurious, tilt)]
+    heights = [
+        part.log_height[..., None] + _log_integral(mixture, part.data, tilt) for part in _parts(data, spurious, tilt)
+    ]
     return mixture.log_weight + jax.nn.logsumexp(jnp.stack(heights), axis=0)
 
 

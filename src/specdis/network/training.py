@@ -187,12 +187,11 @@ def train_mixture(
     n_mixture
         Number of Gaussians.
     """
-    spurious = Spurious.of(network.mixture)
 
     def loss(one: MixtureNetwork, typical: jax.Array, inputs: jax.Array, data: ParallaxInErrors) -> jax.Array:
         answer = one(inputs)
         answer = answer._replace(mean=answer.mean + typical)
-        each = log_probabilities(answer, data, network.mixture.jacobian, spurious)
+        each = log_probabilities(answer, data, network.mixture.jacobian, Spurious.of(network.mixture))
         return -2 * jax.nn.logsumexp(each, axis=-1)
 
     objective = _Objective(

@@ -12,6 +12,7 @@ from specdis.calibration import CalibrationSettings
 from specdis.components import ComponentsSettings
 from specdis.distances.settings import DistancesSettings
 from specdis.errors import ProductError
+from specdis.gaia import Release, invalid_recipes
 from specdis.mock.settings import MockSettings
 from specdis.network.settings import NetworkSettings, TrainingSettings
 from specdis.photometry import PhotometrySettings
@@ -60,6 +61,16 @@ class Config(Document):
     """Stars of known distance and rival catalogues: sections 2.5, 4.4 and 4.5."""
     cluster: ClusterSettings = ClusterSettings()
     """Cores or machines for the passes over the stars: see [cluster.md](cluster.md)."""
+
+    @property
+    def gaia(self) -> Release:
+        """The Gaia release of the survey's stars."""
+        return self.survey.gaia
+
+    def conflicts(self) -> dict[tuple[str, ...], str]:
+        """Return the recipes that are not valid for the Gaia release of the survey."""
+        found = invalid_recipes(self.gaia, self.photometry.model_dump())
+        return {("photometry", key): message for key, message in found.items()}
 
     @classmethod
     def preset_of(cls, given: Mapping[str, Any]) -> dict[str, Any]:
