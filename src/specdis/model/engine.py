@@ -24,7 +24,7 @@ from specdis.encoding.encoder import Encoded, Encoder, encoder
 from specdis.gaia import Release
 from specdis.jaxed import ArrayLike, in_tiles, jax, jnp
 from specdis.network.ensemble import Networks
-from specdis.network.mixture import ParallaxInErrors, Spurious, binary_probability, points
+from specdis.network.mixture import ParallaxInErrors, binary_probability, points
 from specdis.network.settings import NetworkSettings
 from specdis.noise import NativePixels, native_pixels
 from specdis.photometry import PhotometrySettings, absolute_magnitude
@@ -224,8 +224,7 @@ class Engine:
                 slopes = jax.grad(total)(inputs) / self.scale  # a star's answer depends only on its own inputs
                 unseen = jax.vmap(Completion.widening)(completion, slopes)
                 mixture = mixture._replace(sigma=jnp.sqrt(mixture.sigma**2 + unseen[:, None, None]))
-            spurious = Spurious.of(settings.network.mixture)
-            whole = distribution(mixture.pooled(), data, has_parallax, settings.distances, spurious)
+            whole = distribution(mixture.pooled(), data, has_parallax, settings.distances, self.calibration.spurious)
             return _Answered(
                 label=self.networks.label.held_out_labels(inputs, fold),
                 quantiles=whole.quantiles(1 - jnp.asarray(LEVELS, jnp.float32)),
@@ -247,8 +246,8 @@ class Engine:
             if self.networks.binaries is None:
                 return jnp.full(len(inputs), jnp.nan)
             mixture = self.networks.binaries.held_out_mixture(inputs, fold)
-            settings = self.settings.network.mixture
-            return binary_probability(mixture, data, settings.jacobian, Spurious.of(settings))
+            jacobian = self.settings.network.mixture.jacobian
+            return binary_probability(mixture, data, jacobian, self.calibration.spurious)
 
         return pairs
 

@@ -45,9 +45,10 @@ class MixtureSettings(Settings):
     """Likelihood of the mixture and binary networks: `paper` multiplies it by the model's parallax, as Eq. 8
     (decision 8)."""
     spurious_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    """Share of spurious parallaxes in the likelihood of these networks and of the recalibration (decision 19)."""
+    """Share of spurious parallaxes in the likelihood of the mixture and binary networks; 0 for Gaussian errors alone.
+    The recalibration starts from it and fits it (decision 19)."""
     spurious_width: Annotated[float, Field(ge=1.5, le=100)] = 5.0
-    """Scatter of spurious parallaxes over their error; does nothing without a share."""
+    """Scatter of spurious parallaxes over their error, fitted likewise; does nothing without a share."""
 
 
 class NetworkSettings(Settings):

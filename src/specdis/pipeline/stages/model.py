@@ -59,7 +59,11 @@ def run(context: Context) -> Outcome:
     )
     with atomic(context.paths.model) as folder:
         save_model(model, folder, context.provenance("model"))
-    return Outcome(len(rows), notes={"training_error_mag": model.training_error})
+    notes = {"training_error_mag": model.training_error}
+    if model.calibration.spurious is not None:
+        share, width = model.calibration.share_and_width
+        notes |= {"spurious_share": float(share), "spurious_width": float(width)}
+    return Outcome(len(rows), notes=notes)
 
 
 def _networks(context: Context) -> Networks:
@@ -70,7 +74,7 @@ def _networks(context: Context) -> Networks:
 
 def _calibration(context: Context, ensemble: MixtureEnsemble, rows: Int64) -> Calibration:
     """Fit the recalibration to its share of the held-out stars among some rows of the sample."""
-    config = context.config
+    config, spurious = context.config, Spurious.of(context.config.network.mixture)
     stars = read_table(
         context.paths.sample, ["G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "SN", "FOLD", "STAR_ID"]
     )
@@ -79,13 +83,12 @@ def _calibration(context: Context, ensemble: MixtureEnsemble, rows: Int64) -> Ca
     if len(rows) < _FEWEST_CALIBRATION:
         if config.calibration.on:
             logger.warning("model: %d held-out stars are too few for recalibration: errors are as predicted", len(rows))
-        return Calibration.identity()
+        return Calibration.identity(spurious)
     if len(rows) > config.calibration.stars_max:
         chance = rng.uniform(rng.stream(config.run.seed, "calibration stars"), stars["STAR_ID"][rows])
         rows = rows[np.sort(np.argsort(chance)[: config.calibration.stars_max])]
     mixture = _held_out_mixture(ensemble, context.coefficients.inputs(rows), stars["FOLD"][rows])
     columns = (stars[name][rows] for name in ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED"))
-    spurious = Spurious.of(config.network.mixture)
     return fit(mixture, ParallaxInErrors.of(*columns), stars["SN"][rows], spurious)
 
 
