@@ -12,11 +12,12 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from pydantic import Field, PositiveInt
 from scipy.optimize import minimize
+from scipy.special import expit, logit
 
 from specdis import rng
 from specdis.arrays import Bool, Float64, Int64, ranges
 from specdis.jaxed import jax, jnp
-from specdis.network.mixture import Mixture, ParallaxInErrors, log_probabilities
+from specdis.network.mixture import Mixture, ParallaxInErrors, Spurious, log_probabilities
 from specdis.settings import Settings
 
 _TILE = 2048
@@ -26,6 +27,9 @@ _GIANTS_AND_DWARFS = 3.5  # mag
 _FEATURES = 5
 _PRIOR = 0.5
 """Standard deviation of shift (mag) and log-stretch per feature, without data."""
+_PRIOR_OF_SPURIOUS = np.array([1.0, 0.5])
+"""Standard deviation of ln(share / (1 - share)) and ln(width - 1) of spurious parallaxes about the settings."""
+_NO_SPURIOUS = np.array([0.0, 1.0])
 
 
 class CalibrationSettings(Settings):
@@ -47,15 +51,24 @@ class Calibration(NamedTuple):
     shift, log_stretch
         Coefficients of the features 1, x, x^2, g and g x, where x is ln(S/N / 20) and g goes from 0 for dwarf
         stars to 1 for giants; mag, and natural logarithm.
+    share_and_width
+        Share of spurious parallaxes, and their scatter over their error; the share is 0 if there are none.
     """
 
     shift: Float64
     log_stretch: Float64
+    share_and_width: Float64 = _NO_SPURIOUS
 
     @classmethod
-    def identity(cls) -> Calibration:
-        """Return the recalibration without effect."""
-        return cls(np.zeros(_FEATURES), np.zeros(_FEATURES))
+    def identity(cls, spurious: Spurious | None = None) -> Calibration:
+        """Return the recalibration without effect, with these spurious parallaxes."""
+        return cls(np.zeros(_FEATURES), np.zeros(_FEATURES), _NO_SPURIOUS if spurious is None else np.array(spurious))
+
+    @property
+    def spurious(self) -> Spurious | None:
+        """Spurious parallaxes as they were fitted; None if there are none."""
+        share, width = self.share_and_width
+        return Spurious(float(share), float(width)) if share else None
 
     def corrections(self, mixture: Mixture, snr: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return the shift in mag and the factor by which each distribution is widened, both of shape (star,).
@@ -68,7 +81,7 @@ class Calibration(NamedTuple):
             S/N of the spectra, shape (star,); values that are not finite count as 20.
         """
         features = _features(_centre(mixture), snr)
-        shift, log_stretch = (features @ jnp.asarray(values, features.dtype) for values in self)
+        shift, log_stretch = (features @ jnp.asarray(values, features.dtype) for values in self[:2])
         return shift, jnp.exp(log_stretch)
 
     def apply(self, mixture: Mixture, snr: jax.Array) -> Mixture:
@@ -96,7 +109,7 @@ def calibration_stars(fold: Int64, identifier: Int64, settings: CalibrationSetti
     return np.asarray(settings.on & (fold >= 0) & chosen)
 
 
-def fit(mixture: Mixture, data: ParallaxInErrors, snr: Float64) -> Calibration:
+def fit(mixture: Mixture, data: ParallaxInErrors, snr: Float64, spurious: Spurious | None = None) -> Calibration:
     """Fit the recalibration that maximises the likelihood of the parallaxes.
 
     Parameters
@@ -107,25 +120,44 @@ def fit(mixture: Mixture, data: ParallaxInErrors, snr: Float64) -> Calibration:
         Their parallaxes, shape (star,).
     snr
         S/N of their spectra, shape (star,).
+    spurious
+        Where the fit of share and width of spurious parallaxes starts, and the mean of their prior; None if there are
+        none.
     """
     tiles = [jax.tree.map(lambda v, rows=rows: v[rows], (mixture, data, snr)) for rows in ranges(len(snr), _TILE)]
+    start, prior = np.zeros(2 * _FEATURES), np.full(2 * _FEATURES, _PRIOR)
+    if spurious is not None:
+        start, prior = np.append(start, _unbounded(spurious)), np.append(prior, _PRIOR_OF_SPURIOUS)
 
     @jax.jit
     def surprise(parameters: jax.Array, tile: tuple[Mixture, ParallaxInErrors, jax.Array]) -> jax.Array:
-        moved = Calibration(*parameters.reshape(2, -1)).apply(tile[0], tile[2]).pooled()
-        found = jax.nn.logsumexp(log_probabilities(moved, tile[1]), axis=-1)
+        correction, more = parameters[: 2 * _FEATURES].reshape(2, -1), parameters[2 * _FEATURES :]
+        moved = Calibration(*correction).apply(tile[0], tile[2]).pooled()
+        bad = None if spurious is None else Spurious(jax.nn.sigmoid(more[0]), 1 + jnp.exp(more[1]))
+        found = jax.nn.logsumexp(log_probabilities(moved, tile[1], spurious=bad), axis=-1)
         return -found.sum(dtype=jnp.float64)
 
     gradient = jax.jit(jax.value_and_grad(surprise))
 
     def objective(parameters: Float64) -> tuple[float, Float64]:
         parts = [gradient(jnp.asarray(parameters), tile) for tile in tiles]
-        value = sum(float(part[0]) for part in parts) + 0.5 * float(((parameters / _PRIOR) ** 2).sum())
-        slope = np.sum([np.asarray(part[1], np.float64) for part in parts], axis=0) + parameters / _PRIOR**2
+        off = (parameters - start) / prior
+        value = sum(float(part[0]) for part in parts) + 0.5 * float((off**2).sum())
+        slope = np.sum([np.asarray(part[1], np.float64) for part in parts], axis=0) + off / prior
         return value / len(snr), slope / len(snr)
 
-    start = np.zeros(2 * _FEATURES)
-    best = minimize(
-        objective, start, jac=True, method="L-BFGS-B", bounds=[(-3, 3)] * len(start), options={"maxiter": 60}
-    )
-    return Calibration(*best.x.reshape(2, -1))
+    bounds = [(value - 3, value + 3) for value in start]
+    best = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
+    shift, log_stretch = best.x[: 2 * _FEATURES].reshape(2, -1)
+    more = _NO_SPURIOUS if spurious is None else _share_and_width(best.x[2 * _FEATURES :])
+    return Calibration(shift, log_stretch, more)
+
+
+def _unbounded(spurious: Spurious) -> Float64:
+    """Return ln(share / (1 - share)) and ln(width - 1)."""
+    return np.array([logit(spurious.share), np.log(np.asarray(spurious.width) - 1)])
+
+
+def _share_and_width(unbounded: Float64) -> Float64:
+    """Return share and width: the inverse of `_unbounded`."""
+    return np.array([expit(unbounded[0]), 1 + np.exp(unbounded[1])])

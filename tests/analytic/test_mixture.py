@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.optimize import minimize
+from scipy.special import logsumexp
 
 from specdis.jaxed import jax, jnp
-from specdis.network.mixture import Mixture, ParallaxInErrors, binary_probability, log_probabilities
+from specdis.network.mixture import Mixture, ParallaxInErrors, Spurious, binary_probability, log_probabilities
 
 C = np.log(10) / 5
 PARALLAX_SNR = (-10.0, -3.0, -1.0, -0.1, 0.1, 0.5, 1.0, 2.0, 4.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
@@ -115,6 +116,81 @@ def test_the_probability_of_a_binary_is_that_of_numerical_integration():
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4)
     assert min(expected) < 1e-3
     assert max(expected) > 0.99
+
+
+# Spurious parallaxes
+
+
+def seen_at(snr):
+    """Return the absolute magnitude at which the parallax is `max(snr, 1)` errors."""
+    return MAGNITUDE - 10 + 5 * np.log10(ERROR * max(snr, 1.0))
+
+
+class Grid:
+    """Nodes of a Gauss-Legendre rule in thousands of intervals, dense at one Gaussian and at one parallax."""
+
+    def __init__(self, case):
+        around = seen_at(case.snr) + np.linspace(-60, 60, 2401) / (C * max(case.snr, 1.0))
+        edges = np.concatenate(
+            [np.linspace(-80, 60, 2001), around, case.mean + case.sigma * np.linspace(-13, 13, 1001)]
+        )
+        edges = np.unique(edges)
+        place, weight = np.polynomial.legendre.leggauss(4)
+        middle, half = 0.5 * (edges[1:] + edges[:-1]), 0.5 * np.diff(edges)
+        self.magnitude = (middle[:, None] + half[:, None] * place).ravel()
+        self.log_weight = np.log((half[:, None] * weight).ravel())
+        parallax = 10 ** ((self.magnitude - MAGNITUDE + 10) / 5) / ERROR
+        self.log_parallax, self.residual = np.log(parallax), np.minimum(parallax - case.snr, 1e6)
+        self.log_prior = -0.5 * ((self.magnitude - case.mean) / case.sigma) ** 2 - np.log(2 * np.pi * case.sigma)
+
+    def log_integral(self, share, width, jacobian):
+        """Return ln of the integral of the Gaussian times two Gaussians of the parallax."""
+        good = np.log1p(-share) - 0.5 * self.residual**2
+        bad = np.log(share / width) - 0.5 * (self.residual / width) ** 2
+        factor = self.log_parallax if jacobian == "paper" else 0
+        return logsumexp(self.log_prior + np.logaddexp(good, bad) + factor + self.log_weight)
+
+
+WIDE_RANGE = [
+    Case(*values) for values in itertools.product((-30.0, -5.0, 0.5, 4.0, 20.0, 100.0, 5000.0), WIDTHS, OFFSETS)
+]
+likelihood = jax.jit(log_probabilities, static_argnames="jacobian")
+GRIDS = cache(lambda: [Grid(case) for case in WIDE_RANGE])
+
+
+@pytest.mark.parametrize("jacobian", ["none", "paper"])
+@pytest.mark.parametrize(("share", "width"), [(0.02, 5.0), (0.3, 5.0), (0.1, 2.0), (0.001, 20.0)])
+def test_the_likelihood_with_spurious_parallaxes_is_that_of_numerical_integration(share, width, jacobian):
+    expected = np.array([grid.log_integral(share, width, jacobian) for grid in GRIDS()])
+    found = likelihood(mixture_of(WIDE_RANGE), data_of(WIDE_RANGE), jacobian, Spurious(share, width))
+    found = np.asarray(found)[:, 0]
+    # Single precision: 1e-4 is asked for, and 1e-6 of a logarithm of hundreds.
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-4)
+
+
+def test_a_share_for_each_star_counts_for_that_star():
+    def of(share):
+        return np.asarray(likelihood(mixture_of(CASES), data_of(CASES), "none", Spurious(share, 5.0)))
+
+    few, many = of(0.01), of(0.4)
+    found = of(np.where(np.arange(len(CASES)) % 2, 0.4, 0.01))
+    np.testing.assert_array_equal(found[1::2], many[1::2])
+    np.testing.assert_array_equal(found[::2], few[::2])
+    assert np.abs(many - few).max() > 3
+
+
+def test_a_spurious_parallax_says_little_of_a_binary():
+    # A star whose parallax says 10 errors fainter than both Gaussians, and one that agrees with the brighter.
+    mean, sigma = jnp.asarray([[[5.0, 4.25]]] * 2), jnp.full((2, 1, 2), 0.1)
+    mixture = Mixture(jnp.log(jnp.asarray([[[0.8, 0.2]]] * 2)), mean, sigma)
+    error = 0.05
+    parallax = 10 ** ((np.array([5.0, 4.25]) - 15 + 10) / 5) + np.array([10 * error, 0.0])
+    data = ParallaxInErrors.of([15.0, 15.0], parallax, [error, error])
+    of = jax.jit(binary_probability)
+    certain, cautious = (np.asarray(of(mixture, data, spurious=s)) for s in (None, Spurious(0.02, 5.0)))
+    assert certain[0] < 1e-6
+    assert 1e-3 < cautious[0] < 0.2
+    assert cautious[1] == pytest.approx(certain[1], abs=0.02)
 
 
 @cache

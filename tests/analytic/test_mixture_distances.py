@@ -14,7 +14,7 @@ from specdis.distances.columns import summarise, summarise_labels, summarise_mix
 from specdis.distances.settings import DistancesSettings
 from specdis.flags import Flag
 from specdis.jaxed import jax, jnp
-from specdis.network.mixture import Mixture, ParallaxInErrors, points, points_with_parallax
+from specdis.network.mixture import Mixture, ParallaxInErrors, Spurious, points, points_with_parallax
 from specdis.network.settings import NetworkSettings, TrainingSettings
 from specdis.network.training import TrainingStars, train_mixture
 from synthetic_spectra import targets_at
@@ -47,19 +47,22 @@ def test_quantiles_and_probability_of_giants_are_those_of_the_distribution():
 
 
 @jax.jit
-def quantiles_with_parallax(mixture, data):
-    return points_with_parallax(mixture, data).quantiles(jnp.asarray([0.16, 0.5, 0.84]))
+def quantiles_with_parallax(mixture, data, spurious=None):
+    return points_with_parallax(mixture, data, spurious).quantiles(jnp.asarray([0.16, 0.5, 0.84]))
 
 
 @pytest.mark.parametrize("snr", [-1.0, 0.3, 3.0, 30.0])
-def test_the_own_parallax_multiplies_the_distribution(snr):
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_the_own_parallax_multiplies_the_distribution(share, snr):
     magnitude, error = 15.0, 0.05
     data = ParallaxInErrors.of([magnitude], [snr * error], [error])
-    found = np.asarray(quantiles_with_parallax(mixture(*PAIR), data))[:, 0]
+    found = quantiles_with_parallax(mixture(*PAIR), data, Spurious(share, 5.0) if share else None)
+    found = np.asarray(found)[:, 0]
 
     def density(m):
         residual = (10 ** ((m - magnitude + 10) / 5) - snr * error) / error
-        return np.exp(-0.5 * residual**2) * sum(w * norm.pdf(m, mean, sigma) for w, mean, sigma in PAIR)
+        likelihood = (1 - share) * np.exp(-0.5 * residual**2) + share / 5 * np.exp(-0.5 * (residual / 5) ** 2)
+        return likelihood * sum(w * norm.pdf(m, mean, sigma) for w, mean, sigma in PAIR)
 
     edges = np.linspace(-4, 6, 201)
     mass = np.cumsum([quad(density, a, b)[0] for a, b in pairwise(edges)])
@@ -79,6 +82,20 @@ def test_the_own_parallax_is_used_where_there_is_one_and_where_it_is_asked_for()
     assert without[0] == without[1] == found[1]
     # 1 mas at G = 15 is M_G = 5; a parallax S/N of 100 leaves 0.02 mag.
     assert found[0] == pytest.approx(5.0, abs=0.03)
+
+
+def test_a_spurious_parallax_of_its_own_does_not_move_a_star():
+    # M_G = 5.0 +- 0.1 at 1 kpc, so a parallax of 1 mas; the measured one of 1.5 +- 0.05 mas says M_G = 5.9.
+    data = ParallaxInErrors.of([15.0, 15.0], [1.5, 1.0], [0.05, 0.05])
+    given = mixture((1.0, 5.0, 0.1), stars=2)
+    trusting, robust = (
+        np.asarray(quantiles_with_parallax(given, data, spurious))[1] for spurious in (None, Spurious(0.02, 5.0))
+    )
+    assert trusting[0] - 5 > 0.3
+    # A Gaussian of 5 errors, 0.25 mas or 0.54 mag, takes a star of 0.1 mag along by a thirtieth of 0.9 mag.
+    assert abs(robust[0] - 5) < 0.06
+    # An honest one counts as before.
+    assert robust[1] == pytest.approx(trusting[1], abs=0.01)
 
 
 def test_a_mixture_becomes_distances_by_hand():
@@ -186,15 +203,20 @@ def test_the_mixture_of_a_population_is_found_through_its_parallaxes():
 # Recalibration
 
 
-def predicted_and_seen(stretch, shift, stars=20_000, seed=1):
-    """Return distributions of width 0.2 mag whose truth is wider and off, parallaxes of S/N around 3, and S/N."""
+def predicted_and_seen(stretch, shift, stars=20_000, seed=1, spurious=0.0):
+    """Return distributions of width 0.2 mag whose truth is wider and off, parallaxes of S/N around 7, and S/N.
+
+    A share of the parallaxes scatters by five errors.
+    """
     random = np.random.default_rng(seed)
     centre = random.uniform(4.5, 7.0, stars)
     true = centre + shift + stretch * 0.2 * random.standard_normal(stars)
     # Independent of the magnitude at given spectrum, as the likelihood takes it to be.
     apparent = random.uniform(13.0, 16.0, stars)
     error = 0.15 * photometry.parallax(photometry.label_of_magnitude(centre), apparent)
-    parallax = 10 ** ((true - apparent + 10) / 5) + error * random.standard_normal(stars)
+    scatter = error * random.standard_normal(stars)
+    scatter *= np.where(np.arange(stars) < spurious * stars, 5, 1)
+    parallax = 10 ** ((true - apparent + 10) / 5) + scatter
     shape = (stars, 1, 1)
     given = Mixture(np.zeros(shape), centre.reshape(shape), np.full(shape, 0.2))
     data = ParallaxInErrors(*map(np.asarray, ParallaxInErrors.of(apparent, parallax, error)))
@@ -210,6 +232,17 @@ def test_recalibration_finds_a_known_shift_and_stretch():
     # The parallaxes, good to 0.33 mag, know 0.3 mag of width to 0.006 mag times 2 in 20,000 stars: 4 %.
     assert np.median(stretch) == pytest.approx(1.5, rel=0.06)
     assert np.median(shift) == pytest.approx(0.1, abs=0.02)
+
+
+def test_spurious_parallaxes_do_not_widen_honest_distributions():
+    given, data, snr = predicted_and_seen(stretch=1.0, shift=0.0, seed=2, spurious=0.03)
+    plain, robust = fit(given, data, snr), fit(given, data, snr, Spurious(0.01, 4.0))
+    assert np.median(corrections(plain, given, snr)[1]) > 1.3
+    assert np.median(corrections(robust, given, snr)[1]) == pytest.approx(1.0, abs=0.1)
+    # 600 of 20,000, of which those within two errors, a third, do not stand out.
+    assert robust.spurious.share == pytest.approx(0.03, abs=0.01)
+    assert robust.spurious.width == pytest.approx(5.0, abs=0.8)
+    assert plain.spurious is None
 
 
 def test_recalibration_leaves_honest_distributions_alone():

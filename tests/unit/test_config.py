@@ -341,6 +341,27 @@ def test_a_preset_gives_what_the_file_leaves_out(preset, name):
     assert merge(found, values) == found
 
 
+DR4 = '[run]\nname = "x"\ndirectory = "run"\n[survey]\nkind = "table"\nspectra = "s.fits"\ngaia = "dr4"\n'
+
+
+def test_a_recipe_that_was_measured_for_another_gaia_release_is_an_error(tmp_path):
+    path = tmp_path / "dr4.toml"
+    path.write_text(DR4 + '[photometry]\nerror_inflation = "el-badry2021"\n')
+    message = error(path, model=Config)
+    for key, value in (("zero_point", "lindegren2021"), ("error_inflation", "el-badry2021")):
+        assert f"[photometry] {key}: expected none with survey.gaia = dr4" in message
+        assert f"known to hold for Gaia DR4, found {value}" in message
+    none = ['photometry.zero_point="none"', 'photometry.error_inflation="none"']
+    assert Config.load(path, none).gaia == "dr4"
+    assert Config.load(path, ['survey.gaia="dr3"']).gaia == "dr3"
+    assert "[survey] gaia: expected 'dr3' or 'dr4', found" in error(path, 'survey.gaia="dr5"', model=Config)
+
+
+def test_the_mock_is_of_dr3(preset):
+    with pytest.raises(ConfigError, match="takes gaia = 'dr3' only"):
+        preset("paper", "", 'survey.gaia="dr4"')
+
+
 def test_keys_of_the_user_go_over_the_preset_and_overrides_over_both(preset):
     config = preset(
         "recommended", "[network.label]\nhuber = 2.0\n[training]\nnoisy_copies = 3\n", "training.noisy_copies=5"

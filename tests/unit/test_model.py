@@ -496,6 +496,7 @@ def test_the_answer_is_a_table_of_the_catalogue(made, arrays):
     assert found["DIST"].description == COLUMNS["DIST"].description
     assert found["TARGETID"].tolist() == list(range(100, 110))
     assert found.meta["EBVSCALE"] == made.settings.photometry.ebv_scale
+    assert found.meta["GAIA"] == "DR3"
 
 
 def test_rows_stay_in_the_order_of_the_spectra(made, arrays):

@@ -16,6 +16,7 @@ from astropy.table import Table
 from astropy.time import Time
 
 from specdis.errors import InputError
+from specdis.gaia import Release
 from specdis.references import (
     DWARFS,
     TABLE_A1,
@@ -31,7 +32,7 @@ from specdis.references import (
     read_systems,
     velocity_clip,
 )
-from specdis.references.matching import directions_at
+from specdis.references.matching import directions_after
 from specdis.references.quantities import Quantities, horizontal_branch_distance, were_floats
 from specdis.references.tables import ReferenceTable
 
@@ -237,7 +238,7 @@ def test_identifiers_match_whatever_their_order() -> None:
 def test_proper_motion_carries_a_star_to_the_epoch_of_the_list() -> None:
     ra, dec = np.array([150.0, 20.0, 359.99999]), np.array([-30.0, 85.0, 2.0])
     pmra, pmdec = np.array([-500.0, 1200.0, 900.0]), np.array([300.0, -800.0, 0.0])
-    moved = directions_at(ra, dec, pmra, pmdec, 2000.0)
+    moved = directions_after(ra, dec, pmra, pmdec, -16.0)
     start = SkyCoord(
         ra * u.deg, dec * u.deg, pm_ra_cosdec=pmra * u.mas / u.yr, pm_dec=pmdec * u.mas / u.yr,
         distance=20 * u.pc, radial_velocity=0 * u.km / u.s, obstime=Time(2016.0, format="jyear"),
@@ -287,6 +288,53 @@ def test_numbers_of_another_release_are_noticed_and_matched_on_the_sky(tmp_path:
     places["ra"] = places["ra"] + np.where(np.arange(40) == 7, 0.0, 0.05)
     Table({"source_id": numbers + 10_000, **places}).write(path, format="ascii.csv", overwrite=True)
     assert len(match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue), 1.0)["ROW"]) == 0
+
+
+@pytest.mark.parametrize("said", ["name", "text", "section"])
+def test_identifiers_of_another_release_are_not_used(tmp_path: Path, caplog: Any, said: str) -> None:
+    """An equal number may be another star: here the places of the list are those of the stars one row further."""
+    path, catalogue = tmp_path / "list.csv", stars(3)
+    numbers = [f"Gaia DR3 {number}" if said == "text" else number for number in catalogue["SOURCE_ID"][:2]]
+    name = "gaia_dr3" if said == "name" else "source_id"
+    Table({name: numbers, "ra": catalogue["RA"][1:], "dec": catalogue["DEC"][1:], "dist": [1.0, 2.0]}).write(path)
+    file = MemberFile(path=path, kind="stream", gaia="dr3" if said == "section" else None)
+    lists = [read_members("stream", file, TABLE_A1, 0.9)]
+    settings = ReferencesSettings(velocity_iterations=0)
+
+    def rows(release: Release) -> list[list[int]]:
+        rival = match_rival(file, catalogue, SurveyStars(catalogue, release), 1.0)
+        return [found["ROW"].tolist() for found in (rival, find_members(lists, catalogue, settings, release).columns)]
+
+    assert rows("dr3") == [[0, 1]] * 2
+    assert "Gaia DR" not in caplog.text
+    assert rows("dr4") == [[1, 2]] * 2
+    assert f"{path}: SOURCE_ID is of Gaia DR3, the survey of Gaia DR4" in caplog.text
+
+
+def test_identifiers_of_dr4_match_a_survey_of_dr4_only(tmp_path: Path, caplog: Any) -> None:
+    path, catalogue = tmp_path / "list.csv", stars(2)
+    Table({"Gaia": [f"Gaia DR4 {number}" for number in catalogue["SOURCE_ID"]], "dist": [1.0, 2.0]}).write(path)
+    file = ReferenceFile(path=path)
+    assert match_rival(file, catalogue, SurveyStars(catalogue, "dr4"), 1.0)["ROW"].tolist() == [0, 1]
+    assert "Gaia DR" not in caplog.text
+    assert len(match_rival(file, catalogue, SurveyStars(catalogue, "dr3"), 1.0)["ROW"]) == 0
+    assert "SOURCE_ID is of Gaia DR4, the survey of Gaia DR3" in caplog.text
+
+
+def test_a_list_that_does_not_say_its_release_is_used_for_dr4_with_a_warning(tmp_path: Path, caplog: Any) -> None:
+    path, catalogue = tmp_path / "list.csv", stars(2)
+    Table({"source_id": catalogue["SOURCE_ID"], "dist": [1.0, 2.0]}).write(path)
+    found = match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue, "dr4"), 1.0)
+    assert found["ROW"].tolist() == [0, 1]
+    assert f"{path}: SOURCE_ID does not say its Gaia release, taken as Gaia DR4" in caplog.text
+
+
+def test_positions_of_a_list_have_the_epoch_of_its_release(tmp_path: Path) -> None:
+    """A star of one arcsec a year is 1.5 arcsec further in DR4 than in DR3."""
+    path, catalogue = tmp_path / "list.csv", stars(1, PMDEC=[1000.0])
+    Table({"gaia_dr4": [7], "ra": [200.0], "dec": [20.0 + 1.5 / 3600], "dist": [1.0]}).write(path)
+    assert match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue), 0.1)["ROW"].tolist() == [0]
+    assert len(match_rival(ReferenceFile(path=path, epoch=2016.0), catalogue, SurveyStars(catalogue), 0.1)["ROW"]) == 0
 
 
 def test_absolute_magnitudes_of_a_rival_use_our_apparent_ones(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from specdis.catalogue.columns import Field
 from specdis.flags import DESCRIPTIONS
+from specdis.gaia import Release
 from specdis.network.settings import NetworkSettings
 from specdis.storage import Provenance
 
@@ -58,7 +59,7 @@ def cards(provenance: Provenance, extra: Cards) -> Cards:
     }
 
 
-def header_cards(ebv_scale: float, network: NetworkSettings) -> Cards:
+def header_cards(ebv_scale: float, network: NetworkSettings, release: Release) -> Cards:
     """Return the cards that describe the run.
 
     Parameters
@@ -67,8 +68,11 @@ def header_cards(ebv_scale: float, network: NetworkSettings) -> Cards:
         Factor that E(B-V) of the survey was multiplied by.
     network
         Which network fills the columns without suffix, and the loss of the label network.
+    release
+        Gaia release of SOURCE_ID and of the parallaxes.
     """
     return {
+        "GAIA": (release.upper(), "Gaia release of SOURCE_ID, positions, parallaxes"),
         "EBVSCALE": (ebv_scale, "EBV over E(B-V) of the survey file"),
         "NETWORK": (network.kind, "fills DIST: label _LABEL, mixture _MIX"),
         "LOSS": (network.label.loss, "trained _LABEL; chi2 is the paper's"),

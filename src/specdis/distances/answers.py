@@ -9,7 +9,7 @@ import numpy as np
 from specdis.arrays import Float64
 from specdis.distances.settings import DistancesSettings
 from specdis.jaxed import jax, jnp
-from specdis.network.mixture import Mixture, ParallaxInErrors, Points, points, points_with_parallax
+from specdis.network.mixture import Mixture, ParallaxInErrors, Points, Spurious, points, points_with_parallax
 from specdis.photometry import absolute_magnitude
 
 GIANT_MAGNITUDE = 3.5
@@ -58,7 +58,11 @@ class Magnitudes(NamedTuple):
 
 
 def distribution(
-    mixture: Mixture, data: ParallaxInErrors, has_parallax: jax.Array, settings: DistancesSettings
+    mixture: Mixture,
+    data: ParallaxInErrors,
+    has_parallax: jax.Array,
+    settings: DistancesSettings,
+    spurious: Spurious | None = None,
 ) -> Points:
     """Return the distribution of magnitude from which distances are quoted.
 
@@ -68,11 +72,15 @@ def distribution(
         Recalibrated, shape (star, component).
     data, has_parallax
         The star's own parallax, and whether it has one, shape (star,), used with `use_own_parallax`.
+    settings
+        Section [distances].
+    spurious
+        Share and width of spurious parallaxes; None if there are none.
     """
     alone = points(mixture)
     if not settings.use_own_parallax:
         return alone
-    both = points_with_parallax(mixture, data)
+    both = points_with_parallax(mixture, data, spurious)
     nodes = max(alone.mass.shape[1], both.mass.shape[1])
 
     def widened(values: jax.Array, mode: str) -> jax.Array:

@@ -22,6 +22,7 @@ from specdis.distances.targets import Targets
 from specdis.domain import Domain
 from specdis.encoding.completion import Completer, Completion
 from specdis.encoding.encoder import Encoded, Encoder, encoder
+from specdis.gaia import Release
 from specdis.jaxed import ArrayLike, in_tiles, jax, jnp
 from specdis.network.ensemble import Networks
 from specdis.network.inputs import NetworkInputs
@@ -45,6 +46,8 @@ _FEW = 8
 class ModelSettings(Settings):
     """Sections of the configuration for predictions."""
 
+    gaia: Release = "dr3"
+    """Release of the parallaxes of the training, and of the identifiers of its stars."""
     sample: SampleSettings
     photometry: PhotometrySettings
     spectra: SpectraSettings
@@ -244,7 +247,7 @@ class Engine:
                 slopes = jax.grad(total)(inputs)[:, : self.basis.n_components] / self.scale
                 unseen = jax.vmap(Completion.widening)(completion, slopes)
                 mixture = mixture._replace(sigma=jnp.sqrt(mixture.sigma**2 + unseen[:, None, None]))
-            whole = distribution(mixture.pooled(), data, has_parallax, settings.distances)
+            whole = distribution(mixture.pooled(), data, has_parallax, settings.distances, self.calibration.spurious)
             return _Answered(
                 label=self.networks.label.held_out_labels(inputs, fold),
                 quantiles=whole.quantiles(1 - jnp.asarray(LEVELS, jnp.float32)),
@@ -266,7 +269,8 @@ class Engine:
             if self.networks.binaries is None:
                 return jnp.full(len(inputs), jnp.nan)
             mixture = self.networks.binaries.held_out_mixture(inputs, fold)
-            return binary_probability(mixture, data, self.settings.network.mixture.jacobian)
+            jacobian = self.settings.network.mixture.jacobian
+            return binary_probability(mixture, data, jacobian, self.calibration.spurious)
 
         return pairs
 

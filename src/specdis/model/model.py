@@ -231,8 +231,8 @@ class Model(Engine):
         teff
             Effective temperature in K for the extinction law, shape (star,).
         source_id
-            Gaia DR3 source identifiers, shape (star,). The model recognises its training stars by them, and
-            predicts each by networks that were not trained on it.
+            Gaia source identifiers, of the release of the model, shape (star,). It recognises its training stars by
+            them, and predicts each by networks that were not trained on it.
         identifier
             Integers that identify the spectra, shape (star,): TARGETID of a spectra table. They determine the random
             draws. `source_id` where it is given, or else 0, 1, ..., without them.
@@ -273,7 +273,7 @@ class Model(Engine):
     @property
     def header(self) -> catalogue.Cards:
         """Cards about this model for a catalogue of its predictions."""
-        return catalogue.header_cards(self.settings.photometry.ebv_scale, self.settings.network)
+        return catalogue.header_cards(self.settings.photometry.ebv_scale, self.settings.network, self.settings.gaia)
 
     def predict_survey(self, survey: Survey, *, identified: bool = True) -> Predicted:
         """Predict every star of a survey, which may differ from that of the training.

@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from specdis.jaxed import ArrayLike, jax, jnp
-from specdis.network.settings import Jacobian
+from specdis.network.settings import Jacobian, MixtureSettings
 
 _C = float(np.log(10) / 5)
 """Derivative of ln(parallax) with respect to the absolute magnitude, per mag."""
 _LOG_ROOT_2PI = float(0.5 * np.log(2 * np.pi))
 _STEPS = 12
 _NODES = 32
+_NODES_OF_DISTRIBUTION = 64
 _FALL = 16.0
 """Fall of the logarithm of the integrand from its mode to the first and the last node."""
 _LONGEST_STEP = 2.0  # mag
@@ -68,6 +69,55 @@ class ParallaxInErrors(NamedTuple):
         reference = magnitude - 10 + 5 * np.log10(error * np.maximum(parallax / error, 1))
         return cls(jnp.asarray(parallax / error, jnp.float32), jnp.asarray(reference, jnp.float32))
 
+    def with_errors(self, factor: jax.Array) -> ParallaxInErrors:
+        """Return the same parallaxes in units of errors larger by a factor, shape () or (star,)."""
+        fainter = 5 * jnp.log10(jnp.maximum(self.snr, factor) / jnp.maximum(self.snr, 1))
+        return ParallaxInErrors(self.snr / factor, self.magnitude + fainter)
+
+
+class Spurious(NamedTuple):
+    """Spurious parallaxes: a share of all, which scatters by several times its error.
+
+    Parameters
+    ----------
+    share
+        Between 0 and 1 exclusively, shape () or (star,).
+    width
+        Their scatter over their error, at least 1, shape () or (star,).
+    """
+
+    share: ArrayLike
+    width: ArrayLike
+
+    @classmethod
+    def of(cls, settings: MixtureSettings) -> Spurious | None:
+        """Return those of the settings; None if there are none."""
+        return cls(settings.spurious_share, settings.spurious_width) if settings.spurious_share else None
+
+
+class _Part(NamedTuple):
+    """One Gaussian of the likelihood.
+
+    Parameters
+    ----------
+    data
+        Parallaxes in units of its width, shape (star,).
+    log_height
+        ln of its share and of what makes densities in these units those per error, shape () or (star,).
+    """
+
+    data: ParallaxInErrors
+    log_height: jax.Array
+
+
+def _parts(data: ParallaxInErrors, spurious: Spurious | None, tilt: float = 0.0) -> tuple[_Part, ...]:
+    """Return the Gaussians of the likelihood; `tilt` is the power of the model's parallax that multiplies it."""
+    if spurious is None:
+        return (_Part(data, jnp.zeros((), jnp.float32)),)
+    share, width = (jnp.asarray(values, jnp.float32) for values in spurious)
+    log_height = jnp.log(share) + (tilt - 1) * jnp.log(width)
+    return _Part(data, jnp.log1p(-share)), _Part(data.with_errors(width), log_height)
+
 
 class _Nodes(NamedTuple):
     """Nodes for the integrand of a component.
@@ -84,14 +134,17 @@ class _Nodes(NamedTuple):
     weight: jax.Array
 
 
-def log_probabilities(mixture: Mixture, data: ParallaxInErrors, jacobian: Jacobian = "none") -> jax.Array:
+def log_probabilities(
+    mixture: Mixture, data: ParallaxInErrors, jacobian: Jacobian = "none", spurious: Spurious | None = None
+) -> jax.Array:
     """Return ln of the contribution of each component to the probability of a parallax (Eq. 8).
 
     The probability density is that of the parallax in units of its error,
     `integral P(M) N(parallax | 10^((M - m + 10)/5), error) dM`. As printed, Eq. 8 has the parallax of the model as a
     further factor, so that it is not a density of the parallax: it favours faint stars by 2.17/snr^2 mag (decision 8).
+    With spurious parallaxes N is the sum of two Gaussians, and the integral that of two (decision 19).
 
-    The integral is a sum over 32 nodes between those points where the integrand, a Gaussian times a Gaussian, has
+    An integral is a sum over 32 nodes between those points where the integrand, a Gaussian times a Gaussian, has
     fallen by e^-16 from its largest value. For derivatives the nodes count as
     fixed, so that these are as exact as the sum.
 
@@ -103,23 +156,37 @@ def log_probabilities(mixture: Mixture, data: ParallaxInErrors, jacobian: Jacobi
         Parallaxes, shape (star,).
     jacobian
         `none`, or `paper` for Eq. 8 as printed, its factor in units of the parallax error.
+    spurious
+        Share and width of spurious parallaxes; None if there are none.
 
     Returns
     -------
     Array, shape (star, component)
         Their log-sum-exp over components is the ln of the likelihood of the star.
     """
+    tilt = 1.0 if jacobian == "paper" else 0.0
+    heights = [
+        part.log_height[..., None] + _log_integral(mixture, part.data, tilt) for part in _parts(data, spurious, tilt)
+    ]
+    return mixture.log_weight + jax.nn.logsumexp(jnp.stack(heights), axis=0)
+
+
+def _log_integral(mixture: Mixture, data: ParallaxInErrors, tilt: float) -> jax.Array:
+    """Return ln of the integral of each component times a Gaussian, shape (star, component)."""
+    nodes, height = _integrand(mixture, data, _NODES, tilt)
+    return jax.nn.logsumexp(height, axis=-1, b=nodes.weight) - 2 * _LOG_ROOT_2PI
+
+
+def _integrand(mixture: Mixture, data: ParallaxInErrors, count: int, tilt: float = 0.0) -> tuple[_Nodes, jax.Array]:
+    """Return a number of nodes, and ln of each component times a Gaussian there, without the factor of 1/(2 pi)."""
     snr, reference = data.snr[:, None], _reference(data)
     offset = mixture.mean - data.magnitude[:, None]
-    place, weight = jax.tree.map(
-        jax.lax.stop_gradient, _nodes(offset, mixture.sigma, snr, reference, 1.0 if jacobian == "paper" else 0.0)
-    )
-    k = (place - offset[..., None]) / mixture.sigma[..., None]
-    height = -0.5 * (k**2 + _residual(place, snr[..., None], reference[..., None]) ** 2)
-    if jacobian == "paper":
-        height = height + _C * place + jnp.log(reference)[..., None]
-    integral = jax.nn.logsumexp(height, axis=-1, b=weight) - jnp.log(mixture.sigma)
-    return mixture.log_weight + integral - 2 * _LOG_ROOT_2PI
+    nodes = jax.tree.map(jax.lax.stop_gradient, _nodes(offset, mixture.sigma, data, count, tilt))
+    k = (nodes.place - offset[..., None]) / mixture.sigma[..., None]
+    height = -0.5 * (k**2 + _residual(nodes.place, snr[..., None], reference[..., None]) ** 2)
+    if tilt:
+        height = height + tilt * (_C * nodes.place + jnp.log(reference)[..., None])
+    return nodes, height - jnp.log(mixture.sigma)[..., None]
 
 
 def _reference(data: ParallaxInErrors) -> jax.Array:
@@ -132,18 +199,21 @@ def _residual(place: jax.Array, snr: jax.Array, reference: jax.Array) -> jax.Arr
     return reference * jnp.expm1(_C * place) + (reference - snr)
 
 
-def _nodes(offset: jax.Array, sigma: jax.Array, snr: jax.Array, reference: jax.Array, tilt: float) -> _Nodes:
+def _nodes(offset: jax.Array, sigma: jax.Array, data: ParallaxInErrors, count: int, tilt: float) -> _Nodes:
     """Place nodes where component times likelihood is not negligible.
 
     Parameters
     ----------
     offset, sigma
         Mean minus the magnitude of the data, and standard deviation of each component, shape (star, component).
-    snr, reference
-        Of the data, shape (star, 1).
+    data
+        Parallaxes, shape (star,).
+    count
+        Number of nodes.
     tilt
         Power of the model's parallax that multiplies the integrand.
     """
+    snr, reference = data.snr[:, None], _reference(data)
     place = offset / (1 + (sigma * _C * reference) ** 2)
     for _ in range(_STEPS):  # Gauss and Newton, towards the mode
         slope_of_residual = _C * reference * jnp.exp(_C * place)
@@ -162,8 +232,8 @@ def _nodes(offset: jax.Array, sigma: jax.Array, snr: jax.Array, reference: jax.A
     # A wide component has a long tail beyond a narrow likelihood: nodes are dense at the mode and sparse far from it.
     width = 1 / jnp.sqrt(1 / sigma**2 + (_C * (snr + z)) ** 2)
     first, last = jnp.arcsinh((brightest - place) / width), jnp.arcsinh((faintest - place) / width)
-    even = first[..., None] + (last - first)[..., None] * jnp.linspace(0, 1, _NODES, dtype=offset.dtype)
-    stretch = width * (last - first) / (_NODES - 1)
+    even = first[..., None] + (last - first)[..., None] * jnp.linspace(0, 1, count, dtype=offset.dtype)
+    stretch = width * (last - first) / (count - 1)
     return _Nodes(place[..., None] + width[..., None] * jnp.sinh(even), stretch[..., None] * jnp.cosh(even))
 
 
@@ -172,17 +242,19 @@ def _place_of(excess: jax.Array, reference: jax.Array) -> jax.Array:
     return jnp.log1p(excess / reference) / _C
 
 
-def binary_probability(mixture: Mixture, data: ParallaxInErrors, jacobian: Jacobian = "none") -> jax.Array:
+def binary_probability(
+    mixture: Mixture, data: ParallaxInErrors, jacobian: Jacobian = "none", spurious: Spurious | None = None
+) -> jax.Array:
     """Return the probability that a star belongs to the brighter of two components (Eq. 9), shape (star,).
 
     Parameters
     ----------
     mixture
         Of shape (star, network, component), two components each.
-    data, jacobian
+    data, jacobian, spurious
         As in `log_probabilities`.
     """
-    each = log_probabilities(mixture.pooled(), data, jacobian).reshape(mixture.mean.shape)
+    each = log_probabilities(mixture.pooled(), data, jacobian, spurious).reshape(mixture.mean.shape)
     single, binary = jnp.moveaxis(jax.nn.logsumexp(each, axis=1), -1, 0)
     return jax.nn.sigmoid(binary - single)
 
@@ -227,15 +299,15 @@ def points(mixture: Mixture) -> Points:
     return _in_order(place, mixture.log_weight[..., None] - 0.5 * k**2)
 
 
-def points_with_parallax(mixture: Mixture, data: ParallaxInErrors) -> Points:
+def points_with_parallax(mixture: Mixture, data: ParallaxInErrors, spurious: Spurious | None = None) -> Points:
     """Return P(M) times the likelihood of the star's own parallax as points; arguments as in `log_probabilities`."""
-    snr, reference = data.snr[:, None], _reference(data)
-    offset = mixture.mean - data.magnitude[:, None]
-    place, weight = _nodes(offset, mixture.sigma, snr, reference, 0.0)
-    k = (place - offset[..., None]) / mixture.sigma[..., None]
-    height = -0.5 * (k**2 + _residual(place, snr[..., None], reference[..., None]) ** 2) + jnp.log(weight)
-    prior = mixture.log_weight - jnp.log(mixture.sigma)
-    return _in_order(place + data.magnitude[:, None, None], prior[..., None] + height)
+    places, log_masses = [], []
+    for part in _parts(data, spurious):
+        nodes, height = _integrand(mixture, part.data, _NODES_OF_DISTRIBUTION)
+        places.append(nodes.place + part.data.magnitude[:, None, None])
+        prior = mixture.log_weight + part.log_height[..., None]
+        log_masses.append(prior[..., None] + height + jnp.log(nodes.weight))
+    return _in_order(jnp.concatenate(places, axis=-1), jnp.concatenate(log_masses, axis=-1))
 
 
 def _in_order(place: jax.Array, log_mass: jax.Array) -> Points:

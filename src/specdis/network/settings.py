@@ -53,6 +53,11 @@ class MixtureSettings(Settings):
     jacobian: Jacobian = "none"
     """Likelihood of the mixture and binary networks: `paper` multiplies it by the model's parallax, as Eq. 8
     (decision 8)."""
+    spurious_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Share of spurious parallaxes in the likelihood of the mixture and binary networks; 0 for Gaussian errors alone.
+    The recalibration starts from it and fits it (decision 19)."""
+    spurious_width: Annotated[float, Field(ge=1.5, le=100)] = 5.0
+    """Scatter of spurious parallaxes over their error, fitted likewise; does nothing without a share."""
 
 
 class NetworkSettings(Settings):

@@ -15,7 +15,7 @@ from specdis.errors import InputError
 from specdis.jaxed import jax, jnp
 from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble
 from specdis.network.likelihood import chi2, robust
-from specdis.network.mixture import ParallaxInErrors, log_probabilities
+from specdis.network.mixture import ParallaxInErrors, Spurious, log_probabilities
 from specdis.network.mlp import MLP, MixtureNetwork, Perceptron
 from specdis.network.settings import NetworkSettings, TrainingSettings
 from specdis.photometry import absolute_magnitude
@@ -189,14 +189,14 @@ def train_mixture(
     """
 
     def loss(one: MixtureNetwork, typical: jax.Array, inputs: jax.Array, data: ParallaxInErrors) -> jax.Array:
-        mixture = one(inputs)
-        mixture = mixture._replace(mean=mixture.mean + typical)
-        return -2 * jax.nn.logsumexp(log_probabilities(mixture, data, network.mixture.jacobian), axis=-1)
+        answer = one(inputs)
+        answer = answer._replace(mean=answer.mean + typical)
+        each = log_probabilities(answer, data, network.mixture.jacobian, Spurious.of(network.mixture))
+        return -2 * jax.nn.logsumexp(each, axis=-1)
 
-    magnitude = 5 * (2 - np.log10(stars.factor))
     objective = _Objective(
         lambda key: MixtureNetwork.initial(stars.inputs.shape[1], network.hidden, n_mixture, key),
-        ParallaxInErrors.of(magnitude, stars.parallax, stars.error),
+        ParallaxInErrors.of(5 * (2 - np.log10(stars.factor)), stars.parallax, stars.error),
         absolute_magnitude,
         loss,
     )

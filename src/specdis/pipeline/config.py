@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
-
-from pydantic import model_validator
+from typing import Any
 
 from specdis.anchors import AnchorsSettings
 from specdis.binaries import BinariesSettings
@@ -15,6 +13,7 @@ from specdis.calibration import CalibrationSettings
 from specdis.components import ComponentsSettings
 from specdis.distances.settings import DistancesSettings
 from specdis.errors import ProductError
+from specdis.gaia import Release, invalid_recipes
 from specdis.mock.settings import MockSettings
 from specdis.network.settings import NetworkSettings, TrainingSettings
 from specdis.photometry import PhotometrySettings
@@ -66,14 +65,21 @@ class Config(Document):
     cluster: ClusterSettings = ClusterSettings()
     """Cores or machines for the passes over the stars: see [cluster.md](cluster.md)."""
 
-    @model_validator(mode="after")
-    def _colours_may_be_missing(self) -> Self:
+    @property
+    def gaia(self) -> Release:
+        """The Gaia release of the survey's stars."""
+        return self.survey.gaia
+
+    def conflicts(self) -> dict[tuple[str, ...], str]:
+        """Return the settings that do not go together: recipes of another Gaia release, colours without copies."""
+        found = invalid_recipes(self.gaia, self.photometry.model_dump())
+        conflicts: dict[tuple[str, ...], str] = {("photometry", key): message for key, message in found.items()}
         if self.network.colours and not self.training.noisy_copies:
-            raise ValueError(
-                "network.colours needs training.noisy_copies >= 1: from copies without colours the networks learn to "
-                "predict stars that lack them"
+            conflicts["network", "colours"] = (
+                "needs training.noisy_copies >= 1: from copies without colours the networks learn to predict stars "
+                "that lack them"
             )
-        return self
+        return conflicts
 
     @classmethod
     def preset_of(cls, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,6 +70,9 @@ class Document(Settings):
             document = cls.model_validate_json(json.dumps(values, default=str), strict=True)
         except ValidationError as error:
             problems += [_with_preset(problem, preset, given) for problem in _explain(error, cls, values)]
+        else:
+            found = (_Problem(keys, message, False) for keys, message in document.conflicts().items())
+            problems += [_with_preset(problem, preset, given) for problem in found]
         if problems:
             raise ConfigError(_message(problems, path, overriding))
         document._source = text + "".join(f"# --set {override}\n" for override in overrides)
@@ -78,6 +81,10 @@ class Document(Settings):
     @classmethod
     def preset_of(cls, given: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003
         """Return default values below those given: none, unless a document has presets."""
+        return {}
+
+    def conflicts(self) -> Mapping[tuple[str, ...], str]:
+        """Return what is wrong between sections, by section and key: nothing, unless a document has such rules."""
         return {}
 
     @property

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from specdis.errors import InputError, shown
+from specdis.gaia import Release
 from specdis.references.matching import SurveyStars
 from specdis.references.members import MemberList, read_members
 from specdis.references.rivals import match_rival, open_rival
@@ -45,10 +46,13 @@ class References:
         Section [references].
     beside
         Folder of the survey's catalogue, where `directory` is not set.
+    release
+        Gaia release of the survey's catalogue.
     """
 
-    def __init__(self, settings: ReferencesSettings, beside: Path | None = None) -> None:
+    def __init__(self, settings: ReferencesSettings, beside: Path | None = None, release: Release = "dr3") -> None:
         self.settings = settings
+        self.release = release
         self.folder = settings.directory or beside
         self.unread: list[Unread] = []
 
@@ -109,7 +113,7 @@ class References:
         InputError
             When a file that the configuration names cannot be read.
         """
-        radius, targets = self.settings.match_radius, SurveyStars(stars)
+        radius, targets = self.settings.match_radius, SurveyStars(stars, self.release)
         found = {name: match_rival(file, stars, targets, radius) for name, file in self.settings.rivals.items()}
         for path in self._lying(RIVALS):
             file = ReferenceFile(path=path)

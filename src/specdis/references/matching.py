@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from specdis.arrays import Array, Float64, Int64
+from specdis.gaia import RELEASES, Release
 from specdis.log import logger
 from specdis.references.settings import ReferenceFile
-
-GAIA_EPOCH = 2016.0
-"""Epoch of the positions of Gaia DR3, and so of the catalogue, year."""
 
 MATCH_COLUMNS = ("TARGETID", "SOURCE_ID", "RA", "DEC", "PMRA", "PMDEC")
 """Columns of the catalogue by which its stars are found."""
@@ -31,9 +28,12 @@ class SurveyStars:
     ----------
     stars
         `MATCH_COLUMNS`: identifiers, RA and DEC (degrees), PMRA times cos(dec) and PMDEC (mas/yr), shape (star,).
+    release
+        Gaia release of SOURCE_ID and of the positions.
     """
 
-    def __init__(self, stars: Mapping[str, Array]) -> None:
+    def __init__(self, stars: Mapping[str, Array], release: Release = "dr3") -> None:
+        self.release = release
         self._stars = {name: np.asarray(stars[name]) for name in MATCH_COLUMNS}
         self._orders: dict[str, Int64] = {}
         self._trees: dict[float, cKDTree] = {}
@@ -56,8 +56,8 @@ class SurveyStars:
     def on_sky(self, ra: Float64, dec: Float64, epoch: float, radius: float) -> Int64:
         """Return the row of the star nearest to each place, -1 where none lies within the radius, shape (place,).
 
-        Proper motions take the stars from `GAIA_EPOCH` to the epoch of the places. A star that is nearest to several
-        places is matched to the nearest of them only.
+        Proper motions take the stars from the epoch of the release to that of the places. A star that is nearest to
+        several places is matched to the nearest of them only.
 
         Parameters
         ----------
@@ -88,7 +88,8 @@ class SurveyStars:
     def _tree(self, epoch: float) -> cKDTree:
         if epoch not in self._trees:
             place = {name: self._stars[name][self._placed] for name in ("RA", "DEC", "PMRA", "PMDEC")}
-            moved = directions_at(place["RA"], place["DEC"], place["PMRA"], place["PMDEC"], epoch)
+            years = epoch - RELEASES[self.release].epoch
+            moved = directions_after(place["RA"], place["DEC"], place["PMRA"], place["PMDEC"], years)
             self._trees[epoch] = cKDTree(moved)
         return self._trees[epoch]
 
@@ -99,8 +100,9 @@ def find_rows(
     """Return the row in the catalogue of each row of a published table, -1 without a match, shape (row,).
 
     Rows are matched by SOURCE_ID if the table has it, else by TARGETID; on the sky if it has neither, if `file` says
-    so, or for rows with a position but the identifier 0. If many more stars match on the sky than by SOURCE_ID, the
-    identifiers are those of another Gaia release, and all rows are matched on the sky.
+    so, or for rows with a position but the identifier 0. SOURCE_ID of another Gaia release is not used. Where the
+    table does not tell its release, and many more stars match on the sky than by SOURCE_ID, it is another one, and all
+    rows are matched on the sky.
 
     Parameters
     ----------
@@ -109,7 +111,7 @@ def find_rows(
     epoch
         Year of its positions.
     file
-        How to match.
+        How to match, and the Gaia release of SOURCE_ID, if known.
     targets
         The catalogue.
     radius
@@ -117,6 +119,8 @@ def find_rows(
     """
     row = np.full(len(next(iter(columns.values()))), -1, dtype=np.int64)
     without = np.ones(len(row), dtype=bool)
+    if file.match == "auto" and "SOURCE_ID" in columns and not _is_of_release(file, targets.release):
+        columns = {name: values for name, values in columns.items() if name != "SOURCE_ID"}
     if file.match == "auto":
         for name in [name for name in ("TARGETID", "SOURCE_ID") if name in columns]:
             found = targets.by_identifier(name, columns[name])
@@ -129,37 +133,49 @@ def find_rows(
         on_sky = targets.on_sky(columns["RA"], columns["DEC"], epoch, radius)
         ratio, least = _OTHER_RELEASE
         if not without.all() and np.count_nonzero((on_sky >= 0) & ~without) > ratio * by_name + least:
-            _say_other_release(file.path, by_name, int(np.count_nonzero(on_sky >= 0)))
+            logger.warning(
+                "%s: %d stars match by identifier and %d on the sky: not identifiers of %s; matched on the sky",
+                *(file.path, by_name, np.count_nonzero(on_sky >= 0), RELEASES[targets.release].name),
+            )
             return on_sky
         row = np.where(without, on_sky, row)
     return row
 
 
-def _say_other_release(path: Path, by_name: int, on_sky: int) -> None:
-    logger.warning(
-        "%s: %d stars match by identifier and %d on the sky: not identifiers of Gaia DR3; matched on the sky",
-        *(path, by_name, on_sky),
-    )
+def _is_of_release(file: ReferenceFile, release: Release) -> bool:
+    """Tell whether the SOURCE_ID of a table may be used for a release; warn where not, or where it is not certain."""
+    ours = RELEASES[release].name
+    if file.gaia is not None and file.gaia != release:
+        logger.warning(
+            "%s: SOURCE_ID is of %s, the survey of %s, where it may be another star: not used; RA and DEC are, if it "
+            "has them. If it has a column of %s, name it in `columns`",
+            *(file.path, RELEASES[file.gaia].name, ours, ours),
+        )
+        return False
+    if file.gaia is None and release != "dr3":
+        logger.warning(
+            "%s: SOURCE_ID does not say its Gaia release, taken as %s; set `gaia` if it is another", file.path, ours
+        )
+    return True
 
 
-def directions_at(ra: Float64, dec: Float64, pmra: Float64, pmdec: Float64, epoch: float) -> Float64:
-    """Return unit vectors of stars at an epoch, shape (star, 3); an unknown proper motion counts as 0.
+def directions_after(ra: Float64, dec: Float64, pmra: Float64, pmdec: Float64, years: float) -> Float64:
+    """Return unit vectors of stars after some years, shape (star, 3); an unknown proper motion counts as 0.
 
     Parameters
     ----------
     ra, dec
-        Places at `GAIA_EPOCH`, degrees, shape (star,).
+        Places, degrees, shape (star,).
     pmra, pmdec
         Proper motion in RA times cos(dec) and in Dec, mas/yr, shape (star,).
-    epoch
-        Year.
+    years
+        Time since the star was at its place, of either sign.
     """
     a, d = np.radians(ra), np.radians(dec)
     east = np.stack([-np.sin(a), np.cos(a), np.zeros_like(a)], axis=-1)
     north = np.stack([-np.sin(d) * np.cos(a), -np.sin(d) * np.sin(a), np.cos(d)], axis=-1)
-    years = (epoch - GAIA_EPOCH) * 1e-3 * _ARCSEC
     move = np.nan_to_num(pmra)[:, None] * east + np.nan_to_num(pmdec)[:, None] * north
-    moved = _directions(ra, dec) + years * move
+    moved = _directions(ra, dec) + years * 1e-3 * _ARCSEC * move
     return np.asarray(moved / np.linalg.norm(moved, axis=-1, keepdims=True))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from specdis.arrays import Array, Bool, Float64
 from specdis.errors import InputError
+from specdis.gaia import Release
 from specdis.references.matching import SurveyStars, find_rows
 from specdis.references.quantities import Quantities
 from specdis.references.settings import Kind, MemberFile, ReferencesSettings
@@ -68,7 +69,7 @@ class MemberList:
     Parameters
     ----------
     file
-        Its path, system and matching.
+        Its path, system and matching, with the Gaia release of its identifiers as far as they tell.
     columns
         SYSTEM, DIST_REF and DIST_REF_ERR (kpc), and those of SOURCE_ID, TARGETID, RA and DEC that the list has.
     epoch
@@ -99,7 +100,7 @@ def read_members(name: str, file: MemberFile, systems: Sequence[System], probabi
     InputError
         When the list cannot be read, has neither identifiers nor positions, or has no known distance.
     """
-    quantities = Quantities(ReferenceTable.open(file.path, file.columns.values()), file.columns)
+    quantities = Quantities(ReferenceTable.open(file.path, file.columns.values()), file.columns, file.gaia)
     quantities.require_identifier()
     columns = quantities.read("SOURCE_ID", "TARGETID", "RA", "DEC", "PROBABILITY", "PRIMARY", "NAME")
     rows = len(next(iter(columns.values())))
@@ -109,6 +110,7 @@ def read_members(name: str, file: MemberFile, systems: Sequence[System], probabi
     named = np.where((named != "") & _are_systems(named, name, file.kind, systems), named, name)
     columns["SYSTEM"], columns["DIST_REF"], columns["DIST_REF_ERR"] = _distances(quantities, file, named, systems)
     epoch = quantities.epoch if file.epoch is None else file.epoch
+    file = file.model_copy(update={"gaia": quantities.release})
     return MemberList(file, {key: values[chosen] for key, values in columns.items()}, epoch)
 
 
@@ -153,7 +155,9 @@ def _distances(
     return system[place], kpc[place], kpc_error[place]
 
 
-def find_members(lists: Sequence[MemberList], stars: ListColumns, settings: ReferencesSettings) -> Members:
+def find_members(
+    lists: Sequence[MemberList], stars: ListColumns, settings: ReferencesSettings, release: Release = "dr3"
+) -> Members:
     """Find the listed stars in the catalogue, assign each to one system, and clip velocities (section 2.5).
 
     Without any velocities in the catalogue, none are clipped.
@@ -166,8 +170,10 @@ def find_members(lists: Sequence[MemberList], stars: ListColumns, settings: Refe
         `matching.MATCH_COLUMNS` and VRAD (km/s) of the catalogue, shape (star,).
     settings
         How to match, and how to clip velocities.
+    release
+        Gaia release of the catalogue.
     """
-    every = _claimed(lists, SurveyStars(stars), settings.match_radius)
+    every = _claimed(lists, SurveyStars(stars, release), settings.match_radius)
     known = np.isfinite(every["DIST_REF"]) & ~every["ELSEWHERE"]
     vrad = np.asarray(stars["VRAD"], dtype=np.float64)
     iterations = settings.velocity_iterations if np.any(np.isfinite(vrad)) else 0  # some surveys measure no velocities

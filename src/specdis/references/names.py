@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 NAMES: Mapping[str, Sequence[str]] = {
-    "SOURCE_ID": ("source_id", "gaia_source_id", "gaiadr3", "gaia_dr3", "gaiaedr3", "gaia", "source"),
+    "SOURCE_ID": (
+        *("source_id", "gaia_source_id", "gaiadr3", "gaia_dr3", "gaiaedr3"),
+        *("gaiadr4", "gaia_dr4", "gaia", "source"),
+    ),
     "TARGETID": ("targetid",),
     "RA": ("ra", "radeg", "ra_icrs", "ra_deg", "ramean", "raj2000"),
     "DEC": ("dec", "dedeg", "de_icrs", "dec_deg", "decmean", "dej2000"),
@@ -39,7 +42,7 @@ NAMES: Mapping[str, Sequence[str]] = {
     "EBV": ("ebv",),
 }
 """Quantity to the names under which it is published, tried in this order, in any case. SOURCE_ID is Gaia DR3's,
-equal to that of EDR3; that of DR2 differs and is not searched for. Names of lower and upper bounds are in the order of
+equal to that of EDR3, or DR4's; that of DR2 is not searched for. Names of lower and upper bounds are in the order of
 their distances."""
 
 NO_NUMBER = ("", "nan", "null", "none", "masked", "n/a", "na", "-", "--", "---", "...")

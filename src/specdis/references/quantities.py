@@ -9,6 +9,7 @@ import numpy as np
 
 from specdis.arrays import Array, Bool, Float64, Int64
 from specdis.errors import InputError
+from specdis.gaia import RELEASES, Release
 from specdis.log import logger
 from specdis.references.names import NAMES, NO_NUMBER, SEXAGESIMAL
 from specdis.references.tables import ListColumns, ReferenceTable
@@ -59,10 +60,15 @@ class Quantities:
     columns
         Quantity to the table's name for it, if that is not in `NAMES` or another name is meant; an empty name means
         that the table lacks the quantity.
+    gaia
+        Gaia release of SOURCE_ID, if known.
     """
 
-    def __init__(self, table: ReferenceTable, columns: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, table: ReferenceTable, columns: Mapping[str, str] | None = None, gaia: Release | None = None
+    ) -> None:
         self.table = table
+        self._gaia = gaia
         self._given = dict(columns or {})
         self._found: dict[str, str | None] = {}
         for quantity, name in self._given.items():
@@ -189,8 +195,16 @@ class Quantities:
             return values.astype(np.int64)  # overflow makes it negative
         if values.dtype.kind not in "SU":
             raise self._wrong(quantity, "integers", values)
-        words = np.char.decode(values) if values.dtype.kind == "S" else values
-        return np.array([_last_number(str(word)) for word in words], dtype=np.int64)
+        words = [str(word) for word in (np.char.decode(values) if values.dtype.kind == "S" else values)]
+        said = [_release(word) for word in words]
+        named = [release for release in RELEASES if release in said]
+        if self._gaia is None and named:
+            self._gaia = named[0]
+        # Identifiers of another release may name other stars.
+        numbers = (
+            _last_number(word) if one in (None, self._gaia) else 0 for word, one in zip(words, said, strict=True)
+        )
+        return np.fromiter(numbers, dtype=np.int64, count=len(words))
 
     def _wrong(self, quantity: str, expected: str, values: Array) -> InputError:
         return InputError(
@@ -201,9 +215,17 @@ class Quantities:
         )
 
     @property
+    def release(self) -> Release | None:
+        """Gaia release of SOURCE_ID, as given or by the name of the column or, once read, by the texts in it."""
+        of_name = _release(self.name("SOURCE_ID") or "")
+        return self._gaia or next((release for release in RELEASES if release == of_name), None)
+
+    @property
     def epoch(self) -> float:
-        """Epoch of the positions, year: 2000 if the name of the column says so, else 2016, as in Gaia DR3."""
-        return 2000.0 if (self.name("RA") or "").lower().endswith("2000") else 2016.0
+        """Epoch of the positions, year: 2000 if the name of the column says so, else that of the Gaia release."""
+        if (self.name("RA") or "").lower().endswith("2000"):
+            return 2000.0
+        return RELEASES[self.release or "dr3"].epoch
 
     def distance(self, magnitude: Array | None = None) -> tuple[Float64, Float64]:
         """Read distances and their errors in kpc, NaN where missing, shape (row,) each.
@@ -280,12 +302,15 @@ class Quantities:
         return distance, None if error is None else _PER_MAG * distance * error
 
 
-def _last_number(word: str) -> int:
-    """Return the identifier in `Gaia DR3 4418642906513912320`, or 0 if there is no valid one.
+def _release(word: str) -> str | None:
+    """Return the Gaia release in `Gaia EDR3 4418642906513912320` or the name `gaia_dr3`: `dr3`; None without one."""
+    found = re.search(r"DR\d(?!\d)", word, re.IGNORECASE)
+    return found[0].lower() if found else None
 
-    Identifiers of Gaia DR1 and DR2 may name other stars in DR3.
-    """
-    found = None if re.search(r"DR[12]\b", word) else re.search(r"(?<!\d)(\d{1,19})\s*$", word)
+
+def _last_number(word: str) -> int:
+    """Return the identifier in `Gaia DR3 4418642906513912320`, or 0 if there is no valid one."""
+    found = re.search(r"(?<!\d)(\d{1,19})\s*$", word)
     number = int(found[1]) if found else 0
     return number if number <= np.iinfo(np.int64).max else 0
 

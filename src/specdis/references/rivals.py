@@ -22,7 +22,7 @@ def open_rival(file: ReferenceFile) -> Quantities:
     InputError
         When it cannot be read or has neither.
     """
-    quantities = Quantities(ReferenceTable.open(file.path, file.columns.values()), file.columns)
+    quantities = Quantities(ReferenceTable.open(file.path, file.columns.values()), file.columns, file.gaia)
     quantities.require_identifier()
     return quantities
 
@@ -55,7 +55,7 @@ def match_rival(file: ReferenceFile, stars: ListColumns, targets: SurveyStars, r
     quantities = open_rival(file)
     columns = quantities.read("SOURCE_ID", "TARGETID", "RA", "DEC")
     epoch = quantities.epoch if file.epoch is None else file.epoch
-    row = find_rows(columns, epoch, file, targets, radius)
+    row = find_rows(columns, epoch, file.model_copy(update={"gaia": quantities.release}), targets, radius)
     distance, error = quantities.distance(_magnitudes(row, stars))
     use = np.flatnonzero((row >= 0) & np.isfinite(distance))
     _, first = np.unique(row[use], return_index=True)

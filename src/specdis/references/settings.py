@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from specdis.gaia import Release
 from specdis.settings import Settings
 
 Kind = Literal["cluster", "dwarf", "stream", "bhb", "rrlyrae"]
@@ -19,10 +20,13 @@ class ReferenceFile(Settings):
     """The table: FITS, Parquet, VOTable, CSV, ECSV or other text."""
     columns: dict[str, str] = Field(default={})
     """Quantity to the table's name for it, if [it is not found automatically](references.md)."""
+    gaia: Release | None = None
+    """Gaia release of its SOURCE_ID, if neither their name nor they themselves say it; else that of the survey."""
     match: Literal["auto", "sky"] = "auto"
     """`auto`: by SOURCE_ID or TARGETID if the table has one, else on the sky. `sky`: always on the sky."""
     epoch: float | None = Field(default=None, ge=1900.0, le=2100.0)
-    """Epoch of the positions, year; by default 2016, or 2000 if the name of the column says so."""
+    """Epoch of the positions, year; by default 2016 (2017.5 with identifiers of Gaia DR4), or 2000 if the name of the
+    column says so."""
 
 
 class MemberFile(ReferenceFile):

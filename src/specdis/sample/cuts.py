@@ -65,7 +65,7 @@ def cuts(settings: SampleSettings) -> tuple[Cut, ...]:
         _unlisted("wrong-programme", "PROGRAM", settings.programs, "programs"),
         Cut(
             "no-gaia-match",
-            "no Gaia DR3 source",
+            "no Gaia source",
             _TRAINING,
             ("SOURCE_ID",),
             lambda stars: stars["SOURCE_ID"] <= 0,

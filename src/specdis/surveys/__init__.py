@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from specdis.errors import InputError
+from specdis.gaia import Release
 from specdis.settings import Settings
 from specdis.surveys.base import IDENTIFIER, STAR_COLUMNS, Arm, Fault, Spectra, Stars, Survey
 
@@ -37,6 +38,8 @@ class SurveySettings(Settings):
     """For `desi` the folder `healpix` or the one that holds it, for `table` the file; not for `mock`."""
     spectra_kind: Literal["coadd", "spmod"] = "coadd"
     """Observed spectra, or the survey's own continuum-normalised ones at rest; only for `desi`."""
+    gaia: Release = "dr3"
+    """Gaia release of identifiers, positions and parallaxes; `dr3` for DESI DR1 and the mock."""
     truth: Path | None = None
     """True distances; without it, truth.parquet beside the catalogue, if there is one. Not for `mock`, which knows."""
 
@@ -45,6 +48,8 @@ class SurveySettings(Settings):
         given = [name for name in ("catalogue", "spectra", "truth") if getattr(self, name) is not None]
         if self.kind == "mock" and given:
             raise ValueError(f"kind = 'mock' takes no {' or '.join(given)}: its stars are made from section [mock]")
+        if self.kind == "mock" and self.gaia != "dr3":
+            raise ValueError("kind = 'mock' takes gaia = 'dr3' only: it simulates that release")
         if self.kind != "mock" and self.spectra is None:
             raise ValueError(f"kind = '{self.kind}' needs spectra, the folder or file that holds them")
         if self.kind == "desi" and self.catalogue is None:

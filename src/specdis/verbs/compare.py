@@ -11,7 +11,8 @@ import numpy as np
 from specdis import validation
 from specdis.arrays import Array
 from specdis.catalogue import COLUMNS, read_columns
-from specdis.catalogue.files import locate
+from specdis.catalogue.files import locate, read_header
+from specdis.gaia import RELEASES, Release
 from specdis.references import (
     MATCH_COLUMNS,
     RIVAL_COLUMNS,
@@ -71,10 +72,11 @@ def compare_files(
         When a table cannot be read, or lacks identifiers and positions, or distances.
     """
     stars = _stars(catalogue)
-    file = ReferenceFile(path=_file(other), columns=dict(columns))
-    matched = match_rival(file, stars, SurveyStars(stars), ReferencesSettings().match_radius)
+    release = _release(catalogue) or "dr3"
+    file = ReferenceFile(path=_file(other), columns=dict(columns), gaia=_release(other))
+    matched = match_rival(file, stars, SurveyStars(stars, release), ReferencesSettings().match_radius)
     rival = {other.stem if other.is_file() else other.name: validation.with_stars(matched, stars)}
-    members = None if references is None else _members(references, stars)
+    members = None if references is None else _members(references, stars, release)
     provenance = Provenance("comparison", digest([file_digest(_file(path)) for path in (catalogue, other)]), 0)
     measured = {
         "catalogue": catalogue.name,
@@ -96,10 +98,21 @@ def _file(path: Path) -> Path:
     return locate(path)[0] if path.is_dir() else path
 
 
+def _is_ours(path: Path) -> bool:
+    """Tell whether a table is a catalogue of ours."""
+    return path.is_dir() or {"SELECTED", "FLAGS"} <= {*ReferenceTable.open(path).names}
+
+
+def _release(path: Path) -> Release | None:
+    """Return the Gaia release of a catalogue of ours; None for other tables."""
+    said = read_header(_file(path)).cards.get("GAIA") if _is_ours(path) else None
+    return next((release for release in RELEASES if release.upper() == said), None)
+
+
 def _stars(path: Path) -> dict[str, Array]:
     """Return the columns for a comparison; those absent in a rival's table are missing."""
-    table = None if path.is_dir() else ReferenceTable.open(path)
-    if table is None or {"SELECTED", "FLAGS"} <= {*table.names}:
+    table = None if _is_ours(path) else ReferenceTable.open(path)
+    if table is None:
         ours = read_columns(path, [name for name in COLUMNS if name in _NEEDED])
         return {name: values[ours["SELECTED"]] for name, values in ours.items()}
     quantities = Quantities(table)
@@ -116,7 +129,7 @@ def _stars(path: Path) -> dict[str, Array]:
     }
 
 
-def _members(folder: Path, stars: Mapping[str, Array]) -> dict[str, Array]:
+def _members(folder: Path, stars: Mapping[str, Array], release: Release) -> dict[str, Array]:
     settings = ReferencesSettings(directory=folder)
-    found = find_members(References(settings).members(), dict(stars), settings)
+    found = find_members(References(settings).members(), dict(stars), settings, release)
     return validation.with_stars(found.columns, stars)

@@ -57,7 +57,10 @@ STAGES = (
     Stage(
         "model",
         ("sample", "spectra", "components", "training"),
-        (*_DEVICE, "sample", "photometry", "spectra", "network", "distances", "anchors.use", "calibration", "binaries"),
+        (
+            *(*_DEVICE, "survey.gaia", "sample", "photometry", "spectra", "network", "distances", "anchors.use"),
+            *("calibration", "binaries"),
+        ),
         ("model",),
         model.run,
     ),
@@ -78,14 +81,14 @@ STAGES = (
     Stage(
         "catalogue",
         ("sample", "distances", "binaries"),
-        ("photometry.ebv_scale", "network.kind"),
+        ("photometry.ebv_scale", "network.kind", "survey.gaia"),
         ("catalogue",),
         catalogue.run,
     ),
     Stage(
         "validation",
         ("sample", "binaries", "catalogue"),
-        ("survey.truth", "references", "binaries"),
+        ("survey.truth", "survey.gaia", "references", "binaries"),
         ("metrics", "table_a1", "members", "rivals"),
         validation.run,
         known_files,

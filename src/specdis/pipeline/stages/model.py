@@ -20,7 +20,7 @@ from specdis.model.files import save_model
 from specdis.model.model import Model
 from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble, Networks
 from specdis.network.inputs import NetworkInputs
-from specdis.network.mixture import Mixture, ParallaxInErrors
+from specdis.network.mixture import Mixture, ParallaxInErrors, Spurious
 from specdis.pipeline.stage import Context, Outcome
 from specdis.pipeline.tasks import anchor_names, bands_of, read_sample, trainable
 from specdis.sample import TrainedStars
@@ -72,7 +72,11 @@ def run(context: Context) -> Outcome:
     )
     with atomic(context.paths.model) as folder:
         save_model(model, folder, context.provenance("model"))
-    return Outcome(len(rows), notes={"training_error_mag": model.training_error})
+    notes = {"training_error_mag": model.training_error}
+    if model.calibration.spurious is not None:
+        share, width = model.calibration.share_and_width
+        notes |= {"spurious_share": float(share), "spurious_width": float(width)}
+    return Outcome(len(rows), notes=notes)
 
 
 def _networks(context: Context) -> Networks:
@@ -99,12 +103,12 @@ def _calibration(
     inputs
         Returns the networks' inputs of some rows.
     """
-    config = context.config
+    config, spurious = context.config, Spurious.of(context.config.network.mixture)
     rows = rows[calibration_stars(stars["FOLD"][rows], stars["STAR_ID"][rows], config.calibration, config.run.seed)]
     if len(rows) < _FEWEST_CALIBRATION:
         if config.calibration.on:
             logger.warning("model: %d held-out stars are too few for recalibration: errors are as predicted", len(rows))
-        return Calibration.identity()
+        return Calibration.identity(spurious)
     if len(rows) > config.calibration.stars_max:
         chance = rng.uniform(rng.stream(config.run.seed, "calibration stars"), stars["STAR_ID"][rows])
         rows = rows[np.sort(np.argsort(chance)[: config.calibration.stars_max])]
@@ -113,7 +117,7 @@ def _calibration(
     parallax, error = mine["PARALLAX_CORRECTED"], mine["PARALLAX_ERROR_USED"]
     if is_anchor(mine.columns).any():
         parallax, error = anchored(mine.columns)
-    return fit(mixture, ParallaxInErrors.of(mine["G_0"], parallax, error), mine["SN"])
+    return fit(mixture, ParallaxInErrors.of(mine["G_0"], parallax, error), mine["SN"], spurious)
 
 
 def _held_out_mixture(ensemble: MixtureEnsemble, inputs: Float32, fold: Int) -> Mixture:

@@ -30,7 +30,7 @@ def run(context: Context) -> Outcome:
     selected = np.flatnonzero(columns["SELECTED"])
     stars = {name: columns[name][selected] for name in _SOUGHT}
     lists = files.members()
-    found = find_members(lists, stars, context.config.references)
+    found = find_members(lists, stars, context.config.references, context.config.gaia)
     members = _rows_in_catalogue(found.columns, selected)
     rivals = {name: _rows_in_catalogue(rival, selected) for name, rival in files.rivals(stars).items()}
     known = validation.Known(
