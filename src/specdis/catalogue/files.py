@@ -14,7 +14,7 @@ from astropy.table import MaskedColumn, Table
 
 from specdis.arrays import Array, Bool
 from specdis.catalogue import fits, parquet
-from specdis.catalogue.columns import COLUMNS, Field
+from specdis.catalogue.columns import COLUMNS, EXTENSION, Field
 from specdis.catalogue.header import Cards, Header, cards
 from specdis.errors import InputError
 from specdis.flags import Flag
@@ -209,7 +209,7 @@ def read_header(file: Path) -> Header:
         except KeyError as error:
             raise InputError(
                 file,
-                expected=f"a catalogue of specdis: FITS with the table {fits.EXTNAME}, or VOParquet",
+                expected=f"a catalogue of specdis: FITS with the table {EXTENSION}, or VOParquet",
                 found="another file",
                 remedy=f"Give {FITS_NAME} or {PARQUET_NAME} of a run, or what `specdis predict` wrote.",
             ) from error

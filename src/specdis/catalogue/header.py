@@ -58,7 +58,7 @@ def cards(provenance: Provenance, extra: Cards) -> Cards:
     }
 
 
-def header_cards(ebv_scale: float, network: NetworkSettings) -> Cards:
+def header_cards(ebv_scale: float, network: NetworkSettings, prior: str) -> Cards:
     """Return the cards that describe the run.
 
     Parameters
@@ -67,9 +67,12 @@ def header_cards(ebv_scale: float, network: NetworkSettings) -> Cards:
         Factor that E(B-V) of the survey was multiplied by.
     network
         Which network fills the columns without suffix, and the loss of the label network.
+    prior
+        Kind of the prior of the posterior distances.
     """
     return {
         "EBVSCALE": (ebv_scale, "EBV over E(B-V) of the survey file"),
         "NETWORK": (network.kind, "fills DIST: label _LABEL, mixture _MIX"),
+        "PRIOR": (prior, "density of stars of the columns _POST"),
         "LOSS": (network.label.loss, "trained _LABEL; chi2 is the paper's"),
     }

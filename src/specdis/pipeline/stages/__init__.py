@@ -53,7 +53,7 @@ STAGES = (
     Stage(
         "model",
         ("sample", "spectra", "components", "training"),
-        (*_DEVICE, "sample", "photometry", "spectra", "network", "distances", "calibration", "binaries"),
+        (*_DEVICE, "sample", "photometry", "spectra", "network", "distances", "calibration", "prior", "binaries"),
         ("model",),
         model.run,
     ),
@@ -74,7 +74,7 @@ STAGES = (
     Stage(
         "catalogue",
         ("sample", "distances", "binaries"),
-        ("photometry.ebv_scale", "network.kind"),
+        ("photometry.ebv_scale", "network.kind", "prior.kind"),
         ("catalogue",),
         catalogue.run,
     ),

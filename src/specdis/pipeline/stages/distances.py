@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from specdis import jaxed
+from specdis.arrays import Columns
 from specdis.calibration import calibration_stars
 from specdis.distances.targets import TARGET_COLUMNS, Targets
 from specdis.log import Progress
@@ -28,7 +29,7 @@ def run(context: Context) -> Outcome:
     model, store = load_model(context.paths.model), context.pixels
     assert len(context.coefficients) == len(store)
     stars = read_table(
-        context.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", "TRAINABLE", "TEFF", "LOGG", "FEH"]
+        context.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", "TRAINABLE", "RA", "DEC", "TEFF", "LOGG", "FEH"]
     )
     targets = Targets.of(stars, model.seed)
     provenance = context.provenance("distances")
@@ -36,7 +37,7 @@ def run(context: Context) -> Outcome:
     left = [rows for rows in store.blocks() if not finished[rows.start].exists()]
     resumed = len(store) - sum(rows.stop - rows.start for rows in left)
     progress = Progress("distances", len(store), resumed)
-    blocks = (PredictBlock(rows, targets.take(rows), finished[rows.start]) for rows in left)
+    blocks = (PredictBlock.of(rows, targets, stars, finished[rows.start]) for rows in left)
     for block, _ in context.workers.each(Predict(context.config, provenance), blocks, here=jaxed.on_gpu()):
         progress.advance(block.rows.stop - block.rows.start)
     progress.close()
@@ -55,11 +56,17 @@ def run(context: Context) -> Outcome:
 
 
 class PredictBlock(NamedTuple):
-    """A block of stars, and the file for its predictions."""
+    """A block of stars, their RA and DEC, and the file for their predictions."""
 
     rows: slice
     targets: Targets
+    position: Columns
     path: Path
+
+    @classmethod
+    def of(cls, rows: slice, targets: Targets, stars: Columns, path: Path) -> PredictBlock:
+        """Return a block of all targets and stars."""
+        return cls(rows, targets.take(rows), {name: stars[name][rows] for name in ("RA", "DEC")}, path)
 
 
 @dataclass(frozen=True)
@@ -82,4 +89,5 @@ class Predict(OnPixels):
         """Predict a block and write its part."""
         pixels, encoded = self.store.read(block.rows), self.coefficients.read(block.rows)
         predicted = self.model.predict_pixels(pixels, encoded, block.targets)
+        predicted |= self.model.posterior(predicted, block.targets, block.position)
         write_arrays(block.path, self.provenance, predicted)
