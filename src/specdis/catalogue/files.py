@@ -84,11 +84,18 @@ def write_file(path: Path, columns: Mapping[str, Array], provenance: Provenance,
     InputError
         When the name has another ending, or the folder cannot be written.
     """
-    writers = {".fits": fits.write_fits, ".parquet": parquet.write_parquet}
-    if path.suffix not in writers:
-        raise InputError(path, expected="a name in .fits or .parquet", found=path.name, remedy="Choose another name.")
+    require_ending(path)
     with atomic(path) as temporary:
-        writers[path.suffix](temporary, columns, cards(provenance, header))
+        _WRITERS[path.suffix](temporary, columns, cards(provenance, header))
+
+
+_WRITERS = {".fits": fits.write_fits, ".parquet": parquet.write_parquet}
+
+
+def require_ending(path: Path) -> None:
+    """Raise an `InputError` unless a catalogue can be written under this name."""
+    if path.suffix not in _WRITERS:
+        raise InputError(path, expected="a name in .fits or .parquet", found=path.name, remedy="Choose another name.")
 
 
 def read_catalogue(path: str | Path, columns: Sequence[str] | None = None, without: Flag | int = 0) -> Table:

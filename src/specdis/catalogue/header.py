@@ -58,6 +58,11 @@ def cards(provenance: Provenance, extra: Cards) -> Cards:
     }
 
 
+def prior_card(prior: str) -> Cards:
+    """Return the card that names the prior of the posterior distances."""
+    return {"PRIOR": (prior, "density of stars of the columns _POST")}
+
+
 def header_cards(ebv_scale: float, network: NetworkSettings, prior: str) -> Cards:
     """Return the cards that describe the run.
 
@@ -73,6 +78,6 @@ def header_cards(ebv_scale: float, network: NetworkSettings, prior: str) -> Card
     return {
         "EBVSCALE": (ebv_scale, "EBV over E(B-V) of the survey file"),
         "NETWORK": (network.kind, "fills DIST: label _LABEL, mixture _MIX"),
-        "PRIOR": (prior, "density of stars of the columns _POST"),
+        **prior_card(prior),
         "LOSS": (network.label.loss, "trained _LABEL; chi2 is the paper's"),
     }

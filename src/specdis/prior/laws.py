@@ -41,14 +41,14 @@ class DensityTable(NamedTuple):
 
     @classmethod
     def of_distances(cls, distance: Array, density: Array) -> DensityTable:
-        """Convert stars per volume at some distances; in between it is a power law of the distance, outside zero.
+        """Convert stars per volume at some distances; in between it is a power law of the distance.
 
         Parameters
         ----------
         distance
             Increasing, kpc, shape (node,).
         density
-            Stars per volume in any unit, shape (node,).
+            Stars per volume in any unit, shape (node,). It is zero outside the distances, and next to a zero.
 
         Raises
         ------
@@ -78,14 +78,11 @@ class DensityTable(NamedTuple):
     def __call__(self, modulus: jax.Array, direction: jax.Array) -> jax.Array:
         """Return ln of the stars per mag of modulus, shape (star, node); the direction does not matter."""
         del direction
-        table = jnp.asarray(self.modulus, modulus.dtype), jnp.asarray(self.log_density, modulus.dtype)
-        # Interpolated between -inf and a number it would be NaN.
-        finite = jnp.where(jnp.isfinite(table[1]), table[1], -_NOTHING)
-        found = jnp.interp(modulus, table[0], finite, left=-jnp.inf, right=-jnp.inf)
-        return jnp.where(found < -0.5 * _NOTHING, -jnp.inf, found)
-
-
-_NOTHING = 1e6
+        some = np.isfinite(self.log_density)
+        place, height = (jnp.asarray(values, modulus.dtype) for values in (self.modulus, self.log_density))
+        found = jnp.interp(modulus, place, jnp.where(some, height, 0), left=-jnp.inf, right=-jnp.inf)
+        beside_nothing = jnp.interp(modulus, place, jnp.asarray(some, modulus.dtype)) < 1
+        return jnp.where(beside_nothing, -jnp.inf, found)
 
 
 class Law(NamedTuple):
