@@ -241,7 +241,7 @@ def posterior(
         typer.Option("--set", metavar="KEY=VALUE", help="A key of section [prior], as halo_break=30; repeatable."),
     ] = [],  # noqa: B006 - typer copies it
 ) -> Reply:
-    """Write a catalogue again, with posterior distances under another density of stars."""
+    """Give a catalogue the posterior distances of another density of stars."""
     from specdis.pipeline.toml import parse_overrides
     from specdis.verbs.posterior import write_posterior
 
