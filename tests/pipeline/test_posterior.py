@@ -99,7 +99,7 @@ def test_the_verb_takes_a_table(finished, tmp_path):
     Table({"distance_kpc": [0.001, 3.0], "density": [1.0, 1.0]}).write(near)
     assert invoke(finished, "--prior", near, "-o", tmp_path / "near.fits").exit_code == 0
     found = read_columns(tmp_path / "near.fits")
-    assert np.nanmax(found["DIST_POST_95"]) <= 3.0
+    assert np.nanmax(found["DIST_POST"]) < 3.0
     assert verify_catalogue(tmp_path / "near.fits").good
     assert read_catalogue(tmp_path / "near.fits").meta["PRIOR"] == "near.csv"
 
