@@ -25,6 +25,7 @@ from specdis.network.inputs import ColourScale
 from specdis.network.mlp import MLP, MixtureNetwork
 from specdis.network.settings import LabelSettings, NetworkSettings
 from specdis.photometry import PhotometrySettings
+from specdis.prior import DensityTable, Prior, PriorSettings
 from specdis.sample import SampleSettings
 from specdis.spectra.grid import PixelGrid
 from specdis.spectra.normalise import normalise
@@ -38,6 +39,7 @@ DESI = {name: NATIVE_GRID[name].wavelength() for name in ("B", "R")}
 SMALL = {"B": 4000 + 0.8 * np.arange(401), "R": 4300 + 0.8 * np.arange(401)}
 """Two arms of 320 A, the second from 4300 A: a tenth of DESI's."""
 SMALL_SETTINGS = SpectraSettings(join=4310.0, continuum_width=50.5, sky_windows="none")
+MODULI = np.arange(-5.0, 30.0, 0.2)
 FEW_DRAWS = DistancesSettings(n_draws=5)
 
 
@@ -155,6 +157,7 @@ def model(
         "spectra": spectra_settings,
         "network": network,
         "distances": distances,
+        "prior": PriorSettings(),
         "binaries": BinariesSettings(),
     }
     limits = DomainLimits(
@@ -184,6 +187,7 @@ def model(
         calibration=calibration or Calibration.identity(),
         training_error=0.05,
         domain=domain,
+        prior=Prior(DensityTable(MODULI, -0.1 * (MODULI - 13) ** 2), np.array([-8.0, 18.0]), np.array([1.0, -1.0])),
         seed=7,
         card={"made": "for tests"},
     )

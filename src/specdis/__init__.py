@@ -15,9 +15,14 @@ __version__ = version("specdis")
 # Arrow's own pool keeps freed memory; the system's returns it. Arrow reads this once, at import.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
-_LAZY = {"Flag": "specdis.flags", "load_model": "specdis.model.files", "read_catalogue": "specdis.catalogue"}
+_LAZY = {
+    "Flag": "specdis.flags",
+    "load_model": "specdis.model.files",
+    "posterior": "specdis.prior.stars",
+    "read_catalogue": "specdis.catalogue",
+}
 
-__all__ = ["Flag", "__version__", "load_model", "read_catalogue"]  # their types stand in __init__.pyi
+__all__ = ["Flag", "__version__", "load_model", "posterior", "read_catalogue"]  # their types stand in __init__.pyi
 
 
 def __dir__() -> list[str]:

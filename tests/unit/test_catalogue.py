@@ -44,6 +44,7 @@ DOCUMENTATION = Path(__file__).parents[2] / "docs" / "columns.md"
 
 UNBOUND, NO_LABEL, NO_G, NO_EBV, NO_ZERO_POINT, NO_SPECTRUM, CUT, NEGATIVE, NO_GAIA, NO_ERRORS, UNTRAINABLE = range(11)
 DUSTY = STARS - 2
+_IDENTIFIED = ("TARGETID", "SURVEY", "PROGRAM", "HEALPIX")
 """Rows of the made-up stars that lack something; the others lack nothing."""
 
 
@@ -116,6 +117,17 @@ def made_up_distances(sample: dict[str, Array]) -> dict[str, Array]:
         "MIX_STRETCH": np.where(no_spectrum, np.nan, 1.1).astype("f4"),
         "PROB_GIANT": np.where(no_spectrum, np.nan, 0.01).astype("f4"),
     }
+    gaussians = {
+        f"{part}_{number}": np.where(no_spectrum, np.nan, value).astype("f4")
+        for part, values in {
+            "MIX_WEIGHT": (0.1, 0.4, 0.4, 0.1, 0.0),
+            "MIX_M_G": (4.0, 4.3, 4.5, 4.8, 4.8),
+            "MIX_SIGMA": (0.3, 0.1, 0.1, 0.3, 0.3),
+        }.items()
+        for number, value in enumerate(values, start=1)
+    }
+    levels = {"_05": 0.8, "_16": 0.85, "": 1.05, "_84": 1.2, "_95": 1.3}
+    posterior = {f"DIST_POST{level}": by_kind["DIST_MIX"] * factor for level, factor in levels.items()}
     return {name: sample[name] for name in (*IDENTIFIER, "SOURCE_ID")} | {
         "LABEL": 10 ** (magnitude / 5),
         "M_G_NN": magnitude,
@@ -126,6 +138,9 @@ def made_up_distances(sample: dict[str, Array]) -> dict[str, Array]:
         "DISTERR": (0.1 * distance * error / 0.2).astype("f4"),
         **quantiles,
         **by_kind,
+        **gaussians,
+        **posterior,
+        "DISTERR_POST": by_kind["DISTERR_MIX"],
         "CALIBRATION": row % 8 == 0,
         "DISTMOD": 5 * np.log10(distance) + 10,
         "DISTMOD_ERR": np.where(np.isnan(distance), np.nan, error).astype("f4"),
@@ -510,18 +525,23 @@ def test_truncated_file_is_said(file: Path, tmp_path: Path) -> None:
 
 
 def test_fits_keywords_as_fitsio_reads_them(run: Path) -> None:
-    header = fitsio.read_header(run / "catalogue/specdis.fits", 1)
-    assert header["EXTNAME"] == "SPECDIS"
-    for number, (name, column) in enumerate(COLUMNS.items(), start=1):
-        assert header[f"TTYPE{number}"] == name
-        assert header.get(f"TUNIT{number}", "").strip() == column.unit
-        assert header[f"TUCD{number}"] == column.ucd
-        assert header[f"TCOMM{number}"] == column.description
-        assert header.get(f"TNULL{number}") == column.null
+    of_mixture = [name for name, column in COLUMNS.items() if column.extension == "MIXTURE"]
+    assert len(of_mixture) == 15
+    tables = {"SPECDIS": [name for name in COLUMNS if name not in of_mixture], "MIXTURE": [*_IDENTIFIED, *of_mixture]}
+    for extension, names in tables.items():
+        header = fitsio.read_header(run / "catalogue/specdis.fits", extension)
+        assert header["TFIELDS"] == len(names)
+        for number, name in enumerate(names, start=1):
+            column = COLUMNS[name]
+            assert header[f"TTYPE{number}"] == name
+            assert header.get(f"TUNIT{number}", "").strip() == column.unit
+            assert header[f"TUCD{number}"] == column.ucd
+            assert header[f"TCOMM{number}"] == column.description
+            assert header.get(f"TNULL{number}") == column.null
 
 
 def test_fits_table_as_astropy_reads_it(run: Path, columns: dict[str, Array]) -> None:
-    table = Table.read(run / "catalogue/specdis.fits")
+    table = Table.read(run / "catalogue/specdis.fits", hdu="SPECDIS")
     assert table["PMRA"].unit == units.mas / units.yr
     np.testing.assert_array_equal(
         np.flatnonzero(table["BINARY_FLAG"].mask), np.flatnonzero(columns["BINARY_FLAG"] == -1)
@@ -622,6 +642,10 @@ FAULTS = {
     "zero-point flag": ("FLAGS", NO_ZERO_POINT, 0, "FLAGS", "NO_ZERO_POINT where"),
     "cut flag": ("SELECTED", 20, False, "FLAGS", "OUTSIDE_CUTS or NOT_TRAINABLE where"),
     "training flag lost": ("FLAGS", UNTRAINABLE, 0, "FLAGS", "OUTSIDE_CUTS or NOT_TRAINABLE where"),
+    "posterior quantiles": ("DIST_POST_16", 20, 1e3, "DIST_POST", "DIST_POST_05 <= DIST_POST_16"),
+    "weight": ("MIX_WEIGHT_2", 20, 0.3, "MIX_WEIGHT_1", "MIX_WEIGHT_1, ... add up to 1"),
+    "weight lost": ("MIX_WEIGHT_2", 20, np.nan, "M_G_NN_MIX", "M_G_NN_MIX between the 35 and the 65 per cent"),
+    "mean": ("MIX_M_G_2", 20, 14.3, "M_G_NN_MIX", "M_G_NN_MIX between the 35 and the 65 per cent"),
     "another pixel": ("HEALPIX", 20, 5, "HEALPIX", "HEALPIX = SOURCE_ID >> 47"),
 }
 
@@ -683,17 +707,20 @@ def test_stars_outside_the_sample_may_share_a_source(tmp_path: Path, columns: di
     assert verify_catalogue(tmp_path).problems == ()
 
 
-def test_verify_checks_the_sums(run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [1, 2])
+def test_verify_checks_the_sums(number: int, run: Path, tmp_path: Path) -> None:
     shutil.copytree(run / "catalogue", tmp_path / "catalogue")
     path = tmp_path / "catalogue/specdis.fits"
+    with fits.open(path) as hdus:
+        place = hdus[number].fileinfo()["datLoc"]
     data = bytearray(path.read_bytes())
-    data[-2880] ^= 1  # a bit of the last block of rows or of its padding
+    data[place + 100] ^= 1
     path.write_bytes(data)
     rules = [problem.rule for problem in verify_catalogue(path.parent).problems if problem.file == path.name]
     assert rules[:3] == [
         "the SHA-256 sum that SHA256SUMS gives",
-        "DATASUM of HDU 1 to agree",
-        "CHECKSUM of HDU 1 to agree",
+        f"DATASUM of HDU {number} to agree",
+        f"CHECKSUM of HDU {number} to agree",
     ]
 
 
@@ -768,6 +795,37 @@ def test_verify_checks_what_fits_says_of_its_columns(keyword: str, run: Path, tm
             hdus[1].header[keyword] = value
     found = verify_catalogue(path).problems
     assert any(problem.column == column and problem.rule.startswith(rule) for problem in found), found
+
+
+def _swapped(gaussians: Array) -> Array:
+    return gaussians[np.r_[1, 0, 2 : len(gaussians)]]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "rule"),
+    [
+        (_swapped, "the rows of SPECDIS, star by star, found another value in row 0"),
+        (lambda gaussians: gaussians[:-1], f"the rows of SPECDIS, star by star, found {STARS - 1} rows"),
+    ],
+)
+def test_gaussians_of_other_stars_are_refused(spoil, rule: str, run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "specdis.fits"
+    with fits.open(run / "catalogue/specdis.fits") as hdus:
+        hdus[2].data = spoil(hdus[2].data)
+        hdus.writeto(path, checksum=True)
+    with pytest.raises(InputError, match="MIXTURE, TARGETID: expected the rows of SPECDIS"):
+        read_catalogue(path)
+    assert len(read_catalogue(path, ["DIST"])) == STARS
+    assert any(rule in problem.rule for problem in verify_catalogue(path).problems)
+
+
+def test_a_catalogue_without_gaussians_can_be_read(run: Path, tmp_path: Path) -> None:
+    """One of an earlier version has none."""
+    path = tmp_path / "old.fits"
+    with fits.open(run / "catalogue/specdis.fits") as hdus:
+        fits.HDUList(hdus[:2]).writeto(path)
+    assert len(read_catalogue(path)) == STARS
+    assert "MIX_WEIGHT_1" in {problem.column for problem in verify_catalogue(path).problems}
 
 
 @pytest.mark.parametrize("name", COLUMNS)

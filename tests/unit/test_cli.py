@@ -321,13 +321,13 @@ def test_the_shell_completes_verbs_and_names(words, completed):
 def test_what_differs_from_the_paper_is_one_line_and_the_log_file_names_it(specdis, config, tmp_path):
     stderr = expect(specdis("run", config), 0).stderr
     (line,) = [line for line in stderr.splitlines() if "paper" in line]
-    assert line.startswith("I 6 choices differ from the paper's; ")
+    assert line.startswith("I 7 choices differ from the paper's; ")
     said = (tmp_path / "run" / "log.txt").read_text()
     assert "differs from the paper: components.n_components = 2 (paper: 100)" in said
-    assert said.count("differs from the paper: ") == 6
+    assert said.count("differs from the paper: ") == 7
     found = json.loads(expect(specdis("check", config, "--json"), 0).stdout)["differences"]
     assert found["components.n_components"] == {"value": 2, "paper": 100}
-    assert len(found) == 6
+    assert len(found) == 7
 
 
 # run, status, report

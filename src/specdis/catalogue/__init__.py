@@ -2,8 +2,8 @@
 
 from specdis.catalogue.build import BINARIES_COLUMNS, DISTANCES_COLUMNS, SAMPLE_COLUMNS, build
 from specdis.catalogue.columns import COLUMNS, Column
-from specdis.catalogue.files import as_table, read_catalogue, read_columns, write_catalogue, write_file
-from specdis.catalogue.header import Cards, header_cards
+from specdis.catalogue.files import as_table, read_catalogue, read_columns, require_ending, write_catalogue, write_file
+from specdis.catalogue.header import Cards, header_cards, prior_card
 from specdis.catalogue.verification import Problem, Verification, verify_catalogue
 
 __all__ = [
@@ -18,8 +18,10 @@ __all__ = [
     "as_table",
     "build",
     "header_cards",
+    "prior_card",
     "read_catalogue",
     "read_columns",
+    "require_ending",
     "verify_catalogue",
     "write_catalogue",
     "write_file",

@@ -12,6 +12,10 @@ from types import MappingProxyType
 import numpy as np
 
 from specdis.flags import Flag
+from specdis.network.settings import RELEASED
+
+EXTENSION, MIXTURE = "SPECDIS", "MIXTURE"
+"""Tables of the FITS file: the catalogue, and the Gaussians of every star."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,14 @@ class Column(Field):
         When the value is missing; empty where it never is.
     allowed
         Smallest and largest value, both allowed.
+    extension
+        Its table in the FITS file, where each repeats the identifier of its rows.
     """
 
     source: str = ""
     missing: str = ""
     allowed: tuple[float, float] | None = None
+    extension: str = EXTENSION
 
     @property
     def range(self) -> str:
@@ -70,6 +77,26 @@ class Column(Field):
         if high == np.inf:
             return "> 0" if low > 0 else ">= 0"
         return f"from {low:g} to {high:g}"
+
+
+def _gaussians() -> tuple[Column, ...]:
+    """Return the columns of the Gaussians that stand for a star's distribution of magnitude."""
+    described = {
+        "MIX_WEIGHT": (
+            "",
+            "stat.weight",
+            "Fraction of Gaussian {} in the distribution of M_G by the mixture network",
+            _FRACTION,
+        ),
+        "MIX_M_G": ("mag", "phys.magAbs;em.opt;stat.mean", "Mean of Gaussian {} in absolute G magnitude", None),
+        "MIX_SIGMA": ("mag", "stat.stdev;phys.magAbs;em.opt", "Standard deviation of Gaussian {}", _POSITIVE),
+    }
+    return tuple(
+        Column(f"{name}_{number}", "f4", unit, ucd, text.format(number), source=f"distances.{name}_{number}",
+               missing=_NO_SPECTRUM, allowed=allowed, extension=MIXTURE)
+        for name, (unit, ucd, text, allowed) in described.items()
+        for number in range(1, RELEASED + 1)
+    )  # fmt: skip
 
 
 _POSITIVE = (float(np.finfo(np.float32).tiny), np.inf)
@@ -87,6 +114,7 @@ _NO_QUANTILES = "DIST is missing, or, by the label network, no error spectrum"
 _NO_BINARIES = "no spectrum, no parallax, or a model without a binary network"
 _NO_BINARY_FLAG = f"M_G_NN_LABEL is missing, {_NO_BINARIES.removeprefix('no spectrum, ')}"
 _NO_SPECTRUM = "no spectrum"
+_NO_POSTERIOR = "no spectrum or PHOT_G_MEAN_MAG, no prior, or one that leaves no distance to the star"
 
 # fmt: off
 _COLUMNS: tuple[Column, ...] = (
@@ -211,6 +239,18 @@ _COLUMNS: tuple[Column, ...] = (
     Column("DIST_95", "f8", "kpc", "pos.distance;stat.percentile",
            "95 per cent quantile of the distance, as DIST_05", source="distances.DIST_95", missing=_NO_QUANTILES,
            allowed=_POSITIVE),
+    Column("DIST_POST", "f8", "kpc", "pos.distance;stat.median",
+           "Median distance by the mixture network and the density of stars that PRIOR of the header names",
+           source="distances.DIST_POST", missing=_NO_POSTERIOR, allowed=_POSITIVE),
+    Column("DISTERR_POST", "f4", "kpc", "stat.error;pos.distance",
+           "Half of 16 to 84 per cent of that distance", source="distances.DISTERR_POST", missing=_NO_POSTERIOR,
+           allowed=_NOT_NEGATIVE),
+    *(
+        Column(f"DIST_POST_{level}", "f8", "kpc", "pos.distance;stat.percentile",
+               f"{int(level)} per cent quantile of that distance", source=f"distances.DIST_POST_{level}",
+               missing=_NO_POSTERIOR, allowed=_POSITIVE)
+        for level in ("05", "16", "84", "95")
+    ),
     Column("FRACTION_UNBOUND", "f4", "", "stat.probability",
            "Fraction of the draws whose label, averaged over the networks, is <= 0",
            source="distances.FRACTION_UNBOUND", missing=_NO_DRAWS, allowed=_FRACTION),
@@ -262,6 +302,7 @@ _COLUMNS: tuple[Column, ...] = (
            source="distances.FRACTION_BAD", missing="no spectrum", allowed=_FRACTION),
     Column("FLAGS", "i4", "", "meta.code.qual", "Sum of the bits that the header lists as FLAG0, FLAG1, ...",
            allowed=(0, 2 * max(Flag) - 1)),
+    *_gaussians(),
 )
 # fmt: on
 

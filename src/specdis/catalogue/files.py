@@ -14,7 +14,7 @@ from astropy.table import MaskedColumn, Table
 
 from specdis.arrays import Array, Bool
 from specdis.catalogue import fits, parquet
-from specdis.catalogue.columns import COLUMNS, Field
+from specdis.catalogue.columns import COLUMNS, EXTENSION, Field
 from specdis.catalogue.header import Cards, Header, cards
 from specdis.errors import InputError
 from specdis.flags import Flag
@@ -84,11 +84,18 @@ def write_file(path: Path, columns: Mapping[str, Array], provenance: Provenance,
     InputError
         When the name has another ending, or the folder cannot be written.
     """
-    writers = {".fits": fits.write_fits, ".parquet": parquet.write_parquet}
-    if path.suffix not in writers:
-        raise InputError(path, expected="a name in .fits or .parquet", found=path.name, remedy="Choose another name.")
+    require_ending(path)
     with atomic(path) as temporary:
-        writers[path.suffix](temporary, columns, cards(provenance, header))
+        _WRITERS[path.suffix](temporary, columns, cards(provenance, header))
+
+
+_WRITERS = {".fits": fits.write_fits, ".parquet": parquet.write_parquet}
+
+
+def require_ending(path: Path) -> None:
+    """Raise an `InputError` unless a catalogue can be written under this name."""
+    if path.suffix not in _WRITERS:
+        raise InputError(path, expected="a name in .fits or .parquet", found=path.name, remedy="Choose another name.")
 
 
 def read_catalogue(path: str | Path, columns: Sequence[str] | None = None, without: Flag | int = 0) -> Table:
@@ -209,7 +216,7 @@ def read_header(file: Path) -> Header:
         except KeyError as error:
             raise InputError(
                 file,
-                expected=f"a catalogue of specdis: FITS with the table {fits.EXTNAME}, or VOParquet",
+                expected=f"a catalogue of specdis: FITS with the table {EXTENSION}, or VOParquet",
                 found="another file",
                 remedy=f"Give {FITS_NAME} or {PARQUET_NAME} of a run, or what `specdis predict` wrote.",
             ) from error

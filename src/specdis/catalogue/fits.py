@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
 from specdis.arrays import Array, native, ranges
-from specdis.catalogue.columns import COLUMNS, Column, Field
+from specdis.catalogue.columns import COLUMNS, EXTENSION, MIXTURE, Column, Field
 from specdis.catalogue.header import Cards, Header
+from specdis.errors import InputError
 from specdis.fitsfiles import opened
-
-EXTNAME = "SPECDIS"
+from specdis.surveys.base import IDENTIFIER
 
 _BLOCK = 1 << 13  # rows; a multiple of 4, so that a block is a whole number of the checksum's 32-bit words
 _UNIT = 2880  # bytes of a FITS block
@@ -26,7 +28,7 @@ _TYPES = {code: dtype for dtype, code in _CODES.items()}
 
 
 def write_fits(path: Path, columns: Mapping[str, Array], cards: Cards) -> None:
-    """Write `COLUMNS` as the first extension of a FITS file; equal columns and cards give equal bytes.
+    """Write `COLUMNS` as the extensions of a FITS file; equal columns and cards give equal bytes.
 
     Parameters
     ----------
@@ -37,25 +39,37 @@ def write_fits(path: Path, columns: Mapping[str, Array], cards: Cards) -> None:
     cards
         Keyword to value and comment.
     """
-    header = _table_header(len(columns["TARGETID"]), cards)
     with path.open("w+b") as file:
         file.write(_sealed(fits.PrimaryHDU().header, 0))
-        start = file.tell()
-        file.write(_sealed(header, 0))
-        datasum = _write_rows(file, columns)
-        file.seek(start)
-        file.write(_sealed(header, datasum))
+        for extension in (EXTENSION, MIXTURE):
+            header = _table_header(extension, len(columns["TARGETID"]), cards)
+            start = file.tell()
+            file.write(_sealed(header, 0))
+            datasum = _write_rows(file, extension, columns)
+            file.seek(start)
+            file.write(_sealed(header, datasum))
+            file.seek(0, os.SEEK_END)
 
 
-def _table_header(stars: int, cards: Cards) -> fits.Header:
+def columns_of(extension: str) -> dict[str, Column]:
+    """Return the columns of a table of the file; every table has the identifier of its rows."""
+    return {name: column for name, column in COLUMNS.items() if column.extension == extension or name in IDENTIFIER}
+
+
+def _table_header(extension: str, stars: int, cards: Cards) -> fits.Header:
     header = fits.Header()
     header["XTENSION"] = ("BINTABLE", "binary table")
-    for keyword, value in {"BITPIX": 8, "NAXIS": 2, "NAXIS1": _record().itemsize, "NAXIS2": stars}.items():
+    for keyword, value in {
+        "BITPIX": 8,
+        "NAXIS": 2,
+        "NAXIS1": _record(extension).itemsize,
+        "NAXIS2": stars,
+    }.items():
         header[keyword] = value
-    for keyword, value in {"PCOUNT": 0, "GCOUNT": 1, "TFIELDS": len(COLUMNS)}.items():
+    for keyword, value in {"PCOUNT": 0, "GCOUNT": 1, "TFIELDS": len(columns_of(extension))}.items():
         header[keyword] = value
-    header["EXTNAME"] = EXTNAME
-    for number, column in enumerate(COLUMNS.values(), start=1):
+    header["EXTNAME"] = extension
+    for number, column in enumerate(columns_of(extension).values(), start=1):
         for keyword, field in _column_cards(column).items():
             header[f"{keyword}{number}"] = field
     for keyword, card in cards.items():
@@ -76,22 +90,22 @@ def _tform(dtype: str) -> str:
     return f"{dtype[1:]}A" if dtype[0] == "S" else _CODES[dtype]
 
 
-def _record() -> np.dtype[np.void]:
+def _record(extension: str) -> np.dtype[np.void]:
     """Return the type of a row as FITS stores it: big-endian, logicals as the letters T and F."""
     return np.dtype(
         [
             (name, "S1" if column.dtype == "?" else np.dtype(column.dtype).newbyteorder(">"))
-            for name, column in COLUMNS.items()
+            for name, column in columns_of(extension).items()
         ]
     )
 
 
-def _write_rows(file: BinaryIO, columns: Mapping[str, Array]) -> int:
+def _write_rows(file: BinaryIO, extension: str, columns: Mapping[str, Array]) -> int:
     """Write the rows, padded to a whole FITS block, and return their checksum."""
-    datasum, written, record = 0, 0, _record()
+    datasum, written, record = 0, 0, _record(extension)
     for block in ranges(len(columns["TARGETID"]), _BLOCK):
         rows = np.empty(block.stop - block.start, dtype=record)
-        for name, column in COLUMNS.items():
+        for name, column in columns_of(extension).items():
             values = columns[name][block]
             rows[name] = np.where(values, b"T", b"F") if column.dtype == "?" else values
         data = rows.tobytes()
@@ -140,8 +154,19 @@ def _encoded(value: int) -> str:
 
 def read_fits_header(path: Path) -> Header:
     """Read the header and the description of the columns."""
+    mixture: dict[str, Field] = {}
     with path.open("rb") as file:  # astropy would read some names as URLs
-        header = fits.getheader(file, EXTNAME)
+        header = fits.getheader(file, EXTENSION)
+        with suppress(KeyError):  # a catalogue of an earlier version has none
+            mixture = _fields(fits.getheader(file, MIXTURE))
+    fields = _fields(header)
+    last = list(header).index(f"TCOMM{len(fields)}") if fields else -1
+    cards = {keyword: header[keyword] for keyword in list(header)[last + 1 :] if keyword not in ("DATASUM", "CHECKSUM")}
+    return Header(header["NAXIS2"], fields | mixture, cards)
+
+
+def _fields(header: fits.Header) -> dict[str, Field]:
+    """Return the columns of a table."""
     fields = {}
     for number in range(1, header["TFIELDS"] + 1):
         name, tform = header[f"TTYPE{number}"], header[f"TFORM{number}"]
@@ -153,18 +178,49 @@ def read_fits_header(path: Path) -> Header:
             header.get(f"TCOMM{number}", ""),
             header.get(f"TNULL{number}"),
         )
-    last = list(header).index(f"TCOMM{len(fields)}") if fields else -1
-    cards = {keyword: header[keyword] for keyword in list(header)[last + 1 :] if keyword not in ("DATASUM", "CHECKSUM")}
-    return Header(header["NAXIS2"], fields, cards)
+    return fields
 
 
 def read_fits_blocks(path: Path, names: Sequence[str], rows: int) -> Iterator[dict[str, Array]]:
-    """Yield columns, `rows` stars at a time; missing integers are as stored."""
+    """Yield columns, `rows` stars at a time; missing integers are as stored.
+
+    Raises
+    ------
+    InputError
+        When the rows of the two tables belong to different stars.
+    """
+    mixture = [name for name in names if name in COLUMNS and COLUMNS[name].extension == MIXTURE]
+    own = [name for name in names if name not in mixture]
     with opened(path) as file:
-        table = file[EXTNAME]
-        for block in ranges(table.get_nrows(), rows):
-            stars = table[list(names)][block.start : block.stop]
-            yield {name: _plain(stars[name]) for name in names}
+        for block in ranges(file[EXTENSION].get_nrows(), rows):
+            if not mixture:
+                yield _read(file[EXTENSION], own, block)
+                continue
+            stars = _read(file[EXTENSION], dict.fromkeys([*own, *IDENTIFIER]), block)
+            gaussians = _read(file[MIXTURE], [*IDENTIFIER, *mixture], block)
+            _require_equal(path, stars, gaussians, block.start)
+            found = gaussians | stars
+            yield {name: found[name] for name in names}
+
+
+def _read(table: Any, names: Iterable[str], rows: slice) -> dict[str, Array]:
+    names = list(names)
+    stars = table[names][rows.start : rows.stop]
+    return {name: _plain(stars[name]) for name in names}
+
+
+def _require_equal(path: Path, stars: Mapping[str, Array], others: Mapping[str, Array], first: int) -> None:
+    """Raise an `InputError` unless both tables have the same stars in the same rows."""
+    for name in IDENTIFIER:
+        if not np.array_equal(stars[name], others[name]):
+            same_length = len(stars[name]) == len(others[name])
+            row = first + int(np.argmax(stars[name] != others[name])) if same_length else len(others[name])
+            raise InputError(
+                f"{path}, {MIXTURE}, {name}",
+                expected=f"the rows of {EXTENSION}, star by star",
+                found=f"another value in row {row}" if same_length else f"{row} rows from row {first} on",
+                remedy="Copy the file again, or run the stage catalogue again.",
+            )
 
 
 def _plain(values: Array) -> Array:

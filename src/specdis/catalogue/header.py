@@ -59,7 +59,12 @@ def cards(provenance: Provenance, extra: Cards) -> Cards:
     }
 
 
-def header_cards(ebv_scale: float, network: NetworkSettings, release: Release) -> Cards:
+def prior_card(prior: str) -> Cards:
+    """Return the card that names the prior of the posterior distances."""
+    return {"PRIOR": (prior, "density of stars of the columns _POST")}
+
+
+def header_cards(ebv_scale: float, network: NetworkSettings, release: Release, prior: str) -> Cards:
     """Return the cards that describe the run.
 
     Parameters
@@ -70,10 +75,13 @@ def header_cards(ebv_scale: float, network: NetworkSettings, release: Release) -
         Which network fills the columns without suffix, and the loss of the label network.
     release
         Gaia release of SOURCE_ID and of the parallaxes.
+    prior
+        Kind of the prior of the posterior distances.
     """
     return {
         "GAIA": (release.upper(), "Gaia release of SOURCE_ID, positions, parallaxes"),
         "EBVSCALE": (ebv_scale, "EBV over E(B-V) of the survey file"),
         "NETWORK": (network.kind, "fills DIST: label _LABEL, mixture _MIX"),
+        **prior_card(prior),
         "LOSS": (network.label.loss, "trained _LABEL; chi2 is the paper's"),
     }

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+from scipy.special import ndtr
 
 from specdis.arrays import Array, Bool, Float64
 from specdis.catalogue.columns import COLUMNS
 from specdis.flags import Flag
+from specdis.network.settings import MIXTURE_PARTS, RELEASED
 from specdis.photometry import distance_modulus, geometric_magnitude
 
 Rows = Mapping[str, Array]
@@ -19,6 +22,8 @@ TOLERANCE = 1e-5
 
 _OF_A_NETWORK = ("M_G_NN", "M_G_NN_ERR", "DIST", "DISTERR")
 """Columns that exist without a suffix and with that of each network."""
+
+_WEIGHTS, _MEANS, _SIGMAS = (tuple(f"{name}_{number}" for number in range(1, RELEASED + 1)) for name in MIXTURE_PARTS)
 
 _DESI_SURVEYS = (b"main", b"sv1", b"sv2", b"sv3", b"special", b"cmx")
 
@@ -97,6 +102,31 @@ def _quantiles_disordered(rows: Rows) -> Bool:
     return np.asarray((rows["DIST_16"] > rows["DIST_50"]) | (rows["DIST_50"] > rows["DIST_84"]))
 
 
+def _posterior_disordered(rows: Rows) -> Bool:
+    quantiles = [rows[f"DIST_POST{level}"] for level in ("_05", "_16", "", "_84", "_95")]
+    return np.asarray(np.any([low > high for low, high in pairwise(quantiles)], axis=0))
+
+
+def _stacked_gaussians(rows: Rows) -> tuple[Float64, Float64, Float64]:
+    """Return fractions, means and standard deviations of the Gaussians, shape (component, star)."""
+    weight, mean, sigma = (
+        np.stack([rows[name] for name in names]).astype(np.float64) for names in (_WEIGHTS, _MEANS, _SIGMAS)
+    )
+    return weight, mean, sigma
+
+
+def _weights_incomplete(rows: Rows) -> Bool:
+    weight = np.sum([rows[name] for name in _WEIGHTS], axis=0, dtype=np.float64)
+    return np.asarray(np.abs(weight - 1) > TOLERANCE)
+
+
+def _median_elsewhere(rows: Rows) -> Bool:
+    """Tell where the median contradicts the Gaussians; the star's own parallax moves it, so it is not checked then."""
+    weight, mean, sigma = _stacked_gaussians(rows)
+    below = (weight * ndtr((rows["M_G_NN_MIX"] - mean) / sigma)).sum(0)
+    return np.asarray((np.abs(below - 0.5) > 0.15) | (np.isnan(below) != np.isnan(rows["M_G_NN_MIX"])))
+
+
 def _prediction_unexplained(rows: Rows) -> Bool:
     explained = _flagged(rows, Flag.LABEL_NOT_POSITIVE | Flag.NO_SPECTRUM)
     return np.asarray(np.isnan(rows["M_G_NN_LABEL"]) != explained)
@@ -142,6 +172,17 @@ RULES: tuple[Rule, ...] = (
         _geometric_magnitude_differs,
     ),
     Rule(("DIST_16", "DIST_50", "DIST_84"), "DIST_16 <= DIST_50 <= DIST_84", _quantiles_disordered),
+    Rule(
+        ("DIST_POST", "DIST_POST_05", "DIST_POST_16", "DIST_POST_84", "DIST_POST_95"),
+        "DIST_POST_05 <= DIST_POST_16 <= DIST_POST <= DIST_POST_84 <= DIST_POST_95",
+        _posterior_disordered,
+    ),
+    Rule(_WEIGHTS, "MIX_WEIGHT_1, ... add up to 1", _weights_incomplete),
+    Rule(
+        ("M_G_NN_MIX", "M_G_NN_ERR_MIX", *_WEIGHTS, *_MEANS, *_SIGMAS),
+        "M_G_NN_MIX between the 35 and the 65 per cent quantiles of its Gaussians, all present where it is",
+        _median_elsewhere,
+    ),
     Rule(
         ("M_G_NN_LABEL", "FLAGS"),
         "M_G_NN_LABEL is missing where, and only where, LABEL_NOT_POSITIVE or NO_SPECTRUM",

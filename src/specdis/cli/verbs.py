@@ -223,6 +223,32 @@ def compare(
     return Reply(found, [*tables.comparison_lines(found), out])
 
 
+@verb("specdis posterior demo/run --prior disc-halo -o posterior.fits")
+def posterior(
+    catalogue: Annotated[
+        Path, typer.Argument(metavar="CATALOGUE", help="A run, or its catalogue: the folder or a file.")
+    ],
+    output: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The catalogue to write.")],
+    prior: Annotated[
+        str,
+        typer.Option(
+            metavar="PRIOR",
+            help="fitted, halo, disc-halo, or a table with the columns distance_kpc and density (stars per volume).",
+        ),
+    ] = "fitted",
+    overrides: Annotated[
+        list[str],
+        typer.Option("--set", metavar="KEY=VALUE", help="A key of section [prior], as halo_break=30; repeatable."),
+    ] = [],  # noqa: B006 - typer copies it
+) -> Reply:
+    """Give a catalogue the posterior distances of another density of stars."""
+    from specdis.pipeline.toml import parse_overrides
+    from specdis.verbs.posterior import write_posterior
+
+    write_posterior(catalogue, prior, output, parse_overrides(_checked_overrides(overrides)))
+    return Reply({"catalogue": output}, [output])
+
+
 @verb("specdis ablate config.toml")
 def ablate(config: ConfigFile, overrides: Overrides = []) -> Reply:  # noqa: B006
     """Undo the paper's choices one by one. A table shows the effect on bias and scatter."""

@@ -47,6 +47,9 @@ class Magnitudes(NamedTuple):
         Mean magnitude from perturbed spectra, shape (draw, star); NaN for stars without errors.
     shift, stretch
         Shift (mag) and widening (a factor) by recalibration; shape (star,).
+    weight, mean, sigma
+        Fraction, mean and standard deviation (mag) of the Gaussians that stand for the recalibrated distribution,
+        without the star's own parallax; shape (component, star).
     """
 
     quantiles: Float64
@@ -55,6 +58,9 @@ class Magnitudes(NamedTuple):
     draws: Float64
     shift: Float64
     stretch: Float64
+    weight: Float64
+    mean: Float64
+    sigma: Float64
 
 
 def distribution(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from specdis.distances.answers import Labels, Magnitudes
 from specdis.distances.settings import DistancesSettings
 from specdis.distances.targets import Targets
 from specdis.flags import Flag
+from specdis.network.settings import MIXTURE_PARTS
 from specdis.photometry import absolute_magnitude, distance, distance_of_modulus, label_of_magnitude, sqrt_flux
 
 _MAGNITUDES = 5 / np.log(10)
@@ -151,7 +153,7 @@ def summarise_mixture(magnitudes: Magnitudes, targets: Targets) -> dict[str, Arr
     -------
     dict
         The columns of `summarise_labels` except LABEL and FRACTION_UNBOUND, since every magnitude has a distance; and
-        PROB_GIANT, MIX_SHIFT and MIX_STRETCH, shape (star,).
+        PROB_GIANT, MIX_SHIFT, MIX_STRETCH and those of the `RELEASED` Gaussians, shape (star,).
     """
     magnitude, (_, faint, middle, bright, _) = targets.magnitude, magnitudes.quantiles
     levels = ndtri(np.asarray(LEVELS))[:, None]
@@ -168,6 +170,7 @@ def summarise_mixture(magnitudes: Magnitudes, targets: Targets) -> dict[str, Arr
         "PROB_GIANT": magnitudes.giant,
         "MIX_SHIFT": magnitudes.shift,
         "MIX_STRETCH": magnitudes.stretch,
+        **mixture_columns((magnitudes.weight, magnitudes.mean, magnitudes.sigma)),
     }
     return _within_reach(
         {
@@ -179,6 +182,15 @@ def summarise_mixture(magnitudes: Magnitudes, targets: Targets) -> dict[str, Arr
             "FLAGS": _flags(np.where(np.isfinite(middle), 1.0, np.nan), magnitude, has_draws, np.zeros(len(middle))),
         }
     )
+
+
+def mixture_columns(parts: Sequence[Array]) -> dict[str, Array]:
+    """Return the columns of Gaussians from their fractions, means and standard deviations, shape (component, star)."""
+    return {
+        f"{name}_{number}": column
+        for name, columns in zip(MIXTURE_PARTS, parts, strict=True)
+        for number, column in enumerate(columns, start=1)
+    }
 
 
 NETWORK_SUFFIXES = {"label": "LABEL", "mixture": "MIX"}
@@ -200,7 +212,7 @@ def summarise(
     Returns
     -------
     dict
-        The columns of that kind; LABEL, FRACTION_UNBOUND, PROB_GIANT, MIX_SHIFT, MIX_STRETCH; and DIST, DISTERR, M_G_NN
+        The columns of that kind; LABEL, FRACTION_UNBOUND, PROB_GIANT and all MIX_; and DIST, DISTERR, M_G_NN
         and M_G_NN_ERR of either, with the suffixes _LABEL and _MIX. FLAGS are those of both, because
         the columns _LABEL, and with them binaries, always depend on the label network.
     """

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from specdis.arrays import Array, Float32, Float64, ranges
+from specdis.arrays import Array, Columns, Float32, Float64, ranges
 from specdis.binaries import BinariesSettings
 from specdis.calibration import Calibration
 from specdis.colours import Bands
@@ -26,10 +26,19 @@ from specdis.gaia import Release
 from specdis.jaxed import ArrayLike, in_tiles, jax, jnp
 from specdis.network.ensemble import Networks
 from specdis.network.inputs import NetworkInputs
-from specdis.network.mixture import ParallaxInErrors, binary_probability, points
-from specdis.network.settings import NetworkSettings
+from specdis.network.mixture import Mixture, ParallaxInErrors, binary_probability, points
+from specdis.network.reduction import reduced
+from specdis.network.settings import RELEASED, NetworkSettings
 from specdis.noise import NativePixels, native_pixels
 from specdis.photometry import PhotometrySettings, absolute_magnitude
+from specdis.prior import (
+    POSTERIOR_COLUMNS,
+    Posterior,
+    Prior,
+    PriorSettings,
+    galactic_direction,
+    mixture_of,
+)
 from specdis.sample import SampleSettings
 from specdis.settings import Settings
 from specdis.spectra.grid import PixelGrid
@@ -53,6 +62,7 @@ class ModelSettings(Settings):
     spectra: SpectraSettings
     network: NetworkSettings
     distances: DistancesSettings
+    prior: PriorSettings
     binaries: BinariesSettings
 
 
@@ -107,6 +117,7 @@ class _Answered(NamedTuple):
     spread: jax.Array
     shift: jax.Array
     stretch: jax.Array
+    released: Mixture
     binary: jax.Array
 
 
@@ -128,6 +139,8 @@ class Engine:
         Recalibration of the mixture distributions.
     domain
         Where the model can be trusted.
+    prior
+        Density of stars for posterior distances; None for none.
     """
 
     settings: ModelSettings
@@ -137,6 +150,7 @@ class Engine:
     networks: Networks
     calibration: Calibration
     domain: Domain
+    prior: Prior | None = None
 
     @property
     def n_pixel(self) -> int:
@@ -213,6 +227,9 @@ class Engine:
                 draws=known(drawn[1], no_errors),
                 shift=known(answered.shift, no_spectrum),
                 stretch=known(answered.stretch, no_spectrum),
+                weight=known(jnp.exp(answered.released.log_weight), no_spectrum),
+                mean=known(answered.released.mean, no_spectrum),
+                sigma=known(answered.released.sigma, no_spectrum),
             ),
             binary=known(answered.binary, no_spectrum | ~target.has_parallax),
             chi2=np.asarray(encoded.fit.chi2, np.float64)[:count],
@@ -247,6 +264,7 @@ class Engine:
                 slopes = jax.grad(total)(inputs)[:, : self.basis.n_components] / self.scale
                 unseen = jax.vmap(Completion.widening)(completion, slopes)
                 mixture = mixture._replace(sigma=jnp.sqrt(mixture.sigma**2 + unseen[:, None, None]))
+            released = reduced(mixture.pooled(), RELEASED)
             whole = distribution(mixture.pooled(), data, has_parallax, settings.distances, self.calibration.spurious)
             return _Answered(
                 label=self.networks.label.held_out_labels(inputs, fold),
@@ -255,6 +273,7 @@ class Engine:
                 spread=between_networks(mixture),
                 shift=shift,
                 stretch=stretch,
+                released=Mixture(*(values.T for values in released)),
                 binary=self._pairs(inputs, fold, data),
             )
 
@@ -307,6 +326,28 @@ class Engine:
         """
         probability = self._pairs(inputs, targets.fold.astype(np.int32), targets.parallaxes())
         return np.where(targets.has_parallax, np.asarray(probability, np.float64), np.nan)
+
+    def posterior(self, predicted: Columns, targets: Targets, position: Columns) -> dict[str, Array]:
+        """Return `POSTERIOR_COLUMNS` of stars, NaN without a prior.
+
+        Parameters
+        ----------
+        predicted
+            The columns of `Model.predict_pixels`.
+        targets
+            Further data of the stars.
+        position
+            RA and DEC, deg, shape (star,).
+        """
+        if self._posterior is None:
+            return {name: np.full(len(targets.magnitude), np.nan) for name in POSTERIOR_COLUMNS}
+        own = (targets.parallaxes(), targets.has_parallax) if self.settings.distances.use_own_parallax else None
+        direction = galactic_direction(position["RA"], position["DEC"])
+        return self._posterior.columns(mixture_of(predicted), targets.magnitude, direction, own)
+
+    @cached_property
+    def _posterior(self) -> Posterior | None:
+        return None if self.prior is None else Posterior(self.prior)
 
     @cached_property
     def _pair_magnitudes(self) -> Callable[[ArrayLike, ArrayLike], jax.Array]:

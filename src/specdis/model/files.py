@@ -18,12 +18,13 @@ from specdis.model.engine import ModelSettings
 from specdis.model.model import Model
 from specdis.model.soundness import misfits
 from specdis.network.ensemble import Networks
+from specdis.prior import Prior
 from specdis.sample import TrainedStars
 from specdis.spectra.grid import ArmPixels, PixelGrid
 from specdis.spectra.transform import Transform
 from specdis.storage import Provenance, as_json, digest, file_digest, read_arrays, read_json, write_arrays, write_json
 
-CARD, _TRAINED = "model.json", "trained_stars.npz"
+CARD, _TRAINED, _PRIOR = "model.json", "trained_stars.npz", "prior"
 
 
 def save_model(model: Model, directory: Path, provenance: Provenance) -> None:
@@ -37,6 +38,8 @@ def save_model(model: Model, directory: Path, provenance: Provenance) -> None:
     write_arrays(directory / "basis.npz", provenance, model.basis.arrays())
     for name, arrays in model.networks.arrays().items():
         write_arrays(directory / f"{name}.npz", provenance, arrays)
+    if model.prior is not None:
+        write_arrays(directory / f"{_PRIOR}.npz", provenance, model.prior.arrays())
     write_arrays(directory / _TRAINED, provenance, model.trained()._asdict())
     content = as_json(
         {
@@ -74,6 +77,7 @@ def load_model(directory: str | Path) -> Model:
         for name in Networks._fields
         if f"{name}.npz" in content["parts"]
     }
+    prior = read_arrays(directory / f"{_PRIOR}.npz", "model")[1] if f"{_PRIOR}.npz" in content["parts"] else None
     try:
         settings = ModelSettings.model_validate(content["settings"])
         arms = tuple(ArmPixels(name, pixels[f"native_{name}"], *span) for name, *span in content["arms"])
@@ -88,6 +92,7 @@ def load_model(directory: str | Path) -> Model:
             calibration=Calibration(*(np.asarray(content["calibration"][name]) for name in Calibration._fields)),
             training_error=np.nan if training is None else float(training),
             domain=Domain(DomainLimits.model_validate(content["domain"]), domain["reference"]),
+            prior=None if prior is None else Prior.of(prior, settings.prior),
             seed=provenance.seed,
             card=dict(content["card"]),
             trained=cache(lambda: _read_trained(directory / _TRAINED)),

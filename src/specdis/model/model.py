@@ -111,6 +111,8 @@ class Model(Engine):
         The paper's one training error, mag.
     domain
         Domain of the training set.
+    prior
+        Density of stars for posterior distances; None for none.
     seed
         Random seed of the run; a star's draws depend only on it and on the identifier.
     card
@@ -273,7 +275,10 @@ class Model(Engine):
     @property
     def header(self) -> catalogue.Cards:
         """Cards about this model for a catalogue of its predictions."""
-        return catalogue.header_cards(self.settings.photometry.ebv_scale, self.settings.network, self.settings.gaia)
+        settings = self.settings
+        return catalogue.header_cards(
+            settings.photometry.ebv_scale, settings.network, settings.gaia, settings.prior.kind
+        )
 
     def predict_survey(self, survey: Survey, *, identified: bool = True) -> Predicted:
         """Predict every star of a survey, which may differ from that of the training.
@@ -331,7 +336,9 @@ class Model(Engine):
             made.remarks.extend(f"{place}: {remark}" for remark in remarks_on(found, self.grid, self.domain))
             target = block.targets.take(found.row)
             target = target._replace(snr=np.where(np.isfinite(target.snr), target.snr, _median_snr(found)))
-            made.parts.append((found.row + block.start, self.predict_spectra(found, target)))
+            columns = self.predict_spectra(found, target)
+            columns |= self.posterior(columns, target, block.stars.take(found.row).columns)
+            made.parts.append((found.row + block.start, columns))
         return made
 
     def joined(self, stars: Stars, predictions: Iterable[BlockPrediction]) -> Predicted:
@@ -350,17 +357,18 @@ class Model(Engine):
                 _put(predicted, rows, columns, len(stars))
                 unread[rows] = False
         lost = np.flatnonzero(unread)
-        for part in ranges(len(lost), _BLOCK):
-            rows = lost[part]
-            targets = self.targets_of(stars.take(rows).columns)
-            _put(predicted, rows, self._predict_nothing(targets), len(stars))
+        for block in ranges(len(lost), _BLOCK):
+            rows = lost[block]
+            part = stars.take(rows)
+            _put(predicted, rows, self._predict_nothing(part), len(stars))
         return Predicted(stars, self._catalogue(stars, predicted), len(stars) - len(lost))
 
-    def _predict_nothing(self, targets: Targets) -> dict[str, Array]:
+    def _predict_nothing(self, stars: Stars) -> dict[str, Array]:
         """Return the prediction for stars without a spectrum: that of one without a good pixel."""
-        shape = (len(targets.magnitude), self.n_pixel)
+        targets, shape = self.targets_of(stars.columns), (len(stars), self.n_pixel)
         pixels = Pixels(np.zeros(shape, np.float32), None, np.ones(shape, np.bool_), np.zeros(shape[0]))
-        return self.predict_pixels(pixels, self.encode(pixels), targets)
+        columns = self.predict_pixels(pixels, self.encode(pixels), targets)
+        return columns | self.posterior(columns, targets, stars.columns)
 
     def _catalogue(self, stars: Stars, predicted: dict[str, Array]) -> dict[str, Array]:
         """Return the columns of the catalogue."""

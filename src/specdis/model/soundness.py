@@ -54,6 +54,7 @@ def misfits(model: Engine) -> list[str]:
             _are_numbers(found, np.shape(known))
             for found, known in zip(model.calibration, Calibration.identity(), strict=True)
         ),
+        "prior": model.prior is None or model.prior.is_sound(),
         "domain": _is_domain(domain, components, {arm.name for arm in grid.arms}),
     }
     return [name for name, fits in sizes.items() if not fits]

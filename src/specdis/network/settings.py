@@ -20,6 +20,13 @@ from specdis.settings import Settings
 Jacobian = Literal["none", "paper"]
 
 
+RELEASED = 5
+"""Number of Gaussians for a star in the catalogue; in place of all networks' they move quantiles by 1 to 4 % of the
+error (decision 19)."""
+MIXTURE_PARTS = ("MIX_WEIGHT", "MIX_M_G", "MIX_SIGMA")
+"""Their fractions, means and standard deviations; columns have the number of the Gaussian, from 1 on, at the end."""
+
+
 class LabelSettings(Settings):
     """Section [network.label]: Eqs 4 and 5 of the paper."""
 

@@ -20,6 +20,7 @@ from specdis.photometry import PhotometrySettings
 from specdis.pipeline.settings import RunSettings
 from specdis.pipeline.strict_toml import Document
 from specdis.pipeline.templates import Preset, preset
+from specdis.prior.settings import PriorSettings
 from specdis.references import ReferencesSettings
 from specdis.sample import SampleSettings
 from specdis.spectra.settings import SpectraSettings
@@ -56,6 +57,8 @@ class Config(Document):
     """Predictions and their errors: section 3.3."""
     calibration: CalibrationSettings = CalibrationSettings()
     """Recalibration of the mixture network's distances on held-out stars."""
+    prior: PriorSettings = PriorSettings()
+    """Density of stars over distance, for posterior distances beside those from the spectrum alone."""
     binaries: BinariesSettings = BinariesSettings()
     """Binaries: section 5."""
     anchors: AnchorsSettings = AnchorsSettings()

@@ -47,10 +47,7 @@ def predict_files(directory: Path, inputs: Sequence[Path], output: Path) -> None
         When no file can be read, inputs give one identifier to different stars, or the output is neither FITS nor
         Parquet.
     """
-    if output.suffix not in (".fits", ".parquet"):
-        raise InputError(
-            output, expected="a name with the ending .fits or .parquet", found=output.name, remedy="Rename it."
-        )
+    catalogue.require_ending(output)
     model, alone = load_model(directory), len(inputs) == 1
     samples: list[tuple[Path, Stars]] = []
     for path in inputs:

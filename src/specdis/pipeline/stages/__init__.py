@@ -59,7 +59,7 @@ STAGES = (
         ("sample", "spectra", "components", "training"),
         (
             *(*_DEVICE, "survey.gaia", "sample", "photometry", "spectra", "network", "distances", "anchors.use"),
-            *("calibration", "binaries"),
+            *("calibration", "prior", "binaries"),
         ),
         ("model",),
         model.run,
@@ -81,7 +81,7 @@ STAGES = (
     Stage(
         "catalogue",
         ("sample", "distances", "binaries"),
-        ("photometry.ebv_scale", "network.kind", "survey.gaia"),
+        ("photometry.ebv_scale", "network.kind", "survey.gaia", "prior.kind"),
         ("catalogue",),
         catalogue.run,
     ),

@@ -16,6 +16,6 @@ def run(context: Context) -> Outcome:
         read_table(context.paths.binaries, BINARIES_COLUMNS),
     )
     config = context.config
-    header = catalogue.header_cards(config.photometry.ebv_scale, config.network, config.gaia)
+    header = catalogue.header_cards(config.photometry.ebv_scale, config.network, config.gaia, config.prior.kind)
     catalogue.write_catalogue(context.paths.catalogue, columns, context.provenance("catalogue"), header)
     return Outcome(len(columns["TARGETID"]))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from specdis import jaxed
+from specdis.arrays import Columns
 from specdis.calibration import calibration_stars
 from specdis.distances.targets import TARGET_COLUMNS, Targets
 from specdis.log import Progress
@@ -27,7 +28,7 @@ def run(context: Context) -> Outcome:
     jaxed.use(context.config.run.device)
     model, store = load_model(context.paths.model), context.pixels
     assert len(context.coefficients) == len(store)
-    names = (*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", "TRAINABLE", "TEFF", "LOGG", "FEH")
+    names = (*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", "TRAINABLE", "RA", "DEC", "TEFF", "LOGG", "FEH")
     stars = read_sample(context, names)
     targets = Targets.of(stars, model.seed, bands_of(context, stars))
     provenance = context.provenance("distances")
@@ -35,7 +36,7 @@ def run(context: Context) -> Outcome:
     left = [rows for rows in store.blocks() if not finished[rows.start].exists()]
     resumed = len(store) - sum(rows.stop - rows.start for rows in left)
     progress = Progress("distances", len(store), resumed)
-    blocks = (PredictBlock(rows, targets.take(rows), finished[rows.start]) for rows in left)
+    blocks = (PredictBlock.of(rows, targets, stars, finished[rows.start]) for rows in left)
     for block, _ in context.workers.each(Predict(context.config, provenance), blocks, here=jaxed.on_gpu()):
         progress.advance(block.rows.stop - block.rows.start)
     progress.close()
@@ -54,11 +55,17 @@ def run(context: Context) -> Outcome:
 
 
 class PredictBlock(NamedTuple):
-    """A block of stars, and the file for its predictions."""
+    """A block of stars, their RA and DEC, and the file for their predictions."""
 
     rows: slice
     targets: Targets
+    position: Columns
     path: Path
+
+    @classmethod
+    def of(cls, rows: slice, targets: Targets, stars: Columns, path: Path) -> PredictBlock:
+        """Return a block of all targets and stars."""
+        return cls(rows, targets.take(rows), {name: stars[name][rows] for name in ("RA", "DEC")}, path)
 
 
 @dataclass(frozen=True)
@@ -81,4 +88,5 @@ class Predict(OnPixels):
         """Predict a block and write its part."""
         pixels, encoded = self.store.read(block.rows), self.coefficients.read(block.rows)
         predicted = self.model.predict_pixels(pixels, encoded, block.targets)
+        predicted |= self.model.posterior(predicted, block.targets, block.position)
         write_arrays(block.path, self.provenance, predicted)

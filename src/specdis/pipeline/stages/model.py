@@ -21,16 +21,20 @@ from specdis.model.model import Model
 from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble, Networks
 from specdis.network.inputs import NetworkInputs
 from specdis.network.mixture import Mixture, ParallaxInErrors, Spurious
+from specdis.network.reduction import reduced
+from specdis.network.settings import RELEASED
 from specdis.pipeline.stage import Context, Outcome
 from specdis.pipeline.tasks import anchor_names, bands_of, read_sample, trainable
+from specdis.prior import FEWEST_STARS, Prior, galactic_direction, prior_of
 from specdis.sample import TrainedStars
 from specdis.spectra.grid import PixelGrid
 from specdis.storage import atomic, read_arrays
 from specdis.surveys import Stars
 
 _FEWEST_CALIBRATION = 300
+_RELEASED_BLOCK = 1 << 14
 
-_CALIBRATED = ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "SN")
+_CALIBRATED = ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "SN", "RA", "DEC")
 _PARAMETERS: tuple[Parameter, ...] = ("TEFF", "LOGG", "FEH")
 _MEASURED = 20_000  # training stars that set the limits of the domain
 
@@ -54,6 +58,7 @@ def run(context: Context) -> Outcome:
 
     labels = _held_out_labels(networks.label, inputs(rows), stars["FOLD"][rows])
     card = {"training_stars": len(rows), "explained": basis.explained}
+    recalibration = _calibration(context, networks.mixture, stars, rows, inputs)
     calibration = calibration_stars(stars["FOLD"], stars["STAR_ID"], config.calibration, config.run.seed)
     trained = TrainedStars.of({**stars.columns, "CALIBRATION": calibration})
     model = Model(
@@ -63,7 +68,8 @@ def run(context: Context) -> Outcome:
         sky=store.sky,
         basis=basis,
         networks=networks,
-        calibration=_calibration(context, networks.mixture, stars, rows, inputs),
+        calibration=recalibration,
+        prior=_prior(context, networks.mixture, recalibration, stars, rows, inputs),
         training_error=training_error(labels),
         domain=_domain(context, stars.take(rows), rows, store.grid, basis),
         seed=config.run.seed,
@@ -118,6 +124,38 @@ def _calibration(
     if is_anchor(mine.columns).any():
         parallax, error = anchored(mine.columns)
     return fit(mixture, ParallaxInErrors.of(mine["G_0"], parallax, error), mine["SN"], spurious)
+
+
+def _prior(
+    context: Context,
+    ensemble: MixtureEnsemble,
+    calibration: Calibration,
+    stars: Stars,
+    rows: Int64,
+    inputs: Callable[[Int64], Float32],
+) -> Prior | None:
+    """Fit the prior to the held-out stars among some rows of the sample; parameters as of `_calibration`."""
+    config = context.config
+    if config.prior.kind == "none":
+        return None
+    rows = rows[(stars["FOLD"][rows] >= 0) & np.isfinite(stars["G_0"][rows])]
+    if len(rows) < FEWEST_STARS:
+        logger.warning("model: %d held-out stars are too few for a prior: no posterior distances", len(rows))
+        return None
+    chance = rng.uniform(rng.stream(config.run.seed, "prior stars"), stars["STAR_ID"][rows])
+    rows = rows[np.sort(np.argsort(chance, kind="stable")[: config.prior.stars_max])]
+    parts = []
+    for block in ranges(len(rows), _RELEASED_BLOCK):
+        some = rows[block]
+        mixture = _held_out_mixture(ensemble, inputs(some), stars["FOLD"][some])
+        parts.append(_released(calibration, mixture, jnp.asarray(stars["SN"][some], jnp.float64)))
+    found = Mixture._make(np.concatenate(values) for values in zip(*parts, strict=True))
+    return prior_of(found, stars["G_0"][rows], galactic_direction(stars["RA"][rows], stars["DEC"][rows]), config.prior)
+
+
+def _released(calibration: Calibration, mixture: Mixture, snr: jax.Array) -> Mixture:
+    """Return the few Gaussians of recalibrated distributions."""
+    return reduced(calibration.apply(mixture, snr).pooled(), RELEASED)
 
 
 def _held_out_mixture(ensemble: MixtureEnsemble, inputs: Float32, fold: Int) -> Mixture:

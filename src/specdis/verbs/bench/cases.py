@@ -325,10 +325,10 @@ def _distances(made: _Bench, limits: MachineLimits) -> Iterator[Rate]:
     for method, work in works.items():
         config = Config.load(made.paths.config_resolved, [f'distances.method="{method}"'])
         run_stages(config, STAGES, last="distances")
-        stars = read_table(made.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS])
+        stars = read_table(made.paths.sample, [*IDENTIFIER, *TARGET_COLUMNS, "RA", "DEC"])
         targets, scratch = Targets.of(stars, 1, Bands.none(len(stars["FOLD"]))), made.directory / "predicted.npz"
         blocks = [
-            PredictBlock(rows, targets.take(rows), scratch.with_suffix(f".{rows.start}.npz")) for rows in made.blocks
+            PredictBlock.of(rows, targets, stars, scratch.with_suffix(f".{rows.start}.npz")) for rows in made.blocks
         ]
         rate, memory = made.passes(Predict(config, Provenance("distances", method, 1)), blocks)
         name = f"distances, {_DRAWS} draws" if method == "monte-carlo" else "distances, linear"
