@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from specdis.encoding.completion import Completer, Completion
 from specdis.encoding.encoder import Encoded, Encoder, encoder
 from specdis.gaia import Release
 from specdis.jaxed import ArrayLike, in_tiles, jax, jnp
+from specdis.model.answers import Answered, Answers, PairMagnitudes
 from specdis.network.ensemble import Networks
 from specdis.network.inputs import NetworkInputs
 from specdis.network.mixture import Mixture, ParallaxInErrors, binary_probability, points
@@ -64,61 +64,6 @@ class ModelSettings(Settings):
     distances: DistancesSettings
     prior: PriorSettings
     binaries: BinariesSettings
-
-
-class PairMagnitudes(NamedTuple):
-    """Absolute magnitudes of stars by the two Gaussians of section 5, over all networks.
-
-    Parameters
-    ----------
-    median
-        Median of both Gaussians together, as in section 5, mag, shape (star,).
-    single, sigma
-        Mean and standard deviation of the fainter one, that of single stars, mag, shape (star,).
-    """
-
-    median: Float64
-    single: Float64
-    sigma: Float64
-
-
-class Answers(NamedTuple):
-    """What a model says of stars, before it becomes columns; the star is the last axis of every array.
-
-    Parameters
-    ----------
-    labels, magnitudes
-        Of the label and of the mixture networks.
-    binary
-        Probability of a binary (Eq. 9), NaN where there is no parallax or no binary network.
-    chi2
-        Reduced chi-square of the reconstruction.
-    outside
-        Whether the spectrum lies outside the domain.
-    lacking, odd
-        Whether a colour is missing, and whether one does not fit the spectrum.
-    """
-
-    labels: Labels
-    magnitudes: Magnitudes
-    binary: Array
-    chi2: Array
-    outside: Array
-    lacking: Array
-    odd: Array
-
-
-class _Answered(NamedTuple):
-    """What the networks say of scaled coefficients; the star is the last axis."""
-
-    label: jax.Array
-    quantiles: jax.Array
-    giant: jax.Array
-    spread: jax.Array
-    shift: jax.Array
-    stretch: jax.Array
-    released: Mixture
-    binary: jax.Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,7 +184,7 @@ class Engine:
         )
 
     @cached_property
-    def _answer(self) -> Callable[..., _Answered]:
+    def _answer(self) -> Callable[..., Answered]:
         """What the networks say of scaled coefficients, compiled."""
         settings = self.settings
 
@@ -251,7 +196,7 @@ class Engine:
             has_parallax: jax.Array,
             snr: jax.Array,
             completion: Completion | None,
-        ) -> _Answered:
+        ) -> Answered:
             predicted = self.networks.mixture.held_out_mixture(inputs, fold)
             shift, stretch = self.calibration.corrections(predicted, snr)
             mixture = self.calibration.apply(predicted, snr)
@@ -266,7 +211,7 @@ class Engine:
                 mixture = mixture._replace(sigma=jnp.sqrt(mixture.sigma**2 + unseen[:, None, None]))
             released = reduced(mixture.pooled(), RELEASED)
             whole = distribution(mixture.pooled(), data, has_parallax, settings.distances, self.calibration.spurious)
-            return _Answered(
+            return Answered(
                 label=self.networks.label.held_out_labels(inputs, fold),
                 quantiles=whole.quantiles(1 - jnp.asarray(LEVELS, jnp.float32)),
                 giant=whole.below(jnp.full(len(inputs), GIANT_MAGNITUDE, jnp.float32)),

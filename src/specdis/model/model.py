@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from specdis import catalogue
-from specdis.arrays import Array, Float64, Int64, ranges
+from specdis.arrays import Array, Float64, ranges
 from specdis.binaries import classify
 from specdis.distances.columns import summarise, summarise_labels, summarise_mixture
 from specdis.distances.targets import Targets
@@ -18,6 +18,7 @@ from specdis.domain import MOST_BAD
 from specdis.encoding.encoder import Encoded
 from specdis.flags import Flag
 from specdis.log import Progress, logger
+from specdis.model.blocks import BlockPrediction, Predicted, SurveyBlock
 from specdis.model.coverage import remarks_on, with_arms
 from specdis.model.engine import Engine
 from specdis.noise import NativePixels, native_pixels
@@ -35,58 +36,6 @@ if TYPE_CHECKING:
 
 _BLOCK = 2048
 """Number of stars with spectra in memory at once."""
-
-
-class SurveyBlock(NamedTuple):
-    """Some stars of a survey that are predicted at once.
-
-    Parameters
-    ----------
-    start
-        Number of the first one in the sample.
-    stars, targets
-        The stars, and what predicting needs of them besides spectra.
-    """
-
-    start: int
-    stars: Stars
-    targets: Targets
-
-
-class BlockPrediction(NamedTuple):
-    """Predictions for a block.
-
-    Parameters
-    ----------
-    parts
-        Rows of the sample, shape (star,), with the columns of `Model.predict_pixels`.
-    faults
-        Spectra that could not be read.
-    remarks
-        Differences of the spectra from those of the training.
-    """
-
-    parts: list[tuple[Int64, dict[str, Array]]]
-    faults: list[Fault]
-    remarks: list[str]
-
-
-class Predicted(NamedTuple):
-    """Predictions for the stars of a survey.
-
-    Parameters
-    ----------
-    stars
-        The sample.
-    columns
-        The columns of the catalogue, in its order.
-    spectra
-        Number of readable spectra.
-    """
-
-    stars: Stars
-    columns: dict[str, Array]
-    spectra: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,9 @@ from specdis.arrays import Array, Int64
 from specdis.errors import InputError
 from specdis.flags import DESCRIPTIONS, Flag
 from specdis.log import Progress, logger
+from specdis.model.blocks import BlockPrediction, SurveyBlock
 from specdis.model.files import load_model
-from specdis.model.model import BlockPrediction, Model, SurveyBlock
+from specdis.model.model import Model
 from specdis.rng import hash64
 from specdis.sample import repeats
 from specdis.storage import Provenance, digest, file_digest

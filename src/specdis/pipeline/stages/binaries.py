@@ -17,7 +17,7 @@ from specdis.companions import (
     spectra_of_companions,
 )
 from specdis.distances.targets import TARGET_COLUMNS, Targets
-from specdis.model.engine import PairMagnitudes
+from specdis.model.answers import PairMagnitudes
 from specdis.model.files import load_model
 from specdis.model.model import Model
 from specdis.photometry import geometric_magnitude
