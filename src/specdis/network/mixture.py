@@ -142,7 +142,7 @@ def log_probabilities(
     The probability density is that of the parallax in units of its error,
     `integral P(M) N(parallax | 10^((M - m + 10)/5), error) dM`. As printed, Eq. 8 has the parallax of the model as a
     further factor, so that it is not a density of the parallax: it favours faint stars by 2.17/snr^2 mag (decision 8).
-    With spurious parallaxes N is the sum of two Gaussians, and the integral that of two (decision 19).
+    With spurious parallaxes N is the sum of two Gaussians, and the integral that of two (decision 20).
 
     An integral is a sum over 32 nodes between those points where the integrand, a Gaussian times a Gaussian, has
     fallen by e^-16 from its largest value. For derivatives the nodes count as

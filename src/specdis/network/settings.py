@@ -22,7 +22,7 @@ Jacobian = Literal["none", "paper"]
 
 RELEASED = 5
 """Number of Gaussians for a star in the catalogue; in place of all networks' they move quantiles by 1 to 4 % of the
-error (decision 19)."""
+error (decision 20)."""
 MIXTURE_PARTS = ("MIX_WEIGHT", "MIX_M_G", "MIX_SIGMA")
 """Their fractions, means and standard deviations; columns have the number of the Gaussian, from 1 on, at the end."""
 
@@ -62,7 +62,7 @@ class MixtureSettings(Settings):
     (decision 8)."""
     spurious_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Share of spurious parallaxes in the likelihood of the mixture and binary networks; 0 for Gaussian errors alone.
-    The recalibration starts from it and fits it (decision 19)."""
+    The recalibration starts from it and fits it (decision 20)."""
     spurious_width: Annotated[float, Field(ge=1.5, le=100)] = 5.0
     """Scatter of spurious parallaxes over their error, fitted likewise; does nothing without a share."""
 
