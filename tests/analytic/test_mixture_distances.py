@@ -15,7 +15,7 @@ from specdis.distances.settings import DistancesSettings
 from specdis.flags import Flag
 from specdis.jaxed import jax, jnp
 from specdis.network.mixture import Mixture, ParallaxInErrors, Spurious, points, points_with_parallax
-from specdis.network.settings import NetworkSettings, TrainingSettings
+from specdis.network.settings import MixtureSettings, NetworkSettings, TrainingSettings
 from specdis.network.training import TrainingStars, train_mixture
 from synthetic_spectra import targets_at
 
@@ -198,6 +198,30 @@ def test_the_mixture_of_a_population_is_found_through_its_parallaxes():
     np.testing.assert_allclose(mean, [5.0, 4.1], atol=0.02)
     np.testing.assert_allclose(sigma, [0.15, 0.15], atol=0.02)
     assert history[-1, 0, 1] < history[0, 0, 1]
+
+
+def test_spurious_parallaxes_do_not_move_the_distances_of_a_population():
+    """3 % of parallaxes that scatter by five errors, at a parallax S/N of 2 to 5 where they pull most."""
+    random = np.random.default_rng(8)
+    stars = 8000
+    magnitude, apparent = random.normal(5.0, 0.15, stars), random.uniform(16.5, 18.5, stars)
+    error = np.full(stars, 0.1)
+    noise = error * random.standard_normal(stars)
+    inputs = np.zeros((stars, 1), np.float32)
+    settings = TrainingSettings(learning_rate=0.03, batch=4000, epochs=100, patience=100, n_seeds=1)
+
+    def found(share, spurious):
+        parallax = 10 ** ((magnitude - apparent + 10) / 5) + np.where(np.arange(stars) < share * stars, 5, 1) * noise
+        given = (photometry.sqrt_flux(apparent), parallax, error, np.full(stars, -1), np.arange(stars))
+        network = NetworkSettings(hidden=(), mixture=MixtureSettings(spurious_share=spurious))
+        ensemble, _ = train_mixture(TrainingStars(inputs, *given), network, 1, settings, 1)
+        pooled = ensemble.held_out_mixture(jnp.asarray(inputs[:1]), jnp.asarray([-1])).pooled()
+        return float(pooled.mean[0, 0]), float(pooled.sigma[0, 0])
+
+    clean, trusting, robust = found(0.0, 0.0), found(0.03, 0.0), found(0.03, 0.02)
+    # 1 % of the distance is 0.022 mag.
+    assert abs(robust[0] - clean[0]) < 0.022 < abs(trusting[0] - clean[0])
+    assert abs(robust[1] - clean[1]) < 0.03 < abs(trusting[1] - clean[1])
 
 
 # Recalibration

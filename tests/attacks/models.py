@@ -214,6 +214,9 @@ MORE: dict[str, Attack] = {
     "model/kept_empty": _part("preprocessing.npz", "kept", lambda kept: kept[:0]),
     "model/weights_text": _part("label.npz", "weight0", lambda weight: weight.astype("U")),
     "model/domain_1d": _part("domain.npz", "reference", lambda reference: reference[0]),
+    "model/prior_nan": _part("prior.npz", "log_volume", lambda volume: volume * np.nan),
+    "model/prior_falling": _part("prior.npz", "modulus", lambda modulus: modulus[::-1]),
+    "model/prior_0d": _part("prior.npz", "log_density", lambda density: density[0]),
     "model/eigenvalues_2d": _part("basis.npz", "eigenvalues", lambda values: values[None]),
     "model/mixture_width": _part("mixture.npz", "bias1", _cut_row),
 }

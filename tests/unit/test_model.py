@@ -20,6 +20,7 @@ from specdis.jaxed import jax
 from specdis.model.coverage import differences
 from specdis.model.files import load_model, save_model
 from specdis.photometry import PhotometrySettings, error_inflation, zero_point
+from specdis.prior import POSTERIOR_COLUMNS
 from specdis.sample import TrainedStars
 from specdis.spectra.normalise import normalise
 from specdis.spectra.sky import ErrorStack
@@ -224,6 +225,31 @@ def test_networks_that_do_not_fit_each_other_are_refused(made, tmp_path):
         rewrite(tmp_path / "model.json")
         with pytest.raises(ProductError, match="networks do not fit the other parts"):
             load_model(tmp_path)
+
+
+def test_a_prior_that_is_no_density_is_refused(made, tmp_path):
+    save_model(made, tmp_path, PROVENANCE)
+    provenance, arrays = read_arrays(tmp_path / "prior.npz", "model")
+    changes = (
+        ("log_volume", lambda v: v * np.nan),
+        ("log_density", lambda v: v[:-1]),
+        ("modulus", lambda v: v[::-1]),
+        ("magnitude", lambda v: v.astype(int)),
+    )
+    for name, change in changes:
+        write_arrays(tmp_path / "prior.npz", provenance, {**arrays, name: change(arrays[name])})
+        rewrite(tmp_path / "model.json")
+        with pytest.raises(ProductError, match="its prior do not fit the other parts"):
+            load_model(tmp_path)
+
+
+def test_without_a_prior_there_are_no_posterior_distances(made, arrays, tmp_path):
+    save_model(replace(made, prior=None), tmp_path, PROVENANCE)
+    given, without = (one.predict(**arrays) for one in (made, load_model(tmp_path)))
+    assert np.isfinite(given["DIST_POST"]).all()
+    for name in POSTERIOR_COLUMNS:
+        assert without[name].mask.all()
+    np.testing.assert_array_equal(given["DIST"], without["DIST"])
 
 
 @pytest.mark.parametrize("make", [None, Path.mkdir, Path.touch, os.mkfifo])

@@ -241,7 +241,7 @@ def posterior(
         typer.Option("--set", metavar="KEY=VALUE", help="A key of section [prior], as halo_break=30; repeatable."),
     ] = [],  # noqa: B006 - typer copies it
 ) -> Reply:
-    """Give a catalogue the posterior distances of another density of stars."""
+    """Apply another prior to a catalogue. It is written again, with the posterior distances of that density."""
     from specdis.pipeline.toml import parse_overrides
     from specdis.verbs.posterior import write_posterior
 
