@@ -19,6 +19,8 @@ from specdis.network.settings import MixtureSettings, NetworkSettings, TrainingS
 from specdis.network.training import TrainingStars, train_mixture
 from synthetic_spectra import targets_at
 
+ONE_GAUSSIAN = np.ones((5, 1)), np.zeros((5, 1)), np.ones((5, 1))
+"""Released Gaussians, which no test of quantiles reads."""
 PAIR = ((0.7, 4.0, 0.2), (0.3, 1.0, 0.8))
 """Fraction, mean and standard deviation of two Gaussians."""
 
@@ -103,7 +105,7 @@ def test_a_mixture_becomes_distances_by_hand():
     draws = np.array([[5.1], [4.9]])
     one = np.ones(1)
     found = summarise_mixture(
-        Magnitudes(quantiles, 0.25 * one, 0.1 * one, draws, 0 * one, one), targets_at(np.array([15.0]))
+        Magnitudes(quantiles, 0.25 * one, 0.1 * one, draws, 0 * one, one, *ONE_GAUSSIAN), targets_at(np.array([15.0]))
     )
     assert found["M_G_NN"][0] == 5.0
     assert found["DIST"][0] == pytest.approx(1.0)
@@ -127,7 +129,8 @@ def test_the_error_of_extinction_widens_distances_of_a_mixture():
         exact = given._replace(sigma=np.hypot(given.sigma, dust).astype(np.float32))
         quantiles, wider = (np.asarray(points(one_of).quantiles(1 - levels), float) for one_of in (given, exact))
         found = summarise_mixture(
-            Magnitudes(quantiles, one, one, np.zeros((2, 1)), 0 * one, one), targets_at(np.array([15.0]), dust)
+            Magnitudes(quantiles, one, one, np.zeros((2, 1)), 0 * one, one, *ONE_GAUSSIAN),
+            targets_at(np.array([15.0]), dust),
         )
         moduli = [5 * np.log10(found[f"DIST_{name}"][0]) + 10 for name in ("05", "16", "50", "84", "95")]
         np.testing.assert_allclose(moduli, 15.0 - wider[:, 0], atol=within)
@@ -154,7 +157,7 @@ def test_flags_tell_of_both_kinds_of_network(kind):
     quantiles = np.repeat([[5.4], [5.2], [5.0], [4.7], [4.5]], 3, axis=1)
     one = np.ones(3)
     mixed = summarise_mixture(
-        Magnitudes(quantiles, one, one, np.array([5.1 * one, 4.9 * one]), 0 * one, one), magnitude
+        Magnitudes(quantiles, one, one, np.array([5.1 * one, 4.9 * one]), 0 * one, one, *ONE_GAUSSIAN), magnitude
     )
     found = summarise(labels, mixed, kind)
     both = Flag.LABEL_NOT_POSITIVE | Flag.DRAW_NOT_POSITIVE
@@ -301,7 +304,7 @@ def test_no_distance_lies_beyond_the_reach_of_spectra(apparent, beyond):
     g = targets_at(np.array([apparent]))
     magnitudes = np.array([[-9.8], [-9.9], [-10.0], [-10.1], [-10.2]])
     draws, one = np.array([[-10.05], [-9.95]]), np.ones(1)
-    mixed = summarise_mixture(Magnitudes(magnitudes, one, one, draws, 0 * one, one), g)
+    mixed = summarise_mixture(Magnitudes(magnitudes, one, one, draws, 0 * one, one, *ONE_GAUSSIAN), g)
     labels = Labels(10 ** (np.full((2, 1), -10.0) / 5), 10 ** (np.broadcast_to(draws[None], (2, 2, 1)) / 5))
     for found in (mixed, summarise_labels(labels, g, 0.1, DistancesSettings())):
         assert found["M_G_NN"][0] == pytest.approx(-10.0)

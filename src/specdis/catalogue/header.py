@@ -79,7 +79,7 @@ def header_cards(ebv_scale: float, network: NetworkSettings, release: Release, p
         Kind of the prior of the posterior distances.
     """
     return {
-        "GAIA": (release.upper(), "Gaia release of SOURCE_ID, positions, parallaxes"),
+        "GAIA": (release.upper(), "Gaia release of identifiers and parallaxes"),
         "EBVSCALE": (ebv_scale, "EBV over E(B-V) of the survey file"),
         "NETWORK": (network.kind, "fills DIST: label _LABEL, mixture _MIX"),
         **prior_card(prior),

@@ -288,7 +288,9 @@ class Engine:
             return {name: np.full(len(targets.magnitude), np.nan) for name in POSTERIOR_COLUMNS}
         own = (targets.parallaxes(), targets.has_parallax) if self.settings.distances.use_own_parallax else None
         direction = galactic_direction(position["RA"], position["DEC"])
-        return self._posterior.columns(mixture_of(predicted), targets.magnitude, direction, own)
+        return self._posterior.columns(
+            mixture_of(predicted, targets.magnitude_error), targets.magnitude, direction, own
+        )
 
     @cached_property
     def _posterior(self) -> Posterior | None:

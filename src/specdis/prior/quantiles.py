@@ -46,14 +46,18 @@ def weighted(distribution: Points, magnitude: jax.Array, direction: jax.Array, p
     return Points(distribution.magnitude, mass / mass.sum(-1, keepdims=True))
 
 
-def mixture_of(columns: Columns) -> Mixture:
-    """Return the Gaussians of the columns MIX_WEIGHT_1 and so on, shape (star, component)."""
+def mixture_of(columns: Columns, magnitude_error: Array) -> Mixture:
+    """Return the Gaussians of the columns MIX_WEIGHT_1 and so on, shape (star, component).
+
+    They are wider by the error of A_G, in mag, shape (star,): of G minus the distance modulus instead of M_G.
+    """
     weight, mean, sigma = (
         np.stack([columns[f"{name}_{number}"] for number in range(1, RELEASED + 1)], axis=1).astype(np.float32)
         for name in MIXTURE_PARTS
     )
     with np.errstate(divide="ignore"):
-        return Mixture(jnp.asarray(np.log(weight)), jnp.asarray(mean), jnp.asarray(sigma))
+        wider = np.hypot(sigma, magnitude_error[:, None]).astype(np.float32)
+        return Mixture(jnp.asarray(np.log(weight)), jnp.asarray(mean), jnp.asarray(wider))
 
 
 @dataclass(frozen=True)

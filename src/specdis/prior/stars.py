@@ -17,7 +17,7 @@ from specdis.prior.settings import PriorSettings
 from specdis.rng import generator
 
 POSTERIOR_NEEDS = (
-    *("PHOT_G_MEAN_MAG", "A_G", "RA", "DEC", "SELECTED"),
+    *("PHOT_G_MEAN_MAG", "A_G", "A_G_ERR", "RA", "DEC", "SELECTED"),
     *(f"{part}_{number}" for part in MIXTURE_PARTS for number in range(1, RELEASED + 1)),
 )
 """Columns of the catalogue that posterior distances are made from."""
@@ -51,7 +51,8 @@ def posterior(stars: Any, prior: PriorSettings | tuple[Array, Array] | None = No
     table = DensityTable.of_distances(*prior) if isinstance(prior, tuple) else None
     settings = prior if isinstance(prior, PriorSettings) else PriorSettings()
     magnitude = np.asarray(columns["PHOT_G_MEAN_MAG"].astype(np.float64) - columns["A_G"])
-    mixture, direction = mixture_of(columns), galactic_direction(columns["RA"], columns["DEC"])
+    mixture = mixture_of(columns, columns["A_G_ERR"])
+    direction = galactic_direction(columns["RA"], columns["DEC"])
     density: Density | None = given_density(settings) if table is None else table
     use = columns["SELECTED"].astype(bool) & np.isfinite(magnitude) & np.isfinite(columns["MIX_M_G_1"])
     if not isinstance(density, DensityTable | None):

@@ -34,7 +34,7 @@ from specdis.surveys import Stars
 _FEWEST_CALIBRATION = 300
 _RELEASED_BLOCK = 1 << 14
 
-_CALIBRATED = ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "SN", "RA", "DEC")
+_CALIBRATED = ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "A_G_ERR", "SN", "RA", "DEC")
 _PARAMETERS: tuple[Parameter, ...] = ("TEFF", "LOGG", "FEH")
 _MEASURED = 20_000  # training stars that set the limits of the domain
 
@@ -148,7 +148,8 @@ def _prior(
     for block in ranges(len(rows), _RELEASED_BLOCK):
         some = rows[block]
         mixture = _held_out_mixture(ensemble, inputs(some), stars["FOLD"][some])
-        parts.append(_released(calibration, mixture, jnp.asarray(stars["SN"][some], jnp.float64)))
+        few = _released(calibration, mixture, jnp.asarray(stars["SN"][some], jnp.float64))
+        parts.append(few._replace(sigma=jnp.hypot(few.sigma, stars["A_G_ERR"][some][:, None])))
     found = Mixture._make(np.concatenate(values) for values in zip(*parts, strict=True))
     return prior_of(found, stars["G_0"][rows], galactic_direction(stars["RA"][rows], stars["DEC"][rows]), config.prior)
 
