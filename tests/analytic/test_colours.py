@@ -207,6 +207,21 @@ def test_a_colour_that_does_not_fit_the_spectrum_is_left_out_and_flagged():
     assert lost[10:].any(1).mean() < 0.002
 
 
+def test_a_colour_that_no_training_star_had_is_not_missed():
+    wanted, random = Colours(("BP-RP", "J-Ks")), np.random.default_rng(2)
+    given = stars(500)
+    bands = wanted.of(given, SETTINGS)
+    scaled = random.standard_normal((500, 4)).astype(np.float32)
+    seen = NetworkInputs(NetworkSettings(colours=wanted.names), 1.0, ColourScale.of_stars(bands, wanted, scaled))
+    assert not seen.lacking(bands).any()
+    given["PHOT_BP_MEAN_MAG"][3] = np.nan
+    assert np.flatnonzero(seen.lacking(wanted.of(given, SETTINGS))).tolist() == [3]
+    # A new star that has it is predicted without it: what it is worth was never learned.
+    given |= {"J_M": given["PHOT_G_MEAN_MAG"] - 1, "KS_M": given["PHOT_G_MEAN_MAG"] - 1.4}
+    found = seen.sound(jnp.asarray(scaled), wanted.of(given, SETTINGS))
+    assert not found.known[:, wanted.bands.index("J")].any()
+
+
 def test_flags_tell_of_missing_and_of_odd_colours():
     made, block = model(colours=ALL), spectra(9, seed=4)
     made = replace(made, networks=made.networks._replace(colours=colour_scale(10, len(ALL), limit=0.5)))

@@ -179,7 +179,7 @@ class Engine:
             binary=known(answered.binary, no_spectrum | ~target.has_parallax),
             chi2=np.asarray(encoded.fit.chi2, np.float64)[:count],
             outside=self.domain.outside(np.asarray(coefficients), encoded.fit)[:count],
-            lacking=np.any(~target.bands.known[:count], axis=1),
+            lacking=self.network_inputs.lacking(target.bands)[:count],
             odd=np.any(target.bands.known[:count] & ~bands.known[:count], axis=1),
         )
 

@@ -170,6 +170,13 @@ class NetworkInputs:
 
         return known
 
+    def lacking(self, bands: Bands) -> Bool:
+        """Tell which stars lack a colour that enough of the training stars had, shape (star,)."""
+        if self.colour_scale is None:
+            return np.zeros(len(bands.known), np.bool_)
+        needed = (self.colours.difference[:, self.colour_scale.limit > 0] != 0).any(1)
+        return np.asarray((~bands.known[:, needed]).any(1))
+
     @property
     def n_features(self) -> int:
         """Number of inputs besides the coefficients."""

@@ -61,14 +61,16 @@ class OnPixels:
 def read_sample(context: Context, names: Iterable[str]) -> dict[str, Array]:
     """Read columns of the sample, and those of which the networks' colours are made.
 
+    A band that the survey lacks is missing for all of its stars.
+
     Raises
     ------
     InputError
-        When the survey lacks the column of a colour.
+        When the survey lacks a column that is a colour of its own.
     """
     colours = Colours(context.config.network.colours)
     known = column_names(context.paths.sample)
-    if lacking := [name for name in colours.measured if name not in known]:
+    if lacking := [name for name in colours.names if name in colours.measured and name not in known]:
         raise InputError(
             "the survey's stars",
             expected=f"columns {', '.join(lacking)}, since network.colours = {list(colours.names)}",

@@ -49,13 +49,13 @@ def _with_anchors(context: Context, sample: Sample) -> tuple[Sample, list[StageF
     found = dict(find_members(files.members(), sought, config.references).columns)
     columns = anchor_columns({**found, "ROW": selected[found["ROW"]]}, len(stars), config.anchors)
     anchors = is_anchor(columns)
-    logger.info("sample: %d anchors", anchors.sum())
-    if not anchors.any():
-        raise InputError(
-            "[references]",
-            expected=f"stars of known distance, since anchors.use = {config.anchors.use!r}",
-            found=f"none among {len(selected):,} selected stars",
-            remedy='Name lists of members in [references], or set anchors.use = "none".',
+    if anchors.any():
+        logger.info("sample: %d anchors", anchors.sum())
+    else:
+        logger.warning(
+            "sample: none of %d selected stars is in a list of known distances, although anchors.use = %r: name lists "
+            "in [references], or put them into the folder members beside the survey's catalogue",
+            *(len(selected), config.anchors.use),
         )
     faults = [
         StageFault(name="unread-reference", place=file.place, message=file.message, stars=0) for file in files.unread
