@@ -35,7 +35,7 @@ RELEASES: Mapping[Release, ReleaseFacts] = MappingProxyType(
         "dr4": ReleaseFacts("Gaia DR4", 2017.5, {"zero_point": (), "error_inflation": ()}),
     }
 )
-"""Columns have the same names in both; that of DR3 includes EDR3, whose identifiers and parallaxes are equal."""
+"""DR3 includes EDR3, whose identifiers and parallaxes are equal. Columns have the names of DR3: no others are known."""
 
 
 def invalid_recipes(release: Release, photometry: Mapping[str, str]) -> dict[str, str]:

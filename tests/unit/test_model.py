@@ -11,6 +11,7 @@ from astropy.table import MaskedColumn, Table
 from astropy.utils.masked import Masked
 
 import table_files
+from specdis.calibration import Calibration
 from specdis.catalogue import COLUMNS, read_columns
 from specdis.colours import Bands
 from specdis.distances.targets import Targets, star_keys
@@ -19,6 +20,7 @@ from specdis.flags import Flag
 from specdis.jaxed import jax
 from specdis.model.coverage import differences
 from specdis.model.files import load_model, save_model
+from specdis.network.mixture import Spurious
 from specdis.photometry import PhotometrySettings, error_inflation, zero_point
 from specdis.prior import POSTERIOR_COLUMNS
 from specdis.sample import TrainedStars
@@ -544,6 +546,24 @@ def test_parallax_errors_are_inflated_as_in_the_run(made, arrays):
     given = {**arrays, "parallax": np.full(10, 1.0), "parallax_error": np.full(10, 0.1)}
     ratio = inflating.predict(**given)["M_G_GEO_ERR"] / made.predict(**given)["M_G_GEO_ERR"]
     np.testing.assert_allclose(ratio, error_inflation(arrays["phot_g_mean_mag"]), rtol=1e-6)
+
+
+def test_a_saved_model_has_its_spurious_parallaxes_and_uses_them(made, arrays, tmp_path):
+    """Parallaxes are twenty times what the spectra say, 6.5 mag beyond the distributions, and quoted to 5 %."""
+    distances = made.settings.distances.model_copy(update={"use_own_parallax": True})
+    settings = made.settings.model_copy(update={"distances": distances})
+    spurious = Spurious(0.02, 5.0)
+    save_model(
+        replace(made, settings=settings, calibration=Calibration.identity(spurious)), tmp_path / "model", PROVENANCE
+    )
+    robust = load_model(tmp_path / "model")
+    assert robust.calibration.spurious == spurious
+    parallax = 20 / np.asarray(made.predict(**arrays)["DIST_MIX"])
+    given = {**arrays, "parallax": parallax, "parallax_error": 0.05 * parallax}
+    plain, found = made.predict(**given), robust.predict(**given)
+    # A parallax at its word would move the star by 6 mag, and make a binary improbable.
+    assert (np.abs(found["M_G_NN_MIX"] - plain["M_G_NN_MIX"]) < 2).all()
+    assert (found["BINARY_POSSIBILITY"] > 3 * plain["BINARY_POSSIBILITY"]).all()
 
 
 def test_the_zero_point_is_applied_where_its_inputs_are_there(made, arrays):
