@@ -91,7 +91,15 @@ def targets_at(magnitude: Float64, error: float = 0.0) -> Targets:
     nothing, stars = np.full(len(magnitude), np.nan), len(magnitude)
     keys = star_keys(7, np.arange(stars))
     return Targets(
-        magnitude, np.full(stars, error), nothing, nothing, nothing, np.full(stars, -1), keys, Bands.none(stars)
+        magnitude,
+        np.full(stars, error),
+        nothing,
+        nothing,
+        nothing,
+        nothing,
+        np.full(stars, -1),
+        keys,
+        Bands.none(stars),
     )
 
 

@@ -23,6 +23,8 @@ from missing_pixels import noisy_predictions, true_magnitudes
 from scipy.special import logsumexp
 
 from specdis.arrays import Array, Bool, Float64, Int64, ranges
+from specdis.calibration import Traits
+from specdis.distances.targets import Targets
 from specdis.model.files import load_model
 from specdis.model.model import Model
 from specdis.pipeline.config import config_of
@@ -57,13 +59,15 @@ def gaussian(z: Float64, width: Float64) -> Float64:
     return np.maximum(-0.5 * z**2 - np.log(width) - 0.5 * np.log(2 * np.pi), LEAST)
 
 
-def mixture(model: Model, inputs: Array, fold: Int64, snr: Float64, true: Float64) -> Float64:
+def mixture(model: Model, inputs: Array, targets: Targets, true: Float64) -> Float64:
     """Return ln p of the true magnitudes by the recalibrated mixture."""
     found = np.empty(len(true))
     for rows in ranges(len(true), 4096):
-        predicted = model.networks.mixture.held_out_mixture(inputs[rows], fold[rows].astype(np.int32))
+        mine = targets.take(rows)
+        traits = Traits(mine.snr, mine.feh)
+        predicted = model.networks.mixture.held_out_mixture(inputs[rows], mine.fold.astype(np.int32))
         log_weight, mean, sigma = (
-            np.asarray(values, np.float64) for values in model.calibration.apply(predicted, snr[rows]).pooled()
+            np.asarray(values, np.float64) for values in model.calibration.apply(predicted, traits).pooled()
         )
         each = log_weight - 0.5 * ((true[rows, None] - mean) / sigma) ** 2 - np.log(sigma) - 0.5 * np.log(2 * np.pi)
         found[rows] = np.maximum(logsumexp(each, axis=1), LEAST)
@@ -84,8 +88,8 @@ def scored(run: Path) -> Scored:
     )
     if config.network.kind == "mixture":
         scaled = CoefficientStore.open(paths.coefficients).inputs(rows)
-        bands = model.targets_of({name: values[rows] for name, values in stars.items()}).bands
-        log_p = mixture(model, model.inputs_of(scaled, bands), stars["FOLD"][rows], snr, true[rows])
+        targets = model.targets_of({name: values[rows] for name, values in stars.items()})
+        log_p = mixture(model, model.inputs_of(scaled, targets.bands), targets, true[rows])
     else:
         log_p = gaussian(error / width, width)
     return Scored(identifiers(stars, rows), stars["LOGG"][rows] < GIANT_LOGG, snr, error, error / width, log_p)

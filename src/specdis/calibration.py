@@ -16,7 +16,8 @@ from scipy.special import expit, logit
 
 from specdis import rng
 from specdis.arrays import Bool, Float64, Int64, ranges
-from specdis.jaxed import jax, jnp
+from specdis.distances.answers import between_networks
+from specdis.jaxed import ArrayLike, jax, jnp
 from specdis.network.mixture import Mixture, ParallaxInErrors, Spurious, log_probabilities
 from specdis.settings import Settings
 
@@ -24,7 +25,12 @@ _TILE = 2048
 _TYPICAL_SNR = 20.0
 _SNR_RANGE = (2.0, 200.0)
 _GIANTS_AND_DWARFS = 3.5  # mag
-_FEATURES = 5
+_CLUMP = 0.6, 0.45
+"""Magnitude and width of core helium burning, clump and horizontal branch, mag."""
+_TYPICAL_FEH, _FEH_SCALE, _FARTHEST_FEH = -1.0, 0.5, 3.0
+_TYPICAL_SPREAD = -1.0
+"""ln of the spread between networks over the width of the whole, usually; and where there is one network only."""
+_FEATURES = 9
 _PRIOR = 0.5
 """Standard deviation of shift (mag) and log-stretch per feature, without data."""
 _PRIOR_OF_SPURIOUS = np.array([1.0, 0.5])
@@ -43,14 +49,30 @@ class CalibrationSettings(Settings):
     """Largest number of stars that it is fitted to."""
 
 
+class Traits(NamedTuple):
+    """What the recalibration knows of stars besides their distributions.
+
+    Parameters
+    ----------
+    snr
+        S/N of the spectra, shape (star,); values that are not finite count as 20.
+    feh
+        [Fe/H] of the survey, dex, shape (star,); values that are not finite count as -1.
+    """
+
+    snr: ArrayLike
+    feh: ArrayLike
+
+
 class Calibration(NamedTuple):
     """A shift and a stretch that depend smoothly on S/N and on predicted magnitude.
 
     Parameters
     ----------
     shift, log_stretch
-        Coefficients of the features 1, x, x^2, g and g x, where x is ln(S/N / 20) and g goes from 0 for dwarf
-        stars to 1 for giants; mag, and natural logarithm.
+        Coefficients of the features 1, x, x^2, g, g x, h, (1 - g) f, g f and s; mag, and natural logarithm. Here x is
+        ln(S/N / 20), g goes from 0 for dwarf stars to 1 for giants, h is a bump at core helium burning, f is ([Fe/H]
+        + 1) / 0.5, and s tells the spread between networks relative to the width of the distribution.
     share_and_width
         Share of spurious parallaxes, and their scatter over their error; the share is 0 if there are none.
     """
@@ -70,23 +92,23 @@ class Calibration(NamedTuple):
         share, width = self.share_and_width
         return Spurious(float(share), float(width)) if share else None
 
-    def corrections(self, mixture: Mixture, snr: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def corrections(self, mixture: Mixture, traits: Traits) -> tuple[jax.Array, jax.Array]:
         """Return the shift in mag and the factor by which each distribution is widened, both of shape (star,).
 
         Parameters
         ----------
         mixture
             Predicted distributions, shape (star, network, component).
-        snr
-            S/N of the spectra, shape (star,); values that are not finite count as 20.
+        traits
+            What else is known of the stars.
         """
-        features = _features(_centre(mixture), snr)
+        features = _features(mixture, traits)
         shift, log_stretch = (features @ jnp.asarray(values, features.dtype) for values in self[:2])
         return shift, jnp.exp(log_stretch)
 
-    def apply(self, mixture: Mixture, snr: jax.Array) -> Mixture:
+    def apply(self, mixture: Mixture, traits: Traits) -> Mixture:
         """Return the mixture shifted, and stretched about its mean; arguments as of `corrections`."""
-        shift, stretch = (values[:, None, None] for values in self.corrections(mixture, snr))
+        shift, stretch = (values[:, None, None] for values in self.corrections(mixture, traits))
         centre = _centre(mixture)[:, None, None]
         return mixture._replace(mean=centre + shift + stretch * (mixture.mean - centre), sigma=stretch * mixture.sigma)
 
@@ -96,11 +118,22 @@ def _centre(mixture: Mixture) -> jax.Array:
     return mixture.pooled().average
 
 
-def _features(centre: jax.Array, snr: jax.Array) -> jax.Array:
+def _features(mixture: Mixture, traits: Traits) -> jax.Array:
+    """Return the features of `Calibration`, shape (star, feature)."""
+    whole, snr, feh = mixture.pooled(), jnp.asarray(traits.snr), jnp.asarray(traits.feh)
+    centre = whole.average
     known = jnp.where(jnp.isfinite(snr) & (snr > 0), snr, _TYPICAL_SNR)
     x = jnp.log(jnp.clip(known, *_SNR_RANGE) / _TYPICAL_SNR).astype(centre.dtype)
     giant = jax.nn.sigmoid(2 * (_GIANTS_AND_DWARFS - centre))
-    return jnp.stack([jnp.ones_like(x), x, x**2, giant, giant * x], axis=-1)
+    clump = jnp.exp(-0.5 * ((centre - _CLUMP[0]) / _CLUMP[1]) ** 2)
+    metals = (jnp.where(jnp.isfinite(feh), feh, _TYPICAL_FEH) - _TYPICAL_FEH) / _FEH_SCALE
+    metals = jnp.clip(metals, -_FARTHEST_FEH, _FARTHEST_FEH).astype(centre.dtype)
+    share = jnp.exp(whole.log_weight)
+    width = jnp.sqrt((share * (whole.sigma**2 + (whole.mean - centre[:, None]) ** 2)).sum(-1))
+    spread = jnp.log(jnp.maximum(jnp.nan_to_num(between_networks(mixture)), 1e-3) / width) - _TYPICAL_SPREAD
+    spread = jnp.where(jnp.isfinite(between_networks(mixture)), jnp.clip(spread, -2, 2), 0)
+    parts = [jnp.ones_like(x), x, x**2, giant, giant * x, clump, (1 - giant) * metals, giant * metals, spread]
+    return jnp.stack(parts, axis=-1)
 
 
 def calibration_stars(fold: Int64, identifier: Int64, settings: CalibrationSettings, seed: int) -> Bool:
@@ -109,7 +142,7 @@ def calibration_stars(fold: Int64, identifier: Int64, settings: CalibrationSetti
     return np.asarray(settings.on & (fold >= 0) & chosen)
 
 
-def fit(mixture: Mixture, data: ParallaxInErrors, snr: Float64, spurious: Spurious | None = None) -> Calibration:
+def fit(mixture: Mixture, data: ParallaxInErrors, traits: Traits, spurious: Spurious | None = None) -> Calibration:
     """Fit the recalibration that maximises the likelihood of the parallaxes.
 
     Parameters
@@ -118,19 +151,20 @@ def fit(mixture: Mixture, data: ParallaxInErrors, snr: Float64, spurious: Spurio
         Held-out predictions, shape (star, network, component).
     data
         Their parallaxes, shape (star,).
-    snr
-        S/N of their spectra, shape (star,).
+    traits
+        What else is known of them, shape (star,).
     spurious
         Where the fit of share and width of spurious parallaxes starts, and the mean of their prior; None if there are
         none.
     """
-    tiles = [jax.tree.map(lambda v, rows=rows: v[rows], (mixture, data, snr)) for rows in ranges(len(snr), _TILE)]
+    stars = len(mixture.mean)
+    tiles = [jax.tree.map(lambda v, rows=rows: v[rows], (mixture, data, traits)) for rows in ranges(stars, _TILE)]
     start, prior = np.zeros(2 * _FEATURES), np.full(2 * _FEATURES, _PRIOR)
     if spurious is not None:
         start, prior = np.append(start, _unbounded(spurious)), np.append(prior, _PRIOR_OF_SPURIOUS)
 
     @jax.jit
-    def surprise(parameters: jax.Array, tile: tuple[Mixture, ParallaxInErrors, jax.Array]) -> jax.Array:
+    def surprise(parameters: jax.Array, tile: tuple[Mixture, ParallaxInErrors, Traits]) -> jax.Array:
         correction, more = parameters[: 2 * _FEATURES].reshape(2, -1), parameters[2 * _FEATURES :]
         moved = Calibration(*correction).apply(tile[0], tile[2]).pooled()
         bad = None if spurious is None else Spurious(jax.nn.sigmoid(more[0]), 1 + jnp.exp(more[1]))
@@ -144,7 +178,7 @@ def fit(mixture: Mixture, data: ParallaxInErrors, snr: Float64, spurious: Spurio
         off = (parameters - start) / prior
         value = sum(float(part[0]) for part in parts) + 0.5 * float((off**2).sum())
         slope = np.sum([np.asarray(part[1], np.float64) for part in parts], axis=0) + off / prior
-        return value / len(snr), slope / len(snr)
+        return value / stars, slope / stars
 
     bounds = [(value - 3, value + 3) for value in start]
     best = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})

@@ -8,7 +8,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from specdis import photometry
-from specdis.calibration import Calibration, CalibrationSettings, calibration_stars, fit
+from specdis.calibration import Calibration, CalibrationSettings, Traits, calibration_stars, fit
 from specdis.distances.answers import Labels, Magnitudes, between_networks, distribution
 from specdis.distances.columns import summarise, summarise_labels, summarise_mixture
 from specdis.distances.settings import DistancesSettings
@@ -231,7 +231,7 @@ def test_spurious_parallaxes_do_not_move_the_distances_of_a_population():
 
 
 def predicted_and_seen(stretch, shift, stars=20_000, seed=1, spurious=0.0):
-    """Return distributions of width 0.2 mag whose truth is wider and off, parallaxes of S/N around 7, and S/N.
+    """Return distributions of width 0.2 mag whose truth is wider and off, parallaxes of S/N around 7, and their traits.
 
     A share of the parallaxes scatters by five errors.
     """
@@ -247,25 +247,25 @@ def predicted_and_seen(stretch, shift, stars=20_000, seed=1, spurious=0.0):
     shape = (stars, 1, 1)
     given = Mixture(np.zeros(shape), centre.reshape(shape), np.full(shape, 0.2))
     data = ParallaxInErrors(*map(np.asarray, ParallaxInErrors.of(apparent, parallax, error)))
-    return given, data, np.exp(random.uniform(1.5, 4.5, stars))
+    return given, data, Traits(np.exp(random.uniform(1.5, 4.5, stars)), random.uniform(-2.5, 0.3, stars))
 
 
 corrections = jax.jit(Calibration.corrections)
 
 
 def test_recalibration_finds_a_known_shift_and_stretch():
-    given, data, snr = predicted_and_seen(stretch=1.5, shift=0.1)
-    shift, stretch = corrections(fit(given, data, snr), given, snr)
+    given, data, traits = predicted_and_seen(stretch=1.5, shift=0.1)
+    shift, stretch = corrections(fit(given, data, traits), given, traits)
     # The parallaxes, good to 0.33 mag, know 0.3 mag of width to 0.006 mag times 2 in 20,000 stars: 4 %.
     assert np.median(stretch) == pytest.approx(1.5, rel=0.06)
     assert np.median(shift) == pytest.approx(0.1, abs=0.02)
 
 
 def test_spurious_parallaxes_do_not_widen_honest_distributions():
-    given, data, snr = predicted_and_seen(stretch=1.0, shift=0.0, seed=2, spurious=0.03)
-    plain, robust = fit(given, data, snr), fit(given, data, snr, Spurious(0.01, 4.0))
-    assert np.median(corrections(plain, given, snr)[1]) > 1.3
-    assert np.median(corrections(robust, given, snr)[1]) == pytest.approx(1.0, abs=0.1)
+    given, data, traits = predicted_and_seen(stretch=1.0, shift=0.0, seed=2, spurious=0.03)
+    plain, robust = fit(given, data, traits), fit(given, data, traits, Spurious(0.01, 4.0))
+    assert np.median(corrections(plain, given, traits)[1]) > 1.3
+    assert np.median(corrections(robust, given, traits)[1]) == pytest.approx(1.0, abs=0.1)
     # 600 of 20,000, of which those within two errors, a third, do not stand out.
     assert robust.spurious.share == pytest.approx(0.03, abs=0.01)
     assert robust.spurious.width == pytest.approx(5.0, abs=0.8)
@@ -273,19 +273,48 @@ def test_spurious_parallaxes_do_not_widen_honest_distributions():
 
 
 def test_recalibration_leaves_honest_distributions_alone():
-    given, data, snr = predicted_and_seen(stretch=1.0, shift=0.0, seed=2)
-    shift, stretch = corrections(fit(given, data, snr), given, snr)
+    given, data, traits = predicted_and_seen(stretch=1.0, shift=0.0, seed=2)
+    shift, stretch = corrections(fit(given, data, traits), given, traits)
     assert np.median(stretch) == pytest.approx(1.0, abs=0.1)
     assert np.abs(np.median(shift)) < 0.02
 
 
+def test_recalibration_knows_metallicity_clump_and_spread():
+    given, data, traits = predicted_and_seen(stretch=1.0, shift=0.0, seed=3)
+    poor = traits.feh < -1.1
+    # Metal-poor stars have half the width that they need.
+    narrow = given._replace(sigma=np.where(poor[:, None, None], 0.5, 1) * given.sigma)
+    _, stretch = corrections(fit(narrow, data, traits), narrow, traits)
+    least, most = (np.median(np.asarray(stretch)[rows]) for rows in (traits.feh > -0.2, traits.feh < -2))
+    # A straight line in [Fe/H] through a step: more than the half of it.
+    assert most / least > 1.5
+    # Each feature by hand: only its own stars are widened.
+    one = np.zeros(9)
+    for feature, mean, feh, expected in (
+        (5, 0.6, -1.0, 2.0),
+        (5, 3.0, -1.0, 1.0),
+        (7, -1.0, -0.5, 2.0),
+        (6, 8.0, -1.5, 0.5),
+    ):
+        two = Mixture(*(jnp.asarray(v).reshape(1, 1, 1) for v in ([0.0], [mean], [0.2])))
+        calibration = Calibration(one, np.log(2.0) * (np.arange(9) == feature))
+        found = calibration.corrections(two, Traits(jnp.asarray([20.0]), jnp.asarray([feh])))[1]
+        assert float(found[0]) == pytest.approx(expected, rel=2e-3), feature
+    apart = Mixture(*(jnp.asarray(v).reshape(1, 2, 1) for v in ([np.log(0.5)] * 2, [5.0, 5.4], [0.2, 0.2])))
+    calibration = Calibration(one, np.log(2.0) * (np.arange(9) == 8))
+    found = calibration.corrections(apart, Traits(jnp.asarray([20.0]), jnp.asarray([-1.0])))[1]
+    # Means 0.4 mag apart: a standard deviation between two of 0.283, and a width of hypot(0.2, 0.2).
+    assert float(found[0]) == pytest.approx(2 ** (np.log(0.2828 / 0.2828) + 1), rel=1e-3)
+
+
 def test_recalibration_moves_and_widens_by_hand():
     given = Mixture(*(jnp.asarray(v).reshape(1, 2, 1) for v in ([np.log(0.5)] * 2, [4.0, 6.0], [0.1, 0.2])))
-    calibration = Calibration(np.array([0.3, 0, 0, 0, 0]), np.array([np.log(2.0), 0, 0, 0, 0]))
-    found = calibration.apply(given, jnp.asarray([np.nan]))
+    first = np.arange(9) == 0
+    calibration = Calibration(0.3 * first, np.log(2.0) * first)
+    found = calibration.apply(given, Traits(jnp.asarray([np.nan]), jnp.asarray([np.nan])))
     np.testing.assert_allclose(np.ravel(found.mean), [5.3 - 2, 5.3 + 2])
     np.testing.assert_allclose(np.ravel(found.sigma), [0.2, 0.4])
-    unchanged = Calibration.identity().apply(given, jnp.asarray([10.0]))
+    unchanged = Calibration.identity().apply(given, Traits(jnp.asarray([10.0]), jnp.asarray([-0.5])))
     np.testing.assert_allclose(np.ravel(unchanged.mean), [4.0, 6.0])
 
 

@@ -279,7 +279,7 @@ def test_both_estimators_stand_beside_each_other():
 
 def stars_at_half_a_kpc(stars):
     """Return stars of G = 14 and M_G = 5.5, their parallaxes known to 0.1 mas."""
-    columns = [np.full(stars, value) for value in (14.0, 0.0, 2.0, 0.1, 50.0)]
+    columns = [np.full(stars, value) for value in (14.0, 0.0, 2.0, 0.1, 50.0, -1.0)]
     return Targets(*columns, np.full(stars, -1), star_keys(1, np.arange(stars)), Bands.none(stars))
 
 

@@ -69,6 +69,7 @@ TARGETS = Targets(
     np.where(np.arange(STARS) == 7, np.nan, 1.0 - np.linspace(0, 1.5, STARS)),
     np.linspace(0.01, 0.3, STARS),
     np.full(STARS, 60.0),
+    np.full(STARS, -0.5),
     FOLD,
     star_keys(7, np.arange(STARS)),
     Bands.none(STARS),

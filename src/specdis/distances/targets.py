@@ -14,7 +14,7 @@ from specdis.network.mixture import ParallaxInErrors
 from specdis.photometry import label_of_magnitude, parallax
 from specdis.surveys.base import IDENTIFIER
 
-TARGET_COLUMNS = ("G_0", "A_G_ERR", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "SN", "FOLD")
+TARGET_COLUMNS = ("G_0", "A_G_ERR", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "SN", "FEH", "FOLD")
 """Columns of a sample for `Targets.of`, in addition to the identifier."""
 
 
@@ -29,6 +29,8 @@ class Targets(NamedTuple):
         Corrected parallax and its error in mas, shape (star,); NaN if missing: no probability of a binary then.
     snr
         S/N of the spectrum, on which the recalibration depends, shape (star,); NaN where unknown.
+    feh
+        [Fe/H], likewise, dex, shape (star,).
     fold
         Fold that holds each star out, shape (star,); -1 for the mean over all folds.
     keys
@@ -42,6 +44,7 @@ class Targets(NamedTuple):
     parallax: Float64
     error: Float64
     snr: Float64
+    feh: Float64
     fold: Array
     keys: Array
     bands: Bands
@@ -50,9 +53,9 @@ class Targets(NamedTuple):
     def of(cls, stars: Mapping[str, Array], seed: int, bands: Bands) -> Targets:
         """Make the targets from the columns of a sample, and the bands from `Colours.of`."""
         *measured, fold = (stars[name] for name in TARGET_COLUMNS)
-        magnitude, error_of_it, parallax, error, snr = (np.asarray(values, np.float64) for values in measured)
+        magnitude, error_of_it, parallax, error, snr, feh = (np.asarray(values, np.float64) for values in measured)
         keys = star_keys(seed, *(stars[name] for name in IDENTIFIER))
-        return cls(magnitude, error_of_it, parallax, error, snr, fold, keys, bands)
+        return cls(magnitude, error_of_it, parallax, error, snr, feh, fold, keys, bands)
 
     def take(self, rows: Array | slice) -> Targets:
         """Select some of the stars."""

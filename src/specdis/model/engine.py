@@ -10,7 +10,7 @@ import numpy as np
 
 from specdis.arrays import Array, Columns, Float32, Float64, ranges
 from specdis.binaries import BinariesSettings
-from specdis.calibration import Calibration
+from specdis.calibration import Calibration, Traits
 from specdis.colours import Bands
 from specdis.components import Basis
 from specdis.distances.answers import GIANT_MAGNITUDE, Labels, Magnitudes, between_networks, distribution
@@ -153,7 +153,7 @@ class Engine:
             fold,
             target.parallaxes(),
             target.has_parallax,
-            target.snr,
+            Traits(target.snr, target.feh),
             completion,
         )
         perturbed = Perturbed(stars, jnp.asarray(target.keys), fold, coefficients, completion, bands)
@@ -194,12 +194,12 @@ class Engine:
             fold: jax.Array,
             data: ParallaxInErrors,
             has_parallax: jax.Array,
-            snr: jax.Array,
+            traits: Traits,
             completion: Completion | None,
         ) -> Answered:
             predicted = self.networks.mixture.held_out_mixture(inputs, fold)
-            shift, stretch = self.calibration.corrections(predicted, snr)
-            mixture = self.calibration.apply(predicted, snr)
+            shift, stretch = self.calibration.corrections(predicted, traits)
+            mixture = self.calibration.apply(predicted, traits)
             if completion is not None:
                 # Missing pixels make a magnitude less certain.
                 def total(inputs: jax.Array) -> jax.Array:

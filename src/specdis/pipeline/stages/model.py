@@ -9,7 +9,7 @@ import numpy as np
 from specdis import jaxed, rng
 from specdis.anchors import anchored, is_anchor
 from specdis.arrays import Float32, Float64, Int, Int64, ranges
-from specdis.calibration import Calibration, calibration_stars, fit
+from specdis.calibration import Calibration, Traits, calibration_stars, fit
 from specdis.components import Basis
 from specdis.distances.answers import training_error
 from specdis.domain import Domain, Parameter, measure_domain, reference_directions
@@ -123,7 +123,7 @@ def _calibration(
     parallax, error = mine["PARALLAX_CORRECTED"], mine["PARALLAX_ERROR_USED"]
     if is_anchor(mine.columns).any():
         parallax, error = anchored(mine.columns)
-    return fit(mixture, ParallaxInErrors.of(mine["G_0"], parallax, error), mine["SN"], spurious)
+    return fit(mixture, ParallaxInErrors.of(mine["G_0"], parallax, error), Traits(mine["SN"], mine["FEH"]), spurious)
 
 
 def _prior(
@@ -148,15 +148,15 @@ def _prior(
     for block in ranges(len(rows), _RELEASED_BLOCK):
         some = rows[block]
         mixture = _held_out_mixture(ensemble, inputs(some), stars["FOLD"][some])
-        few = _released(calibration, mixture, jnp.asarray(stars["SN"][some], jnp.float64))
+        few = _released(calibration, mixture, Traits(stars["SN"][some], stars["FEH"][some]))
         parts.append(few._replace(sigma=jnp.hypot(few.sigma, stars["A_G_ERR"][some][:, None])))
     found = Mixture._make(np.concatenate(values) for values in zip(*parts, strict=True))
     return prior_of(found, stars["G_0"][rows], galactic_direction(stars["RA"][rows], stars["DEC"][rows]), config.prior)
 
 
-def _released(calibration: Calibration, mixture: Mixture, snr: jax.Array) -> Mixture:
+def _released(calibration: Calibration, mixture: Mixture, traits: Traits) -> Mixture:
     """Return the few Gaussians of recalibrated distributions."""
-    return reduced(calibration.apply(mixture, snr).pooled(), RELEASED)
+    return reduced(calibration.apply(mixture, traits).pooled(), RELEASED)
 
 
 def _held_out_mixture(ensemble: MixtureEnsemble, inputs: Float32, fold: Int) -> Mixture:
