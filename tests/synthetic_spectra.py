@@ -90,17 +90,8 @@ def targets_at(magnitude: Float64, error: float = 0.0) -> Targets:
     """Return stars of given magnitudes, with an error of A_G, without parallaxes and colours."""
     nothing, stars = np.full(len(magnitude), np.nan), len(magnitude)
     keys = star_keys(7, np.arange(stars))
-    return Targets(
-        magnitude,
-        np.full(stars, error),
-        nothing,
-        nothing,
-        nothing,
-        nothing,
-        np.full(stars, -1),
-        keys,
-        Bands.none(stars),
-    )
+    unknown, fold = (nothing,) * 4, np.full(stars, -1)
+    return Targets(magnitude, np.full(stars, error), *unknown, fold, keys, Bands.none(stars))
 
 
 def layers(sizes: tuple[int, ...], networks: int, seed: int) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:

@@ -290,12 +290,8 @@ def test_recalibration_knows_metallicity_clump_and_spread():
     assert most / least > 1.5
     # Each feature by hand: only its own stars are widened.
     one = np.zeros(9)
-    for feature, mean, feh, expected in (
-        (5, 0.6, -1.0, 2.0),
-        (5, 3.0, -1.0, 1.0),
-        (7, -1.0, -0.5, 2.0),
-        (6, 8.0, -1.5, 0.5),
-    ):
+    by_hand = (5, 0.6, -1.0, 2.0), (5, 3.0, -1.0, 1.0), (7, -1.0, -0.5, 2.0), (6, 8.0, -1.5, 0.5)
+    for feature, mean, feh, expected in by_hand:
         two = Mixture(*(jnp.asarray(v).reshape(1, 1, 1) for v in ([0.0], [mean], [0.2])))
         calibration = Calibration(one, np.log(2.0) * (np.arange(9) == feature))
         found = calibration.corrections(two, Traits(jnp.asarray([20.0]), jnp.asarray([feh])))[1]
