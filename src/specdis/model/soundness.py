@@ -45,10 +45,7 @@ def misfits(model: Engine) -> list[str]:
         "weights": weight is None or (_are_numbers(weight, kept.shape) and bool((weight > 0).all())),
         "components": _is_basis(basis, kept.size),
         "networks": all(ensemble is None or _is_chain(ensemble, components) for ensemble in model.networks),
-        "calibration": all(
-            _are_numbers(found, np.shape(known))
-            for found, known in zip(model.calibration, Calibration.identity(), strict=True)
-        ),
+        "calibration": _is_calibration(model.calibration),
         "domain": _is_domain(domain, components, {arm.name for arm in grid.arms}),
     }
     return [name for name, fits in sizes.items() if not fits]
@@ -98,6 +95,14 @@ def _is_chain(ensemble: LabelEnsemble | MixtureEnsemble, inputs: int) -> bool:
         inputs = weight.shape[2]
     outputs = 1 if isinstance(ensemble.networks, MLP) else 3 * ensemble.networks.n_mixture - 1
     return bool(weights) and inputs == outputs and networks > 0 and _are_numbers(ensemble.typical, (ensemble.n_folds,))
+
+
+def _is_calibration(calibration: Calibration) -> bool:
+    shapes = [np.shape(known) for known in Calibration.identity()]
+    if not all(_are_numbers(found, shape) for found, shape in zip(calibration, shapes, strict=True)):
+        return False
+    share, width = calibration.share_and_width
+    return bool(0 <= share < 1 <= width)
 
 
 def _is_domain(domain: Domain, components: int, arms: set[str]) -> bool:
