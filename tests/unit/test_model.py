@@ -198,13 +198,10 @@ def test_a_damaged_model_says_so(made, tmp_path):
     rewrite(card, settings={})
     with pytest.raises(ProductError, match=r"model\.json is not a model of this version"):
         load_model(card.parent)
-    rewrite(
-        card,
-        settings=content["settings"],
-        calibration={"shift": [0.0], "log_stretch": [0.0], "share_and_width": [0.0, 1.0]},
-    )
-    with pytest.raises(ProductError, match=r"its calibration do not fit the other parts"):
-        load_model(card.parent)
+    for wrong in ({"shift": [0.0]}, {"share_and_width": [1.0, 5.0]}, {"share_and_width": [0.02, 0.5]}):
+        rewrite(card, settings=content["settings"], calibration={**content["calibration"], **wrong})
+        with pytest.raises(ProductError, match=r"its calibration do not fit the other parts"):
+            load_model(card.parent)
     del content["sum"]
     write_json(card, content)
     with pytest.raises(ProductError, match=r"model\.json has no sum: an earlier version made it"):

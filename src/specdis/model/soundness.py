@@ -50,10 +50,7 @@ def misfits(model: Engine) -> list[str]:
             ensemble is None or _is_chain(ensemble, components + model.network_inputs.n_features)
             for ensemble in model.networks[:3]
         ),
-        "calibration": all(
-            _are_numbers(found, np.shape(known))
-            for found, known in zip(model.calibration, Calibration.identity(), strict=True)
-        ),
+        "calibration": _is_calibration(model.calibration),
         "prior": model.prior is None or model.prior.is_sound(),
         "domain": _is_domain(domain, components, {arm.name for arm in grid.arms}),
     }
@@ -113,6 +110,15 @@ def _is_scale(scale: ColourScale | None, components: int, colours: int) -> bool:
     shapes = {"slopes": (components, colours)}
     numbers = all(_are_numbers(values, shapes.get(name, (colours,))) for name, values in scale._asdict().items())
     return bool(colours and numbers and (scale.width > 0).all() and (scale.scatter > 0).all())
+
+
+def _is_calibration(calibration: Calibration) -> bool:
+    """Tell whether there is a number for every feature, and a possible share of spurious parallaxes."""
+    shapes = [np.shape(known) for known in Calibration.identity()]
+    if not all(_are_numbers(found, shape) for found, shape in zip(calibration, shapes, strict=True)):
+        return False
+    share, width = calibration.share_and_width
+    return bool(0 <= share < 1 <= width)
 
 
 def _is_domain(domain: Domain, components: int, arms: set[str]) -> bool:
