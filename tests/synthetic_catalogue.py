@@ -80,6 +80,8 @@ def catalogue(stars: int = 600, seed: int = 1) -> tuple[Columns, Columns]:
         "M_G_NN_ERR_MIX": sigma.astype(np.float32),
         "DIST_MIX": dist * 10**-0.01,
         "DISTERR_MIX": (0.9 * quoted).astype(np.float32),
+        "DIST_POST": dist * 10**-0.02,
+        "DISTERR_POST": (0.8 * quoted).astype(np.float32),
         "MIX_SHIFT": np.where(nothing, np.nan, 0.02).astype(np.float32),
         "MIX_STRETCH": np.where(nothing, np.nan, 1.3).astype(np.float32),
         "PHOT_BP_MEAN_MAG": (apparent + 0.4 * colour).astype(np.float32),

@@ -181,6 +181,8 @@ def test_models_and_fractions_are_those_of_the_metrics(measured: dict) -> None:
 
 def test_estimators_and_recalibration_are_those_of_the_metrics(measured: dict) -> None:
     data = binaries.draw_estimators(measured["truth"]).data
+    kinds = {panel.split(", ")[1] for panel in data["panel"]}
+    assert kinds == {"label", "mixture", "posterior"}
     drawn = data[data["panel"] == "true, mixture, all"]
     cells = [cell for cell in measured["truth"]["estimators"]["mixture"]["by_distance"] if cell["n_finite"] >= 20]
     np.testing.assert_allclose(drawn["BIAS"], [100 * cell["median"] for cell in cells])

@@ -275,12 +275,12 @@ def test_bias_scatter_and_coverage_by_hand() -> None:
     assert near["coverage68"] == 0.5  # 1.0 is the end of its interval and counts; 1.5 lies below 1.6
     assert (middle["n"], middle["n_finite"]) == (2, 1)
     assert middle["coverage68"] == 1.0  # an interval without upper end reaches everywhere
-    assert [cell["n"] for cell in truth["by_distance"]] == [2, 2, 0, 0, 0, 1, 0]
-    assert [cell["n"] for cell in truth["by_predicted_distance"]] == [2, 1, 0, 0, 0, 1, 0]
+    assert [cell["n"] for cell in truth["by_distance"]] == [2, 2, 0, 0, 0, 1, 0, 0, 0]
+    assert [cell["n"] for cell in truth["by_predicted_distance"]] == [2, 1, 0, 0, 0, 1, 0, 0, 0]
     assert truth["all"]["n"] == 5
     assert truth["all"]["median_bias"] == pytest.approx(np.median([0.1, 0.1, 0.3, 0.25]))
     assert truth["precise"]["all"]["n"] == 3
-    assert [cell["n"] for cell in truth["precise"]["by_distance"]] == [2, 0, 0, 0, 0, 1, 0]
+    assert [cell["n"] for cell in truth["precise"]["by_distance"]] == [2, 0, 0, 0, 0, 1, 0, 0, 0]
 
 
 def test_truth_is_joined_by_identifier_whatever_its_order() -> None:

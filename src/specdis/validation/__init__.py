@@ -83,6 +83,7 @@ MIXTURE_COLUMNS = (
     *("BINARY_FLAG", "BINARY_POSSIBILITY", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG", "CALIBRATION"),
     *("M_G_NN_LABEL", "M_G_NN_ERR_LABEL", "DIST_LABEL", "DISTERR_LABEL"),
     *("M_G_NN_MIX", "M_G_NN_ERR_MIX", "DIST_MIX", "DISTERR_MIX", "MIX_SHIFT", "MIX_STRETCH"),
+    *("DIST_POST", "DISTERR_POST"),
 )
 """Further columns for binaries and for the mixture network."""
 

@@ -24,7 +24,7 @@ PARAMETER_EDGES = {
 }
 """Edges of the cells of stellar parameters (Fig. 5): dex, dex, K and dex."""
 SNR_EDGES = (-np.inf, 20.0, 60.0, 100.0, np.inf)
-DISTANCE_EDGES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0)
+DISTANCE_EDGES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 70.0, 100.0, 150.0, 200.0)
 LOGG_EDGES = (-np.inf, GIANT_LOGG, np.inf)
 PREDICTED_EDGES = (-np.inf, -1.0, 0.0, 1.0, 2.0, 3.5, 5.0, 7.0, np.inf)
 """Edges of the predicted absolute magnitude in mag: 0 to 1 is the red clump and the horizontal branch."""

@@ -66,7 +66,7 @@ def against_truth(stars: Columns, true: Float64) -> dict[str, Any]:
         }
 
     def estimator(suffix: str) -> dict[str, Any]:
-        """Return the biases of one kind of network, from its own columns."""
+        """Return the biases of one kind of network or of the posterior, from its own columns."""
         distance = stars[f"DIST_{suffix}"]
         error = stars[f"DISTERR_{suffix}"] / distance
 
@@ -93,7 +93,8 @@ def against_truth(stars: Columns, true: Float64) -> dict[str, Any]:
             **share("share_precise", precise, held_out),
         }
 
-    estimators = {kind: estimator(name) for kind, name in NETWORK_SUFFIXES.items() if f"DIST_{name}" in stars}
+    kinds = {**NETWORK_SUFFIXES, "posterior": "POST"}
+    estimators = {kind: estimator(name) for kind, name in kinds.items() if f"DIST_{name}" in stars}
     # Stars used for training or recalibration cannot test the intervals.
     unseen = known & stars["HELD_OUT"] & ~stars.get("CALIBRATION", np.zeros(len(true), np.bool_))
     return block(known) | {

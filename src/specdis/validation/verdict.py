@@ -29,6 +29,7 @@ CHANCE = 0.05
 _LARGE_CELL = 1000
 """Least number of stars for judging the coverage of a cell."""
 _LEAST = 20
+_FAR = 100.0  # kpc: farther cells have no goal, and are in the tables alone
 """Least number of stars for judging the bias of a cell: with fewer its error is uncertain."""
 
 
@@ -135,7 +136,8 @@ def _findings(measured: Mapping[str, Any]) -> Iterator[Finding]:
         if truth is None:
             yield Finding(goal.format(word), Judgement.NOT_MEASURED, "true distances are not known")
         else:
-            biases = [*_distance_biases(truth["precise"][key])]
+            near = [cell for cell in truth["precise"][key] if cell["distance_max_kpc"] <= _FAR]
+            biases = [*_distance_biases(near)]
             yield judge(goal.format(word), biases, f"no bin of distance with {_LEAST} such stars")
     goal = (
         "the 68 % interval covers 64 to 72 % in every cell of S/N and log g, of predicted M_G and of [Fe/H] with "

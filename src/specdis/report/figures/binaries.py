@@ -21,6 +21,7 @@ from specdis.report.style import (
     COLUMN_WIDTH,
     GREY,
     PAGE_WIDTH,
+    PALETTE,
     VERMILION,
     Plot,
     density_bar,
@@ -249,14 +250,14 @@ def _draw_fraction(axis: Axes, key: str, cells: Sequence[Mapping[str, Any]], ser
 
 
 def draw_estimators(truth: Mapping[str, Any] | None) -> Plot:
-    """Draw the bias of both kinds of network by true and by predicted distance.
+    """Draw the bias of both kinds of network and of the posterior by true and by predicted distance.
 
     Parameters
     ----------
     truth
         `truth` of the metrics.
     """
-    name, title = "estimators", "Bias of the label network and of the mixture network"
+    name, title = "estimators", "Bias of the label network, the mixture network and the posterior"
     if truth is None or not truth["estimators"]:
         return missing(name, title, "the true distances of this survey are not known")
     suffixes = ("by_distance", "by_predicted_distance")
@@ -271,7 +272,7 @@ def draw_estimators(truth: Mapping[str, Any] | None) -> Plot:
             axis.axhline(0.0, color=GREY)
             axis.set(xscale="log", xlabel=f"{words} distance [kpc]", xlim=(DISTANCE_EDGES[0], DISTANCE_EDGES[-1]))
             plain_numbers(axis.xaxis)
-            for key, color, word in (("label", BLUE, "label"), ("mixture", VERMILION, "mixture")):
+            for key, color in zip(truth["estimators"], PALETTE, strict=False):
                 for prefix, line, stars in (("", "--", "all"), ("precise_", "-", "error < 25 %")):
                     cells = [c for c in truth["estimators"][key][f"{prefix}{suffix}"] if c["n_finite"] >= LEAST]
                     table = Table(
@@ -283,11 +284,11 @@ def draw_estimators(truth: Mapping[str, Any] | None) -> Plot:
                         dtype=(float, float, float),
                     )
                     axis.errorbar(
-                        table["x"], table["y"], table["error"], color=color, linestyle=line, label=f"{word}, {stars}"
+                        table["x"], table["y"], table["error"], color=color, linestyle=line, label=f"{key}, {stars}"
                     )
-                    tables.append(drawn_in(table, f"{words}, {word}, {stars}", "DIST", "BIAS"))
+                    tables.append(drawn_in(table, f"{words}, {key}, {stars}", "DIST", "BIAS"))
         axes[0].set_ylabel("median of predicted / true − 1 [%]")
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     caption = (
         "Held-out stars. No estimate from noisy spectra is free of bias in both panels: at given true distance it "
         "leans towards what is common."
