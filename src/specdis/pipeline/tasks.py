@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from specdis import jaxed
-from specdis.arrays import Array, Int64
+from specdis.arrays import Array, Float32, Int64, ranges
 from specdis.colours import Bands, Colours
 from specdis.errors import InputError
+from specdis.jaxed import jnp
+from specdis.network.inputs import NetworkInputs
 from specdis.pipeline.stage import Context
 from specdis.spectra.transform import Transform
 from specdis.storage import column_names, read_table
@@ -90,6 +94,42 @@ def anchor_names(context: Context, place: Literal["training", "calibration"]) ->
 def bands_of(context: Context, stars: Mapping[str, Array]) -> Bands:
     """Return the dereddened magnitudes of the networks' colours, of the columns of `read_sample`."""
     return Colours(context.config.network.colours).of(stars, context.config.photometry)
+
+
+def fill_inputs(context: Context, seen: NetworkInputs, rows: Int64, bands: Bands, into: Float32) -> Bands:
+    """Fill in the networks' inputs of some rows of the sample, block by block.
+
+    Parameters
+    ----------
+    context
+        The stage's.
+    seen
+        What the networks see.
+    rows
+        The rows, in increasing order.
+    bands
+        Bands of the whole sample.
+    into
+        Array to be filled, shape (row, input).
+
+    Returns
+    -------
+    Bands
+        Bands of the rows, without those of colours that do not fit the spectra.
+    """
+    store = context.coefficients
+    scaled, features = into[:, : store.n_components], into[:, store.n_components :]
+    store.inputs(rows, into=scaled)
+    known = [np.zeros((0, bands.known.shape[1]), np.bool_)]
+    for block in ranges(len(rows), _AT_ONCE):
+        found = seen.sound(jnp.asarray(scaled[block]), bands.take(rows[block]))
+        known.append(np.asarray(found.known))
+        if seen.n_features:
+            features[block] = seen.features(found)
+    return bands.take(rows)._replace(known=np.concatenate(known))
+
+
+_AT_ONCE = 1 << 16
 
 
 def trainable(context: Context) -> Int64:

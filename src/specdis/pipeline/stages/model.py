@@ -8,7 +8,7 @@ import numpy as np
 
 from specdis import jaxed, rng
 from specdis.anchors import anchored, is_anchor
-from specdis.arrays import Float32, Float64, Int, Int64, ranges
+from specdis.arrays import Float32, Float64, Int, Int64, aligned_empty, ranges
 from specdis.calibration import Calibration, Traits, calibration_stars, fit
 from specdis.components import Basis
 from specdis.distances.answers import training_error
@@ -24,7 +24,7 @@ from specdis.network.mixture import Mixture, ParallaxInErrors, Spurious
 from specdis.network.reduction import reduced
 from specdis.network.settings import RELEASED
 from specdis.pipeline.stage import Context, Outcome
-from specdis.pipeline.tasks import anchor_names, bands_of, read_sample, trainable
+from specdis.pipeline.tasks import anchor_names, bands_of, fill_inputs, read_sample, trainable
 from specdis.prior import FEWEST_STARS, Prior, galactic_direction, prior_of
 from specdis.sample import TrainedStars
 from specdis.spectra.grid import PixelGrid
@@ -53,8 +53,11 @@ def run(context: Context) -> Outcome:
     bands = bands_of(context, stars.columns)
 
     def inputs(rows: Int64) -> Float32:
-        scaled = jnp.asarray(context.coefficients.inputs(rows))
-        return np.asarray(seen.join(scaled, seen.sound(scaled, bands.take(rows))))
+        found = aligned_empty((len(rows), basis.n_components + seen.n_features), np.float32)
+        fill_inputs(context, seen, rows, bands, found)
+        if not config.network.spectrum:
+            found[:, : basis.n_components] = 0
+        return found
 
     labels = _held_out_labels(networks.label, inputs(rows), stars["FOLD"][rows])
     card = {"training_stars": len(rows), "explained": basis.explained}

@@ -14,7 +14,7 @@ from specdis.arrays import Array, Bool, Float64, Int, Int64, aligned_empty
 from specdis.binaries import BinariesSettings
 from specdis.colours import Bands, Colours, noisier
 from specdis.errors import InputError
-from specdis.jaxed import jax, jnp
+from specdis.jaxed import jax
 from specdis.log import Progress, logger
 from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble
 from specdis.network.inputs import ColourScale, NetworkInputs
@@ -22,7 +22,7 @@ from specdis.network.training import TrainingStars, TrainingState, train_label, 
 from specdis.photometry import sqrt_flux
 from specdis.pipeline.inputs import truth_of
 from specdis.pipeline.stage import Context, Outcome
-from specdis.pipeline.tasks import anchor_names, bands_of, read_sample, trainable
+from specdis.pipeline.tasks import anchor_names, bands_of, fill_inputs, read_sample, trainable
 from specdis.storage import atomic, read_arrays, write_arrays, write_text
 from specdis.surveys import IDENTIFIER
 from specdis.validation import join
@@ -84,19 +84,18 @@ def _training_stars(context: Context, rows: Int64, copied: Int64) -> tuple[Train
     scale = _colour_scale(context, rows, bands, colours) if settings.colours else None
     seen = NetworkInputs(settings, 1.0, scale)
     inputs = aligned_empty((len(both), store.n_components + seen.n_features), np.float32)
-    parts = [(None, rows), *((number, copied) for number in range(store.n_copies))]
-    start = 0
-    for number, mine in parts:
-        part = inputs[start : start + len(mine)]
-        store.inputs(mine, number, part[:, : store.n_components])
+    spectra, features = inputs[:, : store.n_components], inputs[:, store.n_components :]
+    own = fill_inputs(context, seen, rows, bands, inputs[: len(rows)])
+    place = np.searchsorted(rows, copied)
+    names_of_copied = [stars[name][copied] for name in IDENTIFIER]
+    for number in range(store.n_copies):
+        part = slice(len(rows) + number * len(copied), len(rows) + (number + 1) * len(copied))
+        store.inputs(copied, number, spectra[part])
         if settings.colours:
-            own = seen.sound(jnp.asarray(store.inputs(mine)), bands.take(mine))
-            if number is not None:
-                own = noisier(own, colours, context.config.run.seed, number, [stars[name][mine] for name in IDENTIFIER])
-            part[:, store.n_components :] = seen.features(own)
-        start += len(mine)
+            copy = noisier(own.take(place), colours, context.config.run.seed, number, names_of_copied)
+            features[part] = seen.features(copy)
     if not settings.spectrum:
-        inputs[:, : store.n_components] = 0
+        spectra[:] = 0
     if is_anchor(stars).any():
         stars["PARALLAX_CORRECTED"], stars["PARALLAX_ERROR_USED"] = anchored(stars)
     if context.config.training.labels == "truth":
