@@ -46,7 +46,8 @@ class Band(NamedTuple):
     floor
         Error in mag that comes in addition: of the calibration, and of the reddening law.
     typical
-        Error in mag at magnitude 17 where a table has none; it grows as 10^(0.2 m), as the noise of photons does.
+        Error in mag at magnitude 17 where a table has none; it grows as 10^(0.3 m), as the median errors of Gaia DR3 do
+        between the noise of a star's own photons and that of the sky.
     """
 
     value: str
@@ -80,9 +81,9 @@ _RP = (
 # Constants per E(B-V) of SFD98 at R_V = 3.1: Schlafly & Finkbeiner (2011), Table 6 for 2MASS, and as the Legacy Surveys
 # use them (legacysurvey.org/dr9/catalogs, Galactic extinction coefficients).
 BANDS: Mapping[str, Band] = {
-    "G": Band("PHOT_G_MEAN_MAG", "PHOT_G_MEAN_FLUX_OVER_ERROR", _G, floor=0.005, typical=0.001),
-    "BP": Band("PHOT_BP_MEAN_MAG", "PHOT_BP_MEAN_FLUX_OVER_ERROR", _BP, floor=0.005, typical=0.01),
-    "RP": Band("PHOT_RP_MEAN_MAG", "PHOT_RP_MEAN_FLUX_OVER_ERROR", _RP, floor=0.005, typical=0.008),
+    "G": Band("PHOT_G_MEAN_MAG", "PHOT_G_MEAN_FLUX_OVER_ERROR", _G, floor=0.005, typical=0.0008),
+    "BP": Band("PHOT_BP_MEAN_MAG", "PHOT_BP_MEAN_FLUX_OVER_ERROR", _BP, floor=0.005, typical=0.0045),
+    "RP": Band("PHOT_RP_MEAN_MAG", "PHOT_RP_MEAN_FLUX_OVER_ERROR", _RP, floor=0.005, typical=0.0065),
     "g": Band("FLUX_G", "FLUX_IVAR_G", per_ebv=3.214),
     "r": Band("FLUX_R", "FLUX_IVAR_R", per_ebv=2.165),
     "z": Band("FLUX_Z", "FLUX_IVAR_Z", per_ebv=1.211),
@@ -242,7 +243,7 @@ class Colours:
                 snr = value * np.sqrt(error)
                 value = np.where(snr > _FAINTEST, _NANOMAGGY - 2.5 * np.log10(value), np.nan)
                 error = _MAGNITUDES / snr
-        typical = columns.typical * 10 ** (0.2 * (value - 17))
+        typical = columns.typical * 10 ** (0.3 * (value - 17))
         return value, np.hypot(np.where(np.isfinite(error), error, typical), columns.floor)
 
 

@@ -86,7 +86,7 @@ def test_missing_values_of_any_kind_leave_a_band_unknown():
     # A table without a column of errors has typical ones; without the band it is missing for all.
     few = {name: values for name, values in given.items() if "OVER_ERROR" not in name and "W2" not in name}
     bare = wanted.of(few, SETTINGS)
-    typical = BANDS["BP"].typical * 10 ** (0.2 * (given["PHOT_BP_MEAN_MAG"][0] - 17))
+    typical = BANDS["BP"].typical * 10 ** (0.3 * (given["PHOT_BP_MEAN_MAG"][0] - 17))
     assert bare.error[0, wanted.bands.index("BP")] == pytest.approx(np.hypot(BANDS["BP"].floor, typical))
     assert not bare.known[:, wanted.bands.index("W2")].any()
 

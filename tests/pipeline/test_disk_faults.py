@@ -67,7 +67,7 @@ def fails_then_goes_on(
 @needs_namespace
 @pytest.mark.parametrize(
     ("size", "stage", "last"),
-    [("300k", "spectra", "spectra"), pytest.param("7m", "[a-z]+", "catalogue", marks=pytest.mark.slow)],
+    [("600k", "spectra", "spectra"), pytest.param("7m", "[a-z]+", "catalogue", marks=pytest.mark.slow)],
 )
 def test_a_full_disk(config, finished, tmp_path, size, stage, last):
     prepare, mend = f"mount -t tmpfs -o size={size} none {{disk}}", "mount -o remount,size=1g {disk}"

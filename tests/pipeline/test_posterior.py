@@ -73,7 +73,7 @@ def test_a_law_differs_by_direction(kind, stars):
 def test_few_stars_and_lacking_columns_are_refused(stars):
     with pytest.raises(InputError, match=r"300 or more SELECTED stars .* found 50\. Give the whole catalogue"):
         specdis.posterior(stars[np.flatnonzero(stars["SELECTED"])[:50]])
-    with pytest.raises(InputError, match="expected columns MIX_WEIGHT_1"):
+    with pytest.raises(InputError, match="expected columns A_G_ERR, MIX_WEIGHT_1"):
         specdis.posterior(stars[["PHOT_G_MEAN_MAG", "A_G", "RA", "DEC", "SELECTED"]])
 
 
