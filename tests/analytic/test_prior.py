@@ -15,7 +15,7 @@ from scipy.stats import chi2
 from specdis.distances.columns import LEVELS
 from specdis.errors import InputError
 from specdis.jaxed import jax, jnp
-from specdis.network.mixture import Mixture, ParallaxInErrors, points, points_with_parallax
+from specdis.network.mixture import Mixture, ParallaxInErrors, Spurious, points, points_with_parallax
 from specdis.network.reduction import reduced
 from specdis.prior import (
     DensityTable,
@@ -83,15 +83,19 @@ def test_a_density_that_is_flat_in_modulus_gives_back_the_distribution():
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_the_star_s_own_parallax_counts_where_there_is_one():
+@pytest.mark.parametrize("spurious", [None, Spurious(0.05, 5.0)])
+def test_the_star_s_own_parallax_counts_where_there_is_one(spurious):
     both, magnitude = mixture(*GAUSSIANS), np.array([17.3, 15.0])
     own = ParallaxInErrors.of(magnitude, np.array([0.2, 0.2]), np.array([0.02, 0.02]))
-    posterior = Posterior(prior_with(np.zeros(len(MODULUS))))
+    posterior = Posterior(prior_with(np.zeros(len(MODULUS))), spurious)
     found = moduli(posterior.columns(both, magnitude, nowhere(2), (own, np.array([True, False]))))
     levels = 1 - jnp.asarray(LEVELS, jnp.float32)
     np.testing.assert_allclose(
-        found[:, 0], 17.3 - np.asarray(points_with_parallax(both, own).quantiles(levels))[:, 0], atol=1e-4
+        found[:, 0], 17.3 - np.asarray(points_with_parallax(both, own, spurious).quantiles(levels))[:, 0], atol=1e-4
     )
+    if spurious:
+        trusting = np.asarray(points_with_parallax(both, own).quantiles(levels))[:, 0]
+        assert np.abs(found[:, 0] - 17.3 + trusting).max() > 0.01
     np.testing.assert_allclose(found[:, 1], 15.0 - np.asarray(points(both).quantiles(levels))[:, 1], atol=1e-4)
 
 

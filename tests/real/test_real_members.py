@@ -81,7 +81,7 @@ def test_identifiers_of_pal_5_have_lost_digits_and_its_stars_are_found_on_the_sk
     members = read_members("Pal 5", file, TABLE_A1, everybody.probability_min)
     assert "SOURCE_ID" not in members.columns
     assert "were stored as floats" in caplog.text
-    found = find_members([members], streamfinder, everybody)
+    found = find_members([members], streamfinder, everybody, "dr3")
     rows = found.columns["ROW"]
     assert len(rows) == 2  # of the stream that Ibata et al. found around the cluster, which they left out
     assert set(streamfinder["NAME"][rows]) == {"61"}  # Pal 5's
@@ -129,7 +129,7 @@ def test_distances_of_segue_horizontal_branch_stars_are_in_kpc_and_agree_with_th
 
 def test_segue_stars_are_matched_to_none_of_the_streams(streamfinder: dict[str, np.ndarray]) -> None:
     file = MemberFile(path=MEMBERS / "bhb_segue_barbosa2022.csv", kind="bhb")
-    found = find_members([read_members("BHB", file, TABLE_A1, 0.9)], streamfinder, ReferencesSettings())
+    found = find_members([read_members("BHB", file, TABLE_A1, 0.9)], streamfinder, ReferencesSettings(), "dr3")
     # Its probabilities are in per cent: 4930 of the 5699 have 90 or more.
     assert (found.counts[0].listed, found.counts[0].matched) == (4930, 0)
 
@@ -151,7 +151,7 @@ def test_velocities_of_keck_are_those_of_table_a1() -> None:
     catalogue = missing | {"TARGETID": np.arange(1, rows + 1)} | quantities.read("RA", "DEC", "VRAD")
     settings = ReferencesSettings()
     members = read_members("DEIMOS", MemberFile(path=path, kind="cluster"), TABLE_A1, settings.probability_min)
-    found = find_members([members], catalogue, settings).columns
+    found = find_members([members], catalogue, settings, "dr3").columns
     systems = [system for system in TABLE_A1 if system.name in {*found["SYSTEM"]}]
     assert len(systems) == 14
     for system in systems:

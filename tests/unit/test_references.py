@@ -397,7 +397,7 @@ def lists(tmp_path: Path, catalogue: dict[str, np.ndarray]) -> list[Any]:
 def test_a_star_belongs_to_one_system_and_counts_add_up(tmp_path: Path) -> None:
     catalogue = stars(12)
     settings = ReferencesSettings(velocity_iterations=0)
-    members = find_members(lists(tmp_path, catalogue), catalogue, settings)
+    members = find_members(lists(tmp_path, catalogue), catalogue, settings, "dr3")
     by_system = {name: members.columns["ROW"][members.columns["SYSTEM"] == name].tolist() for name in
                  ("NGC 6205", "Sagittarius", "BHB")}  # fmt: skip
     assert by_system == {"NGC 6205": [0, 1, 2, 4, 5], "Sagittarius": [8, 9, 10, 11], "BHB": [6]}
@@ -413,7 +413,7 @@ def test_velocities_cut_members_and_are_counted(tmp_path: Path) -> None:
     vrad = np.zeros(12)
     vrad[8:12] = [0.0, 0.0, np.nan, 1.0]
     catalogue = stars(12, VRAD=vrad)
-    members = find_members(lists(tmp_path, catalogue), catalogue, ReferencesSettings())
+    members = find_members(lists(tmp_path, catalogue), catalogue, ReferencesSettings(), "dr3")
     counts = {count.system: count for count in members.counts}
     assert (counts["Sagittarius"].clipped, counts["Sagittarius"].kept) == (1, 3)  # the one without a velocity
 

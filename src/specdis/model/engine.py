@@ -294,7 +294,7 @@ class Engine:
 
     @cached_property
     def _posterior(self) -> Posterior | None:
-        return None if self.prior is None else Posterior(self.prior)
+        return None if self.prior is None else Posterior(self.prior, self.calibration.spurious)
 
     @cached_property
     def _pair_magnitudes(self) -> Callable[[ArrayLike, ArrayLike], jax.Array]:

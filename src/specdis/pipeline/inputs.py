@@ -82,7 +82,7 @@ def sample_files(config: Config) -> list[Path]:
 
 def sample_sections(config: Config) -> tuple[str, ...]:
     """Return the sections and keys about lists of members, if these are anchors."""
-    of_anchors = ("anchors.kinds", "anchors.least_error", "anchors.usual_error")
+    of_anchors = ("survey.gaia", "anchors.kinds", "anchors.least_error", "anchors.usual_error")
     return ("references", *of_anchors) if config.anchors.use != "none" else ()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from specdis.arrays import Array, Columns, Float64, ranges
 from specdis.distances.columns import FARTHEST, LEVELS
 from specdis.jaxed import jax, jnp
-from specdis.network.mixture import Mixture, ParallaxInErrors, Points, points, points_with_parallax
+from specdis.network.mixture import Mixture, ParallaxInErrors, Points, Spurious, points, points_with_parallax
 from specdis.network.settings import MIXTURE_PARTS, RELEASED
 from specdis.photometry import distance_of_modulus
 from specdis.prior.population import Prior
@@ -68,9 +68,12 @@ class Posterior:
     ----------
     prior
         The prior.
+    spurious
+        Spurious parallaxes, where the stars' own are taken in; None if there are none.
     """
 
     prior: Prior
+    spurious: Spurious | None = None
 
     def columns(
         self, mixture: Mixture, magnitude: Float64, direction: Float64, own: Own | None = None
@@ -123,7 +126,7 @@ class Posterior:
             if own is None:
                 return of(points(mixture))
             data, there = own
-            return jnp.where(there, of(points_with_parallax(mixture, data)), of(points(mixture)))
+            return jnp.where(there, of(points_with_parallax(mixture, data, self.spurious)), of(points(mixture)))
 
         return quantiles
 

@@ -156,7 +156,7 @@ def _distances(
 
 
 def find_members(
-    lists: Sequence[MemberList], stars: ListColumns, settings: ReferencesSettings, release: Release = "dr3"
+    lists: Sequence[MemberList], stars: ListColumns, settings: ReferencesSettings, release: Release
 ) -> Members:
     """Find the listed stars in the catalogue, assign each to one system, and clip velocities (section 2.5).
 

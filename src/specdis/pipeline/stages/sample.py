@@ -46,7 +46,7 @@ def _with_anchors(context: Context, sample: Sample) -> tuple[Sample, list[StageF
     selected = np.flatnonzero(stars["SELECTED"])
     files = references_of(config)
     sought = {name: stars[name][selected] for name in (*MATCH_COLUMNS, "VRAD")}
-    found = dict(find_members(files.members(), sought, config.references).columns)
+    found = dict(find_members(files.members(), sought, config.references, config.gaia).columns)
     columns = anchor_columns({**found, "ROW": selected[found["ROW"]]}, len(stars), config.anchors)
     anchors = is_anchor(columns)
     if anchors.any():
