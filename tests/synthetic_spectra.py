@@ -169,7 +169,7 @@ def model(
         pixel_width=dict.fromkeys(arms, 0.8),
     )
     domain = Domain(limits, reference_directions(basis.project(np.asarray(vectors.spectra)), np.arange(60.0)))
-    n_inputs = n_components + 3 * len(colours)
+    n_inputs = n_components + 2 * len(colours)
     networks = Networks(
         ensemble(n_inputs, network, n_folds, n_seeds),
         mixture_ensemble(n_inputs, 3, n_folds, n_seeds),

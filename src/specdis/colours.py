@@ -313,8 +313,10 @@ def _reddening(band: str, stars: Mapping[str, Array], ebv: Float64) -> Float64:
         return np.full(len(ebv), BANDS[band].per_ebv / SF11_SCALE)
     a_0, teff = R_V * ebv, np.asarray(stars["TEFF"], np.float64)
     bp_rp = np.asarray(stars["PHOT_BP_MEAN_MAG"], np.float64) - stars["PHOT_RP_MEAN_MAG"]
-    # Where Teff is missing, that of a dwarf of the star's colour, from which the law differs by a few per cent.
-    teff = np.where(np.isfinite(teff), teff, _teff_of_colour(intrinsic_colour(bp_rp, a_0)))
+    # The law differs by a few per cent between Teff of the star and of a dwarf of its colour. That of the colour comes
+    # first, because it is the same whatever else a survey measures.
+    of_colour = _teff_of_colour(intrinsic_colour(bp_rp, a_0))
+    teff = np.where(np.isfinite(of_colour), of_colour, teff)
     teff = np.where(np.isfinite(teff), teff, _TYPICAL_TEFF)
     return R_V * extinction_ratio(law, np.clip(teff, *LAW_RANGE) / 5040.0, a_0)
 

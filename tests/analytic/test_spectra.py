@@ -1,5 +1,7 @@
 """Normalisation against an independent implementation, and Eq. 1 against numbers (section 2.4)."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.ndimage import uniform_filter1d
@@ -394,6 +396,33 @@ def test_windows_hold_their_own_ends():
     found = normalise(block, grid, settings, [(native[100], native[103])])
     expected = (grid.wavelength > native[99] + 1e-6) & (grid.wavelength < native[104] - 1e-6)
     np.testing.assert_array_equal(found.bad[0], expected)
+
+
+@pytest.mark.parametrize("missing", ["zeros", "estimated"])
+def test_the_last_digit_of_wavelengths_decides_nothing(missing):
+    # Nanometre times ten, or a table's decimals, differ from Angstrom in the last digit. At rest, grid pixels, ends of
+    # windows, the join of the arms and native pixels coincide, so that any comparison without a tolerance would show.
+    rng = np.random.default_rng(5)
+    settings = SMALL_SETTINGS.model_copy(update={"missing": missing})
+    block, grid = spectra(6), PixelGrid.of(SMALL, settings)
+    for arm in block.arms.values():
+        arm.bad[:] = rng.uniform(size=arm.bad.shape) < 0.02
+    ends = [(wavelength[place], wavelength[place + 4]) for wavelength in SMALL.values() for place in (50, 150, 250)]
+
+    def made(moved):
+        arms = {name: replace(arm, wavelength=moved(arm.wavelength)) for name, arm in block.arms.items()}
+        return normalise(replace(block, arms=arms), grid, settings, ends)
+
+    expected = made(lambda wavelength: wavelength)
+    assert expected.bad.any(0).sum() > 50
+    for moved in (
+        lambda wavelength: wavelength / 10 * 10,
+        lambda wavelength: wavelength * (1 + rng.choice([-2e-16, 0, 2e-16, 4e-16], len(wavelength))),
+        lambda wavelength: np.round(wavelength + 1e-9, 8),
+    ):
+        found = made(moved)
+        np.testing.assert_array_equal(found.bad, expected.bad)
+        np.testing.assert_allclose(found.flux, expected.flux, atol=1e-5)
 
 
 def test_no_sky_lines_in_smooth_errors():

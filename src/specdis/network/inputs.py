@@ -15,7 +15,6 @@ from specdis.jaxed import jax, jnp
 from specdis.network.settings import NetworkSettings
 from specdis.statistics import robust_scatter
 
-_TYPICAL_ERROR = 0.03  # mag
 _REACH = 5.0
 """Largest scaled colour: a wrong one must not take the networks far beyond what they were trained on."""
 _LEAST_WIDTH = 0.01  # mag
@@ -116,8 +115,8 @@ def colours_of(bands: Bands, difference: jax.Array) -> tuple[jax.Array, jax.Arra
 class NetworkInputs:
     """From coefficients and dereddened magnitudes to the inputs of the networks.
 
-    For every colour there are three inputs: its value, whether it is known, and its error. The networks thus learn how
-    far to trust a colour, and to do without it.
+    For every colour there are two inputs: its value, and whether it is known. Its error is none: faint stars have larger
+    ones, so that it would tell the magnitude of a star.
 
     Parameters
     ----------
@@ -180,20 +179,18 @@ class NetworkInputs:
     @property
     def n_features(self) -> int:
         """Number of inputs besides the coefficients."""
-        return 3 * len(self.colours)
+        return 2 * len(self.colours)
 
     def features(self, bands: Bands) -> Float32:
-        """Return the inputs besides the coefficients, shape (star, 3 colours)."""
+        """Return the inputs besides the coefficients, shape (star, 2 colours)."""
         return np.asarray(jax.jit(self._features)(bands))
 
     def _features(self, bands: Bands) -> jax.Array:
         assert self.colour_scale is not None
-        value, error, known = colours_of(bands, jnp.asarray(self.colours.difference))
+        value, _, known = colours_of(bands, jnp.asarray(self.colours.difference))
         centre, width = jnp.asarray(self.colour_scale.centre), jnp.asarray(self.colour_scale.width)
-        value, error = jnp.clip((value - centre) / width, -_REACH, _REACH), jnp.log(error / _TYPICAL_ERROR)
-        return jnp.concatenate(
-            [jnp.where(known, value, 0), known.astype(jnp.float32), jnp.where(known, error, 0)], axis=-1
-        ).astype(jnp.float32)
+        value = jnp.clip((value - centre) / width, -_REACH, _REACH)
+        return jnp.concatenate([jnp.where(known, value, 0), known], axis=-1).astype(jnp.float32)
 
 
 def perturbed_bands(bands: Bands, normal: jax.Array) -> Bands:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import percentile_filter
 
 from specdis.arrays import Bool, Float64, ranges
-from specdis.spectra.grid import SPECTRA_TILE, native_position
+from specdis.spectra.grid import ROUNDING, SPECTRA_TILE, native_position
 from specdis.surveys.base import Spectra
 from specdis.surveys.wavelengths import SPEED_OF_LIGHT
 
@@ -22,8 +22,13 @@ def _observed(native: Float64, spectra: Spectra, rows: slice) -> Float64:
 
 
 def inside_windows(native: Float64, spectra: Spectra, rows: slice, windows: Sequence[tuple[float, float]]) -> Bool:
-    """Tell which native pixels lie in observed-frame windows, inclusive, shape (star or 1, native pixel)."""
+    """Tell which native pixels lie in observed-frame windows, inclusive, shape (star or 1, native pixel).
+
+    Windows end at native pixels, whose wavelengths may have been rounded since, as by a change of units.
+    """
     low, high = np.asarray(windows, np.float64).reshape(-1, 2).T
+    rounding = ROUNDING * float(np.median(np.diff(native)))
+    low, high = low - rounding, high + rounding
     observed = _observed(native, spectra, rows)
     begun, over = np.searchsorted(np.sort(low), observed, "right"), np.searchsorted(np.sort(high), observed, "left")
     return np.asarray(begun > over)
