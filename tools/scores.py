@@ -59,12 +59,12 @@ def gaussian(z: Float64, width: Float64) -> Float64:
     return np.maximum(-0.5 * z**2 - np.log(width) - 0.5 * np.log(2 * np.pi), LEAST)
 
 
-def mixture(model: Model, inputs: Array, targets: Targets, true: Float64) -> Float64:
+def mixture(model: Model, inputs: Array, targets: Targets, outside: Bool, true: Float64) -> Float64:
     """Return ln p of the true magnitudes by the recalibrated mixture."""
     found = np.empty(len(true))
     for rows in ranges(len(true), 4096):
         mine = targets.take(rows)
-        traits = Traits(mine.snr, mine.feh)
+        traits = Traits(mine.snr, mine.feh, outside[rows])
         predicted = model.networks.mixture.held_out_mixture(inputs[rows], mine.fold.astype(np.int32))
         log_weight, mean, sigma = (
             np.asarray(values, np.float64) for values in model.calibration.apply(predicted, traits).pooled()
@@ -87,9 +87,11 @@ def scored(run: Path) -> Scored:
         np.asarray(values[rows], np.float64) for values in (found["M_G_NN"] - true, found["M_G_NN_ERR"], stars["SN"])
     )
     if config.network.kind == "mixture":
-        scaled = CoefficientStore.open(paths.coefficients).inputs(rows)
+        store = CoefficientStore.open(paths.coefficients)
+        scaled = store.inputs(rows)
+        outside = model.domain.outside(scaled * np.float32(model.scale), store.fit(rows))
         targets = model.targets_of({name: values[rows] for name, values in stars.items()})
-        log_p = mixture(model, model.inputs_of(scaled, targets.bands), targets, true[rows])
+        log_p = mixture(model, model.inputs_of(scaled, targets.bands), targets, outside, true[rows])
     else:
         log_p = gaussian(error / width, width)
     return Scored(identifiers(stars, rows), stars["LOGG"][rows] < GIANT_LOGG, snr, error, error / width, log_p)

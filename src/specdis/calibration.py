@@ -30,7 +30,7 @@ _CLUMP = 0.6, 0.45
 _TYPICAL_FEH, _FEH_SCALE, _FARTHEST_FEH = -1.0, 0.5, 3.0
 _TYPICAL_SPREAD = -1.0
 """ln of the spread between networks over the width of the whole, usually; and where there is one network only."""
-_FEATURES = 9
+_FEATURES = 10
 _PRIOR = 0.5
 """Standard deviation of shift (mag) and log-stretch per feature, without data."""
 _PRIOR_OF_SPURIOUS = np.array([1.0, 0.5])
@@ -58,10 +58,13 @@ class Traits(NamedTuple):
         S/N of the spectra, shape (star,); values that are not finite count as 20.
     feh
         [Fe/H] of the survey, dex, shape (star,); values that are not finite count as -1.
+    outside
+        Whether the spectrum is outside the domain of the model, shape (star,).
     """
 
     snr: ArrayLike
     feh: ArrayLike
+    outside: ArrayLike
 
 
 class Calibration(NamedTuple):
@@ -70,9 +73,10 @@ class Calibration(NamedTuple):
     Parameters
     ----------
     shift, log_stretch
-        Coefficients of the features 1, x, x^2, g, g x, h, (1 - g) f, g f and s; mag, and natural logarithm. Here x is
-        ln(S/N / 20), g goes from 0 for dwarf stars to 1 for giants, h is a bump at core helium burning, f is ([Fe/H]
-        + 1) / 0.5, and s tells the spread between networks relative to the width of the distribution.
+        Coefficients of the features 1, x, x^2, g, g x, h, (1 - g) f, g f, s and o; mag, and natural logarithm. Here x
+        is ln(S/N / 20), g goes from 0 for dwarf stars to 1 for giants, h is a bump at core helium burning, f is
+        ([Fe/H] + 1) / 0.5, s tells the spread between networks relative to the width of the distribution, and o is 1
+        for spectra outside the domain.
     share_and_width
         Share of spurious parallaxes, and their scatter over their error; the share is 0 if there are none.
     """
@@ -132,7 +136,8 @@ def _features(mixture: Mixture, traits: Traits) -> jax.Array:
     width = jnp.sqrt((share * (whole.sigma**2 + (whole.mean - centre[:, None]) ** 2)).sum(-1))
     spread = jnp.log(jnp.maximum(jnp.nan_to_num(between_networks(mixture)), 1e-3) / width) - _TYPICAL_SPREAD
     spread = jnp.where(jnp.isfinite(between_networks(mixture)), jnp.clip(spread, -2, 2), 0)
-    parts = [jnp.ones_like(x), x, x**2, giant, giant * x, clump, (1 - giant) * metals, giant * metals, spread]
+    outside = jnp.asarray(traits.outside).astype(centre.dtype)
+    parts = [jnp.ones_like(x), x, x**2, giant, giant * x, clump, (1 - giant) * metals, giant * metals, spread, outside]
     return jnp.stack(parts, axis=-1)
 
 

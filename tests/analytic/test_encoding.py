@@ -308,7 +308,7 @@ def test_draws_and_derivatives_agree_on_missing_pixels():
 
 def test_the_mixture_is_wider_by_what_is_missing():
     # A recalibration to 1/200 of the width, and noisy spectra, so that it shows beside the width of the networks.
-    narrow = Calibration(np.zeros(9), np.log(0.005) * (np.arange(9) == 0))
+    narrow = Calibration(np.zeros(10), np.log(0.005) * (np.arange(10) == 0))
     made, stars = replace(model(n_folds=1), calibration=narrow), 8
     gappy = lacking(spectra(stars, seed=3, snr=5.0))
     given, fold = targets(stars), np.full(stars, -1, np.int32)
@@ -319,7 +319,7 @@ def test_the_mixture_is_wider_by_what_is_missing():
     @jax.jit
     def compiled(inputs):
         found = made.networks.mixture.held_out_mixture(inputs, fold)
-        return found.pooled().average, narrow.apply(found, Traits(given.snr, given.feh)).pooled()
+        return found.pooled().average, narrow.apply(found, Traits(given.snr, given.feh, np.zeros(stars))).pooled()
 
     def mean(inputs):
         return np.asarray(compiled(inputs.astype(np.float32))[0], float)

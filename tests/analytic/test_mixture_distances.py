@@ -247,7 +247,8 @@ def predicted_and_seen(stretch, shift, stars=20_000, seed=1, spurious=0.0):
     shape = (stars, 1, 1)
     given = Mixture(np.zeros(shape), centre.reshape(shape), np.full(shape, 0.2))
     data = ParallaxInErrors(*map(np.asarray, ParallaxInErrors.of(apparent, parallax, error)))
-    return given, data, Traits(np.exp(random.uniform(1.5, 4.5, stars)), random.uniform(-2.5, 0.3, stars))
+    snr, feh = np.exp(random.uniform(1.5, 4.5, stars)), random.uniform(-2.5, 0.3, stars)
+    return given, data, Traits(snr, feh, random.uniform(size=stars) < 0.05)
 
 
 corrections = jax.jit(Calibration.corrections)
@@ -279,6 +280,21 @@ def test_recalibration_leaves_honest_distributions_alone():
     assert np.abs(np.median(shift)) < 0.02
 
 
+def traits_of_one(*, snr=20.0, feh=-1.0, outside=False):
+    return Traits(*(jnp.asarray([value]) for value in (snr, feh, outside)))
+
+
+def test_stars_outside_the_domain_get_a_width_of_their_own():
+    given, data, traits = predicted_and_seen(stretch=1.0, shift=0.0, seed=4)
+    # They, and nobody else, have half the width that they need.
+    narrow = given._replace(sigma=np.where(traits.outside[:, None, None], 0.5, 1) * given.sigma)
+    _, stretch = corrections(fit(narrow, data, traits), narrow, traits)
+    inside, outside = (np.median(np.asarray(stretch)[rows]) for rows in (~traits.outside, traits.outside))
+    # A thousand stars know their width to 9 %, and the prior takes half of that of ln 2 = 0.7 standard deviations.
+    assert inside == pytest.approx(1.0, abs=0.06)
+    assert outside == pytest.approx(2.0, rel=0.2)
+
+
 def test_recalibration_knows_metallicity_clump_and_spread():
     given, data, traits = predicted_and_seen(stretch=1.0, shift=0.0, seed=3)
     poor = traits.feh < -1.1
@@ -289,28 +305,28 @@ def test_recalibration_knows_metallicity_clump_and_spread():
     # A straight line in [Fe/H] through a step: more than the half of it.
     assert most / least > 1.5
     # Each feature by hand: only its own stars are widened.
-    one = np.zeros(9)
+    one = np.zeros(10)
     by_hand = (5, 0.6, -1.0, 2.0), (5, 3.0, -1.0, 1.0), (7, -1.0, -0.5, 2.0), (6, 8.0, -1.5, 0.5)
     for feature, mean, feh, expected in by_hand:
         two = Mixture(*(jnp.asarray(v).reshape(1, 1, 1) for v in ([0.0], [mean], [0.2])))
-        calibration = Calibration(one, np.log(2.0) * (np.arange(9) == feature))
-        found = calibration.corrections(two, Traits(jnp.asarray([20.0]), jnp.asarray([feh])))[1]
+        calibration = Calibration(one, np.log(2.0) * (np.arange(10) == feature))
+        found = calibration.corrections(two, traits_of_one(feh=feh))[1]
         assert float(found[0]) == pytest.approx(expected, rel=2e-3), feature
     apart = Mixture(*(jnp.asarray(v).reshape(1, 2, 1) for v in ([np.log(0.5)] * 2, [5.0, 5.4], [0.2, 0.2])))
-    calibration = Calibration(one, np.log(2.0) * (np.arange(9) == 8))
-    found = calibration.corrections(apart, Traits(jnp.asarray([20.0]), jnp.asarray([-1.0])))[1]
+    calibration = Calibration(one, np.log(2.0) * (np.arange(10) == 8))
+    found = calibration.corrections(apart, traits_of_one())[1]
     # Means 0.4 mag apart: a standard deviation between two of 0.283, and a width of hypot(0.2, 0.2).
     assert float(found[0]) == pytest.approx(2 ** (np.log(0.2828 / 0.2828) + 1), rel=1e-3)
 
 
 def test_recalibration_moves_and_widens_by_hand():
     given = Mixture(*(jnp.asarray(v).reshape(1, 2, 1) for v in ([np.log(0.5)] * 2, [4.0, 6.0], [0.1, 0.2])))
-    first = np.arange(9) == 0
+    first = np.arange(10) == 0
     calibration = Calibration(0.3 * first, np.log(2.0) * first)
-    found = calibration.apply(given, Traits(jnp.asarray([np.nan]), jnp.asarray([np.nan])))
+    found = calibration.apply(given, traits_of_one(snr=np.nan, feh=np.nan))
     np.testing.assert_allclose(np.ravel(found.mean), [5.3 - 2, 5.3 + 2])
     np.testing.assert_allclose(np.ravel(found.sigma), [0.2, 0.4])
-    unchanged = Calibration.identity().apply(given, Traits(jnp.asarray([10.0]), jnp.asarray([-0.5])))
+    unchanged = Calibration.identity().apply(given, traits_of_one(snr=10.0, feh=-0.5))
     np.testing.assert_allclose(np.ravel(unchanged.mean), [4.0, 6.0])
 
 

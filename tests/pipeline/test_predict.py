@@ -112,7 +112,8 @@ def test_a_coadd_gets_the_distances_of_the_run(finished, coadd, tmp_path):
     assert len(ours) > 80
     # The coadd has no SOURCE_ID, but the model knows its targets: each is predicted by the networks of its fold. Pixels
     # of the run are in half precision. The coadd lacks Teff and photometric errors, which are no inputs of the
-    # networks, but decide which colours are odd. Without a Gaia source in the run's catalogue the coadd alone has colours.
+    # networks, but decide which colours are odd. Stars without a Gaia source in the run's catalogue have colours in the
+    # coadd alone.
     difference = (column(found, "M_G_NN")[ours] - column(run, "M_G_NN")[theirs]) / column(run, "M_G_NN_ERR")[theirs]
     alike = ((run["FLAGS"][theirs] | found["FLAGS"][ours]) & (Flag.NO_COLOUR | Flag.ODD_COLOUR)) == 0
     assert alike.sum() > 70

@@ -148,12 +148,13 @@ class Engine:
         coefficients = jnp.asarray(encoded.coefficients)
         completion = self.completion(stars, encoded)
         bands = self.network_inputs.sound(coefficients / self.scale, target.bands)
+        outside = self.domain.outside(np.asarray(coefficients), encoded.fit)
         answered = self._answer(
             self.network_inputs(coefficients, bands),
             fold,
             target.parallaxes(),
             target.has_parallax,
-            Traits(target.snr, target.feh),
+            Traits(target.snr, target.feh, outside),
             completion,
         )
         perturbed = Perturbed(stars, jnp.asarray(target.keys), fold, coefficients, completion, bands)
@@ -178,7 +179,7 @@ class Engine:
             ),
             binary=known(answered.binary, no_spectrum | ~target.has_parallax),
             chi2=np.asarray(encoded.fit.chi2, np.float64)[:count],
-            outside=self.domain.outside(np.asarray(coefficients), encoded.fit)[:count],
+            outside=outside[:count],
             lacking=self.network_inputs.lacking(target.bands)[:count],
             odd=np.any(target.bands.known[:count] & ~bands.known[:count], axis=1),
         )

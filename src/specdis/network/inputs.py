@@ -115,8 +115,8 @@ def colours_of(bands: Bands, difference: jax.Array) -> tuple[jax.Array, jax.Arra
 class NetworkInputs:
     """From coefficients and dereddened magnitudes to the inputs of the networks.
 
-    For every colour there are two inputs: its value, and whether it is known. Its error is none: faint stars have larger
-    ones, so that it would tell the magnitude of a star.
+    For every colour there are two inputs: its value, and whether it is known. Its error is none: it is larger for faint
+    stars, so that it would tell their magnitudes.
 
     Parameters
     ----------

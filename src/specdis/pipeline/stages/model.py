@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -59,9 +60,17 @@ def run(context: Context) -> Outcome:
             found[:, : basis.n_components] = 0
         return found
 
+    domain = _domain(context, stars.take(rows), rows, store.grid, basis)
+
+    def traits(rows: Int64) -> Traits:
+        coefficients = context.coefficients.inputs(rows) * np.float32(basis.scale)
+        outside = domain.outside(coefficients, context.coefficients.fit(rows))
+        return Traits(stars["SN"][rows], stars["FEH"][rows], outside)
+
+    held_out = _HeldOut(networks.mixture, stars, rows, inputs, traits)
     labels = _held_out_labels(networks.label, inputs(rows), stars["FOLD"][rows])
     card = {"training_stars": len(rows), "explained": basis.explained}
-    recalibration = _calibration(context, networks.mixture, stars, rows, inputs)
+    recalibration = _calibration(context, held_out)
     calibration = calibration_stars(stars["FOLD"], stars["STAR_ID"], config.calibration, config.run.seed)
     trained = TrainedStars.of({**stars.columns, "CALIBRATION": calibration})
     model = Model(
@@ -72,9 +81,9 @@ def run(context: Context) -> Outcome:
         basis=basis,
         networks=networks,
         calibration=recalibration,
-        prior=_prior(context, networks.mixture, recalibration, stars, rows, inputs),
+        prior=_prior(context, recalibration, held_out),
         training_error=training_error(labels),
-        domain=_domain(context, stars.take(rows), rows, store.grid, basis),
+        domain=domain,
         seed=config.run.seed,
         card=card,
         trained=lambda: trained,
@@ -94,25 +103,36 @@ def _networks(context: Context) -> Networks:
     return Networks.of({path.stem: read_arrays(path, "networks")[1] for path in paths}, context.config.network)
 
 
-def _calibration(
-    context: Context, ensemble: MixtureEnsemble, stars: Stars, rows: Int64, inputs: Callable[[Int64], Float32]
-) -> Calibration:
-    """Fit the recalibration to its share of the held-out stars among some rows of the sample.
+class _HeldOut(NamedTuple):
+    """What the networks say of the stars that they were not trained on.
 
     Parameters
     ----------
-    context
-        The stage's.
     ensemble
         The mixture networks.
     stars
         The sample.
     rows
         Its trainable rows.
-    inputs
-        Returns the networks' inputs of some rows.
+    inputs, traits
+        Return the networks' inputs, and the traits, of some rows.
     """
+
+    ensemble: MixtureEnsemble
+    stars: Stars
+    rows: Int64
+    inputs: Callable[[Int64], Float32]
+    traits: Callable[[Int64], Traits]
+
+    def mixture(self, rows: Int64) -> Mixture:
+        """Return the mixture of each of some rows, shape (star, network, component)."""
+        return _held_out_mixture(self.ensemble, self.inputs(rows), self.stars["FOLD"][rows])
+
+
+def _calibration(context: Context, held_out: _HeldOut) -> Calibration:
+    """Fit the recalibration to its share of the held-out stars."""
     config, spurious = context.config, Spurious.of(context.config.network.mixture)
+    stars, rows = held_out.stars, held_out.rows
     rows = rows[calibration_stars(stars["FOLD"][rows], stars["STAR_ID"][rows], config.calibration, config.run.seed)]
     if len(rows) < _FEWEST_CALIBRATION:
         if config.calibration.on:
@@ -121,24 +141,17 @@ def _calibration(
     if len(rows) > config.calibration.stars_max:
         chance = rng.uniform(rng.stream(config.run.seed, "calibration stars"), stars["STAR_ID"][rows])
         rows = rows[np.sort(np.argsort(chance)[: config.calibration.stars_max])]
-    mixture = _held_out_mixture(ensemble, inputs(rows), stars["FOLD"][rows])
     mine = stars.take(rows)
     parallax, error = mine["PARALLAX_CORRECTED"], mine["PARALLAX_ERROR_USED"]
     if is_anchor(mine.columns).any():
         parallax, error = anchored(mine.columns)
-    return fit(mixture, ParallaxInErrors.of(mine["G_0"], parallax, error), Traits(mine["SN"], mine["FEH"]), spurious)
+    data = ParallaxInErrors.of(mine["G_0"], parallax, error)
+    return fit(held_out.mixture(rows), data, held_out.traits(rows), spurious)
 
 
-def _prior(
-    context: Context,
-    ensemble: MixtureEnsemble,
-    calibration: Calibration,
-    stars: Stars,
-    rows: Int64,
-    inputs: Callable[[Int64], Float32],
-) -> Prior | None:
-    """Fit the prior to the held-out stars among some rows of the sample; parameters as of `_calibration`."""
-    config = context.config
+def _prior(context: Context, calibration: Calibration, held_out: _HeldOut) -> Prior | None:
+    """Fit the prior to the held-out stars."""
+    config, stars, rows = context.config, held_out.stars, held_out.rows
     if config.prior.kind == "none":
         return None
     rows = rows[(stars["FOLD"][rows] >= 0) & np.isfinite(stars["G_0"][rows])]
@@ -150,8 +163,7 @@ def _prior(
     parts = []
     for block in ranges(len(rows), _RELEASED_BLOCK):
         some = rows[block]
-        mixture = _held_out_mixture(ensemble, inputs(some), stars["FOLD"][some])
-        few = _released(calibration, mixture, Traits(stars["SN"][some], stars["FEH"][some]))
+        few = _released(calibration, held_out.mixture(some), held_out.traits(some))
         parts.append(few._replace(sigma=jnp.hypot(few.sigma, stars["A_G_ERR"][some][:, None])))
     found = Mixture._make(np.concatenate(values) for values in zip(*parts, strict=True))
     return prior_of(found, stars["G_0"][rows], galactic_direction(stars["RA"][rows], stars["DEC"][rows]), config.prior)
