@@ -164,12 +164,12 @@ def test_identifiers_that_have_been_floats_are_matched_on_the_sky(tmp_path: Path
     path = tmp_path / "sgr.csv"
     places = {"ra": catalogue["RA"], "dec": catalogue["DEC"], "dist": np.full(40, 20.0)}
     Table({"source_id": rounded, **places}).write(path, format="ascii.csv")
-    found = match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue), 1.0)
+    found = match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue, "dr3"), 1.0)
     assert found["ROW"].tolist() == list(range(40))  # by identifier it would be a quarter of them
     assert "were stored as floats and lost digits; matched on the sky" in caplog.text
     Table({"source_id": rounded, "dist": places["dist"]}).write(path, format="ascii.csv", overwrite=True)
     with pytest.raises(InputError, match="integers with all their digits"):
-        match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue), 1.0)
+        match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue, "dr3"), 1.0)
     assert not were_floats(whole)
     assert not were_floats(rounded[:19])  # too few to tell
     assert not were_floats(np.arange(100))
@@ -230,9 +230,9 @@ def test_a_column_map_goes_before_the_known_names(tmp_path: Path) -> None:
 
 
 def test_identifiers_match_whatever_their_order() -> None:
-    targets = SurveyStars(stars(5, SOURCE_ID=[30, 10, 0, 20, 10]))
+    targets = SurveyStars(stars(5, SOURCE_ID=[30, 10, 0, 20, 10]), "dr3")
     assert targets.by_identifier("SOURCE_ID", np.array([10, 99, 0, 30])).tolist() == [1, -1, -1, 0]
-    assert SurveyStars(stars(0)).by_identifier("SOURCE_ID", np.array([1])).tolist() == [-1]
+    assert SurveyStars(stars(0), "dr3").by_identifier("SOURCE_ID", np.array([1])).tolist() == [-1]
 
 
 def test_proper_motion_carries_a_star_to_the_epoch_of_the_list() -> None:
@@ -253,14 +253,14 @@ def test_a_fast_star_is_found_at_the_epoch_and_not_without_it() -> None:
     catalogue = stars(2, PMRA=[1000.0, 0.0])  # one arcsec a year
     there = 200.0 + (2000.0 - 2016.0) / 3600.0 / np.cos(np.radians(20.0))
     places = np.array([there]), np.array([20.0])
-    assert SurveyStars(catalogue).on_sky(*places, 2000.0, 1.0).tolist() == [0]
-    assert SurveyStars(catalogue).on_sky(*places, 2016.0, 1.0).tolist() == [-1]
+    assert SurveyStars(catalogue, "dr3").on_sky(*places, 2000.0, 1.0).tolist() == [0]
+    assert SurveyStars(catalogue, "dr3").on_sky(*places, 2016.0, 1.0).tolist() == [-1]
 
 
 def test_one_star_goes_to_the_nearest_of_the_places_that_claim_it() -> None:
     catalogue = stars(1)
     ra, dec = np.array([200.0002, 200.0001, np.nan]), np.array([20.0, 20.0, 20.0])
-    assert SurveyStars(catalogue).on_sky(ra, dec, 2016.0, 1.0).tolist() == [-1, 0, -1]
+    assert SurveyStars(catalogue, "dr3").on_sky(ra, dec, 2016.0, 1.0).tolist() == [-1, 0, -1]
 
 
 def test_a_list_without_identifiers_is_matched_on_the_sky(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_a_list_without_identifiers_is_matched_on_the_sky(tmp_path: Path) -> Non
     catalogue = stars(3)
     table = {"RAJ2000": catalogue["RA"][[2, 0]], "DEJ2000": catalogue["DEC"][[2, 0]], "distmod": [15.0, 10.0]}
     Table(table).write(path, format="ascii.csv")
-    found = match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue), 1.0)
+    found = match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue, "dr3"), 1.0)
     assert found["ROW"].tolist() == [0, 2]
     np.testing.assert_allclose(found["DIST_RIVAL"], [1.0, 10.0])
     assert Quantities(ReferenceTable.open(path)).epoch == 2000.0
@@ -281,13 +281,13 @@ def test_numbers_of_another_release_are_noticed_and_matched_on_the_sky(tmp_path:
     numbers = catalogue["SOURCE_ID"][:40] + 1_000_001
     numbers[:2] = catalogue["SOURCE_ID"][:2]  # some stay the same from one release to the next
     Table({"source_id": numbers, **places}).write(path, format="ascii.csv")
-    found = match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue), 1.0)
+    found = match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue, "dr3"), 1.0)
     assert found["ROW"].tolist() == list(range(40))
     assert "2 stars match by identifier and 40 on the sky" in caplog.text
     # a list of other stars, one of which has a neighbour of ours, is no such thing
     places["ra"] = places["ra"] + np.where(np.arange(40) == 7, 0.0, 0.05)
     Table({"source_id": numbers + 10_000, **places}).write(path, format="ascii.csv", overwrite=True)
-    assert len(match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue), 1.0)["ROW"]) == 0
+    assert len(match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue, "dr3"), 1.0)["ROW"]) == 0
 
 
 @pytest.mark.parametrize("said", ["name", "text", "section"])
@@ -333,15 +333,18 @@ def test_positions_of_a_list_have_the_epoch_of_its_release(tmp_path: Path) -> No
     """A star of one arcsec a year is 1.5 arcsec further in DR4 than in DR3."""
     path, catalogue = tmp_path / "list.csv", stars(1, PMDEC=[1000.0])
     Table({"gaia_dr4": [7], "ra": [200.0], "dec": [20.0 + 1.5 / 3600], "dist": [1.0]}).write(path)
-    assert match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue), 0.1)["ROW"].tolist() == [0]
-    assert len(match_rival(ReferenceFile(path=path, epoch=2016.0), catalogue, SurveyStars(catalogue), 0.1)["ROW"]) == 0
+    assert match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue, "dr3"), 0.1)["ROW"].tolist() == [0]
+    assert (
+        len(match_rival(ReferenceFile(path=path, epoch=2016.0), catalogue, SurveyStars(catalogue, "dr3"), 0.1)["ROW"])
+        == 0
+    )
 
 
 def test_absolute_magnitudes_of_a_rival_use_our_apparent_ones(tmp_path: Path) -> None:
     path = tmp_path / "rival.csv"
     catalogue = stars(2)
     Table({"source_id": catalogue["SOURCE_ID"][1:], "M_G": [0.9]}).write(path, format="ascii.csv")
-    found = match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue), 1.0)
+    found = match_rival(ReferenceFile(path=path), catalogue, SurveyStars(catalogue, "dr3"), 1.0)
     assert found["ROW"].tolist() == [1]
     assert found["DIST_RIVAL"][0] == pytest.approx(10.0)  # 16.0 - 0.1 - 0.9 = 15.0
 
@@ -388,7 +391,7 @@ def lists(tmp_path: Path, catalogue: dict[str, np.ndarray]) -> list[Any]:
     fitsio.write(str(folder / "sgr.fits"), {"source_id": source[8:12], "dist": np.full(4, 30.0)})
     (folder / "README.txt.md").write_text("no table")
     (folder / "broken.csv").write_text("a\n1\n")
-    references = References(ReferencesSettings(), beside=tmp_path)
+    references = References(ReferencesSettings(), tmp_path, "dr3")
     found = references.members()
     assert [unread.place for unread in references.unread] == ["broken.csv"]
     return found
@@ -432,7 +435,7 @@ def test_a_whole_publication_of_lists_names_the_systems_of_unknown_distance_once
     folder.mkdir(parents=True)
     for name in ("NGC_6205_M_13", "Terzan_8", "Arp_2"):
         Table({"source_id": [1], "memberprob": [1.0]}).write(folder / f"{name}.txt", format="ascii.tab")
-    references = References(ReferencesSettings(), beside=tmp_path)
+    references = References(ReferencesSettings(), tmp_path, "dr3")
     assert [set(members.columns["SYSTEM"]) for members in references.members()] == [{"NGC 6205"}]
     (unread,) = references.unread
     assert unread.message.startswith(
@@ -440,7 +443,7 @@ def test_a_whole_publication_of_lists_names_the_systems_of_unknown_distance_once
     )
     table = tmp_path / "more.csv"
     table.write_text("name,distance\nArp 2,28.7\nTerzan 8,27.5\n")
-    references = References(ReferencesSettings(systems=ReferenceFile(path=table)), beside=tmp_path)
+    references = References(ReferencesSettings(systems=ReferenceFile(path=table)), tmp_path, "dr3")
     assert len(references.members()) == 3
     table.write_text("name,distance\nArp 2,28.7\nTerzan 8,27.5\nNGC 6205,1.0\n")
     (cluster,) = (m for m in references.members() if set(m.columns["SYSTEM"]) == {"NGC 6205"})
@@ -451,12 +454,12 @@ def test_a_whole_publication_of_lists_names_the_systems_of_unknown_distance_once
 def test_what_the_configuration_names_must_be_readable(tmp_path: Path) -> None:
     named = {"x": MemberFile(path=tmp_path / "nowhere.csv", kind="dwarf")}
     with pytest.raises(InputError, match=r"nowhere.csv: expected a table, found no file"):
-        References(ReferencesSettings(members=named)).members()
-    (problem,) = References(ReferencesSettings(members=named)).problems()
+        References(ReferencesSettings(members=named), None, "dr3").members()
+    (problem,) = References(ReferencesSettings(members=named), None, "dr3").problems()
     assert "found no file" in problem
     Table({"x": [1]}).write(tmp_path / "bare.csv", format="ascii.csv")
     bare = ReferencesSettings(rivals={"bare": ReferenceFile(path=tmp_path / "bare.csv")})
-    (problem,) = References(bare).problems()
+    (problem,) = References(bare, None, "dr3").problems()
     assert "expected SOURCE_ID, TARGETID, or RA and DEC, found the columns x" in problem
 
 
@@ -465,16 +468,16 @@ def test_files_that_the_configuration_names_are_not_read_twice(tmp_path: Path) -
     path = tmp_path / "rivals" / "xue.csv"
     Table({"source_id": stars(1)["SOURCE_ID"], "distmod": [15.0]}).write(path, format="ascii.csv")
     named = ReferencesSettings(rivals={"Xue et al. 2014": ReferenceFile(path=path)})
-    assert list(References(named, beside=tmp_path).rivals(stars(1))) == ["Xue et al. 2014"]
-    assert list(References(ReferencesSettings(), beside=tmp_path).rivals(stars(1))) == ["xue"]
-    assert References(named, beside=tmp_path).files == [path]
+    assert list(References(named, tmp_path, "dr3").rivals(stars(1))) == ["Xue et al. 2014"]
+    assert list(References(ReferencesSettings(), tmp_path, "dr3").rivals(stars(1))) == ["xue"]
+    assert References(named, tmp_path, "dr3").files == [path]
 
 
 def test_dwarfs_come_from_their_table(tmp_path: Path) -> None:
     path = tmp_path / "members" / "dwarfs" / "draco_1.dat"
     path.parent.mkdir(parents=True)
     Table({"source_id": [3], "mem_fixed": [0.99]}).write(path, format="ascii.commented_header")
-    (found,) = References(ReferencesSettings(), beside=tmp_path).members()
+    (found,) = References(ReferencesSettings(), tmp_path, "dr3").members()
     assert (found.file.kind, found.columns["SYSTEM"].tolist()) == ("dwarf", ["Draco"])
     assert found.columns["DIST_REF"].tolist() == [DWARFS[0].distance]
 
@@ -817,6 +820,6 @@ def test_lists_lie_where_the_archives_unpack_them(tmp_path: Path) -> None:
     (folder / "NGC_104_47Tuc.txt").write_text("# source_id\tmemberprob\n1\t1.0\n")
     table = tmp_path / "more.csv"
     table.write_text("name,distance\nNGC 104,4.5\n")
-    references = References(ReferencesSettings(systems=ReferenceFile(path=table)), beside=tmp_path)
+    references = References(ReferencesSettings(systems=ReferenceFile(path=table)), tmp_path, "dr3")
     (found,) = references.members()
     assert (found.file.kind, found.columns["SYSTEM"].tolist()) == ("cluster", ["NGC 104"])

@@ -50,7 +50,7 @@ class References:
         Gaia release of the survey's catalogue.
     """
 
-    def __init__(self, settings: ReferencesSettings, beside: Path | None = None, release: Release = "dr3") -> None:
+    def __init__(self, settings: ReferencesSettings, beside: Path | None, release: Release) -> None:
         self.settings = settings
         self.release = release
         self.folder = settings.directory or beside

@@ -32,7 +32,7 @@ class SurveyStars:
         Gaia release of SOURCE_ID and of the positions.
     """
 
-    def __init__(self, stars: Mapping[str, Array], release: Release = "dr3") -> None:
+    def __init__(self, stars: Mapping[str, Array], release: Release) -> None:
         self.release = release
         self._stars = {name: np.asarray(stars[name]) for name in MATCH_COLUMNS}
         self._orders: dict[str, Int64] = {}
