@@ -19,6 +19,7 @@ from specdis.network.mixture import Mixture, ParallaxInErrors, Spurious, points,
 from specdis.network.reduction import reduced
 from specdis.prior import (
     DensityTable,
+    Observed,
     Posterior,
     Prior,
     PriorSettings,
@@ -60,7 +61,7 @@ def test_gaussian_times_gaussian(mean, sigma, middle, width):
     """To 0.03 widths: the points of a distribution are a quarter of its width apart."""
     magnitude = np.array([18.0])
     found = Posterior(prior_with(-0.5 * ((MODULUS - middle) / width) ** 2)).columns(
-        mixture([1.0], [mean], [sigma]), magnitude, nowhere(1)
+        Observed(mixture([1.0], [mean], [sigma]), magnitude, nowhere(1))
     )
     share = width**2 / (width**2 + sigma**2)
     expected = share * (18.0 - mean) + (1 - share) * middle + np.sqrt(share) * sigma * ndtri(LEVELS)
@@ -78,7 +79,7 @@ GAUSSIANS = (
 
 def test_a_density_that_is_flat_in_modulus_gives_back_the_distribution():
     both, magnitude = mixture(*GAUSSIANS), np.array([17.3, 15.0])
-    found = moduli(Posterior(prior_with(np.zeros(len(MODULUS)))).columns(both, magnitude, nowhere(2)))
+    found = moduli(Posterior(prior_with(np.zeros(len(MODULUS)))).columns(Observed(both, magnitude, nowhere(2))))
     expected = magnitude - np.asarray(points(both).quantiles(1 - jnp.asarray(LEVELS, jnp.float32)))
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -88,7 +89,7 @@ def test_the_star_s_own_parallax_counts_where_there_is_one(spurious):
     both, magnitude = mixture(*GAUSSIANS), np.array([17.3, 15.0])
     own = ParallaxInErrors.of(magnitude, np.array([0.2, 0.2]), np.array([0.02, 0.02]))
     posterior = Posterior(prior_with(np.zeros(len(MODULUS))), spurious)
-    found = moduli(posterior.columns(both, magnitude, nowhere(2), (own, np.array([True, False]))))
+    found = moduli(posterior.columns(Observed(both, magnitude, nowhere(2), (own, np.array([True, False])))))
     levels = 1 - jnp.asarray(LEVELS, jnp.float32)
     np.testing.assert_allclose(
         found[:, 0], 17.3 - np.asarray(points_with_parallax(both, own, spurious).quantiles(levels))[:, 0], atol=1e-4
@@ -99,11 +100,24 @@ def test_the_star_s_own_parallax_counts_where_there_is_one(spurious):
     np.testing.assert_allclose(found[:, 1], 15.0 - np.asarray(points(both).quantiles(levels))[:, 1], atol=1e-4)
 
 
+def test_the_probability_of_a_smaller_distance_is_that_of_the_quantiles():
+    both, magnitude = mixture(*GAUSSIANS), np.array([17.3, 15.0])
+    own = ParallaxInErrors.of(magnitude, np.array([0.2, 0.2]), np.array([0.02, 0.02])), np.array([True, False])
+    posterior = Posterior(prior_with(-0.1 * MODULUS))
+    for parallaxes in (None, own):
+        stars = Observed(both, magnitude, nowhere(2), parallaxes)
+        levels = np.array([[0.01, 0.2, 0.5, 0.99], [0.03, 0.3, 0.6, 0.9]])
+        found = posterior.moduli(stars, levels)
+        below = np.stack([posterior.below(stars, 10 ** (column / 5 - 2)) for column in found.T], axis=1)
+        np.testing.assert_allclose(below, levels, atol=2e-3)
+    assert np.isnan(posterior.below(Observed(both, magnitude * np.nan, nowhere(2)), np.ones(2))).all()
+
+
 def test_missing_input_or_no_density_gives_no_distance():
     some = mixture([[1.0]] * 4, [[1.0], [np.nan], [1.0], [1.0]], [[0.3]] * 4)
     table = DensityTable.of_distances([0.1, 30.0], [1.0, 1.0])
     prior = Prior(table, np.array([-15.0, 25.0]), np.zeros(2))
-    found = Posterior(prior).columns(some, np.array([17.0, 17.0, np.nan, 27.0]), nowhere(4))
+    found = Posterior(prior).columns(Observed(some, np.array([17.0, 17.0, np.nan, 27.0]), nowhere(4)))
     for name, values in found.items():
         assert np.isfinite(values).tolist() == [True, False, False, False], name
 
@@ -114,9 +128,9 @@ def test_tiles_do_not_change_a_star():
     some = mixture(np.full((stars, 2), 0.5), random.normal(3, 2, (stars, 2)), random.uniform(0.1, 1, (stars, 2)))
     posterior = Posterior(prior_with(-0.1 * MODULUS))
     magnitude = random.uniform(14, 19, stars)
-    whole = posterior.columns(some, magnitude, nowhere(stars))
+    whole = posterior.columns(Observed(some, magnitude, nowhere(stars)))
     row = slice(700, 703)
-    part = posterior.columns(Mixture(*(v[row] for v in some)), magnitude[row], nowhere(3))
+    part = posterior.columns(Observed(Mixture(*(v[row] for v in some)), magnitude[row], nowhere(3)))
     for name, values in part.items():
         np.testing.assert_array_equal(values, whole[name][row])
 
@@ -242,7 +256,7 @@ def bias_by_predicted(predicted, universe: Universe, edges=(5, 10, 20, 40)) -> l
 
 def under(prior: Prior, made: Universe) -> np.ndarray:
     """Return the quantiles of moduli under a prior."""
-    return moduli(Posterior(prior).columns(made.answers, made.magnitude, nowhere(len(made.magnitude))))
+    return moduli(Posterior(prior).columns(Observed(made.answers, made.magnitude, nowhere(len(made.magnitude)))))
 
 
 def alone(made: Universe) -> np.ndarray:

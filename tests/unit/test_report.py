@@ -32,9 +32,9 @@ from synthetic_catalogue import catalogue, injected, members, rival
 NAMES = (
     *(f"fig{number:02}" for number in range(1, 17)),
     *(f"figA{number}" for number in range(1, 5)),
-    *("training", "truth", "groups", "calibration", "recalibration", "estimators"),
+    *("training", "truth", "groups", "calibration", "recalibration", "estimators", "halo"),
 )
-"""Every figure of the paper, and six of our own."""
+"""Every figure of the paper, and seven of our own."""
 PROVENANCE = Provenance("report", "0123456789abcdef", 42)
 
 
@@ -108,7 +108,7 @@ def stages(seconds: float) -> dict[str, dict[str, Any]]:
     }
 
 
-def full(stars: int = 400, seconds: float = 2.0) -> report.ReportInputs:
+def full(stars: int = 1000, seconds: float = 2.0) -> report.ReportInputs:
     columns, truth = catalogue(stars)
     wavelength = np.arange(4000.0, 4500.0, 0.5)
     random = np.random.default_rng(5)

@@ -8,19 +8,47 @@ import numpy as np
 
 from specdis.arrays import Array, Columns
 from specdis.errors import InputError
-from specdis.network.mixture import Mixture
+from specdis.network.mixture import Mixture, ParallaxInErrors
 from specdis.network.settings import MIXTURE_PARTS, RELEASED
 from specdis.prior.laws import Density, DensityTable, galactic_direction
 from specdis.prior.population import FEWEST_STARS, fit_prior, given_density
-from specdis.prior.quantiles import Posterior, mixture_of
+from specdis.prior.quantiles import Observed, Own, Posterior, mixture_of
 from specdis.prior.settings import PriorSettings
 from specdis.rng import generator
 
-POSTERIOR_NEEDS = (
-    *("PHOT_G_MEAN_MAG", "A_G", "A_G_ERR", "RA", "DEC", "SELECTED"),
+_PARALLAX = ("PARALLAX", "PARALLAX_ZPC", "PARALLAX_ERR_USED")
+_OBSERVED = (
+    *("PHOT_G_MEAN_MAG", "A_G", "A_G_ERR", "RA", "DEC"),
     *(f"{part}_{number}" for part in MIXTURE_PARTS for number in range(1, RELEASED + 1)),
 )
+POSTERIOR_NEEDS = (*_OBSERVED[:5], "SELECTED", *_OBSERVED[5:])
 """Columns of the catalogue that posterior distances are made from."""
+OBSERVED_COLUMNS = (*_OBSERVED, *_PARALLAX)
+"""Columns of the catalogue that tell what was observed of stars."""
+
+
+def observed_in(columns: Columns, *, own_parallax: bool = False) -> Observed:
+    """Return what a catalogue says was observed of its stars.
+
+    Parameters
+    ----------
+    columns
+        `OBSERVED_COLUMNS`, missing floats NaN, shape (star,); those of parallaxes only with `own_parallax`.
+    own_parallax
+        Whether the posterior takes the stars' own parallaxes in.
+    """
+    magnitude = np.asarray(columns["PHOT_G_MEAN_MAG"].astype(np.float64) - columns["A_G"])
+    mixture, direction = mixture_of(columns, columns["A_G_ERR"]), galactic_direction(columns["RA"], columns["DEC"])
+    return Observed(mixture, magnitude, direction, _parallaxes(columns, magnitude) if own_parallax else None)
+
+
+def _parallaxes(columns: Columns, magnitude: Array) -> Own:
+    """Return the corrected parallaxes, and which stars have one; 0 +- 1 mas at magnitude 20 if missing."""
+    parallax = columns["PARALLAX"] - np.nan_to_num(columns["PARALLAX_ZPC"])
+    error = columns["PARALLAX_ERR_USED"]
+    there = np.isfinite(magnitude) & np.isfinite(parallax) & (error > 0)
+    filled = (np.where(there, values, filling) for values, filling in ((magnitude, 20), (parallax, 0), (error, 1)))
+    return ParallaxInErrors.of(*filled), there
 
 
 def posterior(stars: Any, prior: PriorSettings | tuple[Array, Array] | None = None) -> dict[str, Array]:
@@ -50,9 +78,8 @@ def posterior(stars: Any, prior: PriorSettings | tuple[Array, Array] | None = No
     columns = _plain_columns(stars)
     table = DensityTable.of_distances(*prior) if isinstance(prior, tuple) else None
     settings = prior if isinstance(prior, PriorSettings) else PriorSettings()
-    magnitude = np.asarray(columns["PHOT_G_MEAN_MAG"].astype(np.float64) - columns["A_G"])
-    mixture = mixture_of(columns, columns["A_G_ERR"])
-    direction = galactic_direction(columns["RA"], columns["DEC"])
+    observed = observed_in(columns)
+    mixture, magnitude, direction, _ = observed
     density: Density | None = given_density(settings) if table is None else table
     use = columns["SELECTED"].astype(bool) & np.isfinite(magnitude) & np.isfinite(columns["MIX_M_G_1"])
     if not isinstance(density, DensityTable | None):
@@ -70,7 +97,7 @@ def posterior(stars: Any, prior: PriorSettings | tuple[Array, Array] | None = No
         rows = rows[np.sort(chosen)]
     some = Mixture(*(values[rows] for values in mixture))
     fitted = fit_prior(some, magnitude[rows], direction[rows], settings.smoothness, density)
-    return Posterior(fitted).columns(mixture, magnitude, direction)
+    return Posterior(fitted).columns(observed)
 
 
 def _plain_columns(stars: Any) -> Columns:

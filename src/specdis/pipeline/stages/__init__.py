@@ -87,7 +87,7 @@ STAGES = (
     ),
     Stage(
         "validation",
-        ("sample", "binaries", "catalogue"),
+        ("sample", "model", "binaries", "catalogue"),
         ("survey.truth", "survey.gaia", "references", "binaries"),
         ("metrics", "table_a1", "members", "rivals"),
         validation.run,

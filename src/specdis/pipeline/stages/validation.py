@@ -11,9 +11,11 @@ from astropy.table import Table
 from specdis import catalogue, validation
 from specdis.arrays import Array, Int64
 from specdis.log import logger
+from specdis.model.files import load_model
 from specdis.pipeline.inputs import references_of, truth_of
 from specdis.pipeline.manifest import StageFault
 from specdis.pipeline.stage import Context, Outcome
+from specdis.prior.stars import OBSERVED_COLUMNS
 from specdis.references import MATCH_COLUMNS, RIVAL_COLUMNS, TABLE_A1, find_members
 from specdis.storage import atomic, read_table, write_json, write_table
 from specdis.surveys import IDENTIFIER
@@ -39,8 +41,9 @@ def run(context: Context) -> Outcome:
         [count._asdict() for count in found.counts],
         {name: validation.with_stars(rival, columns) for name, rival in rivals.items()},
     )
+    ranks = _ranks(context, columns, validation.known_distances(columns, known))
     measured = validation.metrics(
-        {**columns, "M_G_NN_PAIR": _pair_magnitude(context, columns)},
+        {**columns, "M_G_NN_PAIR": _pair_magnitude(context, columns), validation.RANK: ranks},
         known,
         read_table(context.paths.injected, [*IDENTIFIER, "MASS_RATIO", "STEEPNESS", "FOUND", "FALSE_ALARM"]),
         context.config.binaries,
@@ -63,6 +66,18 @@ def _pair_magnitude(context: Context, columns: Mapping[str, Array]) -> Array:
     """Return the median of the two Gaussians of section 5 for the catalogue's stars, mag, NaN where missing."""
     table = read_table(context.paths.binaries, [*IDENTIFIER, "M_G_NN_PAIR"])
     return np.asarray(table["M_G_NN_PAIR"][validation.join(columns, table)])
+
+
+def _ranks(context: Context, columns: Mapping[str, Array], known: validation.KnownDistances | None) -> Array:
+    """Return the rank of the known distance in the posterior of each star, NaN where either is missing."""
+    ranks = np.full(len(columns["TARGETID"]), np.nan)
+    model = load_model(context.paths.model)
+    if known is None or model.prior is None:
+        return ranks
+    rows = np.flatnonzero(np.isfinite(known.kpc) & columns["SELECTED"])
+    observed = catalogue.read_columns(context.paths.catalogue, OBSERVED_COLUMNS)
+    ranks[rows] = model.rank({name: values[rows] for name, values in observed.items()}, known.kpc[rows])
+    return ranks
 
 
 def _rows_in_catalogue(reference: Mapping[str, Array], selected: Int64) -> dict[str, Array]:
