@@ -93,8 +93,8 @@ COUNTS = [
 TABLE_A1 = [
     dict(zip(validation.TABLE_A1_COLUMNS, row, strict=True))
     for row in (
-        ("NGC 6205", 59, 7.419, 0.0755, 7.43, 0.2, 0.003, "somebody"),
-        ("Pal 5", 3, 21.941, 0.514, 22.4, 0.84, 0.045, "somebody"),
+        ("NGC 6205", 59, 58, 0, 7.419, 0.0755, 7.43, 0.2, 0.003, 0.0015, 0.05, 8.99, 0.212, "a paper"),
+        ("Pal 5", 3, 3, 3, 21.941, 0.514, 22.4, 0.84, 0.045, 0.021, 0.47, 21.5, -0.02, "a paper"),
     )
 ]
 
@@ -292,7 +292,9 @@ def test_known_distances_in_the_page_equal_the_metrics(page: Page, inputs: repor
     row = page.row("external", "members, all")
     assert row[1] == f"{block['n']}"
     assert row[2] == f"{shown(block['median_mag'], 2, '+')} ± {shown(block['median_mag_err'], 2)}"
-    assert page.row("external", "NGC 6205")[1:4] == ["59", "7.42 ± 0.08", "7.43 ± 0.20"]
+    written = ["59", "58", "0", "7.42 ± 0.08", "7.43 ± 0.20", "+0.1 %", "+0.1", "9.0", "+21.2 %", "a paper"]
+    assert page.row("external", "NGC 6205")[1:] == written
+    assert page.row("external", "Pal 5")[9] == "−2.0 %"
     assert page.row("external", "NGC 6205", "cluster")[2:] == ["20", "12", "0", "0", "2", "10"]
     row = page.row("rivals", "off")
     difference = inputs.metrics["rivals"]["off"]["difference"]

@@ -16,7 +16,7 @@ from specdis.pipeline.inputs import references_of, truth_of
 from specdis.pipeline.manifest import StageFault
 from specdis.pipeline.stage import Context, Outcome
 from specdis.prior.stars import OBSERVED_COLUMNS
-from specdis.references import MATCH_COLUMNS, RIVAL_COLUMNS, TABLE_A1, find_members
+from specdis.references import MATCH_COLUMNS, RIVAL_COLUMNS, find_members
 from specdis.storage import atomic, read_table, write_json, write_table
 from specdis.surveys import IDENTIFIER
 
@@ -102,10 +102,9 @@ def _by_identifier(reference: Mapping[str, Array], columns: Mapping[str, Array])
 
 
 def _write_table_a1(context: Context, systems: Sequence[Mapping[str, Any]]) -> None:
-    known = [(system.name, system.distance, system.distance_error, system.source) for system in TABLE_A1]
-    rows = validation.table_a1(systems, known)
+    rows = validation.table_a1(systems)
     table = Table({name: [row[name] for row in rows] for name in validation.TABLE_A1_COLUMNS})
-    for name in ("D_REF", "D_REF_ERR", "D_NN", "D_NN_ERR"):
+    for name in ("D_REF", "D_REF_ERR", "D_NN", "D_NN_ERR", "D_PAPER"):
         table[name].unit = "kpc"
     table["BIAS_MAG"].unit = "mag"
     table.meta["provenance"] = context.provenance("table-a1").to_dict()
