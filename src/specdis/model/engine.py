@@ -293,22 +293,17 @@ class Engine:
         mixture = mixture_of(predicted, targets.magnitude_error)
         return self._posterior.columns(Observed(mixture, targets.magnitude, direction, own))
 
-    def rank(self, catalogue: Columns, kpc: Array) -> Float64:
-        """Return the probability that the posterior gives to distances below given ones, shape (star,).
+    def posterior_in(self, catalogue: Columns) -> tuple[Posterior, Observed] | None:
+        """Return the posterior, and what was observed of the stars of a catalogue of this model; None without a prior.
 
         Parameters
         ----------
         catalogue
-            `OBSERVED_COLUMNS` of a catalogue of this model, shape (star,).
-        kpc
-            The distances, shape (star,). The probability is NaN where there is none, and without a prior.
+            `OBSERVED_COLUMNS`, shape (star,).
         """
         if self._posterior is None:
-            return np.full(len(kpc), np.nan)
-        return self._posterior.below(self._observed_in(catalogue), kpc)
-
-    def _observed_in(self, catalogue: Columns) -> Observed:
-        return observed_in(catalogue, own_parallax=self.settings.distances.use_own_parallax)
+            return None
+        return self._posterior, observed_in(catalogue, own_parallax=self.settings.distances.use_own_parallax)
 
     @cached_property
     def _posterior(self) -> Posterior | None:

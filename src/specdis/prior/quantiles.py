@@ -80,6 +80,11 @@ class Observed(NamedTuple):
     direction: Float64
     own: Own | None = None
 
+    def take(self, rows: slice) -> Observed:
+        """Select some of the stars."""
+        part: Observed = _rows(self, rows)
+        return part
+
 
 @dataclass(frozen=True)
 class Posterior:
@@ -166,9 +171,9 @@ def _of_tile(measure: Callable[..., jax.Array], some: tuple[Observed, Array]) ->
     return np.asarray(measure(*filled), np.float64)[:count]
 
 
-def _rows(stars: tuple[Any, ...], rows: slice) -> tuple[Any, ...]:
-    part: tuple[Any, ...] = jax.tree.map(lambda values: np.asarray(values)[rows], stars)
-    return part
+def _rows(stars: Any, rows: slice) -> Any:
+    """Return some rows of arrays in tuples of any kind."""
+    return jax.tree.map(lambda values: np.asarray(values)[rows], stars)
 
 
 Own = tuple[ParallaxInErrors, Array]

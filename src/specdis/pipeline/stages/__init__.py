@@ -80,8 +80,8 @@ STAGES = (
     ),
     Stage(
         "catalogue",
-        ("sample", "distances", "binaries"),
-        ("photometry.ebv_scale", "network.kind", "survey.gaia", "prior.kind"),
+        ("sample", "model", "distances", "binaries"),
+        ("run.seed", "photometry.ebv_scale", "network.kind", "survey.gaia", "prior.kind", "catalogue"),
         ("catalogue",),
         catalogue.run,
     ),

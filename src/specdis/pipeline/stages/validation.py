@@ -71,12 +71,14 @@ def _pair_magnitude(context: Context, columns: Mapping[str, Array]) -> Array:
 def _ranks(context: Context, columns: Mapping[str, Array], known: validation.KnownDistances | None) -> Array:
     """Return the rank of the known distance in the posterior of each star, NaN where either is missing."""
     ranks = np.full(len(columns["TARGETID"]), np.nan)
-    model = load_model(context.paths.model)
-    if known is None or model.prior is None:
+    if known is None:
         return ranks
     rows = np.flatnonzero(np.isfinite(known.kpc) & columns["SELECTED"])
-    observed = catalogue.read_columns(context.paths.catalogue, OBSERVED_COLUMNS)
-    ranks[rows] = model.rank({name: values[rows] for name, values in observed.items()}, known.kpc[rows])
+    every = catalogue.read_columns(context.paths.catalogue, OBSERVED_COLUMNS)
+    stars = {name: values[rows] for name, values in every.items()}
+    if (found := load_model(context.paths.model).posterior_in(stars)) is not None:
+        posterior, observed = found
+        ranks[rows] = posterior.below(observed, known.kpc[rows])
     return ranks
 
 
