@@ -27,6 +27,7 @@ from specdis.prior import (
     galactic_direction,
     given_density,
 )
+from specdis.prior.stars import random_moduli
 
 MODULUS = np.arange(0.0, 30.0, 0.02)
 SMOOTHNESS = PriorSettings().smoothness
@@ -111,6 +112,50 @@ def test_the_probability_of_a_smaller_distance_is_that_of_the_quantiles():
         below = np.stack([posterior.below(stars, 10 ** (column / 5 - 2)) for column in found.T], axis=1)
         np.testing.assert_allclose(below, levels, atol=2e-3)
     assert np.isnan(posterior.below(Observed(both, magnitude * np.nan, nowhere(2)), np.ones(2))).all()
+
+
+def test_draws_are_of_the_quoted_distribution_and_depend_on_the_star_alone():
+    stars = 600
+    random = np.random.default_rng(2)
+    some = mixture(
+        np.tile([0.3, 0.7], (stars, 1)), random.normal(2, 2, (stars, 2)), random.uniform(0.1, 0.9, (stars, 2))
+    )
+    magnitude = random.uniform(14, 19, stars)
+    observed = Observed(some, magnitude, nowhere(stars))
+    posterior = Posterior(prior_with(-0.05 * (MODULUS - 16) ** 2))
+    names = {
+        "TARGETID": np.arange(stars),
+        "SURVEY": np.full(stars, b"main"),
+        "PROGRAM": np.full(stars, b"dark"),
+        "HEALPIX": np.full(stars, 7),
+    }
+    columns = posterior.columns(observed)
+    distance = columns["DIST_POST"].copy()
+    distance[5] = np.nan
+    drawn = random_moduli(posterior, observed, {**names, "DIST_POST": distance}, 200, 3)
+    assert (drawn.dtype, drawn.shape) == (np.float16, (stars, 200))
+    assert np.isnan(drawn[5]).all()
+    assert np.isnan(drawn).sum() == 200
+    known = np.delete(np.arange(stars), 5)
+    for level, quantile in zip(LEVELS, moduli(columns), strict=True):
+        share = (drawn[known] < quantile[known, None]).mean()
+        assert share == pytest.approx(level, abs=5 * np.sqrt(level * (1 - level) / drawn[known].size) + 2e-3)
+    # Within a star, too: the number of draws below its median is binomial.
+    below = (drawn[known] < moduli(columns)[2][known, None]).sum(1)
+    assert chi2.sf(((below - 100) ** 2 / 50).sum(), len(known)) > 1e-4
+    # The draws of different stars are independent of each other.
+    assert abs(np.corrcoef(drawn[10].astype(float), drawn[11].astype(float))[0, 1]) < 0.35
+    order = random.permutation(stars)[:50]
+    part = random_moduli(
+        posterior,
+        Observed(Mixture(*(np.asarray(v)[order] for v in some)), magnitude[order], nowhere(50)),
+        {name: values[order] for name, values in {**names, "DIST_POST": distance}.items()},
+        20,
+        3,
+    )
+    np.testing.assert_array_equal(part, drawn[order, :20])
+    other = random_moduli(posterior, observed, {**names, "DIST_POST": distance}, 1, 4)
+    assert not np.allclose(other[known], drawn[known, :1])
 
 
 def test_missing_input_or_no_density_gives_no_distance():

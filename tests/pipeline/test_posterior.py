@@ -94,6 +94,20 @@ def test_the_verb_writes_a_good_catalogue(ending, finished, stars, tmp_path):
     assert again.read_bytes() == out.read_bytes()
 
 
+def test_the_verb_writes_draws(finished, stars, tmp_path):
+    out = tmp_path / "draws.parquet"
+    assert invoke(finished, "--prior", "halo", "--draws", "5", "-o", out).exit_code == 0
+    assert verify_catalogue(out).problems == ()
+    written = read_columns(out)
+    expected = specdis.posterior(stars, PriorSettings(kind="halo"), draws=5, seed=stars.meta["SEED"])
+    np.testing.assert_array_equal(written["DISTMOD_POST_DRAWS"], expected["DISTMOD_POST_DRAWS"])
+    off = np.median(written["DISTMOD_POST_DRAWS"].astype(float), axis=1) - modulus(written["DIST_POST"])
+    assert abs(np.nanmedian(off)) < 0.05
+    # Another posterior without draws does not keep those of this one.
+    assert invoke(out, "--prior", "fitted", "-o", tmp_path / "none.parquet").exit_code == 0
+    assert "DISTMOD_POST_DRAWS" not in read_catalogue(tmp_path / "none.parquet").colnames
+
+
 def test_the_verb_takes_a_table(finished, tmp_path):
     near = tmp_path / "near.csv"
     Table({"distance_kpc": [0.001, 3.0], "density": [1.0, 1.0]}).write(near)
