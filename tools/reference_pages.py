@@ -58,7 +58,7 @@ _COLUMNS = """\
 
 See [the catalogue](catalogue.md) for how to read and use them. The first 25 are Table 1 of the paper in its order, with
 `M_G_NN` and `M_G_GEO` for M_G,NN and M_G,geo. In brackets: the integer for a missing value in FITS. The last column is
-there [on request](catalogue.md#draws), and each row has several numbers.
+there [on request](catalogue.md#posterior-draws), and each row has several numbers.
 
 | name | type | unit | UCD | description | missing where | allowed |
 |---|---|---|---|---|---|---|

@@ -237,7 +237,7 @@ def posterior(
         ),
     ] = "fitted",
     draws: Annotated[
-        int, typer.Option("--draws", min=0, metavar="N", help="Random distance moduli to write of each star.")
+        int, typer.Option("--draws", min=0, metavar="N", help="Posterior draws of each star to write: random distance moduli.")
     ] = 0,
     overrides: Annotated[
         list[str],

@@ -97,7 +97,7 @@ def posterior(
         Section [prior] of a configuration, by default with a density fitted to the survey; or distances in kpc,
         increasing, and the number of stars per volume at each, in any unit.
     draws
-        How many random distance moduli of each star are wanted.
+        How many posterior draws of each star are wanted: random distance moduli.
     seed
         Random seed of these. They depend on the star's TARGETID, SURVEY, PROGRAM and HEALPIX too, not on other stars.
 
