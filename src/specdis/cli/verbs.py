@@ -237,7 +237,8 @@ def posterior(
         ),
     ] = "fitted",
     draws: Annotated[
-        int, typer.Option("--draws", min=0, metavar="N", help="Posterior draws of each star to write: random distance moduli.")
+        int,
+        typer.Option("--draws", min=0, metavar="N", help="Posterior draws to write of each star."),
     ] = 0,
     overrides: Annotated[
         list[str],
