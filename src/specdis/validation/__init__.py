@@ -17,7 +17,7 @@ from specdis.surveys.base import IDENTIFIER
 from specdis.validation.binaries import excess, measure_binaries
 from specdis.validation.calibration import coverage_cells, measure_calibration
 from specdis.validation.external import TABLE_A1_COLUMNS, measure_external, table_a1, with_stars
-from specdis.validation.halo import HALO_COLUMNS, RANK, KnownDistances, listed_distances, measure_halo
+from specdis.validation.halo import HALO_COLUMNS, HALO_EDGES, RANK, KnownDistances, listed_distances, measure_halo
 from specdis.validation.internal import measure_internal
 from specdis.validation.measures import DISTANCE_EDGES, PARAMETER_EDGES, SNR_EDGES, cell_name, cells, percentiles
 from specdis.validation.paper import beside_the_paper
@@ -38,6 +38,7 @@ from specdis.validation.verdict import reach_verdict
 __all__ = [
     "DISTANCE_EDGES",
     "GIANT_LOGG",
+    "HALO_EDGES",
     "MIXTURE_COLUMNS",
     "PARAMETER_EDGES",
     "PRECISE",

@@ -69,11 +69,12 @@ def _pair_magnitude(context: Context, columns: Mapping[str, Array]) -> Array:
 
 
 def _ranks(context: Context, columns: Mapping[str, Array], known: validation.KnownDistances | None) -> Array:
-    """Return the rank of the known distance in the posterior of each star, NaN where either is missing."""
+    """Return the rank of the known distance in the posterior of each star that lies beyond 5 kpc by the latter."""
     ranks = np.full(len(columns["TARGETID"]), np.nan)
     if known is None:
         return ranks
-    rows = np.flatnonzero(np.isfinite(known.kpc) & columns["SELECTED"])
+    far = columns["DIST_POST"] >= validation.HALO_EDGES[0]
+    rows = np.flatnonzero(far & np.isfinite(known.kpc) & columns["SELECTED"])
     every = catalogue.read_columns(context.paths.catalogue, OBSERVED_COLUMNS)
     stars = {name: values[rows] for name, values in every.items()}
     if (found := load_model(context.paths.model).posterior_in(stars)) is not None:
