@@ -80,7 +80,14 @@ def catalogue(stars: int = 600, seed: int = 1) -> tuple[Columns, Columns]:
         "M_G_NN_ERR_MIX": sigma.astype(np.float32),
         "DIST_MIX": dist * 10**-0.01,
         "DISTERR_MIX": (0.9 * quoted).astype(np.float32),
+        "DIST_05": dist * 10 ** (-1.645 * sigma / 5),
+        "DIST_95": np.where(unbounded, np.inf, dist * 10 ** (1.645 * sigma / 5)),
         "DIST_POST": dist * 10**-0.02,
+        **{
+            f"DIST_POST_{level}": dist * 10 ** (-0.02 + width * sigma / 5)
+            for level, width in (("05", -1.645), ("16", -1.0), ("84", 1.0), ("95", 1.645))
+        },
+        "RANK_POST": np.random.default_rng(seed + 1).random(stars),
         "DISTERR_POST": (0.8 * quoted).astype(np.float32),
         "MIX_SHIFT": np.where(nothing, np.nan, 0.02).astype(np.float32),
         "MIX_STRETCH": np.where(nothing, np.nan, 1.3).astype(np.float32),

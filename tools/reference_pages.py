@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from specdis.catalogue import COLUMNS, Column
+from specdis.catalogue import COLUMNS, OPTIONAL, Column
 from specdis.flags import DESCRIPTIONS
 from specdis.pipeline.config import Config
 from specdis.pipeline.templates import Preset, templates
@@ -57,7 +57,8 @@ _COLUMNS = """\
 <!-- Made from the code by `make docs`. -->
 
 See [the catalogue](catalogue.md) for how to read and use them. The first 25 are Table 1 of the paper in its order, with
-`M_G_NN` and `M_G_GEO` for M_G,NN and M_G,geo. In brackets: the integer for a missing value in FITS.
+`M_G_NN` and `M_G_GEO` for M_G,NN and M_G,geo. In brackets: the integer for a missing value in FITS. The last column is
+there [on request](catalogue.md#posterior-draws), and each row has several numbers.
 
 | name | type | unit | UCD | description | missing where | allowed |
 |---|---|---|---|---|---|---|
@@ -112,7 +113,7 @@ _TYPES = {"integer": "whole number", "number": "number", "string": "text", "bool
 
 def columns() -> str:
     """Return the page of the catalogue's columns and flags."""
-    rows = "\n".join(_column(column) for column in COLUMNS.values())
+    rows = "\n".join(_column(column) for column in (*COLUMNS.values(), *OPTIONAL.values()))
     bits = [f"| {f.bit_length() - 1} | {f.value} | {f.name} | {text} |" for f, text in DESCRIPTIONS.items()]
     return _COLUMNS + rows + "\n" + _FLAGS + "\n".join(bits) + "\n"
 

@@ -19,6 +19,7 @@ from specdis.network.mixture import Mixture, ParallaxInErrors, Spurious, points,
 from specdis.network.reduction import reduced
 from specdis.prior import (
     DensityTable,
+    Observed,
     Posterior,
     Prior,
     PriorSettings,
@@ -26,6 +27,7 @@ from specdis.prior import (
     galactic_direction,
     given_density,
 )
+from specdis.prior.stars import random_moduli
 
 MODULUS = np.arange(0.0, 30.0, 0.02)
 SMOOTHNESS = PriorSettings().smoothness
@@ -60,7 +62,7 @@ def test_gaussian_times_gaussian(mean, sigma, middle, width):
     """To 0.03 widths: the points of a distribution are a quarter of its width apart."""
     magnitude = np.array([18.0])
     found = Posterior(prior_with(-0.5 * ((MODULUS - middle) / width) ** 2)).columns(
-        mixture([1.0], [mean], [sigma]), magnitude, nowhere(1)
+        Observed(mixture([1.0], [mean], [sigma]), magnitude, nowhere(1))
     )
     share = width**2 / (width**2 + sigma**2)
     expected = share * (18.0 - mean) + (1 - share) * middle + np.sqrt(share) * sigma * ndtri(LEVELS)
@@ -78,7 +80,7 @@ GAUSSIANS = (
 
 def test_a_density_that_is_flat_in_modulus_gives_back_the_distribution():
     both, magnitude = mixture(*GAUSSIANS), np.array([17.3, 15.0])
-    found = moduli(Posterior(prior_with(np.zeros(len(MODULUS)))).columns(both, magnitude, nowhere(2)))
+    found = moduli(Posterior(prior_with(np.zeros(len(MODULUS)))).columns(Observed(both, magnitude, nowhere(2))))
     expected = magnitude - np.asarray(points(both).quantiles(1 - jnp.asarray(LEVELS, jnp.float32)))
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -88,7 +90,7 @@ def test_the_star_s_own_parallax_counts_where_there_is_one(spurious):
     both, magnitude = mixture(*GAUSSIANS), np.array([17.3, 15.0])
     own = ParallaxInErrors.of(magnitude, np.array([0.2, 0.2]), np.array([0.02, 0.02]))
     posterior = Posterior(prior_with(np.zeros(len(MODULUS))), spurious)
-    found = moduli(posterior.columns(both, magnitude, nowhere(2), (own, np.array([True, False]))))
+    found = moduli(posterior.columns(Observed(both, magnitude, nowhere(2), (own, np.array([True, False])))))
     levels = 1 - jnp.asarray(LEVELS, jnp.float32)
     np.testing.assert_allclose(
         found[:, 0], 17.3 - np.asarray(points_with_parallax(both, own, spurious).quantiles(levels))[:, 0], atol=1e-4
@@ -99,11 +101,68 @@ def test_the_star_s_own_parallax_counts_where_there_is_one(spurious):
     np.testing.assert_allclose(found[:, 1], 15.0 - np.asarray(points(both).quantiles(levels))[:, 1], atol=1e-4)
 
 
+def test_the_probability_of_a_smaller_distance_is_that_of_the_quantiles():
+    both, magnitude = mixture(*GAUSSIANS), np.array([17.3, 15.0])
+    own = ParallaxInErrors.of(magnitude, np.array([0.2, 0.2]), np.array([0.02, 0.02])), np.array([True, False])
+    posterior = Posterior(prior_with(-0.1 * MODULUS))
+    for parallaxes in (None, own):
+        stars = Observed(both, magnitude, nowhere(2), parallaxes)
+        levels = np.array([[0.01, 0.2, 0.5, 0.99], [0.03, 0.3, 0.6, 0.9]])
+        found = posterior.moduli(stars, levels)
+        below = np.stack([posterior.below(stars, 10 ** (column / 5 - 2)) for column in found.T], axis=1)
+        np.testing.assert_allclose(below, levels, atol=2e-3)
+    assert np.isnan(posterior.below(Observed(both, magnitude * np.nan, nowhere(2)), np.ones(2))).all()
+
+
+def test_draws_are_of_the_quoted_distribution_and_depend_on_the_star_alone():
+    stars = 600
+    random = np.random.default_rng(2)
+    some = mixture(
+        np.tile([0.3, 0.7], (stars, 1)), random.normal(2, 2, (stars, 2)), random.uniform(0.1, 0.9, (stars, 2))
+    )
+    magnitude = random.uniform(14, 19, stars)
+    observed = Observed(some, magnitude, nowhere(stars))
+    posterior = Posterior(prior_with(-0.05 * (MODULUS - 16) ** 2))
+    names = {
+        "TARGETID": np.arange(stars),
+        "SURVEY": np.full(stars, b"main"),
+        "PROGRAM": np.full(stars, b"dark"),
+        "HEALPIX": np.full(stars, 7),
+    }
+    columns = posterior.columns(observed)
+    distance = columns["DIST_POST"].copy()
+    distance[5] = np.nan
+    drawn = random_moduli(posterior, observed, {**names, "DIST_POST": distance}, 200, 3)
+    assert (drawn.dtype, drawn.shape) == (np.float16, (stars, 200))
+    assert np.isnan(drawn[5]).all()
+    assert np.isnan(drawn).sum() == 200
+    known = np.delete(np.arange(stars), 5)
+    for level, quantile in zip(LEVELS, moduli(columns), strict=True):
+        share = (drawn[known] < quantile[known, None]).mean()
+        assert share == pytest.approx(level, abs=5 * np.sqrt(level * (1 - level) / drawn[known].size) + 2e-3)
+    # Within a star, too: the number of draws below its median is binomial.
+    below = (drawn[known] < moduli(columns)[2][known, None]).sum(1)
+    assert chi2.sf(((below - 100) ** 2 / 50).sum(), len(known)) > 1e-4
+    # The draws of different stars are independent of each other.
+    assert abs(np.corrcoef(drawn[10].astype(float), drawn[11].astype(float))[0, 1]) < 0.35
+    order = random.permutation(stars)[:50]
+    part = random_moduli(
+        posterior,
+        Observed(Mixture(*(np.asarray(v)[order] for v in some)), magnitude[order], nowhere(50)),
+        {name: values[order] for name, values in {**names, "DIST_POST": distance}.items()},
+        20,
+        3,
+    )
+    np.testing.assert_array_equal(part, drawn[order, :20])
+    other = random_moduli(posterior, observed, {**names, "DIST_POST": distance}, 1, 4)
+    assert not np.allclose(other[known], drawn[known, :1])
+
+
 def test_missing_input_or_no_density_gives_no_distance():
     some = mixture([[1.0]] * 4, [[1.0], [np.nan], [1.0], [1.0]], [[0.3]] * 4)
     table = DensityTable.of_distances([0.1, 30.0], [1.0, 1.0])
     prior = Prior(table, np.array([-15.0, 25.0]), np.zeros(2))
-    found = Posterior(prior).columns(some, np.array([17.0, 17.0, np.nan, 27.0]), nowhere(4))
+    found = Posterior(prior).columns(Observed(some, np.array([17.0, 17.0, np.nan, 27.0]), nowhere(4)))
     for name, values in found.items():
         assert np.isfinite(values).tolist() == [True, False, False, False], name
 
@@ -114,9 +173,9 @@ def test_tiles_do_not_change_a_star():
     some = mixture(np.full((stars, 2), 0.5), random.normal(3, 2, (stars, 2)), random.uniform(0.1, 1, (stars, 2)))
     posterior = Posterior(prior_with(-0.1 * MODULUS))
     magnitude = random.uniform(14, 19, stars)
-    whole = posterior.columns(some, magnitude, nowhere(stars))
+    whole = posterior.columns(Observed(some, magnitude, nowhere(stars)))
     row = slice(700, 703)
-    part = posterior.columns(Mixture(*(v[row] for v in some)), magnitude[row], nowhere(3))
+    part = posterior.columns(Observed(Mixture(*(v[row] for v in some)), magnitude[row], nowhere(3)))
     for name, values in part.items():
         np.testing.assert_array_equal(values, whole[name][row])
 
@@ -242,7 +301,7 @@ def bias_by_predicted(predicted, universe: Universe, edges=(5, 10, 20, 40)) -> l
 
 def under(prior: Prior, made: Universe) -> np.ndarray:
     """Return the quantiles of moduli under a prior."""
-    return moduli(Posterior(prior).columns(made.answers, made.magnitude, nowhere(len(made.magnitude))))
+    return moduli(Posterior(prior).columns(Observed(made.answers, made.magnitude, nowhere(len(made.magnitude)))))
 
 
 def alone(made: Universe) -> np.ndarray:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 import table_files
 import tiny_run
+from specdis.anchors import Use
 from specdis.catalogue import read_catalogue
 from specdis.errors import InputError
 from specdis.mock.settings import MockSettings
@@ -133,7 +136,19 @@ def test_the_table_shows_cells_that_some_variants_lack():
 def test_variants_that_a_configuration_cannot_have_are_left_out(table_run):
     full = Config.load(table_run / "config.resolved.toml")
     lacking = [one for one in VARIANTS if not applies(one, full)]
-    assert [list(one.settings) for one in lacking] == [["network.spectrum"], ["training.labels"]]
+    keys = ["network.spectrum", "training.labels", *["anchors.use"] * 4]
+    assert [list(one.settings) for one in lacking] == [[key] for key in keys]
+
+
+def test_anchors_are_compared_where_there_are_lists_of_them(path, tmp_path):
+    """Four rows, of which a run leaves out the one that it is."""
+    of_anchors = [one for one in VARIANTS if "anchors.use" in one.settings]
+    assert {one.settings["anchors.use"] for one in of_anchors} == set(get_args(Use))
+    folder = tmp_path / "members" / "dwarfs"
+    folder.mkdir(parents=True)
+    Table({"SOURCE_ID": [1, 2]}).write(folder / "draco_1.csv")
+    full = Config.load(path, [f'references.directory="{tmp_path}"'])
+    assert all(applies(one, full) for one in of_anchors)
 
 
 def test_where_no_truth_is_known_stars_with_precise_parallaxes_are_compared(tmp_path, table_run):

@@ -10,12 +10,19 @@ from astropy.table import Table
 from typer.testing import CliRunner
 
 import specdis
+import tiny_run
 from specdis.catalogue import read_catalogue, read_columns, verify_catalogue
 from specdis.cli import app
+from specdis.colours import Bands
+from specdis.distances.targets import TARGET_COLUMNS, Targets
 from specdis.errors import InputError
 from specdis.model.files import load_model
 from specdis.prior import POSTERIOR_COLUMNS, DensityTable, PriorSettings
-from specdis.storage import read_arrays
+from specdis.prior.stars import observed_in
+from specdis.storage import read_arrays, read_json, read_table
+from specdis.stores.paths import RunPaths
+from specdis.surveys import IDENTIFIER
+from specdis.validation import join
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +49,41 @@ def test_the_model_keeps_the_prior(finished):
     assert isinstance(model.prior.density, DensityTable)
     _, arrays = read_arrays(finished / "model/prior.npz", "model")
     np.testing.assert_array_equal(model.prior.density.log_density, arrays["log_density"])
+
+
+def test_the_catalogue_says_what_the_posterior_of_the_run_was_made_of(finished):
+    """With the star's own parallax, too, which this run leaves out."""
+    columns = read_columns(finished)
+    posterior, observed = load_model(finished / "model").posterior_in(columns)
+    known = np.isfinite(columns["DIST_POST"])
+    for name, level in (("DIST_POST_16", 0.16), ("DIST_POST", 0.5), ("DIST_POST_95", 0.95)):
+        np.testing.assert_allclose(posterior.below(observed, columns[name])[known], level, atol=0.01)
+    sample = read_table(RunPaths(finished).sample, (*IDENTIFIER, *TARGET_COLUMNS))
+    row = join(columns, sample)
+    targets = Targets.of({name: values[row] for name, values in sample.items()}, 0, Bands.none(len(row)))
+    data, there = observed_in(columns, own_parallax=True).own
+    np.testing.assert_array_equal(there, targets.has_parallax)
+    assert there.sum() > 500
+    for one, other in zip(data, targets.parallaxes(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_a_run_gives_posterior_draws_on_request(copied, config):
+    assert tiny_run.start(config, copied, "catalogue.released_draws=20", last="validation") == [
+        "catalogue",
+        "validation",
+    ]
+    assert verify_catalogue(copied).problems == ()
+    columns = read_columns(copied)
+    drawn = columns["DISTMOD_POST_DRAWS"]
+    assert drawn.shape == (len(columns["DIST"]), 20)
+    known = np.isfinite(columns["DIST_POST"])
+    for name, level in (("DIST_POST_16", 0.16), ("DIST_POST", 0.5), ("DIST_POST_84", 0.84)):
+        share = (drawn < modulus(columns[name])[:, None])[known].mean()
+        assert share == pytest.approx(level, abs=5 * np.sqrt(level * (1 - level) / drawn[known].size) + 2e-3)
+    ranks = read_json(RunPaths(copied).metrics)["halo"]["ranks"]
+    assert [found["distance_min_kpc"] for found in ranks] == [5.0, 20.0]
+    assert ranks[0]["n"] == sum(ranks[0]["counts"]) > 20
 
 
 def test_python_fits_nearly_the_prior_of_the_run_again(stars):
@@ -92,6 +134,20 @@ def test_the_verb_writes_a_good_catalogue(ending, finished, stars, tmp_path):
     again = tmp_path / f"again.{ending}"
     assert invoke(finished, "--prior", "disc-halo", "--set", "halo_break=20", "-o", again).exit_code == 0
     assert again.read_bytes() == out.read_bytes()
+
+
+def test_the_verb_writes_draws(finished, stars, tmp_path):
+    out = tmp_path / "draws.parquet"
+    assert invoke(finished, "--prior", "halo", "--draws", "5", "-o", out).exit_code == 0
+    assert verify_catalogue(out).problems == ()
+    written = read_columns(out)
+    expected = specdis.posterior(stars, PriorSettings(kind="halo"), draws=5, seed=stars.meta["SEED"])
+    np.testing.assert_array_equal(written["DISTMOD_POST_DRAWS"], expected["DISTMOD_POST_DRAWS"])
+    off = np.median(written["DISTMOD_POST_DRAWS"].astype(float), axis=1) - modulus(written["DIST_POST"])
+    assert abs(np.nanmedian(off)) < 0.05
+    # Another posterior without draws does not keep those of this one.
+    assert invoke(out, "--prior", "fitted", "-o", tmp_path / "none.parquet").exit_code == 0
+    assert "DISTMOD_POST_DRAWS" not in read_catalogue(tmp_path / "none.parquet").colnames
 
 
 def test_the_verb_takes_a_table(finished, tmp_path):

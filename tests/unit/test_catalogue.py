@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+from io import BytesIO
 from pathlib import Path
 
 import fitsio
@@ -21,6 +22,7 @@ from specdis.arrays import Array, ranges
 from specdis.catalogue import (
     COLUMNS,
     DISTANCES_COLUMNS,
+    OPTIONAL,
     SAMPLE_COLUMNS,
     build,
     read_catalogue,
@@ -225,7 +227,7 @@ def documented_columns() -> list[str]:
 
     return [
         "| " + " | ".join((c.name, kind(c), c.unit, c.ucd, c.description, missing(c), c.range)) + " |"
-        for c in COLUMNS.values()
+        for c in (*COLUMNS.values(), *OPTIONAL.values())
     ]
 
 
@@ -647,7 +649,14 @@ FAULTS = {
     "weight lost": ("MIX_WEIGHT_2", 20, np.nan, "M_G_NN_MIX", "M_G_NN_MIX between the 35 and the 65 per cent"),
     "mean": ("MIX_M_G_2", 20, 14.3, "M_G_NN_MIX", "M_G_NN_MIX between the 35 and the 65 per cent"),
     "another pixel": ("HEALPIX", 20, 5, "HEALPIX", "HEALPIX = SOURCE_ID >> 47"),
+    "draws lost": ("DISTMOD_POST_DRAWS", 20, np.nan, "DISTMOD_POST_DRAWS", "DISTMOD_POST_DRAWS is missing where"),
 }
+
+
+def drawn(columns: dict[str, Array]) -> dict[str, Array]:
+    """Return the columns with four random moduli of each star."""
+    modulus = 5 * np.log10(columns["DIST_POST"]) + 10
+    return columns | {"DISTMOD_POST_DRAWS": (modulus[:, None] + [-0.3, 0.1, 0.0, 0.2]).astype(np.float16)}
 
 
 def test_a_distance_beyond_reach_is_missing_with_its_flag_alone(tmp_path: Path, columns: dict[str, Array]) -> None:
@@ -664,9 +673,10 @@ def test_a_distance_beyond_reach_is_missing_with_its_flag_alone(tmp_path: Path, 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_verify_finds_a_planted_value(fault: str, tmp_path: Path, columns: dict[str, Array]) -> None:
     name, row, value, column, rule = FAULTS[fault]
-    values = columns[name].copy()
+    every = columns if name in columns else drawn(columns)
+    values = every[name].copy()
     values[row] = value
-    write_parquet(tmp_path / "one.parquet", columns | {name: values}, cards(PROVENANCE, HEADER))
+    write_parquet(tmp_path / "one.parquet", every | {name: values}, cards(PROVENANCE, HEADER))
     problems = verify_catalogue(tmp_path / "one.parquet").problems
     found = [problem for problem in problems if problem.column == column and rule in problem.rule]
     assert [(problem.rows, problem.first) for problem in found] == [(1, (row,))]
@@ -817,6 +827,43 @@ def test_gaussians_of_other_stars_are_refused(spoil, rule: str, run: Path, tmp_p
         read_catalogue(path)
     assert len(read_catalogue(path, ["DIST"])) == STARS
     assert any(rule in problem.rule for problem in verify_catalogue(path).problems)
+
+
+def test_draws_are_written_to_both_files_and_read_back(tmp_path: Path, columns: dict[str, Array]) -> None:
+    every = drawn(columns)
+    write_catalogue(tmp_path, every, PROVENANCE, HEADER)
+    assert verify_catalogue(tmp_path).problems == ()
+    for name in ("specdis.fits", "specdis.parquet"):
+        table = read_catalogue(tmp_path / name)
+        assert table.colnames == [*COLUMNS, *OPTIONAL]
+        column = table["DISTMOD_POST_DRAWS"]
+        assert (column.dtype, column.shape, column.unit) == (np.float32, (STARS, 4), "mag")
+        np.testing.assert_array_equal(np.ma.filled(column, np.nan), every["DISTMOD_POST_DRAWS"])
+        assert column.mask[NO_G].all()
+        alone = read_catalogue(tmp_path / name, ["DISTMOD_POST_DRAWS", "DIST"], without=Flag.NO_MAGNITUDE)
+        assert alone["DISTMOD_POST_DRAWS"].shape == (STARS - 1, 4)
+    data = fits.getdata(tmp_path / "specdis.fits", "DRAWS")
+    np.testing.assert_array_equal(data["DISTMOD_POST_DRAWS"], every["DISTMOD_POST_DRAWS"].astype("f4"))
+    field = parse_votable(tmp_path / "specdis.parquet").get_field_by_id_or_name("DISTMOD_POST_DRAWS")
+    assert (field.datatype, field.arraysize) == ("float", "4")
+
+
+def test_draws_that_differ_or_are_in_one_file_only_are_found(tmp_path: Path, columns: dict[str, Array]) -> None:
+    every = drawn(columns)
+    write_catalogue(tmp_path, every, PROVENANCE, HEADER)
+    draws = every["DISTMOD_POST_DRAWS"].copy()
+    draws[20, 3] += 1
+    for other, rule in ((every | {"DISTMOD_POST_DRAWS": draws}, "the values of"), (columns, "the column, which the")):
+        write_parquet(tmp_path / "specdis.parquet", other, cards(PROVENANCE, HEADER))
+        found = verify_catalogue(tmp_path).problems
+        assert [p.rule for p in found if p.column == "DISTMOD_POST_DRAWS" and p.rule.startswith(rule)]
+        assert not verify_catalogue(tmp_path).good
+
+
+def parse_votable(path: Path):
+    """Return the table that the metadata of a Parquet file describe."""
+    text = pq.read_schema(path).metadata[b"IVOA.VOTable-Parquet.content"]
+    return parse_single_table(BytesIO(text))
 
 
 def test_a_catalogue_without_gaussians_can_be_read(run: Path, tmp_path: Path) -> None:

@@ -357,6 +357,12 @@ def test_a_recipe_that_was_measured_for_another_gaia_release_is_an_error(tmp_pat
     assert "[survey] gaia: expected 'dr3' or 'dr4', found" in error(path, 'survey.gaia="dr5"', model=Config)
 
 
+def test_draws_need_a_prior(preset):
+    assert preset("recommended", "", "catalogue.released_draws=32").catalogue.released_draws == 32
+    with pytest.raises(ConfigError, match=r"released_draws.* needs a prior"):
+        preset("paper", "", "catalogue.released_draws=32")
+
+
 def test_the_mock_is_of_dr3(preset):
     with pytest.raises(ConfigError, match="takes gaia = 'dr3' only"):
         preset("paper", "", 'survey.gaia="dr4"')

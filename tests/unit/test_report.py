@@ -32,9 +32,9 @@ from synthetic_catalogue import catalogue, injected, members, rival
 NAMES = (
     *(f"fig{number:02}" for number in range(1, 17)),
     *(f"figA{number}" for number in range(1, 5)),
-    *("training", "truth", "groups", "calibration", "recalibration", "estimators"),
+    *("training", "truth", "groups", "calibration", "recalibration", "estimators", "halo"),
 )
-"""Every figure of the paper, and six of our own."""
+"""Every figure of the paper, and seven of our own."""
 PROVENANCE = Provenance("report", "0123456789abcdef", 42)
 
 
@@ -93,8 +93,8 @@ COUNTS = [
 TABLE_A1 = [
     dict(zip(validation.TABLE_A1_COLUMNS, row, strict=True))
     for row in (
-        ("NGC 6205", 59, 7.419, 0.0755, 7.43, 0.2, 0.003, "somebody"),
-        ("Pal 5", 3, 21.941, 0.514, 22.4, 0.84, 0.045, "somebody"),
+        ("NGC 6205", 59, 58, 0, 7.419, 0.0755, 7.43, 0.2, 0.003, 0.0015, 0.05, 8.99, 0.212, "a paper"),
+        ("Pal 5", 3, 3, 3, 21.941, 0.514, 22.4, 0.84, 0.045, 0.021, 0.47, 21.5, -0.02, "a paper"),
     )
 ]
 
@@ -108,7 +108,7 @@ def stages(seconds: float) -> dict[str, dict[str, Any]]:
     }
 
 
-def full(stars: int = 400, seconds: float = 2.0) -> report.ReportInputs:
+def full(stars: int = 1000, seconds: float = 2.0) -> report.ReportInputs:
     columns, truth = catalogue(stars)
     wavelength = np.arange(4000.0, 4500.0, 0.5)
     random = np.random.default_rng(5)
@@ -292,11 +292,49 @@ def test_known_distances_in_the_page_equal_the_metrics(page: Page, inputs: repor
     row = page.row("external", "members, all")
     assert row[1] == f"{block['n']}"
     assert row[2] == f"{shown(block['median_mag'], 2, '+')} ± {shown(block['median_mag_err'], 2)}"
-    assert page.row("external", "NGC 6205")[1:4] == ["59", "7.42 ± 0.08", "7.43 ± 0.20"]
+    written = ["59", "58", "0", "7.42 ± 0.08", "7.43 ± 0.20", "+0.1 %", "+0.1", "9.0", "+21.2 %", "a paper"]
+    assert page.row("external", "NGC 6205")[1:] == written
+    assert page.row("external", "Pal 5")[9] == "−2.0 %"
     assert page.row("external", "NGC 6205", "cluster")[2:] == ["20", "12", "0", "0", "2", "10"]
     row = page.row("rivals", "off")
     difference = inputs.metrics["rivals"]["off"]["difference"]
     assert row[2] == f"{shown(difference['median_mag'], 3, '+')} ± {shown(difference['median_mag_err'], 3)}"
+
+
+def test_the_halo_in_the_page_equals_the_metrics(page: Page, inputs: report.ReportInputs) -> None:
+    halo = inputs.metrics["halo"]
+    tables = [row for row in page.rows["halo-stars"] if re.fullmatch(r"\d+–\d+", row[0])]
+    both = ("likelihood", "posterior")
+    wanted = [row[guess] for guess in both for by in ("by_distance", "by_predicted_distance") for row in halo[by]]
+    assert len(tables) == len(wanted) == 28
+    for row, cell in zip(tables, wanted, strict=True):
+        bias, scatter = row[2].split(" ± ")[0].removesuffix(" %"), row[3].split(" ± ")[0]
+        assert row[1] == f"{cell['n']:,}"
+        assert bias == ("–" if np.isnan(cell["median_bias"]) else shown(100 * cell["median_bias"], 1, "+"))
+        assert scatter == ("–" if np.isnan(cell["scatter_mag"]) else shown(cell["scatter_mag"], 2))
+        for text, name in ((row[4], "coverage68"), (row[5], "coverage90")):
+            assert text == ("–" if np.isnan(cell[name]) else f"{shown(100 * cell[name], 1)} %")
+    slope = halo["slopes"][0]["posterior"]
+    row = page.row("halo-stars", "S/N < 20")
+    assert row[3] == f"{shown(slope['slope'], 3)} ± {shown(slope['slope_err'], 3)}"
+    assert page.row("halo-stars", "5 kpc")[1] == f"{halo['ranks'][0]['n']:,}"
+
+
+def test_without_a_truth_the_halo_is_of_lists_and_without_lists_it_is_not_measured(
+    inputs: report.ReportInputs,
+) -> None:
+    pictures = {name: Picture(name, "", name, "a caption") for name in NAMES}
+    for members_known, words in ((inputs.members, "from lists of stars of known distance"), (None, "No distances are")):
+        measured = validation.metrics(inputs.catalogue, validation.Known(None, members_known))
+        assert ("halo" in measured) == (members_known is not None)
+        text = render(replace(inputs, metrics=measured, truth=None, members=members_known), pictures, PROVENANCE)
+        assert words in " ".join(text.split())
+    listed = validation.metrics(inputs.catalogue, validation.Known(None, inputs.members))
+    page = Page(render(replace(inputs, metrics=listed, truth=None), pictures, PROVENANCE))
+    head = page.row("halo-stars", "kpc")
+    assert head[-1] == "of them used for recalibration"
+    cell = listed["halo"]["by_distance"][0]["likelihood"]
+    assert page.row("halo-stars", "5–10")[-1] == f"{cell['n_recalibration']}"
 
 
 def test_the_verdict_comes_first_and_says_what_was_measured(page: Page, inputs: report.ReportInputs) -> None:

@@ -48,6 +48,10 @@ def stars(count: int, **columns: object) -> Columns:
         "DISTMOD_ERR": 0.2,
         "DIST_16": 0.9,
         "DIST_84": 1.1,
+        "DIST_05": 0.8,
+        "DIST_95": 1.2,
+        "CALIBRATION": False,
+        **{f"DIST_POST{ending}": np.nan for ending in ("", "_05", "_16", "_84", "_95")},
     }
     return {name: np.broadcast_to(value, count).copy() for name, value in (values | columns).items()}
 

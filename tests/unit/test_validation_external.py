@@ -11,6 +11,7 @@ from astropy.coordinates import Galactocentric, SkyCoord
 
 from specdis import validation
 from specdis.flags import Flag
+from specdis.references import System
 from specdis.validation import external, measures, paper, population, rivals
 from specdis.validation.stars import R_SUN, galactocentric_distance
 from synthetic_catalogue import Columns, catalogue, injected, members, rival
@@ -38,6 +39,7 @@ def known(count: int, **columns: Any) -> Columns:
         "PARALLAX_ERR": 0.05,
         "PARALLAX_ERR_USED": 0.05,
         "HELD_OUT": True,
+        "CALIBRATION": False,
         "PARALLAX_ZPC": 0.0,
         "FLAGS": 0,
     }
@@ -133,19 +135,37 @@ def test_table_a1_lists_every_system_and_others_with_members() -> None:
         SYSTEM=["NGC 5272", "NGC 5272", "NGC 5272", "NGC 9999", "NGC 5272"],
         DIST_REF=[10.0, 10.0, 10.0, 4.0, 10.0],
         DIST=[9.0, 11.0, 12.0, 5.0, np.nan],
+        HELD_OUT=[True, True, False, True, True],
+        CALIBRATION=[True, False, False, False, True],
     )
     measured = external.measure_external(stars, [])["systems"]
-    references = [("NGC 5272", 10.0, 0.1, "somebody"), ("Pal 5", 21.9, 0.5, "somebody")]
+    references = [
+        System("NGC 5272", 0.0, 0.0, 10.0, (0.1, 0.1), source="a paper", paper_distance=11.4),
+        System("Pal 5", 0.0, 0.0, 21.9, (0.4, 0.6), source="a paper", paper_distance=21.5),
+    ]
     rows = external.table_a1(measured, references)
     assert [row["NAME"] for row in rows] == ["NGC 5272", "Pal 5", "NGC 9999"]
     first, without, other = rows
     assert tuple(first) == external.TABLE_A1_COLUMNS
     assert (first["N"], first["D_REF"], first["D_REF_ERR"], first["D_NN"]) == (3, 10.0, 0.1, 11.0)
-    assert first["BIAS_MAG"] == pytest.approx(5 * np.log10(1.1))
+    # Members without a distance count nowhere.
+    assert (first["N_HELD_OUT"], first["N_RECALIBRATION"]) == (2, 1)
+    assert (first["BIAS_MAG"], first["DIFFERENCE"]) == (pytest.approx(5 * np.log10(1.1)), pytest.approx(0.1))
     assert first["D_NN_ERR"] > 0
-    assert (without["N"], without["SOURCE"]) == (0, "somebody")
-    assert np.isnan([without["D_NN"], without["BIAS_MAG"]]).all()
-    assert other["BIAS_MAG"] == pytest.approx(5 * np.log10(5 / 4))
+    assert first["DIFFERENCE_IN_ERRORS"] == pytest.approx(1.0 / np.hypot(first["D_NN_ERR"], 0.1))
+    assert (first["D_PAPER"], first["DIFFERENCE_PAPER"]) == (11.4, pytest.approx(0.14))
+    assert (without["N"], without["N_HELD_OUT"], without["D_REF_ERR"], without["SOURCE"]) == (0, 0, 0.5, "a paper")
+    assert np.isnan([without[name] for name in ("D_NN", "BIAS_MAG", "DIFFERENCE", "DIFFERENCE_IN_ERRORS")]).all()
+    assert without["DIFFERENCE_PAPER"] == pytest.approx(21.5 / 21.9 - 1)
+    assert (other["DIFFERENCE"], other["SOURCE"]) == (pytest.approx(0.25), "list")
+    assert np.isnan([other[name] for name in ("D_REF_ERR", "D_PAPER", "DIFFERENCE_PAPER")]).all()
+
+
+def test_the_paper_s_own_table_is_complete() -> None:
+    rows = external.table_a1([])
+    assert len(rows) == 15
+    off = {row["NAME"]: row["DIFFERENCE_PAPER"] for row in rows}
+    assert (off["NGC 7078"], off["Sextans"]) == (pytest.approx(0.251, abs=5e-4), pytest.approx(-0.362, abs=5e-4))
 
 
 def test_the_stream_is_cut_into_six_bins_of_as_many_stars() -> None:

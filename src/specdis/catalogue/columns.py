@@ -5,7 +5,7 @@ This one table feeds both files, their units, UCDs and descriptions, the verific
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -14,8 +14,8 @@ import numpy as np
 from specdis.flags import Flag
 from specdis.network.settings import RELEASED
 
-EXTENSION, MIXTURE = "SPECDIS", "MIXTURE"
-"""Tables of the FITS file: the catalogue, and the Gaussians of every star."""
+EXTENSION, MIXTURE, DRAWS = "SPECDIS", "MIXTURE", "DRAWS"
+"""Tables of the FITS file: the catalogue, the Gaussians of every star, and random distances if they are wanted."""
 
 
 @dataclass(frozen=True)
@@ -308,3 +308,23 @@ _COLUMNS: tuple[Column, ...] = (
 
 COLUMNS: Mapping[str, Column] = MappingProxyType({column.name: column for column in _COLUMNS})
 """Name to column, in the order of the files."""
+OPTIONAL: Mapping[str, Column] = MappingProxyType(
+    {
+        "DISTMOD_POST_DRAWS": Column(
+            "DISTMOD_POST_DRAWS",
+            "f2",
+            "mag",
+            "phot.mag.distMod",
+            "Random distance moduli from the distribution of DIST_POST; half precision, in FITS as float32",
+            missing=_NO_POSTERIOR,
+            extension=DRAWS,
+        )
+    }
+)
+"""Columns that a catalogue has on request, after the others; each row holds equally many numbers."""
+
+
+def columns_among(names: Iterable[str]) -> dict[str, Column]:
+    """Return `COLUMNS`, and of `OPTIONAL` those that are among the names."""
+    there = {*names}
+    return {**COLUMNS, **{name: column for name, column in OPTIONAL.items() if name in there}}

@@ -166,6 +166,8 @@ def _kept(block: Mapping[str, Array], without: int) -> Bool | slice:
 
 def _table_column(field: Field, parts: Sequence[Array]) -> TableColumn:
     values = np.concatenate(parts) if parts else np.empty(0, dtype=field.dtype)
+    if values.dtype == np.float16:  # to store, not to compute with
+        values = values.astype(np.float32)
     described = {"unit": field.unit or None, "description": field.description, "meta": {"ucd": field.ucd}}
     missing = _null_rows(field, values)
     if missing.any():

@@ -12,62 +12,74 @@ import pyarrow.parquet as pq
 from astropy import units
 
 from specdis.arrays import Array, ranges
-from specdis.catalogue.columns import COLUMNS, Column, Field
+from specdis.catalogue.columns import Column, Field, columns_among
 from specdis.catalogue.header import Cards, Header, Value
 from specdis.storage import require_bounded, table_size
 
 _BLOCK = 1 << 17  # rows of a row group
 _VERSION, _CONTENT = b"IVOA.VOTable-Parquet.version", b"IVOA.VOTable-Parquet.content"
 _NAMESPACE = "http://www.ivoa.net/xml/VOTable/v1.3"  # of VOTable 1.4 and 1.5 too
-_DATATYPES = {"i8": "long", "i4": "int", "i2": "short", "f8": "double", "f4": "float", "?": "boolean"}
+_DATATYPES = {"i8": "long", "i4": "int", "i2": "short", "f8": "double", "f4": "float", "f2": "float", "?": "boolean"}
 _ARROW = {
     "i8": pa.int64(),
     "i4": pa.int32(),
     "i2": pa.int16(),
     "f8": pa.float64(),
     "f4": pa.float32(),
+    "f2": pa.float16(),
     "?": pa.bool_(),
 }
 _DTYPES = {arrow: dtype for dtype, arrow in _ARROW.items()}
 
 
 def write_parquet(path: Path, columns: Mapping[str, Array], cards: Cards) -> None:
-    """Write `COLUMNS` as VOParquet; equal columns and cards give equal bytes.
+    """Write the columns as VOParquet; equal columns and cards give equal bytes.
 
     Parameters
     ----------
     path
         The file.
     columns
-        `COLUMNS`, shape (star,).
+        `COLUMNS`, shape (star,), and any of `OPTIONAL`, shape (star, number).
     cards
         Keyword to value and comment.
     """
-    stars = len(columns["TARGETID"])
+    stars, described = len(columns["TARGETID"]), columns_among(columns)
     schema = pa.schema(
-        [pa.field(name, _ARROW.get(column.dtype, pa.string())) for name, column in COLUMNS.items()],
-        metadata={_VERSION: b"1.0", _CONTENT: _votable(stars, cards)},
+        [pa.field(name, _arrow_type(column, columns[name])) for name, column in described.items()],
+        metadata={_VERSION: b"1.0", _CONTENT: _votable(columns, cards)},
     )
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for block in ranges(stars, _BLOCK):
-            arrays = [_to_arrow(column, columns[name][block]) for name, column in COLUMNS.items()]
+            arrays = [_to_arrow(column, columns[name][block]) for name, column in described.items()]
             writer.write_batch(pa.record_batch(arrays, schema=schema))
+
+
+def _arrow_type(column: Column, values: Array) -> pa.DataType:
+    if values.ndim > 1:
+        return pa.list_(_ARROW[column.dtype], values.shape[1])
+    return _ARROW.get(column.dtype, pa.string())
 
 
 def _to_arrow(column: Column, values: Array) -> pa.Array:
     """Return an arrow array; missing integers are null, missing floats stay NaN."""
+    if values.ndim > 1:
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
     if values.dtype.kind == "S":
         return pa.array(values.astype("U"), type=pa.string())
     return pa.array(values, mask=None if column.null is None else values == column.null)
 
 
-def _votable(stars: int, cards: Cards) -> bytes:
+def _votable(columns: Mapping[str, Array], cards: Cards) -> bytes:
     """Return the VOTable that describes the columns, without its data."""
     root = ElementTree.Element("VOTABLE", version="1.4", xmlns=_NAMESPACE)
     resource = ElementTree.SubElement(root, "RESOURCE", type="results")
-    table = ElementTree.SubElement(resource, "TABLE", name="SPECDIS", nrows=str(stars))
-    for column in COLUMNS.values():
-        field = ElementTree.SubElement(table, "FIELD", _datatype(column.dtype), name=column.name, ucd=column.ucd)
+    table = ElementTree.SubElement(resource, "TABLE", name="SPECDIS", nrows=str(len(columns["TARGETID"])))
+    for column in columns_among(columns).values():
+        form, values = _datatype(column.dtype), columns[column.name]
+        if values.ndim > 1:
+            form |= {"arraysize": str(values.shape[1])}
+        field = ElementTree.SubElement(table, "FIELD", form, name=column.name, ucd=column.ucd)
         if column.unit:
             field.set("unit", units.Unit(column.unit, format="fits").to_string("vounit"))
         ElementTree.SubElement(field, "DESCRIPTION").text = column.description
@@ -98,6 +110,7 @@ def read_parquet_header(path: Path) -> Header:
 
 
 def _field(arrow: pa.DataType, name: str, said: ElementTree.Element | None) -> Field:
+    arrow = arrow.value_type if pa.types.is_fixed_size_list(arrow) else arrow
     if said is None:
         return Field(name, _DTYPES.get(arrow, str(arrow)), "", "", "")
     unit, values = said.get("unit", ""), said.find("{*}VALUES")
@@ -127,6 +140,8 @@ def read_parquet_blocks(path: Path, names: Sequence[str], rows: int) -> Iterator
 
 
 def _from_arrow(field: Field, values: pa.Array) -> Array:
+    if pa.types.is_fixed_size_list(values.type):
+        return np.asarray(values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), -1))
     if field.dtype[0] == "S":
         words = values.dictionary_encode()  # few distinct values: converting every row would take seconds
         return np.asarray(words.dictionary.to_numpy(zero_copy_only=False).astype(field.dtype)[words.indices])

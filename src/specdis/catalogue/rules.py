@@ -177,6 +177,11 @@ RULES: tuple[Rule, ...] = (
         "DIST_POST_05 <= DIST_POST_16 <= DIST_POST <= DIST_POST_84 <= DIST_POST_95",
         _posterior_disordered,
     ),
+    Rule(
+        ("DISTMOD_POST_DRAWS", "DIST_POST"),
+        "DISTMOD_POST_DRAWS is missing where, and only where, DIST_POST is",
+        lambda rows: (np.isnan(rows["DISTMOD_POST_DRAWS"]) != np.isnan(rows["DIST_POST"])[:, None]).any(axis=1),
+    ),
     Rule(_WEIGHTS, "MIX_WEIGHT_1, ... add up to 1", _weights_incomplete),
     Rule(
         ("M_G_NN_MIX", "M_G_NN_ERR_MIX", *_WEIGHTS, *_MEANS, *_SIGMAS),

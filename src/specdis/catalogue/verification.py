@@ -12,7 +12,7 @@ import numpy as np
 
 from specdis.arrays import Array, Bool, Int64
 from specdis.catalogue import fits
-from specdis.catalogue.columns import COLUMNS
+from specdis.catalogue.columns import COLUMNS, columns_among
 from specdis.catalogue.files import (
     FITS,
     FITS_NAME,
@@ -122,7 +122,8 @@ def verify_catalogue(path: str | Path) -> Verification:
             problems += _check_bytes(file)
             problems += _check_schema(file, headers[file])
     checks = _RowChecks()
-    names = [name for name in COLUMNS if all(name in header.fields for header in headers.values())]
+    there = {name for header in headers.values() for name in header.fields}
+    names = [name for name in columns_among(there) if all(name in header.fields for header in headers.values())]
     if headers:
         file = next(iter(headers))
         with _noting(problems):
@@ -130,6 +131,9 @@ def verify_catalogue(path: str | Path) -> Verification:
                 checks.add(block)
         problems += checks.problems(file.name)
     if len(headers) == 2:
+        for name in sorted(there - {*names} - {*COLUMNS}):
+            lacking = next(file for file, header in headers.items() if name not in header.fields)
+            problems.append(Problem(lacking.name, name, "the column, which the other file has"))
         with _noting(problems):
             problems += _compare(headers, names)
     return Verification(tuple(problems), dict(checks.counts))
@@ -168,15 +172,16 @@ def _check_schema(file: Path, header: Header) -> Iterator[Problem]:
     for name in COLUMNS:
         if name not in header.fields:
             yield Problem(file.name, name, "the column")
+    expected_ones = columns_among(header.fields)
     for name in header.fields:
-        if name not in COLUMNS:
+        if name not in expected_ones:
             yield Problem(file.name, name, "no such column", warning=True)
-    known = [name for name in header.fields if name in COLUMNS]
-    if known != [name for name in COLUMNS if name in known]:
+    known = [name for name in header.fields if name in expected_ones]
+    if known != [name for name in expected_ones if name in known]:
         yield Problem(file.name, "", "the columns in the order of Table 1")
     for name in known:
         for quality in ("dtype", "unit", "ucd", "description", "null"):
-            expected, found = getattr(COLUMNS[name], quality), getattr(header.fields[name], quality)
+            expected, found = getattr(expected_ones[name], quality), getattr(header.fields[name], quality)
             if found != expected:
                 yield Problem(file.name, name, f"{quality} {expected!r}, found {found!r}")
     if "EBVSCALE" not in header.cards:
@@ -244,7 +249,8 @@ def _compare(headers: Mapping[Path, Header], names: Sequence[str]) -> Iterator[P
 
 def _unequal(one: Array, other: Array) -> Bool:
     both_missing = np.isnan(one) & np.isnan(other) if one.dtype.kind == "f" else False
-    return np.asarray((one != other) & ~np.asarray(both_missing))
+    differ = np.asarray((one != other) & ~np.asarray(both_missing))
+    return differ if differ.ndim == 1 else np.asarray(differ.any(axis=1))
 
 
 def _problem(file: str, column: str, rule: str, rows: Array, warning: bool = False) -> Iterator[Problem]:

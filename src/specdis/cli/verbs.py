@@ -236,6 +236,10 @@ def posterior(
             help="fitted, halo, disc-halo, or a table with the columns distance_kpc and density (stars per volume).",
         ),
     ] = "fitted",
+    draws: Annotated[
+        int,
+        typer.Option("--draws", min=0, metavar="N", help="Posterior draws to write of each star."),
+    ] = 0,
     overrides: Annotated[
         list[str],
         typer.Option("--set", metavar="KEY=VALUE", help="A key of section [prior], as halo_break=30; repeatable."),
@@ -245,7 +249,7 @@ def posterior(
     from specdis.pipeline.toml import parse_overrides
     from specdis.verbs.posterior import write_posterior
 
-    write_posterior(catalogue, prior, output, parse_overrides(_checked_overrides(overrides)))
+    write_posterior(catalogue, prior, output, parse_overrides(_checked_overrides(overrides)), draws)
     return Reply({"catalogue": output}, [output])
 
 

@@ -33,12 +33,14 @@ from specdis.noise import NativePixels, native_pixels
 from specdis.photometry import PhotometrySettings, absolute_magnitude
 from specdis.prior import (
     POSTERIOR_COLUMNS,
+    Observed,
     Posterior,
     Prior,
     PriorSettings,
     galactic_direction,
     mixture_of,
 )
+from specdis.prior.stars import observed_in
 from specdis.sample import SampleSettings
 from specdis.settings import Settings
 from specdis.spectra.grid import PixelGrid
@@ -289,9 +291,20 @@ class Engine:
             return {name: np.full(len(targets.magnitude), np.nan) for name in POSTERIOR_COLUMNS}
         own = (targets.parallaxes(), targets.has_parallax) if self.settings.distances.use_own_parallax else None
         direction = galactic_direction(position["RA"], position["DEC"])
-        return self._posterior.columns(
-            mixture_of(predicted, targets.magnitude_error), targets.magnitude, direction, own
-        )
+        mixture = mixture_of(predicted, targets.magnitude_error)
+        return self._posterior.columns(Observed(mixture, targets.magnitude, direction, own))
+
+    def posterior_in(self, catalogue: Columns) -> tuple[Posterior, Observed] | None:
+        """Return the posterior, and what was observed of the stars of a catalogue of this model; None without a prior.
+
+        Parameters
+        ----------
+        catalogue
+            `OBSERVED_COLUMNS`, shape (star,).
+        """
+        if self._posterior is None:
+            return None
+        return self._posterior, observed_in(catalogue, own_parallax=self.settings.distances.use_own_parallax)
 
     @cached_property
     def _posterior(self) -> Posterior | None:

@@ -278,8 +278,15 @@ class Points(NamedTuple):
         return jax.vmap(jnp.interp)(magnitude, self.magnitude, self._below())
 
     def quantiles(self, levels: jax.Array) -> jax.Array:
-        """Return the magnitudes below which given fractions of the mass lie, shape (level, star)."""
-        return jax.vmap(jnp.interp, in_axes=(None, 0, 0), out_axes=1)(levels, self._below(), self.magnitude)
+        """Return the magnitudes below which given fractions of the mass lie, shape (level, star).
+
+        Parameters
+        ----------
+        levels
+            The fractions, shape (level,), or (star, level) where every star has its own.
+        """
+        by_star = 0 if levels.ndim == 2 else None
+        return jax.vmap(jnp.interp, in_axes=(by_star, 0, 0), out_axes=1)(levels, self._below(), self.magnitude)
 
     def _below(self) -> jax.Array:
         # Rounding may make the sum slightly larger than 1.
@@ -311,8 +318,11 @@ def points_with_parallax(mixture: Mixture, data: ParallaxInErrors, spurious: Spu
 
 
 def _in_order(place: jax.Array, log_mass: jax.Array) -> Points:
-    """Return the points of all components together."""
+    """Return the points of all components together; those of components without weight go to the end."""
     place, log_mass = (values.reshape(len(values), -1) for values in (place, log_mass))
+    # In between they would be steps of the distribution function where there are none.
+    some = log_mass != -jnp.inf
+    place = jnp.where(some, place, jnp.max(jnp.where(some, place, -jnp.inf), axis=-1, keepdims=True))
     order = jnp.argsort(place, axis=-1)
     mass = jax.nn.softmax(jnp.take_along_axis(log_mass, order, axis=-1), axis=-1)
     return Points(jnp.take_along_axis(place, order, axis=-1), mass)

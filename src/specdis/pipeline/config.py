@@ -10,6 +10,7 @@ from typing import Any
 from specdis.anchors import AnchorsSettings
 from specdis.binaries import BinariesSettings
 from specdis.calibration import CalibrationSettings
+from specdis.catalogue.settings import CatalogueSettings
 from specdis.components import ComponentsSettings
 from specdis.distances.settings import DistancesSettings
 from specdis.errors import ProductError
@@ -59,6 +60,8 @@ class Config(Document):
     """Recalibration of the mixture network's distances on held-out stars."""
     prior: PriorSettings = PriorSettings()
     """Density of stars over distance, for posterior distances beside those from the spectrum alone."""
+    catalogue: CatalogueSettings = CatalogueSettings()
+    """What the catalogue holds on request."""
     binaries: BinariesSettings = BinariesSettings()
     """Binaries: section 5."""
     anchors: AnchorsSettings = AnchorsSettings()
@@ -74,7 +77,7 @@ class Config(Document):
         return self.survey.gaia
 
     def conflicts(self) -> dict[tuple[str, ...], str]:
-        """Return the settings that do not go together: recipes of another Gaia release, colours without copies."""
+        """Return the settings that do not go together: colours without copies, draws without a prior, ..."""
         found = invalid_recipes(self.gaia, self.photometry.model_dump())
         conflicts: dict[tuple[str, ...], str] = {("photometry", key): message for key, message in found.items()}
         if self.network.colours and not self.training.noisy_copies:
@@ -82,6 +85,8 @@ class Config(Document):
                 "needs training.noisy_copies >= 1: from copies without colours the networks learn to predict stars "
                 "that lack them"
             )
+        if self.catalogue.released_draws and self.prior.kind == "none":
+            conflicts["catalogue", "released_draws"] = "needs a prior, since draws are from the posterior distance"
         return conflicts
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from specdis.prior.laws import Density, DensityTable, Law, galactic_direction
 from specdis.prior.population import FEWEST_STARS, Prior, fit_prior, given_density, prior_of
-from specdis.prior.quantiles import POSTERIOR_COLUMNS, Posterior, mixture_of
+from specdis.prior.quantiles import POSTERIOR_COLUMNS, Observed, Posterior, mixture_of
 from specdis.prior.settings import PriorKind, PriorSettings
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Density",
     "DensityTable",
     "Law",
+    "Observed",
     "Posterior",
     "Prior",
     "PriorKind",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from specdis.distances.columns import FARTHEST, LEVELS
 from specdis.jaxed import jax, jnp
 from specdis.network.mixture import Mixture, ParallaxInErrors, Points, Spurious, points, points_with_parallax
 from specdis.network.settings import MIXTURE_PARTS, RELEASED
-from specdis.photometry import distance_of_modulus
+from specdis.photometry import distance_modulus, distance_of_modulus
 from specdis.prior.population import Prior
 
 
@@ -60,6 +60,32 @@ def mixture_of(columns: Columns, magnitude_error: Array) -> Mixture:
         return Mixture(jnp.asarray(np.log(weight)), jnp.asarray(mean), jnp.asarray(wider))
 
 
+class Observed(NamedTuple):
+    """What was observed of stars, without a prior.
+
+    Parameters
+    ----------
+    mixture
+        Predicted distributions of G minus the distance modulus, shape (star, component); NaN without a spectrum.
+    magnitude
+        Extinction-corrected G magnitude, shape (star,); NaN if missing.
+    direction
+        Galactic unit vectors, shape (star, 3).
+    own
+        The stars' own parallaxes, if the posterior takes them in.
+    """
+
+    mixture: Mixture
+    magnitude: Float64
+    direction: Float64
+    own: Own | None = None
+
+    def take(self, rows: slice) -> Observed:
+        """Select some of the stars."""
+        part: Observed = _rows(self, rows)
+        return part
+
+
 @dataclass(frozen=True)
 class Posterior:
     """Posterior distances under a prior, compiled once.
@@ -75,21 +101,8 @@ class Posterior:
     prior: Prior
     spurious: Spurious | None = None
 
-    def columns(
-        self, mixture: Mixture, magnitude: Float64, direction: Float64, own: Own | None = None
-    ) -> dict[str, Array]:
+    def columns(self, stars: Observed) -> dict[str, Array]:
         """Return the posterior distances of stars.
-
-        Parameters
-        ----------
-        mixture
-            Predicted distributions, shape (star, component); NaN without a spectrum.
-        magnitude
-            Extinction-corrected G magnitude, shape (star,); NaN if missing.
-        direction
-            Galactic unit vectors, shape (star, 3).
-        own
-            The stars' own parallaxes, if the posterior takes them in.
 
         Returns
         -------
@@ -97,43 +110,70 @@ class Posterior:
             `POSTERIOR_COLUMNS`, shape (star,): median, half of the range from 16 to 84 per cent, and quantiles, kpc.
             NaN without a spectrum, a magnitude or, for a law, a position, and where the prior leaves nothing.
         """
-        stars = (mixture, magnitude, direction, own)
-        parts = [self._of_tile(_rows(stars, rows)) for rows in ranges(len(magnitude), _TILE)]
-        absolute = np.concatenate(parts, axis=1) if parts else np.empty((len(LEVELS), 0))
-        kpc = distance_of_modulus(magnitude - absolute)
+        levels = np.broadcast_to(np.asarray(LEVELS, np.float32), (len(stars.magnitude), len(LEVELS)))
+        kpc = distance_of_modulus(self.moduli(stars, levels).T)
         kpc = np.where(kpc > FARTHEST, np.nan, kpc)
         error = (0.5 * (kpc[3] - kpc[1])).astype(np.float32)
         return dict(zip(POSTERIOR_COLUMNS, (kpc[2], error, *kpc[[0, 1, 3, 4]]), strict=True))
 
-    def _of_tile(self, stars: tuple[Any, ...]) -> Float64:
-        """Return the magnitudes at `LEVELS` of some stars, computed in a tile of full size."""
-        count = len(stars[1])
-        filled = jax.tree.map(lambda some: np.concatenate([some, np.repeat(some[:1], _TILE - count, axis=0)]), stars)
-        return np.asarray(self._quantiles(*filled), np.float64)[:, :count]
+    def moduli(self, stars: Observed, levels: Array) -> Float64:
+        """Return the distance moduli below which given fractions of the posterior lie, mag, shape (star, level).
+
+        Parameters
+        ----------
+        stars
+            The stars.
+        levels
+            The fractions, shape (star, level).
+        """
+        return stars.magnitude[:, None] - self._in_tiles(self._quantiles, stars, 1 - levels)
+
+    def below(self, stars: Observed, kpc: Array) -> Float64:
+        """Return the probability of a distance below a given one for each star, kpc, shape (star,)."""
+        brightest = stars.magnitude - distance_modulus(kpc)
+        return 1 - self._in_tiles(self._shares, stars, brightest[:, None])[:, 0]
+
+    def _in_tiles(self, measure: Callable[..., jax.Array], stars: Observed, at: Array) -> Float64:
+        """Return what is measured at given points, shape (star, point), star by star in tiles of full size."""
+        every = stars, at.astype(np.float32)
+        parts = [_of_tile(measure, _rows(every, rows)) for rows in ranges(len(at), _TILE)]
+        return np.concatenate(parts) if parts else np.empty(at.shape)
 
     @cached_property
     def _quantiles(self) -> Callable[..., jax.Array]:
-        """Magnitudes at `LEVELS`, shape (level, star), compiled."""
+        return self._measured(lambda found, at: found.quantiles(at).T)
+
+    @cached_property
+    def _shares(self) -> Callable[..., jax.Array]:
+        return self._measured(lambda found, at: found.below(at[:, 0])[:, None])
+
+    def _measured(self, measure: Callable[[Points, jax.Array], jax.Array]) -> Callable[..., jax.Array]:
+        """Return a measure of the posterior, shape (star, point), compiled; NaN where nothing is left."""
 
         @jax.jit
-        def quantiles(mixture: Mixture, magnitude: jax.Array, direction: jax.Array, own: Own | None) -> jax.Array:
-            levels = 1 - jnp.asarray(LEVELS, jnp.float32)
-
+        def measured(stars: Observed, at: jax.Array) -> jax.Array:
             def of(distribution: Points) -> jax.Array:
-                found = weighted(distribution, magnitude, direction, self.prior)
-                return jnp.where(jnp.isfinite(found.mass[:, 0]), found.quantiles(levels), jnp.nan)
+                found = weighted(distribution, jnp.asarray(stars.magnitude), jnp.asarray(stars.direction), self.prior)
+                return jnp.where(jnp.isfinite(found.mass[:, :1]), measure(found, at), jnp.nan)
 
-            if own is None:
-                return of(points(mixture))
-            data, there = own
-            return jnp.where(there, of(points_with_parallax(mixture, data, self.spurious)), of(points(mixture)))
+            alone = of(points(stars.mixture))
+            if stars.own is None:
+                return alone
+            data, there = stars.own
+            return jnp.where(there[:, None], of(points_with_parallax(stars.mixture, data, self.spurious)), alone)
 
-        return quantiles
+        return measured
 
 
-def _rows(stars: tuple[Any, ...], rows: slice) -> tuple[Any, ...]:
-    part: tuple[Any, ...] = jax.tree.map(lambda values: np.asarray(values)[rows], stars)
-    return part
+def _of_tile(measure: Callable[..., jax.Array], some: tuple[Observed, Array]) -> Float64:
+    count = len(some[1])
+    filled = jax.tree.map(lambda part: np.concatenate([part, np.repeat(part[:1], _TILE - count, axis=0)]), some)
+    return np.asarray(measure(*filled), np.float64)[:count]
+
+
+def _rows(stars: Any, rows: slice) -> Any:
+    """Return some rows of arrays in tuples of any kind."""
+    return jax.tree.map(lambda values: np.asarray(values)[rows], stars)
 
 
 Own = tuple[ParallaxInErrors, Array]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from specdis import storage
 from specdis.report import page
-from specdis.report.figures import binaries, distances, external, magnitudes, rivals, spectra
+from specdis.report.figures import binaries, distances, external, halo, magnitudes, rivals, spectra
 from specdis.report.inputs import Components, History, Reconstruction, ReportInputs, StackedErrors
 from specdis.report.style import Plot
 from specdis.storage import Provenance
@@ -63,6 +63,7 @@ def plots(inputs: ReportInputs) -> Iterator[Plot]:
     yield distances.draw_calibration(metrics)
     yield distances.draw_against_truth(catalogue, inputs.truth)
     yield binaries.draw_estimators(metrics.get("truth"))
+    yield halo.draw_halo(metrics.get("halo"))
     yield binaries.draw_recalibration(metrics.get("calibration"))
     yield binaries.draw_binary_hr_diagrams(catalogue, metrics.get("binaries"))
     yield binaries.draw_binary_magnitudes(catalogue, metrics.get("binaries"))

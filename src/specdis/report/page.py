@@ -35,6 +35,7 @@ CONTENTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "binaries": ("Binaries", ("fig13", "fig14", "fig15", "fig16")),
     "rivals": ("Rival catalogues", ("fig10", "fig11")),
     "against-truth": ("Against truth", ("truth", "estimators")),
+    "halo-stars": ("The halo", ("halo",)),
     "paper": ("Paper against this run", ()),
     "failures": ("Failures and flagged stars", ()),
     "maps": ("Maps", ()),

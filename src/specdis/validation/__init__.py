@@ -17,6 +17,7 @@ from specdis.surveys.base import IDENTIFIER
 from specdis.validation.binaries import excess, measure_binaries
 from specdis.validation.calibration import coverage_cells, measure_calibration
 from specdis.validation.external import TABLE_A1_COLUMNS, measure_external, table_a1, with_stars
+from specdis.validation.halo import HALO_COLUMNS, HALO_EDGES, RANK, KnownDistances, listed_distances, measure_halo
 from specdis.validation.internal import measure_internal
 from specdis.validation.measures import DISTANCE_EDGES, PARAMETER_EDGES, SNR_EDGES, cell_name, cells, percentiles
 from specdis.validation.paper import beside_the_paper
@@ -37,13 +38,16 @@ from specdis.validation.verdict import reach_verdict
 __all__ = [
     "DISTANCE_EDGES",
     "GIANT_LOGG",
+    "HALO_EDGES",
     "MIXTURE_COLUMNS",
     "PARAMETER_EDGES",
     "PRECISE",
+    "RANK",
     "SNR_EDGES",
     "TABLE_A1_COLUMNS",
     "VALIDATION_COLUMNS",
     "Known",
+    "KnownDistances",
     "cell_name",
     "cells",
     "compare_rivals",
@@ -52,6 +56,7 @@ __all__ = [
     "has_reference_magnitude",
     "is_giant",
     "join",
+    "known_distances",
     "metrics",
     "percentiles",
     "relative_error",
@@ -76,14 +81,15 @@ VALIDATION_COLUMNS = (
         "M_G_NN_ERR_TRAINING",
     ),
     *("DIST", "DISTERR", "DISTMOD_ERR", "DIST_16", "DIST_84"),
+    *HALO_COLUMNS,
 )
 """Columns of the catalogue that `metrics` reads."""
 
 MIXTURE_COLUMNS = (
-    *("BINARY_FLAG", "BINARY_POSSIBILITY", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG", "CALIBRATION"),
+    *("BINARY_FLAG", "BINARY_POSSIBILITY", "PHOT_BP_MEAN_MAG", "PHOT_RP_MEAN_MAG"),
     *("M_G_NN_LABEL", "M_G_NN_ERR_LABEL", "DIST_LABEL", "DISTERR_LABEL"),
     *("M_G_NN_MIX", "M_G_NN_ERR_MIX", "DIST_MIX", "DISTERR_MIX", "MIX_SHIFT", "MIX_STRETCH"),
-    *("DIST_POST", "DISTERR_POST"),
+    "DISTERR_POST",
 )
 """Further columns for binaries and for the mixture network."""
 
@@ -109,6 +115,14 @@ class Known(NamedTuple):
     rivals: Mapping[str, Columns] = MappingProxyType({})
 
 
+def known_distances(catalogue: Columns, known: Known) -> KnownDistances | None:
+    """Return the known distances of all rows of a catalogue: the truth, or else those of lists; None without either."""
+    if known.truth is not None:
+        distance = true_distance(catalogue, known.truth)
+        return KnownDistances("truth", distance, np.zeros(len(distance)))
+    return None if known.members is None else listed_distances(known.members, len(catalogue["TARGETID"]))
+
+
 def metrics(
     catalogue: Columns,
     known: Known = Known(),  # noqa: B008 - immutable
@@ -120,7 +134,7 @@ def metrics(
     Parameters
     ----------
     catalogue
-        `VALIDATION_COLUMNS`, shape (star,).
+        `VALIDATION_COLUMNS`, shape (star,), and `RANK` if it is known.
     known
         Truth, stars of known distance and rivals, as far as there are any.
     injected
@@ -134,8 +148,9 @@ def metrics(
     dict
         `verdict`, `internal` (section 4.1), `catalogue` (sections 4.3 and 4.4), `paper` (the paper's numbers beside
         the run's) and, as far as their inputs exist, `external` (section 4.2), `rivals` (sections 4.4 and 4.5),
-        `truth`, `binaries` (section 5) and `calibration`. Every cell counts its stars as `n` and those with a finite
-        prediction as `n_finite`; the bootstrapped standard error of a number has its name with `_err`.
+        `truth`, `halo` (beyond 5 kpc), `binaries` (section 5) and `calibration`. Every cell counts its stars as `n` and
+        those with a finite prediction as `n_finite`; the bootstrapped standard error of a number has its name with
+        `_err`.
 
     Raises
     ------
@@ -144,15 +159,20 @@ def metrics(
     """
     selected = np.asarray(catalogue["SELECTED"])
     names = VALIDATION_COLUMNS if injected is None else (*VALIDATION_COLUMNS, *MIXTURE_COLUMNS, "M_G_NN_PAIR")
+    names = (*names, RANK) if RANK in catalogue else names
     stars = {name: np.asarray(catalogue[name])[selected] for name in names}
     measured: dict[str, Any] = {"internal": measure_internal(stars), "catalogue": measure_population(stars)}
     if known.members is not None:
         measured["external"] = measure_external(known.members, known.counts)
     if known.rivals:
         measured["rivals"] = compare_rivals(known.rivals, known.members)
-    true = None if known.truth is None else true_distance(stars, known.truth)
+    every = known_distances(catalogue, known)
+    distances = None if every is None else every.take(selected)
+    true = None if distances is None or known.truth is None else distances.kpc
     if true is not None:
         measured["truth"] = against_truth(stars, true)
+    if distances is not None:
+        measured["halo"] = measure_halo(stars, distances)
     if injected is not None:
         measured["binaries"] = measure_binaries(stars, injected, known.truth, settings or BinariesSettings())
         measured["calibration"] = measure_calibration(stars, true)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from specdis.arrays import Array, Bool, Columns, Float64
-from specdis.references import SAGITTARIUS
+from specdis.references import SAGITTARIUS, TABLE_A1, System
 from specdis.validation.measures import (
     by_cells,
     by_parameters,
@@ -34,8 +34,12 @@ ENOUGH = 10
 STREAM_BINS = 6
 """Bins of distance of the Sagittarius stream (Fig. A3)."""
 
-TABLE_A1_COLUMNS = ("NAME", "N", "D_REF", "D_REF_ERR", "D_NN", "D_NN_ERR", "BIAS_MAG", "SOURCE")
-"""Columns of Table A1: kpc, and mag for the last number."""
+TABLE_A1_COLUMNS = (
+    *("NAME", "N", "N_HELD_OUT", "N_RECALIBRATION", "D_REF", "D_REF_ERR", "D_NN", "D_NN_ERR", "BIAS_MAG"),
+    *("DIFFERENCE", "DIFFERENCE_IN_ERRORS", "D_PAPER", "DIFFERENCE_PAPER", "SOURCE"),
+)
+"""Columns of Table A1. D_ are in kpc, BIAS_MAG in mag; DIFFERENCE is predicted over reference distance minus 1, and
+DIFFERENCE_PAPER the same of the paper's predicted distance D_PAPER."""
 
 
 def with_stars(reference: Columns, catalogue: Columns) -> dict[str, Array]:
@@ -171,15 +175,15 @@ def systems(members: Columns) -> list[dict[str, Any]]:
                 "kind": str(members["KIND"][row]),
                 "distance_kpc": float(members["DIST_REF"][row]),
                 **median("median_distance_kpc", distance[np.isfinite(distance)]),
+                "n_held_out": int(np.count_nonzero(mine["HELD_OUT"] & np.isfinite(distance))),
+                "n_recalibration": int(np.count_nonzero(mine["CALIBRATION"] & np.isfinite(distance))),
                 **_summary(mine),
             }
         )
     return found
 
 
-def table_a1(
-    measured: Sequence[Mapping[str, Any]], references: Iterable[tuple[str, float, float, str]]
-) -> list[dict[str, Any]]:
+def table_a1(measured: Sequence[Mapping[str, Any]], references: Iterable[System] = TABLE_A1) -> list[dict[str, Any]]:
     """Return Table A1: every system of `references`, with or without members, then other systems with members.
 
     Parameters
@@ -187,26 +191,28 @@ def table_a1(
     measured
         From `systems`.
     references
-        Name, distance and its error (kpc), and source of the systems that the table lists.
+        The systems that the table lists in any case.
     """
     found = {row["system"]: row for row in measured}
-    rows = []
-    for name, distance, error, source in references:
-        rows.append(_row(name, distance, error, source, found.pop(name, None)))
-    return rows + [_row(row["system"], row["distance_kpc"], np.nan, "list", row) for row in found.values()]
+    rows = [_row(system, found.pop(system.name, {})) for system in references]
+    unknown = np.nan, np.nan
+    others = [System(row["system"], *unknown, row["distance_kpc"], unknown, source="list") for row in found.values()]
+    return rows + [_row(system, found[system.name]) for system in others]
 
 
-def _row(name: str, distance: float, error: float, source: str, row: Mapping[str, Any] | None) -> dict[str, Any]:
-    predicted = np.nan if row is None else row["median_distance_kpc"]
+def _row(system: System, row: Mapping[str, Any]) -> dict[str, Any]:
+    predicted, error = (row.get(f"median_distance_kpc{end}", np.nan) for end in ("", "_err"))
+    distance, apart = system.distance, predicted - system.distance
     values = (
-        name,
-        0 if row is None else row["n_finite"],
-        distance,
-        error,
-        predicted,
-        np.nan if row is None else row["median_distance_kpc_err"],
+        system.name,
+        *(row.get(name, 0) for name in ("n_finite", "n_held_out", "n_recalibration")),
+        *(distance, system.distance_error, predicted, error),
         5.0 * np.log10(predicted / distance),
-        source,
+        apart / distance,
+        apart / np.hypot(error, np.nan_to_num(system.distance_error)),
+        system.paper_distance,
+        system.paper_distance / distance - 1.0,
+        system.source,
     )
     return dict(zip(TABLE_A1_COLUMNS, values, strict=True))
 

@@ -94,9 +94,9 @@ def against_truth(stars: Columns, true: Float64) -> dict[str, Any]:
         }
 
     kinds = {**NETWORK_SUFFIXES, "posterior": "POST"}
-    estimators = {kind: estimator(name) for kind, name in kinds.items() if f"DIST_{name}" in stars}
+    estimators = {kind: estimator(name) for kind, name in kinds.items() if f"DISTERR_{name}" in stars}
     # Stars used for training or recalibration cannot test the intervals.
-    unseen = known & stars["HELD_OUT"] & ~stars.get("CALIBRATION", np.zeros(len(true), np.bool_))
+    unseen = known & stars["HELD_OUT"] & ~stars["CALIBRATION"]
     return block(known) | {
         "estimators": estimators,
         "precise": block(known & stars["HELD_OUT"] & (relative_error(stars) < PRECISE)),

@@ -14,7 +14,7 @@ Errors count as Gaussian. The error of a share is taken at its limit, so that ev
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from specdis.validation.calibration import coverage_cells
+from specdis.validation.external import table_a1
 from specdis.validation.measures import cell_name
 
 CHANCE = 0.05
@@ -29,8 +30,9 @@ CHANCE = 0.05
 _LARGE_CELL = 1000
 """Least number of stars for judging the coverage of a cell."""
 _LEAST = 20
-_FAR = 100.0  # kpc: farther cells have no goal, and are in the tables alone
 """Least number of stars for judging the bias of a cell: with fewer its error is uncertain."""
+_NEAR, _FAR = 40.0, 100.0
+"""Ends of the cells with the narrow limit and with the wide one, kpc; farther cells have no goal."""
 
 
 class Judgement(StrEnum):
@@ -136,8 +138,7 @@ def _findings(measured: Mapping[str, Any]) -> Iterator[Finding]:
         if truth is None:
             yield Finding(goal.format(word), Judgement.NOT_MEASURED, "true distances are not known")
         else:
-            near = [cell for cell in truth["precise"][key] if cell["distance_max_kpc"] <= _FAR]
-            biases = [*_distance_biases(near)]
+            biases = [*_distance_biases(truth["precise"][key], _NEAR, _FAR)]
             yield judge(goal.format(word), biases, f"no bin of distance with {_LEAST} such stars")
     goal = (
         "the 68 % interval covers 64 to 72 % in every cell of S/N and log g, of predicted M_G and of [Fe/H] with "
@@ -152,6 +153,50 @@ def _findings(measured: Mapping[str, Any]) -> Iterator[Finding]:
     yield _at_least(goal, 0.60, whole["share_precise"], whole["n_with_error"])
     goal = "half the giants at S/N > 20 have a quoted error < 25 %"
     yield _at_least(goal, 0.50, found["share_precise_giants_above_snr_20"], found["n_giants_above_snr_20"])
+    yield from _of_the_halo(measured.get("halo"))
+    goal = "the median distance of each system of Table A1 is right within 8 %"
+    if external is None:
+        yield Finding(goal, Judgement.NOT_MEASURED, "no list of stars of known distance")
+    else:
+        yield judge(goal, [*_systems(external["systems"])], f"no system with {_LEAST} members")
+
+
+def _of_the_halo(halo: Mapping[str, Any] | None) -> Iterator[Finding]:
+    """Yield the goals beyond 5 kpc, for all held-out stars, whatever their quoted error."""
+
+    def reached(goal: str, numbers: Callable[[Mapping[str, Any]], Iterator[Number]], without: str) -> Finding:
+        if halo is None:
+            return Finding(goal, Judgement.NOT_MEASURED, "no distances are known")
+        return judge(goal, [*numbers(halo)], without)
+
+    few = f"no bin of distance with {_LEAST} such stars"
+    limits = "< 5 % to {:g} kpc and < 10 % to {:g} kpc"
+    yield reached(
+        f"from 5 kpc on, |median bias| of DIST {limits.format(_NEAR, _FAR)}, by known distance",
+        lambda found: _distance_biases(_part(found["by_distance"], "likelihood"), _NEAR, _FAR),
+        few,
+    )
+    yield reached(
+        f"from 5 kpc on, |median bias| of DIST_POST {limits.format(_FAR, 2 * _FAR)}, by predicted distance",
+        lambda found: _distance_biases(_part(found["by_predicted_distance"], "posterior"), _FAR, 2 * _FAR),
+        few,
+    )
+    yield reached(
+        "from 5 kpc on, the modulus of DIST rises with the known one with a slope of 1 ± 0.03 at each S/N",
+        lambda found: _slopes(_part(found["slopes"], "likelihood")),
+        f"no range of S/N with {_LEAST} such stars",
+    )
+    yield reached(
+        "16 to 84 % of DIST cover 64 to 72 %, and 5 to 95 % 87 to 93 %, in every cell of S/N, predicted M_G and [Fe/H] "
+        f"with {_LARGE_CELL:,} stars, at any distance and beyond 20 kpc",
+        lambda found: _shares(found["coverage"]),
+        f"no cell with {_LARGE_CELL:,} stars",
+    )
+
+
+def _part(rows: Sequence[Mapping[str, Any]], estimate: str) -> list[dict[str, Any]]:
+    """Return the cells of one of the two distances."""
+    return [{**row, **row[estimate]} for row in rows]
 
 
 def _modulus_biases(cells: Sequence[Mapping[str, Any]]) -> Iterator[Number]:
@@ -163,22 +208,59 @@ def _modulus_biases(cells: Sequence[Mapping[str, Any]]) -> Iterator[Number]:
             yield Number(abs(bias) - 0.2, error, words)
 
 
-def _distance_biases(cells: Sequence[Mapping[str, Any]]) -> Iterator[Number]:
+def _distance_biases(cells: Sequence[Mapping[str, Any]], near: float, far: float) -> Iterator[Number]:
+    """Yield the biases of cells that end at `far`, limited by 5 per cent in those that end at `near`, else by 10."""
     for cell in cells:
-        if cell["n_finite"] >= _LEAST:
+        if cell["n_finite"] >= _LEAST and cell["distance_max_kpc"] <= far:
             bias, error = cell["median_bias"], cell["median_bias_err"]
             where = cell_name("kpc", cell["distance_min_kpc"], cell["distance_max_kpc"])
             words = f"{_signed(100 * bias, 1)} ± {100 * error:.1f} %, {cell['n_finite']:,} stars with {where}"
-            yield Number(abs(bias) - (0.05 if cell["distance_max_kpc"] <= 40.0 else 0.10), error, words)
+            yield Number(abs(bias) - (0.05 if cell["distance_max_kpc"] <= near else 0.10), error, words)
+
+
+def _slopes(cells: Sequence[Mapping[str, Any]]) -> Iterator[Number]:
+    for cell in cells:
+        if cell["n"] >= _LEAST:
+            slope, error = cell["slope"], cell["slope_err"]
+            words = f"{slope:.3f} ± {error:.3f}, {cell['n']:,} stars with "
+            yield Number(abs(slope - 1.0) - 0.03, error, words + cell_name("S/N", cell["snr_min"], cell["snr_max"]))
+
+
+def _systems(found: Sequence[Mapping[str, Any]]) -> Iterator[Number]:
+    for row in table_a1(found):
+        if row["N"] >= _LEAST and np.isfinite(row["D_PAPER"]):
+            difference, error = row["DIFFERENCE"], np.hypot(row["D_NN_ERR"], row["D_REF_ERR"]) / row["D_REF"]
+            words = f"{_signed(100 * difference, 1)} ± {100 * error:.1f} %, {row['NAME']} with {row['N']:,} members"
+            yield Number(abs(difference) - 0.08, error, words)
 
 
 def _coverages(truth: Mapping[str, Any]) -> Iterator[Number]:
     for where, cell in coverage_cells(truth):
         if cell["n"] >= _LARGE_CELL:
-            share, stars = cell["coverage68"], cell["n"]
-            excess, limit = max((share - 0.72, 0.72), (0.64 - share, 0.64))
-            words = f"{100 * share:.1f} ± {100 * cell['coverage68_err']:.1f} %, {stars:,} stars with {where}"
-            yield Number(excess, _error_at(limit, stars), words)
+            yield _covered(cell, 68, cell["n"], where)
+
+
+def _shares(cells: Sequence[Mapping[str, Any]]) -> Iterator[Number]:
+    for cell in cells:
+        if cell["n"] >= _LARGE_CELL:
+            kinds = {"snr": "S/N", "magnitude": "M_G", "feh": "[Fe/H]"}
+            words = [cell_name(word, cell[f"{name}_min"], cell[f"{name}_max"]) for name, word in kinds.items()]
+            beyond = f", predicted beyond {cell['distance_min_kpc']:g} kpc" if cell["distance_min_kpc"] else ""
+            for percent in (68, 90):
+                yield _covered(cell["likelihood"], percent, cell["n"], ", ".join(words) + beyond)
+
+
+_COVERED = {68: (0.64, 0.72), 90: (0.87, 0.93)}
+"""Limits of the share of true values within intervals."""
+
+
+def _covered(cell: Mapping[str, Any], percent: int, stars: int, where: str) -> Number:
+    """Return the share of the true values within the intervals of that many per cent."""
+    share, error = (cell[f"coverage{percent}{end}"] for end in ("", "_err"))
+    least, most = _COVERED[percent]
+    excess, limit = max((share - most, most), (least - share, least))
+    words = f"{100 * share:.1f} ± {100 * error:.1f} %, {stars:,} stars with {where}"
+    return Number(excess, _error_at(limit, stars), words)
 
 
 def _at_least(goal: str, least: float, share: float, stars: int) -> Finding:

@@ -20,15 +20,16 @@ from specdis.catalogue import read_columns
 from specdis.errors import InputError
 from specdis.log import logger
 from specdis.pipeline.config import Config
-from specdis.pipeline.inputs import truth_of
+from specdis.pipeline.inputs import references_of, truth_of
 from specdis.pipeline.runner import run_stages
 from specdis.pipeline.stages import STAGES
 from specdis.statistics import Estimate, paired_difference, robust_scatter
 from specdis.storage import read_table, remove, write_json, write_text
 from specdis.stores.paths import RunPaths
 from specdis.surveys import IDENTIFIER
+from specdis.validation.halo import HALO_EDGES
 
-BINS = (1.0, 10.0, 20.0, 40.0, 100.0)
+BINS = (1.0, *HALO_EDGES)
 """Edges of true distance in kpc for which the table gives the bias."""
 
 _RESAMPLES = 200
@@ -61,6 +62,10 @@ VARIANTS = (
     Variant("the spectrum alone", {"network.colours": []}),
     Variant("colours alone", {"network.spectrum": False}),
     Variant("the floor: trained on true magnitudes", {"training.labels": "truth"}),
+    Variant("without anchors", {"anchors.use": "none"}),
+    Variant("anchors in the training alone", {"anchors.use": "training"}),
+    Variant("anchors in the recalibration alone", {"anchors.use": "calibration"}),
+    Variant("anchors in both", {"anchors.use": "both"}),
     Variant("robust loss", {"network.label.loss": "robust", "network.label.intrinsic_scatter": 0.1}),
     Variant(
         "robust loss, labels that stay positive",
@@ -121,8 +126,9 @@ def run_ablations(path: Path, overrides: Sequence[str] = (), variants: Sequence[
 
 
 def applies(variant: Variant, full: Config) -> bool:
-    """Tell whether a variant means anything: colours without the spectrum, and the truth, must be known."""
+    """Tell whether a variant means anything: colours without the spectrum, the truth and anchors must be known."""
     needs = {
+        "anchors.use": bool(references_of(full).members()),
         "network.spectrum": bool(full.network.colours),
         "training.labels": full.survey.kind == "mock" or full.survey.truth_file is not None,
     }
@@ -132,7 +138,11 @@ def applies(variant: Variant, full: Config) -> bool:
     return not lacking
 
 
-_LACKING = {"network.spectrum": "colours", "training.labels": "true distances"}
+_LACKING = {
+    "anchors.use": "lists of stars of known distance",
+    "network.spectrum": "colours",
+    "training.labels": "true distances",
+}
 
 
 def _slug(name: str) -> str:

@@ -21,8 +21,10 @@ _KINDS = tuple(kind for kind in get_args(PriorKind) if kind != "none")
 _TABLE = ("distance_kpc", "density")
 
 
-def write_posterior(path: Path, prior: str, output: Path, numbers: Mapping[str, Any]) -> None:
+def write_posterior(path: Path, prior: str, output: Path, numbers: Mapping[str, Any], draws: int = 0) -> None:
     """Write a catalogue again, with the posterior distances of another prior in the columns _POST.
+
+    Draws of the catalogue's own posterior are left out.
 
     Parameters
     ----------
@@ -34,6 +36,8 @@ def write_posterior(path: Path, prior: str, output: Path, numbers: Mapping[str, 
         The catalogue to write: .fits or .parquet.
     numbers
         Keys of section [prior] to values.
+    draws
+        How many random distance moduli of each star are written.
 
     Raises
     ------
@@ -46,14 +50,15 @@ def write_posterior(path: Path, prior: str, output: Path, numbers: Mapping[str, 
     chosen = _prior(prior, numbers)
     file = locate(path)[0]
     header = read_header(file)
-    columns = catalogue.read_columns(file)
-    columns |= posterior(columns, chosen)
+    columns = catalogue.read_columns(file, [name for name in catalogue.COLUMNS if name in header.fields])
+    found = header.cards.get("SEED", 0)
+    seed = found if isinstance(found, int) else 0
+    columns |= posterior(columns, chosen, draws, seed)
     named = prior if isinstance(chosen, PriorSettings) else Path(prior).name
     kept = ("EBVSCALE", "NETWORK", "LOSS")
     cards = {name: (header.cards[name], "") for name in kept if name in header.cards}
-    made_of = digest([file_digest(file), named, numbers, file_digest(Path(prior)) if named != prior else ""])
-    seed = header.cards.get("SEED", 0)
-    provenance = Provenance("catalogue", made_of, seed if isinstance(seed, int) else 0)
+    made_of = digest([file_digest(file), named, numbers, file_digest(Path(prior)) if named != prior else "", draws])
+    provenance = Provenance("catalogue", made_of, seed)
     catalogue.write_file(output, columns, provenance, {**cards, **catalogue.prior_card(named)})
 
 

@@ -80,14 +80,14 @@ STAGES = (
     ),
     Stage(
         "catalogue",
-        ("sample", "distances", "binaries"),
-        ("photometry.ebv_scale", "network.kind", "survey.gaia", "prior.kind"),
+        ("sample", "model", "distances", "binaries"),
+        ("run.seed", "photometry.ebv_scale", "network.kind", "survey.gaia", "prior.kind", "catalogue"),
         ("catalogue",),
         catalogue.run,
     ),
     Stage(
         "validation",
-        ("sample", "binaries", "catalogue"),
+        ("sample", "model", "binaries", "catalogue"),
         ("survey.truth", "survey.gaia", "references", "binaries"),
         ("metrics", "table_a1", "members", "rivals"),
         validation.run,

@@ -11,10 +11,12 @@ from astropy.table import Table
 from specdis import catalogue, validation
 from specdis.arrays import Array, Int64
 from specdis.log import logger
+from specdis.model.files import load_model
 from specdis.pipeline.inputs import references_of, truth_of
 from specdis.pipeline.manifest import StageFault
 from specdis.pipeline.stage import Context, Outcome
-from specdis.references import MATCH_COLUMNS, RIVAL_COLUMNS, TABLE_A1, find_members
+from specdis.prior.stars import OBSERVED_COLUMNS
+from specdis.references import MATCH_COLUMNS, RIVAL_COLUMNS, find_members
 from specdis.storage import atomic, read_table, write_json, write_table
 from specdis.surveys import IDENTIFIER
 
@@ -39,8 +41,9 @@ def run(context: Context) -> Outcome:
         [count._asdict() for count in found.counts],
         {name: validation.with_stars(rival, columns) for name, rival in rivals.items()},
     )
+    ranks = _ranks(context, columns, validation.known_distances(columns, known))
     measured = validation.metrics(
-        {**columns, "M_G_NN_PAIR": _pair_magnitude(context, columns)},
+        {**columns, "M_G_NN_PAIR": _pair_magnitude(context, columns), validation.RANK: ranks},
         known,
         read_table(context.paths.injected, [*IDENTIFIER, "MASS_RATIO", "STEEPNESS", "FOUND", "FALSE_ALARM"]),
         context.config.binaries,
@@ -65,6 +68,21 @@ def _pair_magnitude(context: Context, columns: Mapping[str, Array]) -> Array:
     return np.asarray(table["M_G_NN_PAIR"][validation.join(columns, table)])
 
 
+def _ranks(context: Context, columns: Mapping[str, Array], known: validation.KnownDistances | None) -> Array:
+    """Return the rank of the known distance in the posterior of each star that lies beyond 5 kpc by the latter."""
+    ranks = np.full(len(columns["TARGETID"]), np.nan)
+    if known is None:
+        return ranks
+    far = columns["DIST_POST"] >= validation.HALO_EDGES[0]
+    rows = np.flatnonzero(far & np.isfinite(known.kpc) & columns["SELECTED"])
+    every = catalogue.read_columns(context.paths.catalogue, OBSERVED_COLUMNS)
+    stars = {name: values[rows] for name, values in every.items()}
+    if (found := load_model(context.paths.model).posterior_in(stars)) is not None:
+        posterior, observed = found
+        ranks[rows] = posterior.below(observed, known.kpc[rows])
+    return ranks
+
+
 def _rows_in_catalogue(reference: Mapping[str, Array], selected: Int64) -> dict[str, Array]:
     """Convert ROW from counting selected rows to counting all rows of the catalogue."""
     return {**reference, "ROW": selected[reference["ROW"]]}
@@ -87,10 +105,9 @@ def _by_identifier(reference: Mapping[str, Array], columns: Mapping[str, Array])
 
 
 def _write_table_a1(context: Context, systems: Sequence[Mapping[str, Any]]) -> None:
-    known = [(system.name, system.distance, system.distance_error, system.source) for system in TABLE_A1]
-    rows = validation.table_a1(systems, known)
+    rows = validation.table_a1(systems)
     table = Table({name: [row[name] for row in rows] for name in validation.TABLE_A1_COLUMNS})
-    for name in ("D_REF", "D_REF_ERR", "D_NN", "D_NN_ERR"):
+    for name in ("D_REF", "D_REF_ERR", "D_NN", "D_NN_ERR", "D_PAPER"):
         table[name].unit = "kpc"
     table["BIAS_MAG"].unit = "mag"
     table.meta["provenance"] = context.provenance("table-a1").to_dict()

@@ -3,6 +3,6 @@
 Without its data a figure is not drawn, and its caption names what is missing.
 """
 
-from specdis.report.figures import distances, external, magnitudes, rivals, spectra
+from specdis.report.figures import distances, external, halo, magnitudes, rivals, spectra
 
-__all__ = ["distances", "external", "magnitudes", "rivals", "spectra"]
+__all__ = ["distances", "external", "halo", "magnitudes", "rivals", "spectra"]
