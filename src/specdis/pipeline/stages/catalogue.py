@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from specdis import catalogue
 from specdis.catalogue import BINARIES_COLUMNS, DISTANCES_COLUMNS, SAMPLE_COLUMNS
+from specdis.model.files import load_model
+from specdis.network.nuisances import NUISANCE_COLUMNS
 from specdis.pipeline.stage import Context, Outcome
 from specdis.storage import read_table
 
 
 def run(context: Context) -> Outcome:
     """Join sample, distances and binaries into Table 1."""
+    model = load_model(context.paths.model)
     columns = catalogue.build(
-        read_table(context.paths.sample, SAMPLE_COLUMNS),
+        model.networks.corrected(read_table(context.paths.sample, (*SAMPLE_COLUMNS, *NUISANCE_COLUMNS))),
         read_table(context.paths.distances, DISTANCES_COLUMNS),
         read_table(context.paths.binaries, BINARIES_COLUMNS),
     )
