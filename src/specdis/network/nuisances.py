@@ -34,6 +34,7 @@ _SHOWN = (13.0, 15.0, 17.0, 19.0)
 """G of the values in the report, at BP-RP = 1."""
 _UNITS = np.array([[0.1], [1.0]])
 """Of a parameter: mas, and ln of the inflation. A step of Adam at a learning rate of 0.001 is then 0.1 uas."""
+_LOG_ROOT_2PI = float(0.5 * np.log(2 * np.pi))
 _PRIOR = np.array([[0.010, 0.003, 0.003, 0.003], [0.2, 0.1, 0.1, 0.1]])
 """Standard deviations of the coefficients, mas, and ln of the inflation (decision 24)."""
 
@@ -218,7 +219,7 @@ def _log_agreement(
 
     def log_density(factor: ArrayLike) -> jax.Array:
         sigma = jnp.hypot(factor * error, known_error)
-        return -0.5 * (difference / sigma) ** 2 - jnp.log(sigma)
+        return -0.5 * (difference / sigma) ** 2 - jnp.log(sigma) - _LOG_ROOT_2PI
 
     found = log_density(1.0)
     if spurious is not None:
