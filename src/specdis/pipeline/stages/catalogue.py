@@ -12,9 +12,9 @@ from specdis.storage import read_table
 
 def run(context: Context) -> Outcome:
     """Join sample, distances and binaries into Table 1."""
-    model = load_model(context.paths.model)
+    names = dict.fromkeys((*SAMPLE_COLUMNS, *NUISANCE_COLUMNS))
     columns = catalogue.build(
-        model.networks.corrected(read_table(context.paths.sample, (*SAMPLE_COLUMNS, *NUISANCE_COLUMNS))),
+        load_model(context.paths.model).networks.corrected(read_table(context.paths.sample, [*names])),
         read_table(context.paths.distances, DISTANCES_COLUMNS),
         read_table(context.paths.binaries, BINARIES_COLUMNS),
     )

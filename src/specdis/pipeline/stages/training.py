@@ -90,7 +90,7 @@ def _mixture(context: Context, learned: TrainingStars) -> tuple[MixtureEnsemble,
     (found, nuisances), history = _trained(context, "mixture", partial(train_joint, learned, n_mixture=count))
     mean = nuisances.summary(learned.own.terms)
     logger.info(
-        "training: beside the recipes, the zero point is %+.1f uas and errors are larger by %.3f",
+        "training: beside the recipes, the zero point is %+.1f uas and errors are %.3f times as large",
         *(mean["zero_point_uas"], mean["inflation"]),
     )
     return found, nuisances, history
