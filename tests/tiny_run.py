@@ -40,6 +40,9 @@ SETTINGS = """
 [sample]
 n_folds = 2
 
+[photometry]
+nuisances = "smooth"
+
 [spectra]
 grid.step = 2.0
 

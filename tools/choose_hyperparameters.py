@@ -20,7 +20,8 @@ import numpy as np
 
 from specdis.components import Basis
 from specdis.jaxed import jnp
-from specdis.network.training import TrainingStars, train_label
+from specdis.network.objectives import TrainingStars
+from specdis.network.training import train_label
 from specdis.photometry import absolute_magnitude, geometric_magnitude, sqrt_flux
 from specdis.pipeline.config import Config
 from specdis.statistics import robust_scatter

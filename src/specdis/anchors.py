@@ -12,7 +12,7 @@ the modulus. So an anchor enters every likelihood as a better parallax, combined
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from pydantic import Field
@@ -96,9 +96,31 @@ def anchored(stars: Mapping[str, Array]) -> tuple[Float64, Float64]:
         (star,). The error of A_G is part of that of the modulus: it moves G as much as the distance would.
     """
     parallax, error = (np.asarray(stars[name], np.float64) for name in ("PARALLAX_CORRECTED", "PARALLAX_ERROR_USED"))
-    known = 10.0 ** ((10.0 - stars["ANCHOR_DISTMOD"]) / 5.0)
-    known_error = known * _RELATIVE * np.hypot(stars["ANCHOR_DISTMOD_ERR"], stars["A_G_ERR"])
-    weight, known_weight = error**-2.0, known_error**-2.0
-    both = (weight * parallax + known_weight * known) / (weight + known_weight)
     anchor = is_anchor(stars)
-    return np.where(anchor, both, parallax), np.where(anchor, (weight + known_weight) ** -0.5, error)
+    both, both_error = combine(parallax, error, *known_parallaxes(stars))
+    return np.where(anchor, both, parallax), np.where(anchor, both_error, error)
+
+
+def known_parallaxes(stars: Mapping[str, Array]) -> tuple[Float64, Float64]:
+    """Return parallaxes of the distances of anchors and their errors in mas, 0 and infinite for other stars, (star,).
+
+    Parameters
+    ----------
+    stars
+        As of `anchored`; without columns of anchors there are none.
+    """
+    anchor = is_anchor(stars)
+    if not anchor.any():
+        return np.zeros(len(anchor)), np.full(len(anchor), np.inf)
+    known = 10.0 ** ((10.0 - stars["ANCHOR_DISTMOD"]) / 5.0)
+    error = known * _RELATIVE * np.hypot(stars["ANCHOR_DISTMOD_ERR"], stars["A_G_ERR"])
+    return np.where(anchor, known, 0), np.where(anchor, error, np.inf)
+
+
+def combine(parallax: Any, error: Any, known: Any, known_error: Any) -> tuple[Any, Any]:
+    """Return the weighted mean of two parallaxes and its error, arrays of numpy or JAX of any shape.
+
+    A known parallax with an infinite error changes nothing.
+    """
+    weight, known_weight = error**-2.0, known_error**-2.0
+    return (weight * parallax + known_weight * known) / (weight + known_weight), (weight + known_weight) ** -0.5

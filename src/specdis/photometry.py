@@ -40,6 +40,9 @@ class PhotometrySettings(Settings):
     """Parallax zero point: Lindegren et al. (2021), or none for other parallaxes than Gaia's."""
     error_inflation: Literal["none", "el-badry2021"] = "none"
     """Parallax errors as published, or enlarged with G by El-Badry, Rix & Heintz (2021)."""
+    nuisances: Literal["none", "constant", "smooth"] = "none"
+    """What the networks fit of the zero point and of the inflation of errors beside these recipes: nothing, one number
+    each, or a smooth function of G and BP-RP (decision 24)."""
 
 
 class ExtinctionSource(IntEnum):

@@ -15,8 +15,9 @@ from specdis.distances.settings import DistancesSettings
 from specdis.flags import Flag
 from specdis.jaxed import jax, jnp
 from specdis.network.mixture import Mixture, ParallaxInErrors, Spurious, points, points_with_parallax
+from specdis.network.objectives import TrainingStars
 from specdis.network.settings import MixtureSettings, NetworkSettings, TrainingSettings
-from specdis.network.training import TrainingStars, train_mixture
+from specdis.network.training import train_mixture
 from synthetic_spectra import targets_at
 
 ONE_GAUSSIAN = np.ones((5, 1)), np.zeros((5, 1)), np.ones((5, 1))

@@ -6,8 +6,9 @@ import pytest
 from specdis import photometry, rng
 from specdis.jaxed import jnp
 from specdis.network.likelihood import chi2, robust
+from specdis.network.objectives import TrainingStars
 from specdis.network.settings import NetworkSettings, TrainingSettings
-from specdis.network.training import TrainingStars, train_label
+from specdis.network.training import train_label
 from specdis.sample import SampleSettings
 from specdis.sample.split import split
 

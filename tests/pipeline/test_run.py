@@ -252,6 +252,7 @@ def test_the_command_line_finds_nothing_left_to_do(reported, config):
         ("training.noisy_copies=2", "components"),
         ("network.label.output=linear", "training"),
         ("training.epochs=4", "training"),
+        ("photometry.nuisances=none", "training"),
         ("distances.n_draws=2", "model"),
         ("distances.training_error=star", "model"),
         ("run.threads=3", None),

@@ -79,6 +79,16 @@ def test_parallaxes_without_their_zero_point_scatter_as_they_claim_when_nothing_
     assert np.mean(np.abs(pull) < 1) == pytest.approx(0.6827, abs=0.014)
 
 
+def test_parallaxes_are_off_by_what_is_injected() -> None:
+    plain = MockSettings(stars=500)
+    stars = universe(plain)
+    before = gaia.observed_by_gaia(stars, plain)
+    moved = gaia.observed_by_gaia(stars, MockSettings(stars=500, parallax_offset=0.01, parallax_inflation=1.2))
+    pulls = [_pull(stars, table) * table["PARALLAX_ERROR"] for table in (before, moved)]
+    np.testing.assert_allclose(pulls[1], 1.2 * pulls[0] + 0.01, atol=1e-9)
+    np.testing.assert_array_equal(moved["PARALLAX_ERROR"], before["PARALLAX_ERROR"])
+
+
 def test_errors_are_larger_than_parallaxes_claim_by_the_published_factor() -> None:
     # Eq. 16 of El-Badry, Rix & Heintz (2021) by hand: 0.210 at the top of the bump, and a parabola
     # 1.141 + 0.0040 G - 0.00062 G^2, which falls below 1 beyond G = 18.6

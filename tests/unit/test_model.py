@@ -21,6 +21,7 @@ from specdis.jaxed import jax
 from specdis.model.coverage import differences
 from specdis.model.files import load_model, save_model
 from specdis.network.mixture import Spurious
+from specdis.network.nuisances import Nuisances
 from specdis.photometry import PhotometrySettings, error_inflation, zero_point
 from specdis.prior import POSTERIOR_COLUMNS
 from specdis.sample import TrainedStars
@@ -562,6 +563,30 @@ def test_a_saved_model_has_its_spurious_parallaxes_and_uses_them(made, arrays, t
     # A parallax at its word would move the star by 6 mag, and make a binary improbable.
     assert (np.abs(found["M_G_NN_MIX"] - plain["M_G_NN_MIX"]) < 2).all()
     assert (found["BINARY_POSSIBILITY"] > 3 * plain["BINARY_POSSIBILITY"]).all()
+
+
+def test_a_saved_model_takes_its_nuisances_out_of_parallaxes(made, arrays, tmp_path):
+    photometry = PhotometrySettings(zero_point="none", nuisances="constant")
+    settings = made.settings.model_copy(update={"photometry": photometry})
+    plain = replace(made, settings=settings)
+    n = made.networks.mixture.n_folds * made.networks.mixture.n_seeds
+    found = Nuisances(np.full((n, 2, 1), [[0.02], [np.log(1.5)]]))
+    save_model(replace(plain, networks=made.networks._replace(nuisances=found)), tmp_path / "model", PROVENANCE)
+    given = {**arrays, "parallax": np.full(10, 0.1), "parallax_error": np.full(10, 0.05)}
+    corrected = load_model(tmp_path / "model").predict(**given)
+    expected = plain.predict(**{**given, "parallax": np.full(10, 0.08), "parallax_error": np.full(10, 0.075)})
+    np.testing.assert_allclose(corrected["PARALLAX_ZPC"], 0.02)
+    for name in ("M_G_GEO", "M_G_GEO_ERR", "PARALLAX_ERR_USED", "BINARY_POSSIBILITY", "DIST", "DIST_MIX"):
+        np.testing.assert_allclose(column(corrected, name), column(expected, name), rtol=1e-6, err_msg=name)
+    assert (column(corrected, "M_G_GEO") < column(plain.predict(**given), "M_G_GEO")).all()
+
+
+def test_nuisances_that_are_not_of_the_settings_are_refused(made, tmp_path):
+    n = made.networks.mixture.n_folds * made.networks.mixture.n_seeds
+    wrong = made.networks._replace(nuisances=Nuisances(np.zeros((n, 2, 4))))
+    save_model(replace(made, networks=wrong), tmp_path / "model", PROVENANCE)
+    with pytest.raises(ProductError, match="nuisances"):
+        load_model(tmp_path / "model")
 
 
 def test_the_zero_point_is_applied_where_its_inputs_are_there(made, arrays):

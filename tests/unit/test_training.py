@@ -7,9 +7,9 @@ from specdis import rng
 from specdis.errors import InputError
 from specdis.jaxed import jnp
 from specdis.network.mlp import MLP
+from specdis.network.objectives import TrainingStars
 from specdis.network.settings import LabelSettings, NetworkSettings, TrainingSettings
 from specdis.network.training import (
-    TrainingStars,
     TrainingState,
     early_stopping_split,
     epoch_batches,

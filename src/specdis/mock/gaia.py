@@ -204,7 +204,8 @@ def observed_by_gaia(stars: Mapping[str, Array], settings: MockSettings) -> dict
     offset = true_zero_point(g, np.where(six, pseudocolour, wavenumber), latitude, six)
     inflation = true_error_inflation(g) if settings.error_inflation == "el-badry2021" else 1.0
     scatter = error * inflation * np.where(spurious, _SPURIOUS, 1.0)
-    parallax = 1.0 / stars["DIST"] + offset + scatter * draws.normal("parallax")
+    scatter = scatter * settings.parallax_inflation
+    parallax = 1.0 / stars["DIST"] + offset + settings.parallax_offset + scatter * draws.normal("parallax")
 
     columns |= {
         "SOURCE_ID": stars["SOURCE_ID"],

@@ -68,6 +68,10 @@ class MockSettings(Settings):
     """Share of the stars without a match in Gaia DR3."""
     error_inflation: Literal["none", "el-badry2021"] = "el-badry2021"
     """Scatter of parallaxes: as published by Gaia, or larger, depending on G, by El-Badry, Rix & Heintz (2021)."""
+    parallax_offset: float = 0.0
+    """Zero point of parallaxes in addition to that of Lindegren et al. (2021), mas."""
+    parallax_inflation: float = Field(1.0, gt=0.0)
+    """Factor of the scatter of parallaxes in addition to `error_inflation`."""
     spurious_fraction: float = Field(0.03, ge=0.0, le=1.0)
     """Share of the stars whose parallax scatters by five times its error; RUWE is raised for half of them."""
     dead_arm_fraction: float = Field(0.005, ge=0.0, le=1.0)

@@ -260,7 +260,7 @@ class Model(Engine):
         cuts, photometry = self.settings.sample, self.settings.photometry
         sample = choose(survey.stars(), survey.columns, cuts, photometry, outside=True)
         say(sample.cutflow.summary["missing_values"])
-        stars = sample.stars
+        stars = sample.stars.replace(**self.networks.corrected(sample.stars.columns))
         known = self.trained() if identified else TrainedStars.unknown()
         return stars.replace(TRAINABLE=np.zeros(len(stars), np.bool_), **known.held_out(stars.columns))
 

@@ -18,6 +18,7 @@ from specdis.model.engine import Engine
 from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble
 from specdis.network.inputs import ColourScale
 from specdis.network.mlp import MLP
+from specdis.network.nuisances import TERMS
 from specdis.spectra.grid import PixelGrid
 from specdis.spectra.settings import SpectraSettings
 
@@ -50,6 +51,7 @@ def misfits(model: Engine) -> list[str]:
             ensemble is None or _is_chain(ensemble, components + model.network_inputs.n_features)
             for ensemble in model.networks[:3]
         ),
+        "nuisances": _are_nuisances(model),
         "calibration": _is_calibration(model.calibration),
         "prior": model.prior is None or model.prior.is_sound(),
         "domain": _is_domain(domain, components, {arm.name for arm in grid.arms}),
@@ -110,6 +112,13 @@ def _is_scale(scale: ColourScale | None, components: int, colours: int) -> bool:
     shapes = {"slopes": (components, colours)}
     numbers = all(_are_numbers(values, shapes.get(name, (colours,))) for name, values in scale._asdict().items())
     return bool(colours and numbers and (scale.width > 0).all() and (scale.scatter > 0).all())
+
+
+def _are_nuisances(model: Engine) -> bool:
+    """Tell whether there is a number for every network and term of zero point and inflation, or none at all."""
+    found, terms = model.networks.nuisances, TERMS[model.settings.photometry.nuisances]
+    mixture = model.networks.mixture
+    return found is None or _are_numbers(found.coefficients, (mixture.n_folds * mixture.n_seeds, 2, terms))
 
 
 def _is_calibration(calibration: Calibration) -> bool:

@@ -13,6 +13,7 @@ from specdis.jaxed import jax, jnp
 from specdis.network.inputs import ColourScale
 from specdis.network.mixture import Mixture
 from specdis.network.mlp import MLP, MixtureNetwork, Perceptron
+from specdis.network.nuisances import Nuisances
 from specdis.network.settings import NetworkSettings
 
 Layers = tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]
@@ -117,12 +118,19 @@ class Networks(NamedTuple):
         Binary networks (section 5); None if too few stars had precise parallaxes.
     colours
         Centre and width of the colours that they see; None without colours.
+    nuisances
+        Zero point and inflation that the mixture networks found; None if they did not fit them.
     """
 
     label: LabelEnsemble
     mixture: MixtureEnsemble
     binaries: MixtureEnsemble | None
     colours: ColourScale | None = None
+    nuisances: Nuisances | None = None
+
+    def corrected(self, stars: Mapping[str, Array]) -> dict[str, Array]:
+        """Return stars with the nuisances taken out of their parallaxes; they must have `NUISANCE_COLUMNS`."""
+        return {**stars, **({} if self.nuisances is None else self.nuisances.applied(stars))}
 
     def arrays(self) -> dict[str, dict[str, Array]]:
         """Return the arrays to save of each part, by its name."""
@@ -133,7 +141,9 @@ class Networks(NamedTuple):
         """Return networks that were saved as `arrays`."""
         pairs = MixtureEnsemble.of(arrays["binaries"]) if "binaries" in arrays else None
         colours = ColourScale.of(arrays["colours"]) if "colours" in arrays else None
-        return cls(LabelEnsemble.of(arrays["label"], settings), MixtureEnsemble.of(arrays["mixture"]), pairs, colours)
+        nuisances = Nuisances.of(arrays["nuisances"]) if "nuisances" in arrays else None
+        label, mixture = LabelEnsemble.of(arrays["label"], settings), MixtureEnsemble.of(arrays["mixture"])
+        return cls(label, mixture, pairs, colours, nuisances)
 
 
 def _arrays(ensemble: LabelEnsemble | MixtureEnsemble) -> dict[str, Array]:

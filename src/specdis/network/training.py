@@ -10,45 +10,16 @@ import numpy as np
 import optax
 
 from specdis import rng
-from specdis.arrays import Array, Bool, Float32, Float64, Int, Int64
+from specdis.arrays import Array, Bool, Float64, Int, Int64
 from specdis.errors import InputError
 from specdis.jaxed import jax, jnp
 from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble
-from specdis.network.likelihood import chi2, robust
-from specdis.network.mixture import ParallaxInErrors, Spurious, log_probabilities
-from specdis.network.mlp import MLP, MixtureNetwork, Perceptron
+from specdis.network.mlp import Perceptron
+from specdis.network.nuisances import Nuisances
+from specdis.network.objectives import Objective, TrainingStars, joint_objective, label_objective, mixture_objective
 from specdis.network.settings import NetworkSettings, TrainingSettings
-from specdis.photometry import absolute_magnitude
 
 _TILE = 4096
-
-
-class TrainingStars(NamedTuple):
-    """The training set, one row per trainable star.
-
-    Parameters
-    ----------
-    inputs
-        Scaled coefficients, float32, shape (star, component); arrays of `aligned_empty` are not copied on a CPU.
-    factor
-        10^(2 - m/5) with m the extinction-corrected G magnitude, shape (star,): model parallax = label x factor.
-    parallax, error
-        Zero-point corrected parallax and its error in mas, shape (star,).
-    fold
-        Fold that holds the star out, shape (star,); -1 for none.
-    identifier
-        Star identifier, shape (star,): all rows of one star are on one side of every split.
-    use
-        Stars to train on, shape (star,); all by default.
-    """
-
-    inputs: Float32
-    factor: Float64
-    parallax: Float64
-    error: Float64
-    fold: Int
-    identifier: Int64
-    use: Bool | None = None
 
 
 class TrainingState(NamedTuple):
@@ -87,35 +58,6 @@ class Checkpoint(Protocol):
         ...
 
 
-class _Objective(NamedTuple):
-    """A kind of network with its data and its loss.
-
-    Parameters
-    ----------
-    initial
-        Makes an untrained network with a random key.
-    data
-        Data for the loss in addition to the inputs; the first axis of every array is the star.
-    typical
-        Converts the typical label to the reference of the outputs, shape (fold,).
-    loss
-        Takes a network, the fold's `typical`, inputs and data; returns the loss of each star.
-    """
-
-    initial: Callable[[jax.Array], Any]
-    data: Any
-    typical: Callable[[Float64], Float64]
-    loss: Callable[[Any, jax.Array, jax.Array, Any], jax.Array]
-
-
-class _ParallaxData(NamedTuple):
-    """Factor, parallax and error of the training stars, on the device."""
-
-    factor: jax.Array
-    parallax: jax.Array
-    error: jax.Array
-
-
 def train_label(
     stars: TrainingStars,
     network: NetworkSettings,
@@ -150,21 +92,7 @@ def train_label(
     InputError
         When a fold leaves too few stars to train on, or the loss of a network is never finite.
     """
-    label = network.label
-
-    def loss(one: MLP, unit: jax.Array, inputs: jax.Array, data: _ParallaxData) -> jax.Array:
-        model = one(inputs) * (unit * data.factor)
-        if label.loss == "chi2":
-            return chi2(model, data.parallax, data.error)
-        return robust(model, data.parallax, data.error, label.huber, label.intrinsic_scatter)
-
-    columns = (stars.factor, stars.parallax, stars.error)
-    objective = _Objective(
-        lambda key: MLP.initial(stars.inputs.shape[1], network, key),
-        _ParallaxData(*(jnp.asarray(column, jnp.float32) for column in columns)),
-        lambda label: label,
-        loss,
-    )
+    objective = label_objective(stars, network)
     trained, typical, history = _train(stars, objective, settings, seed, checkpoint)
     return LabelEnsemble(trained, typical, len(typical), settings.n_seeds), history
 
@@ -187,26 +115,29 @@ def train_mixture(
     n_mixture
         Number of Gaussians.
     """
-
-    def loss(one: MixtureNetwork, typical: jax.Array, inputs: jax.Array, data: ParallaxInErrors) -> jax.Array:
-        answer = one(inputs)
-        answer = answer._replace(mean=answer.mean + typical)
-        each = log_probabilities(answer, data, network.mixture.jacobian, Spurious.of(network.mixture))
-        return -2 * jax.nn.logsumexp(each, axis=-1)
-
-    objective = _Objective(
-        lambda key: MixtureNetwork.initial(stars.inputs.shape[1], network.hidden, n_mixture, key),
-        ParallaxInErrors.of(5 * (2 - np.log10(stars.factor)), stars.parallax, stars.error),
-        absolute_magnitude,
-        loss,
-    )
+    objective = mixture_objective(stars, network, n_mixture)
     trained, typical, history = _train(stars, objective, settings, seed, checkpoint)
     return MixtureEnsemble(trained, typical, len(typical), settings.n_seeds), history
 
 
+def train_joint(
+    stars: TrainingStars,
+    network: NetworkSettings,
+    n_mixture: int,
+    settings: TrainingSettings,
+    seed: int,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[tuple[MixtureEnsemble, Nuisances], Float64]:
+    """Train mixture networks as `train_mixture`, and with each the nuisances of the stars' own parallaxes."""
+    objective = joint_objective(stars, network, n_mixture, settings)
+    trained, typical, history = _train(stars, objective, settings, seed, checkpoint)
+    ensemble = MixtureEnsemble(trained.network, typical, len(typical), settings.n_seeds)
+    return (ensemble, Nuisances.of_parameters(trained.nuisances)), history
+
+
 def _train(
     stars: TrainingStars,
-    objective: _Objective,
+    objective: Objective,
     settings: TrainingSettings,
     seed: int,
     checkpoint: Checkpoint | None,
@@ -222,7 +153,7 @@ def _train(
     data = jnp.asarray(stars.inputs, jnp.float32), objective.data
     steps = -(-int(training.sum(1).max()) // settings.batch)
     schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.epochs * steps)
-    optimiser = optax.adamw(schedule, weight_decay=settings.weight_decay)
+    optimiser = optax.adamw(schedule, weight_decay=settings.weight_decay, mask=objective.decays)
     run_epoch = _epoch_program(objective, optimiser)
     early_stopping_loss = _loss_program(objective)
     state = _start(objective, settings, optimiser, n_folds, seed)
@@ -275,7 +206,7 @@ def _typical_labels(stars: TrainingStars, outside: Bool) -> Float64:
 
 
 def _start(
-    objective: _Objective,
+    objective: Objective,
     settings: TrainingSettings,
     optimiser: optax.GradientTransformation,
     n_folds: int,
@@ -318,7 +249,7 @@ def epoch_batches(training: Bool, key: jax.Array, steps: int) -> tuple[Int, Bool
 
 
 def _epoch_program(
-    objective: _Objective, optimiser: optax.GradientTransformation
+    objective: Objective, optimiser: optax.GradientTransformation
 ) -> Callable[..., tuple[Perceptron, optax.OptState, jax.Array]]:
     """Compile one epoch: every network is trained once on each of its training stars, in batches."""
 
@@ -363,7 +294,7 @@ def _padded_index(chosen: Bool) -> tuple[jax.Array, jax.Array]:
     return jnp.asarray(rows.reshape(shape), jnp.int32), jnp.asarray(weight.reshape(shape))
 
 
-def _loss_program(objective: _Objective) -> Callable[..., jax.Array]:
+def _loss_program(objective: Objective) -> Callable[..., jax.Array]:
     """Compile the mean loss per star of each network over its own stars, tile by tile."""
 
     def one(

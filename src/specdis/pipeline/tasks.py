@@ -14,7 +14,9 @@ from specdis.arrays import Array, Float32, Int64, ranges
 from specdis.colours import Bands, Colours
 from specdis.errors import InputError
 from specdis.jaxed import jnp
+from specdis.network.ensemble import Networks
 from specdis.network.inputs import NetworkInputs
+from specdis.network.nuisances import NUISANCE_COLUMNS
 from specdis.pipeline.stage import Context
 from specdis.spectra.transform import Transform
 from specdis.storage import column_names, read_table
@@ -89,6 +91,11 @@ def anchor_names(context: Context, place: Literal["training", "calibration"]) ->
     """Return the columns of anchors in a sample, none where the configuration does not use them in this place."""
     used = context.config.anchors.use in (place, "both")
     return ("ANCHOR_DISTMOD", "ANCHOR_DISTMOD_ERR", "A_G_ERR") if used else ()
+
+
+def read_corrected(context: Context, names: Iterable[str], networks: Networks) -> dict[str, Array]:
+    """Read columns of the sample as `read_sample`, the parallaxes without the nuisances that the networks found."""
+    return networks.corrected(read_sample(context, (*names, *NUISANCE_COLUMNS)))
 
 
 def bands_of(context: Context, stars: Mapping[str, Array]) -> Bands:

@@ -1,5 +1,6 @@
 """The stages in order: thin shells that read products, call the science and write products."""
 
+from specdis.photometry import PhotometrySettings
 from specdis.pipeline.inputs import known_files, sample_files, sample_sections
 from specdis.pipeline.stage import Stage
 from specdis.pipeline.stages import (
@@ -17,13 +18,15 @@ from specdis.pipeline.stages import (
 
 # all but the truth
 _SURVEY = ("survey.kind", "survey.catalogue", "survey.spectra", "survey.spectra_kind", "mock")
+# all of [photometry] but what the networks fit
+_RECIPES = tuple(f"photometry.{name}" for name in PhotometrySettings.model_fields if name != "nuisances")
 _DEVICE = ("run.seed", "run.device")
 
 STAGES = (
     Stage(
         "sample",
         (),
-        ("run.seed", *_SURVEY, "sample", "photometry"),
+        ("run.seed", *_SURVEY, "sample", *_RECIPES),
         ("sample", "cutflow"),
         sample.run,
         sample_files,
@@ -50,6 +53,7 @@ STAGES = (
             "training",
             "anchors.use",
             "binaries.parallax_snr_min",
+            "photometry.nuisances",
         ),
         ("history", "networks"),
         training.run,

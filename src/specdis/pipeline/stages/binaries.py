@@ -22,7 +22,7 @@ from specdis.model.files import load_model
 from specdis.model.model import Model
 from specdis.photometry import geometric_magnitude
 from specdis.pipeline.stage import Context, Outcome
-from specdis.pipeline.tasks import bands_of, read_sample
+from specdis.pipeline.tasks import bands_of, read_corrected
 from specdis.spectra.pixels import Pixels
 from specdis.storage import read_table, write_table
 from specdis.surveys import IDENTIFIER
@@ -33,7 +33,8 @@ def run(context: Context) -> Outcome:
     """Classify the stars, and inject binaries to measure completeness (section 5)."""
     jaxed.use(context.config.run.device)
     config, seed = context.config, context.config.run.seed
-    stars = read_sample(context, (*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", *_OF_SINGLES))
+    model = load_model(context.paths.model)
+    stars = read_corrected(context, (*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", *_OF_SINGLES), model.networks)
     found = _of_sample(read_table(context.paths.distances, [*IDENTIFIER, "PROB_BINARY", "M_G_NN_LABEL"]), stars)
     m_g_nn = found["M_G_NN_LABEL"]
     geometric, error = geometric_magnitude(stars["PARALLAX_CORRECTED"], stars["PARALLAX_ERROR_USED"], stars["G_0"])

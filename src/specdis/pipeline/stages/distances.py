@@ -17,7 +17,7 @@ from specdis.log import Progress
 from specdis.model.files import load_model
 from specdis.model.model import Model
 from specdis.pipeline.stage import Context, Outcome
-from specdis.pipeline.tasks import OnPixels, bands_of, read_sample
+from specdis.pipeline.tasks import OnPixels, bands_of, read_corrected
 from specdis.storage import Provenance, read_arrays, write_arrays, write_table
 from specdis.stores.coefficients import CoefficientStore
 from specdis.surveys import IDENTIFIER
@@ -29,7 +29,7 @@ def run(context: Context) -> Outcome:
     model, store = load_model(context.paths.model), context.pixels
     assert len(context.coefficients) == len(store)
     names = (*IDENTIFIER, *TARGET_COLUMNS, "STAR_ID", "TRAINABLE", "RA", "DEC", "TEFF", "LOGG", "FEH")
-    stars = read_sample(context, names)
+    stars = read_corrected(context, names, model.networks)
     targets = Targets.of(stars, model.seed, bands_of(context, stars))
     provenance = context.provenance("distances")
     finished = {rows.start: context.scratch / f"{rows.start:010d}.npz" for rows in store.blocks()}

@@ -25,7 +25,7 @@ from specdis.network.mixture import Mixture, ParallaxInErrors, Spurious
 from specdis.network.reduction import reduced
 from specdis.network.settings import RELEASED
 from specdis.pipeline.stage import Context, Outcome
-from specdis.pipeline.tasks import anchor_names, bands_of, fill_inputs, read_sample, trainable
+from specdis.pipeline.tasks import anchor_names, bands_of, fill_inputs, read_corrected, trainable
 from specdis.prior import FEWEST_STARS, Prior, galactic_direction, prior_of
 from specdis.sample import TrainedStars
 from specdis.spectra.grid import PixelGrid
@@ -46,10 +46,10 @@ def run(context: Context) -> Outcome:
     jaxed.use(config.run.device)
     names = ["FOLD", *_PARAMETERS, "TRAINABLE", "STAR_ID", "SOURCE_ID", "TARGETID", *_CALIBRATED]
     names += anchor_names(context, "calibration")
-    stars, rows = Stars(read_sample(context, names)), trainable(context)
+    networks = _networks(context)
+    stars, rows = Stars(read_corrected(context, names, networks)), trainable(context)
     store = context.pixels
     basis = Basis.of(read_arrays(context.paths.basis, "basis")[1])
-    networks = _networks(context)
     seen = NetworkInputs(config.network, basis.scale, networks.colours)
     bands = bands_of(context, stars.columns)
 

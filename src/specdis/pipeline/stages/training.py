@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from specdis import jaxed
-from specdis.anchors import anchored, is_anchor
+from specdis.anchors import anchored, is_anchor, known_parallaxes
 from specdis.arrays import Array, Bool, Float64, Int, Int64, aligned_empty
 from specdis.binaries import BinariesSettings
 from specdis.colours import Bands, Colours, noisier
@@ -18,7 +19,9 @@ from specdis.jaxed import jax
 from specdis.log import Progress, logger
 from specdis.network.ensemble import LabelEnsemble, MixtureEnsemble
 from specdis.network.inputs import ColourScale, NetworkInputs
-from specdis.network.training import TrainingStars, TrainingState, train_label, train_mixture
+from specdis.network.nuisances import NUISANCE_COLUMNS, TERMS, Nuisances, OwnParallaxes, nuisance_terms
+from specdis.network.objectives import TrainingStars
+from specdis.network.training import TrainingState, train_joint, train_label, train_mixture
 from specdis.photometry import sqrt_flux
 from specdis.pipeline.inputs import truth_of
 from specdis.pipeline.stage import Context, Outcome
@@ -27,8 +30,9 @@ from specdis.storage import atomic, read_arrays, write_arrays, write_text
 from specdis.surveys import IDENTIFIER
 from specdis.validation import join
 
-Trained = tuple[LabelEnsemble | MixtureEnsemble, Float64]
-"""Networks, and the history of their training."""
+Trained = tuple[Any, Float64]
+"""Networks, with their nuisances if these were trained too, and the history of their training."""
+Part = LabelEnsemble | MixtureEnsemble | ColourScale | Nuisances
 
 CHECKPOINT_SECONDS = 20.0
 _MEASURED = 20_000  # training stars from which the colours' scale is measured
@@ -42,24 +46,26 @@ def run(context: Context) -> Outcome:
     rows = trainable(context)
     copied = context.coefficients.with_copies(rows)
     learned, anchor, scale = _training_stars(context, rows, copied)
+    mixture, nuisances, history = _mixture(context, learned)
+    fitted = {}
+    if nuisances is not None:
+        assert learned.own is not None
+        fitted = {"nuisances": nuisances.summary(learned.own.terms[: len(rows)])}
+        learned = learned.without(nuisances)
     use = _is_precise(learned, config.binaries) & ~anchor
     precise = learned.fold[: len(rows)][use[: len(rows)]]
-    trainings: dict[str, Callable[..., Trained]] = {
-        "label": partial(train_label, learned),
-        "mixture": partial(train_mixture, learned, n_mixture=config.network.mixture.n_mixture),
-    }
+    done = {"label": _trained(context, "label", partial(train_label, learned)), "mixture": (mixture, history)}
     if _fewest_outside(precise) >= _FEWEST_PRECISE:
-        trainings["binaries"] = partial(train_mixture, learned._replace(use=use), n_mixture=2)
+        one = partial(train_mixture, learned._replace(use=use), n_mixture=2)
+        done["binaries"] = _trained(context, "binaries", one)
     else:
         logger.warning(
             "training: no binary network: %d stars have a parallax S/N above binaries.parallax_snr_min = %g",
             len(precise),
             config.binaries.parallax_snr_min,
         )
-    done = {name: _trained(context, name, one) for name, one in trainings.items()}
-    parts: dict[str, LabelEnsemble | MixtureEnsemble | ColourScale] = {name: found for name, (found, _) in done.items()}
-    if scale is not None:
-        parts["colours"] = scale
+    parts: dict[str, Part] = {name: found for name, (found, _) in done.items()}
+    parts |= {name: part for name, part in (("colours", scale), ("nuisances", nuisances)) if part is not None}
     with atomic(context.paths.networks) as folder:
         folder.mkdir()
         for name, part in parts.items():
@@ -70,38 +76,68 @@ def run(context: Context) -> Outcome:
         "precise_parallaxes": len(precise),
         "copies": len(learned.inputs) - len(rows),
         **{f"epochs_{name}": len(history) for name, (_, history) in done.items()},
+        **fitted,
     }
     return Outcome(len(rows), notes=notes)
+
+
+def _mixture(context: Context, learned: TrainingStars) -> tuple[MixtureEnsemble, Nuisances | None, Float64]:
+    """Train the mixture networks, with the nuisances of the parallaxes where the stars have any."""
+    count = context.config.network.mixture.n_mixture
+    if learned.own is None:
+        found, history = _trained(context, "mixture", partial(train_mixture, learned, n_mixture=count))
+        return found, None, history
+    (found, nuisances), history = _trained(context, "mixture", partial(train_joint, learned, n_mixture=count))
+    mean = nuisances.summary(learned.own.terms)
+    logger.info(
+        "training: beside the recipes, the zero point is %+.1f uas and errors are %.3f times as large",
+        *(mean["zero_point_uas"], mean["inflation"]),
+    )
+    return found, nuisances, history
 
 
 def _training_stars(context: Context, rows: Int64, copied: Int64) -> tuple[TrainingStars, Bool, ColourScale | None]:
     """Return the training set with noisier copies of some stars, which of it are anchors, the scale of the colours."""
     names = ("G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "FOLD", "STAR_ID")
     store, settings = context.coefficients, context.config.network
-    stars = read_sample(context, (*names, *IDENTIFIER, *anchor_names(context, "training")))
+    stars = read_sample(context, (*names, *NUISANCE_COLUMNS, *IDENTIFIER, *anchor_names(context, "training")))
     both = np.concatenate([rows, *[copied] * store.n_copies])
     bands, colours = bands_of(context, stars), Colours(settings.colours)
     scale = _colour_scale(context, rows, bands, colours) if settings.colours else None
     seen = NetworkInputs(settings, 1.0, scale)
     inputs = aligned_empty((len(both), store.n_components + seen.n_features), np.float32)
     spectra, features = inputs[:, : store.n_components], inputs[:, store.n_components :]
-    own = fill_inputs(context, seen, rows, bands, inputs[: len(rows)])
+    sound = fill_inputs(context, seen, rows, bands, inputs[: len(rows)])
     place = np.searchsorted(rows, copied)
     names_of_copied = [stars[name][copied] for name in IDENTIFIER]
     for number in range(store.n_copies):
         part = slice(len(rows) + number * len(copied), len(rows) + (number + 1) * len(copied))
         store.inputs(copied, number, spectra[part])
         if settings.colours:
-            copy = noisier(own.take(place), colours, context.config.run.seed, number, names_of_copied)
+            copy = noisier(sound.take(place), colours, context.config.run.seed, number, names_of_copied)
             features[part] = seen.features(copy)
     if not settings.spectrum:
         spectra[:] = 0
+    own = _own_parallaxes(context, stars)
     if is_anchor(stars).any():
         stars["PARALLAX_CORRECTED"], stars["PARALLAX_ERROR_USED"] = anchored(stars)
     if context.config.training.labels == "truth":
         stars |= _true_parallaxes(context, stars)
     magnitude, *others = (stars[name][both] for name in names)
-    return TrainingStars(inputs, sqrt_flux(magnitude), *others), is_anchor(stars)[both], scale
+    learned = TrainingStars(inputs, sqrt_flux(magnitude), *others)
+    if own is not None:
+        learned = learned._replace(own=own.take(both))
+    return learned, is_anchor(stars)[both], scale
+
+
+def _own_parallaxes(context: Context, stars: Mapping[str, Array]) -> OwnParallaxes | None:
+    """Return the parallaxes whose nuisances are to be fitted; None if none are, or if true distances replace them."""
+    count = TERMS[context.config.photometry.nuisances]
+    if not count or context.config.training.labels == "truth":
+        return None
+    parallax, error = (np.asarray(stars[name], np.float64) for name in ("PARALLAX_CORRECTED", "PARALLAX_ERROR_USED"))
+    defined = ~np.isnan(stars["PARALLAX_ZPC"])
+    return OwnParallaxes(parallax, error, *known_parallaxes(stars), defined, nuisance_terms(stars, count))
 
 
 _TRUE = 100.0

@@ -20,8 +20,9 @@ from specdis.mock.settings import MockSettings
 from specdis.mock.survey import CATALOGUE, write_mock
 from specdis.model.files import load_model
 from specdis.model.model import Model
+from specdis.network.objectives import TrainingStars
 from specdis.network.settings import NetworkSettings, TrainingSettings
-from specdis.network.training import TrainingStars, TrainingState, train_label
+from specdis.network.training import TrainingState, train_label
 from specdis.pipeline.config import Config
 from specdis.pipeline.inputs import survey_of
 from specdis.pipeline.runner import run_stages
