@@ -82,6 +82,10 @@ class Config(Document):
                 "needs training.noisy_copies >= 1: from copies without colours the networks learn to predict stars "
                 "that lack them"
             )
+        if self.training.instruments.on and not self.training.noisy_copies:
+            conflicts["training", "instruments"] = (
+                "needs training.noisy_copies >= 1: it says how the copies differ from their stars"
+            )
         return conflicts
 
     @classmethod

@@ -13,6 +13,7 @@ from specdis.calibration import Calibration, Traits, calibration_stars, fit
 from specdis.components import Basis
 from specdis.distances.answers import training_error
 from specdis.domain import Domain, Parameter, measure_domain, reference_directions
+from specdis.encoding.encoder import Fit
 from specdis.jaxed import jax, jnp
 from specdis.log import logger
 from specdis.model.engine import ModelSettings
@@ -29,6 +30,7 @@ from specdis.prior import FEWEST_STARS, Prior, galactic_direction, prior_of
 from specdis.sample import TrainedStars
 from specdis.spectra.grid import PixelGrid
 from specdis.storage import atomic, read_arrays
+from specdis.stores.coefficients import CoefficientStore
 from specdis.surveys import Stars
 
 _FEWEST_CALIBRATION = 300
@@ -182,6 +184,17 @@ def _held_out_labels(ensemble: LabelEnsemble, inputs: Float32, fold: Int) -> Flo
     return np.concatenate([np.asarray(part, np.float64) for part in parts], axis=1)
 
 
+def _with_copies(
+    store: CoefficientStore, rows: Int64, coefficients: Float32, fit: Fit, basis: Basis
+) -> tuple[Float32, Fit]:
+    """Add the copies for other instruments of some stars to their coefficients and the quality of these."""
+    copied, numbers = store.with_copies(rows), range(store.n_copies)
+    copies = (store.inputs(copied, number) * np.float32(basis.scale) for number in numbers)
+    fits = (store.fit(copied, number) for number in numbers)
+    joined: Fit = jax.tree.map(lambda *values: jnp.concatenate(values), fit, *fits)
+    return np.concatenate([coefficients, *copies]), joined
+
+
 def _domain(context: Context, stars: Stars, rows: Int64, grid: PixelGrid, basis: Basis) -> Domain:
     """Measure the domain from a part of the training stars."""
     ranges_of: dict[Parameter, tuple[float, float]] = {}
@@ -192,8 +205,10 @@ def _domain(context: Context, stars: Stars, rows: Int64, grid: PixelGrid, basis:
             ranges_of[name] = (float(low), float(high))
     chance = rng.uniform(rng.stream(context.config.run.seed, "domain"), stars["STAR_ID"])
     chosen = np.sort(np.argsort(chance, kind="stable")[:_MEASURED])
-    fit = context.coefficients.fit(rows[chosen])
     coefficients = context.coefficients.inputs(rows[chosen]) * np.float32(basis.scale)
     reference = reference_directions(coefficients, chance[chosen])
+    fit = context.coefficients.fit(rows[chosen])
+    if context.config.training.instruments.on:
+        coefficients, fit = _with_copies(context.coefficients, rows[chosen], coefficients, fit, basis)
     widths = {arm.name: float(np.median(np.diff(arm.native))) for arm in grid.arms}
     return Domain(measure_domain(coefficients, fit, reference, ranges_of, widths), reference)
