@@ -19,15 +19,22 @@ SETTINGS = SpectraSettings(join="none")
 NATIVE = np.arange(4000.0, 6000.0, 0.9)
 GRID = PixelGrid.of({"A": NATIVE}, SETTINGS)
 STARS = 40
+ALL = np.arange(STARS)
+EVERYTHING = {"fwhm": 4, "calibration": 0.1, "velocity": 10, "noise": True, "missing": True}
 SNR = 100.0
 LINES = np.array([4400.0, 5000.0, 5600.0])
 WIDTH = 2.0  # sigma of the lines, Angstrom
 
 
+def at_rest(arm):
+    velocity = np.zeros(len(arm.flux))
+    return Spectra(np.arange(len(velocity)), {"A": arm}, velocity, velocity)
+
+
 def stored(flux, settings=SETTINGS):
     """Return spectra on the grid as a run stores them; flux of shape (star, native pixel)."""
     arm = Arm.cleaned(NATIVE, flux, (SNR / flux) ** 2, np.zeros(flux.shape, bool))
-    return normalise(Spectra(np.arange(len(flux)), {"A": arm}, np.zeros(len(flux)), np.zeros(len(flux))), GRID, settings)
+    return normalise(at_rest(arm), GRID, settings)
 
 
 def with_lines(depth=0.5, stars=STARS):
@@ -35,11 +42,11 @@ def with_lines(depth=0.5, stars=STARS):
     return np.repeat((1 - depth * lines)[None], stars, 0)
 
 
-def chance(stars=np.arange(STARS)):
+def chance(stars=ALL):
     return lambda purpose: rng.uniform(rng.stream(1, purpose), stars)
 
 
-def seen(pixels, stars=np.arange(STARS), factor=1.0, spectra=SETTINGS, **settings):
+def seen(pixels, stars=ALL, factor=1.0, spectra=SETTINGS, **settings):
     return Instruments(InstrumentSettings(**settings), spectra, GRID).see(
         pixels, np.full(len(stars), factor), chance(stars)
     )
@@ -113,7 +120,7 @@ def test_missing_pixels_leave_the_continuum_of_the_others():
         place = np.interp(NATIVE, GRID.wavelength, np.arange(len(GRID.wavelength)))
         gone = masked[star][np.rint(place).astype(int)]
         one = Arm.cleaned(NATIVE, flux[:1], arm.ivar[:1], gone[None])
-        direct = normalise(Spectra(np.arange(1), {"A": one}, np.zeros(1), np.zeros(1)), GRID, SETTINGS)
+        direct = normalise(at_rest(one), GRID, SETTINGS)
         both = ~direct.bad[0] & ~found.bad[star]
         assert both.sum() > 0.5 * (~found.bad[star]).sum()
         np.testing.assert_allclose(direct.flux[0, both], found.flux[star, both], atol=4e-3)
@@ -137,8 +144,7 @@ def test_pixels_of_too_much_noise_are_missing_in_spectra_and_copies_alike():
     ivar = np.full(flux.shape, 100.0)  # noise of 0.1
     ivar[:, NATIVE < 4500] = 4.0  # noise of 0.5
     arm = Arm.cleaned(NATIVE, flux, ivar, np.zeros(flux.shape, bool))
-    block = Spectra(np.arange(STARS), {"A": arm}, np.zeros(STARS), np.zeros(STARS))
-    found, free = normalise(block, GRID, limit), normalise(block, GRID, SETTINGS)
+    found, free = (normalise(at_rest(arm), GRID, settings) for settings in (limit, SETTINGS))
     assert found.bad[:, GRID.wavelength < 4499].all()
     assert not found.bad[:, GRID.wavelength > 4640].any()
     assert not free.bad[:, 10:].any()
@@ -147,10 +153,10 @@ def test_pixels_of_too_much_noise_are_missing_in_spectra_and_copies_alike():
 
 
 def test_a_star_sees_the_same_instrument_in_any_block():
-    pixels, everything = stored(with_lines()), dict(fwhm=4, calibration=0.1, velocity=10, noise=True, missing=True)
-    whole = seen(pixels, **everything)
+    pixels = stored(with_lines())
+    whole = seen(pixels, **EVERYTHING)
     few = np.array([3, 17, 30])
-    part = seen(pixels.take(few), few, **everything)
+    part = seen(pixels.take(few), few, **EVERYTHING)
     np.testing.assert_array_equal(part.bad, whole.bad[few])
     np.testing.assert_allclose(part.flux, whole.flux[few], atol=1e-6)
 
@@ -158,7 +164,7 @@ def test_a_star_sees_the_same_instrument_in_any_block():
 def test_a_spectrum_without_a_good_pixel_stays_one():
     pixels = stored(with_lines())
     nothing = Pixels(0 * pixels.flux, 0 * pixels.sigma, np.ones_like(pixels.bad), pixels.velocity)
-    found = seen(nothing, fwhm=4, calibration=0.1, velocity=10, noise=True, missing=True)
+    found = seen(nothing, **EVERYTHING)
     assert found.bad.all()
     assert not found.flux.any()
 

@@ -30,7 +30,7 @@ _SLOPES = (-1.0, 6.0)
 """Power of 1 / wavelength with which the noise over the continuum rises to the blue: stars are red, detectors too."""
 _LOST = 0.5
 """Share of copies that lack the pixels of least S/N, and of those that lack pieces and ends."""
-_LEAST_SNR = (0.3, 3.0)
+_LEAST_SNR = (0.3, 5.0)
 """S/N of a pixel below which such copies lack it."""
 _PIECES = 4
 """Largest number of pieces that a copy lacks."""
@@ -87,8 +87,8 @@ class Instruments(NamedTuple):
             after, sided = self._mean(flux[:, part], ~bad[:, part])
             bad[:, part] |= sided | ~(after > 0) | ~(before > 0)
             ratio[:, part] = np.where(bad[:, part], 1, after) / np.where(bad[:, part], 1, before)
-        flux, sigma = (np.where(bad, 0, values / ratio).astype(np.float32) for values in (flux, sigma))
-        return Pixels(flux, sigma, bad, pixels.velocity)
+        scaled = (np.where(bad, 0, values / ratio).astype(np.float32) for values in (flux, sigma))
+        return Pixels(*scaled, bad, pixels.velocity)
 
     def _blurred(self, flux: Float64, known: Bool, chance: Chance) -> Float64:
         """Broaden lines by a Gaussian whose variance goes linearly with wavelength, from blue to red end."""

@@ -60,9 +60,9 @@ class InstrumentSettings(Settings):
     """Section [training.instruments]: how far other instruments differ from the one of the training spectra."""
 
     fwhm: NonNegativeFloat = 0.0
-    """Largest width (FWHM, Angstrom) of the Gaussian by which copies are blurred, in addition to their own resolution."""
+    """Largest width (FWHM, Angstrom) of the Gaussian by which copies are blurred, beside their own resolution."""
     calibration: Annotated[float, Field(ge=0, le=0.3)] = 0.0
-    """Largest relative error of the flux calibration of copies, in waves from 60 to 2,000 Angstrom (root mean square)."""
+    """Largest relative error of the flux of copies, in waves of 60 to 2,000 Angstrom (root mean square)."""
     velocity: Annotated[float, Field(ge=0, le=300)] = 0.0
     """Error of the velocity or wavelengths of copies, km/s (root mean square)."""
     noise: bool = False
