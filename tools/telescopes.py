@@ -27,7 +27,7 @@ from specdis.arrays import Array, Float64
 from specdis.photometry import geometric_magnitude
 from specdis.storage import read_table
 from specdis.stores.paths import RunPaths
-from specdis.surveys import open_file
+from specdis.surveys.table import TableSurvey
 
 DWARF_LOGG = 3.8
 PARALLAX_SNR = 10.0
@@ -120,20 +120,20 @@ def main() -> None:
     arguments = parser.parse_args()
     paths = RunPaths(arguments.run)
     model = specdis.load_model(paths.model)
-    columns = ("SOURCE_ID", "TARGETID", "TRAINABLE", "FOLD", "G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "LOGG")
+    columns = ("SOURCE_ID", "TRAINABLE", "FOLD", "G_0", "PARALLAX_CORRECTED", "PARALLAX_ERROR_USED", "LOGG")
     stars = read_table(paths.sample, columns)
     parallax, error = stars["PARALLAX_CORRECTED"], stars["PARALLAX_ERROR_USED"]
     use = stars["TRAINABLE"] & (stars["FOLD"] >= 0) & (parallax > PARALLAX_SNR * error)
     stars = {name: values[use] for name, values in stars.items()}
     known, known_error = geometric_magnitude(stars["PARALLAX_CORRECTED"], stars["PARALLAX_ERROR_USED"], stars["G_0"])
-    survey = open_file(arguments.library)
-    place = {number: at for at, number in enumerate(survey.stars()["TARGETID"])}
-    flux = fitsio.read(str(arguments.library), ext="FLUX")[[place[number] for number in stars["TARGETID"]]]
+    library = TableSurvey(arguments.library)
+    place = {number: at for at, number in enumerate(fitsio.read(str(arguments.library), ext="STARS")["SOURCE_ID"])}
+    flux = fitsio.read(str(arguments.library), ext="FLUX")[[place[number] for number in stars["SOURCE_ID"]]]
     head = ("telescope", "S/N", "stars", "flagged, %", "median", "scatter", "z scatter", "in 68 %, %", "quoted")
     rows = []
     for name, telescope in TELESCOPES.items():
         for snr in SNRS:
-            wavelength, seen, ivar, velocity = observed(telescope, survey.wavelength, flux, snr)
+            wavelength, seen, ivar, velocity = observed(telescope, library.wavelength, flux, snr)
             found = model.predict(wavelength, seen, ivar=ivar, vrad=velocity, source_id=stars["SOURCE_ID"])
             if not (np.asarray(found["HELD_OUT"], bool)).all():
                 raise SystemExit("not all stars are held out: is this the table that the run was trained on?")

@@ -87,8 +87,8 @@ class Instruments(NamedTuple):
             after, sided = self._mean(flux[:, part], ~bad[:, part])
             bad[:, part] |= sided | ~(after > 0) | ~(before > 0)
             ratio[:, part] = np.where(bad[:, part], 1, after) / np.where(bad[:, part], 1, before)
-        scaled = (np.where(bad, 0, values / ratio).astype(np.float32) for values in (flux, sigma))
-        return Pixels(*scaled, bad, pixels.velocity)
+        flux, sigma = (np.where(bad, 0, values / ratio) for values in (flux, sigma))
+        return Pixels(flux.astype(np.float32), sigma.astype(np.float32), bad, pixels.velocity)
 
     def _blurred(self, flux: Float64, known: Bool, chance: Chance) -> Float64:
         """Broaden lines by a Gaussian whose variance goes linearly with wavelength, from blue to red end."""
