@@ -17,9 +17,9 @@ from specdis.distances.targets import star_keys
 from specdis.encoding.encoder import Encoded, Encoder, encoder
 from specdis.jaxed import in_tiles, jax
 from specdis.log import Progress, logger
-from specdis.noise import NativeNoise, native_pixels, noise_factor
+from specdis.noise import NativeNoise, native_pixels
 from specdis.pipeline.stage import Context, Outcome
-from specdis.pipeline.tasks import OnPixels
+from specdis.pipeline.tasks import OnPixels, copies_factor
 from specdis.spectra.instruments import Instruments
 from specdis.spectra.pixels import Pixels
 from specdis.storage import read_arrays, read_table, write_arrays
@@ -133,8 +133,7 @@ def blocks(context: Context, left: Sequence[slice]) -> Iterator[EncodeBlock]:
     factor = np.empty((len(copies), len(copied)))
     for number in copies:
         keys[number] = star_keys(seed, *identifier, purpose=f"copies {number}")
-        chance = rng.uniform(rng.stream(seed, f"noise of copies {number}"), *identifier)
-        factor[number] = noise_factor(stars["SN"], chance)
+        factor[number] = copies_factor(seed, number, stars)
     for rows in left:
         names = tuple(name[rows] for name in identifier)
         yield EncodeBlock(rows, copied[rows], keys[:, rows], factor[:, rows], names)

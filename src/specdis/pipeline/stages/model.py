@@ -25,13 +25,13 @@ from specdis.network.mixture import Mixture, ParallaxInErrors, Spurious
 from specdis.network.reduction import reduced
 from specdis.network.settings import RELEASED
 from specdis.pipeline.stage import Context, Outcome
-from specdis.pipeline.tasks import anchor_names, bands_of, fill_inputs, read_sample, trainable
+from specdis.pipeline.tasks import anchor_names, bands_of, copies_factor, fill_inputs, read_sample, trainable
 from specdis.prior import FEWEST_STARS, Prior, galactic_direction, prior_of
 from specdis.sample import TrainedStars
 from specdis.spectra.grid import PixelGrid
 from specdis.storage import atomic, read_arrays
 from specdis.stores.coefficients import CoefficientStore
-from specdis.surveys import Stars
+from specdis.surveys import IDENTIFIER, Stars
 
 _FEWEST_CALIBRATION = 300
 _RELEASED_BLOCK = 1 << 14
@@ -45,7 +45,7 @@ def run(context: Context) -> Outcome:
     """Assemble the model from the trained networks, the recalibration and the domain."""
     config = context.config
     jaxed.use(config.run.device)
-    names = ["FOLD", *_PARAMETERS, "TRAINABLE", "STAR_ID", "SOURCE_ID", "TARGETID", *_CALIBRATED]
+    names = ["FOLD", *_PARAMETERS, "TRAINABLE", "STAR_ID", "SOURCE_ID", *IDENTIFIER, *_CALIBRATED]
     names += anchor_names(context, "calibration")
     stars, rows = Stars(read_sample(context, names)), trainable(context)
     store = context.pixels
@@ -54,9 +54,11 @@ def run(context: Context) -> Outcome:
     seen = NetworkInputs(config.network, basis.scale, networks.colours)
     bands = bands_of(context, stars.columns)
 
-    def inputs(rows: Int64) -> Float32:
+    def inputs(rows: Int64, copy: int | None = None) -> Float32:
         found = aligned_empty((len(rows), basis.n_components + seen.n_features), np.float32)
         fill_inputs(context, seen, rows, bands, found)
+        if copy is not None:
+            context.coefficients.inputs(rows, copy, found[:, : basis.n_components])
         if not config.network.spectrum:
             found[:, : basis.n_components] = 0
         return found
@@ -97,9 +99,11 @@ def _networks(context: Context) -> Networks:
 
 
 def _calibration(
-    context: Context, ensemble: MixtureEnsemble, stars: Stars, rows: Int64, inputs: Callable[[Int64], Float32]
+    context: Context, ensemble: MixtureEnsemble, stars: Stars, rows: Int64, inputs: Callable[..., Float32]
 ) -> Calibration:
     """Fit the recalibration to its share of the held-out stars among some rows of the sample.
+
+    A model for other instruments is recalibrated on the copies that stand for them.
 
     Parameters
     ----------
@@ -112,7 +116,7 @@ def _calibration(
     rows
         Its trainable rows.
     inputs
-        Returns the networks' inputs of some rows.
+        Returns the networks' inputs of some rows, or with a number of their noisier copies.
     """
     config, spurious = context.config, Spurious.of(context.config.network.mixture)
     rows = rows[calibration_stars(stars["FOLD"][rows], stars["STAR_ID"][rows], config.calibration, config.run.seed)]
@@ -123,12 +127,19 @@ def _calibration(
     if len(rows) > config.calibration.stars_max:
         chance = rng.uniform(rng.stream(config.run.seed, "calibration stars"), stars["STAR_ID"][rows])
         rows = rows[np.sort(np.argsort(chance)[: config.calibration.stars_max])]
-    mixture = _held_out_mixture(ensemble, inputs(rows), stars["FOLD"][rows])
+    snr, seen = stars["SN"][rows], [inputs(rows)]
+    if config.training.instruments.on:
+        rows = context.coefficients.with_copies(rows)
+        mine, numbers = stars.take(rows), range(context.coefficients.n_copies)
+        snr = np.concatenate([mine["SN"] / copies_factor(config.run.seed, n, mine.columns) for n in numbers])
+        seen = [inputs(rows, number) for number in numbers]
+        rows = np.tile(rows, len(numbers))
+    mixture = _held_out_mixture(ensemble, np.concatenate(seen), stars["FOLD"][rows])
     mine = stars.take(rows)
     parallax, error = mine["PARALLAX_CORRECTED"], mine["PARALLAX_ERROR_USED"]
     if is_anchor(mine.columns).any():
         parallax, error = anchored(mine.columns)
-    return fit(mixture, ParallaxInErrors.of(mine["G_0"], parallax, error), Traits(mine["SN"], mine["FEH"]), spurious)
+    return fit(mixture, ParallaxInErrors.of(mine["G_0"], parallax, error), Traits(snr, mine["FEH"]), spurious)
 
 
 def _prior(
