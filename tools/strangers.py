@@ -1,11 +1,14 @@
 """Print what models say of strangers and of another telescope's stars, as Markdown.
 
-    .venv/bin/python tools/strangers.py demo/run/model [MODEL ...] [--objects 50]
+    .venv/bin/python tools/strangers.py demo/run/model [MODEL ...] [--objects 50] [--real]
 
 1. Mock strangers on a grid like DESI's and on a logarithmic one like that of SDSS: how many are flagged.
 2. Real SDSS spectra, quasars and galaxies among them.
-3. Real LAMOST spectra: dwarfs against the main sequence of Pecaut & Mamajek (2013). The raw files of DR1 lack errors in
-   the cores of deep lines, so they are shown as published and with those errors interpolated.
+3. Real LAMOST spectra: dwarfs against the main sequence of Pecaut & Mamajek (2013), giants against what LASP's Teff and
+   log g give for a star of one solar mass. The raw files of DR1 lack errors in the cores of deep lines, so they are
+   shown as published and with those errors interpolated.
+
+`--real` leaves out the first.
 
 Real spectra are read from the folder that SPECDIS_REAL_DATA names; what needs them is left out where it is missing.
 A share of flagged ones is that with OUTSIDE_DOMAIN or MANY_BAD_PIXELS. Strangers should have 100 %, stars about as many
@@ -40,7 +43,6 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,7 +92,15 @@ INTRINSIC_SCATTER = 0.3
 """Spread of dwarfs about that relation in mag, with metallicity, age and companions; stated, not measured."""
 DWARF_LOGG = 4.0
 GIANT_LOGG = 3.5
+BOLOMETRIC = {
+    4000.0: (6.000e-2, 6.731e-5, -6.647e-8, 2.859e-11, -7.197e-15),
+    3300.0: (1.749, 1.977e-3, 3.737e-7, -8.966e-11, -4.183e-14),
+}
+"""Bolometric correction of G above these Teff: powers of Teff - 5772 K (Andrae et al. 2018, A&A 616, A8, Table 4)."""
+GIANT_SCATTER = 0.6
+"""Error of a giant's M_G from LASP's log g, of 0.2 dex, and its unknown mass, mag; stated, not measured."""
 SDSS_HEAD = ("file", "class", "z", "S/N", "taken", "covered", "M_G", "error", "flags")
+GIANT_HEAD = ("Teff, log g", "S/N (g)", "expected", "M_G", "error", "z", "flags")
 DWARF_HEAD = (
     "S/N (g)",
     "dwarfs",
@@ -98,7 +108,7 @@ DWARF_HEAD = (
     *(f"{what}, {which}" for what in ("median", "scatter", "z-scatter") for which in ("unflagged", "all")),
     "quoted error",
 )
-LAMOST_SNR = (0.0, 10.0, 20.0, 40.0, np.inf)
+LAMOST_SNR = ((0.0, 10.0), (10.0, 20.0), (20.0, 40.0), (40.0, np.inf), (10.0, np.inf), (0.0, np.inf))
 
 QUASAR_LINES = np.array(
     [
@@ -575,7 +585,7 @@ def dwarf_rows(stars: Stars, found: Prediction) -> Iterator[list[str]]:
     expected = np.interp(stars.teff, *MAIN_SEQUENCE.T, left=np.nan, right=np.nan)
     offset = found.magnitude - expected
     z = offset / np.hypot(found.error, INTRINSIC_SCATTER)
-    for low, high in (*pairwise(LAMOST_SNR), (0.0, np.inf)):
+    for low, high in LAMOST_SNR:
         rows = (stars.logg > DWARF_LOGG) & np.isfinite(expected) & (stars.snr >= low) & (stars.snr < high)
         calm = rows & ~found.strange
         name = "all" if (low, high) == (0.0, np.inf) else f"{low:g}-{high:g}" if high < np.inf else f"> {low:g}"
@@ -585,10 +595,31 @@ def dwarf_rows(stars: Stars, found: Prediction) -> Iterator[list[str]]:
         yield [name, *numbers, *medians, *spreads, middle(found.error[rows]).lstrip("+")]
 
 
+def of_gravity(teff: Float64, logg: Float64) -> Float64:
+    """Return M_G of stars of one solar mass."""
+    high, low = (np.polynomial.polynomial.polyval(teff - 5772.0, terms) for terms in BOLOMETRIC.values())
+    magnitude = 4.74 - 2.5 * (4 * np.log10(teff / 5772.0) - (logg - 4.438))
+    return np.asarray(magnitude - np.where(teff > 4000.0, high, low))
+
+
+def giant_rows(stars: Stars, found: Prediction) -> Iterator[list[str]]:
+    """Yield how far giants lie from what their gravity says: first each, then all."""
+    rows = stars.logg < GIANT_LOGG
+    expected = of_gravity(stars.teff, stars.logg)
+    offset = found.magnitude - expected
+    z = offset / np.hypot(found.error, GIANT_SCATTER)
+    for i in np.flatnonzero(rows):
+        numbers = (expected[i], found.magnitude[i], found.error[i], z[i])
+        parameters = f"{stars.teff[i]:.0f} K, {stars.logg[i]:.2f}"
+        yield [parameters, f"{stars.snr[i]:.0f}", *(f"{value:+.2f}" for value in numbers), words(found.flags[i])]
+    calm = rows & ~found.strange
+    yield ["median offset, unflagged", "", "", middle(offset[calm]), "", spread(z[calm]), f"{calm.sum()} stars"]
+    yield ["median offset, all", "", "", middle(offset[rows]), "", spread(z[rows]), f"{rows.sum()} stars"]
+
+
 def other_rows(stars: Stars, found: Prediction) -> Iterator[list[str]]:
     """Yield number and flags of the stars that are no dwarfs, or not known to be."""
     groups = {
-        f"giants, log g < {GIANT_LOGG}": stars.logg < GIANT_LOGG,
         f"log g {GIANT_LOGG}-{DWARF_LOGG}": (stars.logg >= GIANT_LOGG) & (stars.logg <= DWARF_LOGG),
     }
     unknown = ~np.isfinite(stars.logg)
@@ -609,26 +640,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL")
     parser.add_argument("--objects", type=int, default=50, help="of each kind")
+    parser.add_argument("--real", action="store_true", help="real spectra alone")
     arguments = parser.parse_args()
     columns = [f"{grid}, {snr}" for grid in GRIDS for snr in SNR]
     for path in arguments.models:
         model = specdis.load_model(path)
         print(f"\n## {path}")
+        if arguments.real:
+            real(model)
+            continue
         answers = mock_predictions(model, arguments.objects)
         title = f"Flagged in per cent, by grid and S/N per pixel ({arguments.objects} of each kind)"
         show(title, ["", *columns], flagged_rows(answers))
         title = "Median and robust scatter (mag) by which mistakes move M_G where nothing is flagged (number)"
         show(title, ["", *columns], shift_rows(answers))
-        if not REAL.is_dir():
-            continue
-        show("SDSS spectra", SDSS_HEAD, sdss_rows(model))
-        raw = lamost_files()
-        sets = {"lamost/": raw, "lamost/, gaps of ivar filled": mended(raw), "lamost.fits": lamost_table()}
-        for name, stars in sets.items():
-            found = predict(model, *stars[:4])
-            title = f"{name}: M_G - M_G(main sequence), mag; z with {INTRINSIC_SCATTER} mag of intrinsic scatter"
-            show(title, DWARF_HEAD, dwarf_rows(stars, found))
-            show(f"{name}: the others", ("", "stars", "flagged", "median M_G"), other_rows(stars, found))
+        if REAL.is_dir():
+            real(model)
+
+
+def real(model: specdis.Model) -> None:
+    """Show what a model says of real spectra."""
+    show("SDSS spectra", SDSS_HEAD, sdss_rows(model))
+    raw = lamost_files()
+    sets = {"lamost/": raw, "lamost/, gaps of ivar filled": mended(raw), "lamost.fits": lamost_table()}
+    for name, stars in sets.items():
+        found = predict(model, *stars[:4])
+        title = f"{name}: M_G - M_G(main sequence), mag; z with {INTRINSIC_SCATTER} mag of intrinsic scatter"
+        show(title, DWARF_HEAD, dwarf_rows(stars, found))
+        title = f"{name}: giants, M_G - M_G(log g), mag; z with {GIANT_SCATTER} mag of the reference's error"
+        show(title, GIANT_HEAD, giant_rows(stars, found))
+        show(f"{name}: the others", ("", "stars", "flagged", "median M_G"), other_rows(stars, found))
 
 
 if __name__ == "__main__":

@@ -309,7 +309,7 @@ def test_the_defaults_are_the_choices_of_the_paper(data):
 
 
 def test_unknown_template_names_those_there_are():
-    known = ["demo", "desi-dr1", "miles", "mock", "mock-mixture", "paper", "table"]
+    known = ["demo", "desi-dr1", "library", "miles", "mock", "mock-mixture", "paper", "table"]
     assert sorted(templates()) == known
     with pytest.raises(ConfigError, match=re.escape(f"one of {', '.join(templates())}")):
         template("nothing")

@@ -16,6 +16,7 @@ from pydantic import (
 
 from specdis.colours import pair_of
 from specdis.settings import Settings
+from specdis.spectra.settings import InstrumentSettings
 
 Jacobian = Literal["none", "paper"]
 
@@ -119,6 +120,8 @@ class TrainingSettings(Settings):
     """Fraction of the training set used for early stopping."""
     noisy_copies: NonNegativeInt = 0
     """Number of noisier copies of each spectrum to train on as well (not in the paper)."""
+    instruments: InstrumentSettings = InstrumentSettings()
+    """How far the instruments differ for which the copies stand (not in the paper)."""
     labels: Literal["parallax", "truth"] = "parallax"
     """What the networks learn from: parallaxes, or the true distances of a mock survey. The latter shows how precise
     magnitudes from such spectra and colours can be at best."""

@@ -87,6 +87,10 @@ class Config(Document):
             )
         if self.catalogue.released_draws and self.prior.kind == "none":
             conflicts["catalogue", "released_draws"] = "needs a prior, since draws are from the posterior distance"
+        if self.training.instruments.on and not self.training.noisy_copies:
+            conflicts["training", "instruments"] = (
+                "needs training.noisy_copies >= 1: it says how the copies differ from their stars"
+            )
         return conflicts
 
     @classmethod

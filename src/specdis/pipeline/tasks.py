@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from specdis import jaxed
-from specdis.arrays import Array, Float32, Int64, ranges
+from specdis import jaxed, rng
+from specdis.arrays import Array, Float32, Float64, Int64, ranges
 from specdis.colours import Bands, Colours
 from specdis.errors import InputError
 from specdis.jaxed import jnp
 from specdis.network.ensemble import Networks
 from specdis.network.inputs import NetworkInputs
 from specdis.network.nuisances import NUISANCE_COLUMNS
+from specdis.noise import noise_factor
 from specdis.pipeline.stage import Context
 from specdis.spectra.transform import Transform
 from specdis.storage import column_names, read_table
 from specdis.stores.paths import RunPaths
 from specdis.stores.pixels import PixelStore
-from specdis.surveys import Survey
+from specdis.surveys import IDENTIFIER, Survey
 
 if TYPE_CHECKING:
     from specdis.pipeline.config import Config
@@ -137,6 +138,12 @@ def fill_inputs(context: Context, seen: NetworkInputs, rows: Int64, bands: Bands
 
 
 _AT_ONCE = 1 << 16
+
+
+def copies_factor(seed: int, number: int, stars: Mapping[str, Array]) -> Float64:
+    """Return what the noise of the noisier copies of a number is multiplied by, (star,), from SN and the identifier."""
+    chance = rng.uniform(rng.stream(seed, f"noise of copies {number}"), *(stars[name] for name in IDENTIFIER))
+    return noise_factor(stars["SN"], chance)
 
 
 def trainable(context: Context) -> Int64:

@@ -85,18 +85,23 @@ def _normalise_arm(
     flux = places.interpolate(np.where(arm.bad[rows], 0, arm.flux[rows]))
     inside = slice(half, len(rest) - half)
     bad = places.outside | places.touch(native_bad)
+    sigma: Float | None = None
+    if arm.ivar is not None:
+        native_sigma = np.where(native_bad, 0, 1 / np.sqrt(np.where(native_bad, 1, arm.ivar[rows])))
+        sigma = places.within(inside).interpolate(native_sigma)
     continuum: Float = np.ones((1, 1))
     if not spectra.normalised and settings.missing == "zeros":
         continuum, _ = running_mean(flux, half)
     elif not spectra.normalised:
         continuum, count = running_mean(flux, half, ~bad)
-        bad[:, inside] |= _one_sided(~bad, count, half)
+        if sigma is not None and settings.noise_max is not None:
+            bad[:, inside] |= sigma > settings.noise_max * continuum
+            continuum, count = running_mean(flux, half, ~bad)
+        bad[:, inside] |= one_sided(~bad, count, half)
     bad = bad[:, inside] | ~(continuum > 0) | ~np.isfinite(velocity)[:, None]
     inverse = np.where(bad, 0, 1 / np.where(bad, 1, continuum))
-    sigma = None
-    if arm.ivar is not None:
-        native_sigma = np.where(native_bad, 0, 1 / np.sqrt(np.where(native_bad, 1, arm.ivar[rows])))
-        sigma = (places.within(inside).interpolate(native_sigma) * inverse).astype(np.float32)
+    if sigma is not None:
+        sigma = (sigma * inverse).astype(np.float32)
     return Pixels((flux[:, inside] * inverse).astype(np.float32), sigma, bad, velocity)
 
 
@@ -171,7 +176,7 @@ def running_mean(values: Float, half: int, weight: Bool | None = None) -> tuple[
     return _window_sums(np.where(weight, values, 0), half) / np.maximum(count, 1), count
 
 
-def _one_sided(good: Bool, count: Float64, half: int) -> Bool:
+def one_sided(good: Bool, count: Float64, half: int) -> Bool:
     """Tell where the good pixels in the window of a running mean are one-sided or too few, (star, pixel).
 
     Beside a long gap, the mean over one side differs from that of the whole window. Before the first good pixel and

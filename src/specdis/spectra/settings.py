@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from specdis.settings import Settings, departs
 
@@ -30,6 +30,9 @@ class SpectraSettings(Settings):
     missing: Literal["estimated", "zeros"] = departs("estimated", paper="zeros")
     """Pixels without data: estimated from those that have data, or zeros in the running mean and in the components, as
     in the paper and in the survey's own recipe."""
+    noise_max: PositiveFloat | None = None
+    """Noise of a pixel over the continuum above which it counts as missing, with estimated missing pixels; for spectra
+    whose ends have next to no signal."""
     weights: Literal["noise", "none"] = departs("noise", paper="none")
     """Divide every pixel by its typical noise before the norm, or treat all pixels alike, as the paper does."""
     sky_windows: Literal["auto", "none"] | tuple[tuple[float, float], ...] = "auto"
@@ -51,3 +54,23 @@ class SpectraSettings(Settings):
     def continuum_half(self) -> int:
         """Pixels of the grid in the running mean on either side of its centre."""
         return round((self.continuum_width / self.grid.step - 1) / 2)
+
+
+class InstrumentSettings(Settings):
+    """Section [training.instruments]: how far other instruments differ from the one of the training spectra."""
+
+    fwhm: NonNegativeFloat = 0.0
+    """Largest width (FWHM, Angstrom) of the Gaussian by which copies are blurred, beside their own resolution."""
+    calibration: Annotated[float, Field(ge=0, le=0.3)] = 0.0
+    """Largest relative error of the flux of copies, in waves of 60 to 2,000 Angstrom (root mean square)."""
+    velocity: Annotated[float, Field(ge=0, le=300)] = 0.0
+    """Error of the velocity or wavelengths of copies, km/s (root mean square)."""
+    noise: bool = False
+    """Whether the noise of copies rises to the blue and has a part of the sky's, or is as in the training spectra."""
+    missing: bool = False
+    """Whether some copies lack pieces, ends, and pixels of low S/N."""
+
+    @property
+    def on(self) -> bool:
+        """Whether copies differ from the training spectra by more than their noise."""
+        return self != type(self)()

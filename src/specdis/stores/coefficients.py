@@ -53,6 +53,8 @@ class CoefficientStore:
         create_array(group, "coefficients", (stars, basis.n_components), np.float32)
         if copies:
             create_array(group, "copies", (stars, copies, basis.n_components), np.float32)
+            for name in Fit._fields:
+                create_array(group, f"copies_{name}", (stars, copies), np.float32)
         for name in (*Fit._fields, "fraction_bad"):
             create_array(group, name, (stars,), np.float32)
         for name in ("pixel_noise", "shrink"):
@@ -86,12 +88,13 @@ class CoefficientStore:
         """Noisier copies of each star."""
         return int(array(self._group, "copies").shape[1]) if "copies" in self._group else 0
 
-    def write(self, rows: slice, encoded: Encoded, fraction_bad: Float64, copies: Array | None) -> None:
-        """Write one block of stars, `rows` being one chunk."""
+    def write(self, rows: slice, encoded: Encoded, fraction_bad: Float64, copies: Encoded | None) -> None:
+        """Write one block of stars, `rows` being one chunk; `copies` have the axes (star, copy)."""
         found = {**encoded._asdict(), **encoded.fit._asdict(), "fraction_bad": fraction_bad}
         del found["fit"]
         if copies is not None:
-            found["copies"] = copies
+            found["copies"] = copies.coefficients
+            found |= {f"copies_{name}": values for name, values in copies.fit._asdict().items()}
         for name, column in found.items():
             write_rows(self._group, name, rows, np.asarray(column))
 
@@ -149,6 +152,8 @@ class CoefficientStore:
                 inputs[mine] = (found if copy is None else found[:, copy]) / scale
         return inputs
 
-    def fit(self, rows: Int64) -> Fit:
-        """Return the quality of the reconstruction for some stars."""
-        return Fit(*(jnp.asarray(values(self._group, name)[rows]) for name in Fit._fields))
+    def fit(self, rows: Int64, copy: int | None = None) -> Fit:
+        """Return the quality of the reconstruction for some stars, or for their noisier copies of a number."""
+        if copy is None:
+            return Fit(*(jnp.asarray(values(self._group, name)[rows]) for name in Fit._fields))
+        return Fit(*(jnp.asarray(values(self._group, f"copies_{name}")[rows, copy]) for name in Fit._fields))

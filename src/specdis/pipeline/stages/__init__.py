@@ -36,7 +36,7 @@ STAGES = (
     Stage(
         "components",
         ("sample", "spectra"),
-        (*_DEVICE, "spectra", "components", "training.noisy_copies"),
+        (*_DEVICE, "spectra", "components", "training.noisy_copies", "training.instruments"),
         ("basis", "coefficients"),
         components.run,
     ),

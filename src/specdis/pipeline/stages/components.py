@@ -11,16 +11,16 @@ from typing import NamedTuple
 import numpy as np
 
 from specdis import jaxed, rng
-from specdis.arrays import Array, Bool, Float32, Float64, ranges
+from specdis.arrays import Array, Bool, Float64, ranges
 from specdis.components import Basis, Sums, Vectors, add_moments, basis_of_moments, vectors_of
 from specdis.distances.targets import star_keys
-from specdis.encoding.completion import Completer
-from specdis.encoding.encoder import Encoder, encoder
+from specdis.encoding.encoder import Encoded, Encoder, encoder
 from specdis.jaxed import in_tiles, jax
 from specdis.log import Progress, logger
-from specdis.noise import NativeNoise, native_pixels, noise_factor
+from specdis.noise import NativeNoise, native_pixels
 from specdis.pipeline.stage import Context, Outcome
-from specdis.pipeline.tasks import OnPixels
+from specdis.pipeline.tasks import OnPixels, copies_factor
+from specdis.spectra.instruments import Instruments
 from specdis.spectra.pixels import Pixels
 from specdis.storage import read_arrays, read_table, write_arrays
 from specdis.stores.coefficients import CoefficientStore
@@ -114,12 +114,13 @@ def _add(one: Sums, other: Sums) -> Sums:
 
 
 class EncodeBlock(NamedTuple):
-    """A block of stars, with keys and noise factors of their noisier copies, shape (copy, star)."""
+    """A block of stars, with keys and noise factors of their noisier copies, shape (copy, star), and their names."""
 
     rows: slice
     copied: Bool
     keys: Array
     factor: Float64
+    identifier: tuple[Array, ...] = ()
 
 
 def blocks(context: Context, left: Sequence[slice]) -> Iterator[EncodeBlock]:
@@ -132,9 +133,10 @@ def blocks(context: Context, left: Sequence[slice]) -> Iterator[EncodeBlock]:
     factor = np.empty((len(copies), len(copied)))
     for number in copies:
         keys[number] = star_keys(seed, *identifier, purpose=f"copies {number}")
-        chance = rng.uniform(rng.stream(seed, f"noise of copies {number}"), *identifier)
-        factor[number] = noise_factor(stars["SN"], chance)
-    yield from (EncodeBlock(rows, copied[rows], keys[:, rows], factor[:, rows]) for rows in left)
+        factor[number] = copies_factor(seed, number, stars)
+    for rows in left:
+        names = tuple(name[rows] for name in identifier)
+        yield EncodeBlock(rows, copied[rows], keys[:, rows], factor[:, rows], names)
 
 
 @dataclass(frozen=True)
@@ -159,24 +161,21 @@ class Encode(OnPixels):
         """The compiled function from pixels to coefficients."""
         return encoder(self.transform, self.basis, self.store.grid, self.config.spectra)
 
-    @property
-    def estimated(self) -> bool:
-        """Whether missing pixels are estimated."""
-        return self.config.spectra.missing == "estimated"
+    @cached_property
+    def noisier(self) -> Callable[..., jax.Array]:
+        """The compiled function from pixels to the flux of noisier copies."""
+        noise, native = NativeNoise(self.store.grid, self.config.spectra), native_pixels(self.store.grid)
+
+        def noisier(pixels: Pixels, key: jax.Array, factor: jax.Array) -> jax.Array:
+            return noise.noisier(pixels, key, factor, native)
+
+        return jax.jit(in_tiles(noisier))
 
     @cached_property
-    def encode_noisier(self) -> Callable[..., jax.Array]:
-        """The compiled function from pixels to coefficients of noisier copies."""
-        grid, transform = self.store.grid, self.transform
-        noise, native = NativeNoise(grid, self.config.spectra), native_pixels(grid)
-        completer = Completer(self.basis, self.estimated, transform.unit_norm)
-
-        def encode(pixels: Pixels, key: jax.Array, factor: jax.Array) -> jax.Array:
-            spectrum = transform.one(noise.noisier(pixels, key, factor, native), pixels.bad)
-            missing = pixels.bad[transform.kept]
-            return completer.coefficients(spectrum, missing, completer.completion(spectrum, missing))
-
-        return jax.jit(in_tiles(encode))
+    def instruments(self) -> Instruments | None:
+        """The instruments for which the copies stand; None for that of the survey."""
+        settings = self.config.training.instruments
+        return Instruments(settings, self.config.spectra, self.store.grid) if settings.on else None
 
     def __call__(self, block: EncodeBlock) -> None:
         """Encode a block and store the results."""
@@ -186,9 +185,27 @@ class Encode(OnPixels):
         fraction_bad = pixels.bad[:, self.transform.kept].mean(1)
         self.coefficients.write(block.rows, encoded, fraction_bad, copies)
 
-    def _copies(self, block: EncodeBlock, pixels: Pixels) -> Float32:
-        """Return the coefficients of noisier copies, NaN for stars that are not copied or have no errors."""
-        copies = zip(block.keys, block.factor, strict=True)
-        noisy = [self.encode_noisier(pixels, *one) for one in copies]
+    def _copies(self, block: EncodeBlock, pixels: Pixels) -> Encoded:
+        """Return what noisier copies are encoded to, (star, copy); NaN for stars not copied or without errors."""
         copied = block.copied & pixels.has_errors
-        return np.where(copied[:, None, None], np.stack([np.asarray(one) for one in noisy], 1), np.float32(np.nan))
+        found = [self._copy(block, pixels, number) for number in range(len(block.keys))]
+
+        def joined(*copies: jax.Array) -> Array:
+            values = np.stack(copies, 1)
+            return np.where(copied.reshape(-1, *[1] * (values.ndim - 1)), values, values.dtype.type(np.nan))
+
+        together: Encoded = jax.tree.map(joined, *found)
+        return together
+
+    def _copy(self, block: EncodeBlock, pixels: Pixels, number: int) -> Encoded:
+        """Return what the copies of one number are encoded to."""
+        factor = block.factor[number]
+        if self.instruments is not None:
+            seed = self.config.run.seed
+
+            def chance(purpose: str) -> Float64:
+                return rng.uniform(rng.stream(seed, f"instruments of copies {number}, {purpose}"), *block.identifier)
+
+            pixels = self.instruments.see(pixels, factor, chance)
+        flux = self.noisier(pixels, block.keys[number], factor)
+        return self.encode(pixels._replace(flux=flux, sigma=pixels.sigma * factor[:, None]))

@@ -14,6 +14,7 @@ from specdis.calibration import Calibration, Traits, calibration_stars, fit
 from specdis.components import Basis
 from specdis.distances.answers import training_error
 from specdis.domain import Domain, Parameter, measure_domain, reference_directions
+from specdis.encoding.encoder import Fit
 from specdis.jaxed import jax, jnp
 from specdis.log import logger
 from specdis.model.engine import ModelSettings
@@ -25,12 +26,13 @@ from specdis.network.mixture import Mixture, ParallaxInErrors, Spurious
 from specdis.network.reduction import reduced
 from specdis.network.settings import RELEASED
 from specdis.pipeline.stage import Context, Outcome
-from specdis.pipeline.tasks import anchor_names, bands_of, fill_inputs, read_corrected, trainable
+from specdis.pipeline.tasks import anchor_names, bands_of, copies_factor, fill_inputs, read_corrected, trainable
 from specdis.prior import FEWEST_STARS, Prior, galactic_direction, prior_of
 from specdis.sample import TrainedStars
 from specdis.spectra.grid import PixelGrid
 from specdis.storage import atomic, read_arrays
-from specdis.surveys import Stars
+from specdis.stores.coefficients import CoefficientStore
+from specdis.surveys import IDENTIFIER, Stars
 
 _FEWEST_CALIBRATION = 300
 _RELEASED_BLOCK = 1 << 14
@@ -44,7 +46,7 @@ def run(context: Context) -> Outcome:
     """Assemble the model from the trained networks, the recalibration and the domain."""
     config = context.config
     jaxed.use(config.run.device)
-    names = ["FOLD", *_PARAMETERS, "TRAINABLE", "STAR_ID", "SOURCE_ID", "TARGETID", *_CALIBRATED]
+    names = ["FOLD", *_PARAMETERS, "TRAINABLE", "STAR_ID", "SOURCE_ID", *IDENTIFIER, *_CALIBRATED]
     names += anchor_names(context, "calibration")
     networks = _networks(context)
     stars, rows = Stars(read_corrected(context, names, networks)), trainable(context)
@@ -53,19 +55,23 @@ def run(context: Context) -> Outcome:
     seen = NetworkInputs(config.network, basis.scale, networks.colours)
     bands = bands_of(context, stars.columns)
 
-    def inputs(rows: Int64) -> Float32:
+    def inputs(rows: Int64, copy: int | None = None) -> Float32:
         found = aligned_empty((len(rows), basis.n_components + seen.n_features), np.float32)
         fill_inputs(context, seen, rows, bands, found)
+        if copy is not None:
+            context.coefficients.inputs(rows, copy, found[:, : basis.n_components])
         if not config.network.spectrum:
             found[:, : basis.n_components] = 0
         return found
 
     domain = _domain(context, stars.take(rows), rows, store.grid, basis)
 
-    def traits(rows: Int64) -> Traits:
-        coefficients = context.coefficients.inputs(rows) * np.float32(basis.scale)
-        outside = domain.outside(coefficients, context.coefficients.fit(rows))
-        return Traits(stars["SN"][rows], stars["FEH"][rows], outside)
+    def traits(rows: Int64, copy: int | None = None) -> Traits:
+        mine = stars.take(rows)
+        coefficients = context.coefficients.inputs(rows, copy) * np.float32(basis.scale)
+        outside = domain.outside(coefficients, context.coefficients.fit(rows, copy))
+        factor = 1.0 if copy is None else copies_factor(config.run.seed, copy, mine.columns)
+        return Traits(mine["SN"] / factor, mine["FEH"], outside)
 
     held_out = _HeldOut(networks.mixture, stars, rows, inputs, traits)
     labels = _held_out_labels(networks.label, inputs(rows), stars["FOLD"][rows])
@@ -115,22 +121,25 @@ class _HeldOut(NamedTuple):
     rows
         Its trainable rows.
     inputs, traits
-        Return the networks' inputs, and the traits, of some rows.
+        Return the networks' inputs, and the traits, of some rows, or of their noisier copies of a number.
     """
 
     ensemble: MixtureEnsemble
     stars: Stars
     rows: Int64
-    inputs: Callable[[Int64], Float32]
-    traits: Callable[[Int64], Traits]
+    inputs: Callable[[Int64, int | None], Float32]
+    traits: Callable[[Int64, int | None], Traits]
 
-    def mixture(self, rows: Int64) -> Mixture:
-        """Return the mixture of each of some rows, shape (star, network, component)."""
-        return _held_out_mixture(self.ensemble, self.inputs(rows), self.stars["FOLD"][rows])
+    def mixture(self, rows: Int64, copy: int | None = None) -> Mixture:
+        """Return the mixture of each of some rows or of their copies, shape (star, network, component)."""
+        return _held_out_mixture(self.ensemble, self.inputs(rows, copy), self.stars["FOLD"][rows])
 
 
 def _calibration(context: Context, held_out: _HeldOut) -> Calibration:
-    """Fit the recalibration to its share of the held-out stars."""
+    """Fit the recalibration to its share of the held-out stars.
+
+    A model for other instruments is recalibrated on the copies that stand for them.
+    """
     config, spurious = context.config, Spurious.of(context.config.network.mixture)
     stars, rows = held_out.stars, held_out.rows
     rows = rows[calibration_stars(stars["FOLD"][rows], stars["STAR_ID"][rows], config.calibration, config.run.seed)]
@@ -141,12 +150,17 @@ def _calibration(context: Context, held_out: _HeldOut) -> Calibration:
     if len(rows) > config.calibration.stars_max:
         chance = rng.uniform(rng.stream(config.run.seed, "calibration stars"), stars["STAR_ID"][rows])
         rows = rows[np.sort(np.argsort(chance)[: config.calibration.stars_max])]
+    copies: list[int | None] = [None]
+    if config.training.instruments.on:
+        rows, copies = context.coefficients.with_copies(rows), [*range(context.coefficients.n_copies)]
     mine = stars.take(rows)
     parallax, error = mine["PARALLAX_CORRECTED"], mine["PARALLAX_ERROR_USED"]
     if is_anchor(mine.columns).any():
         parallax, error = anchored(mine.columns)
-    data = ParallaxInErrors.of(mine["G_0"], parallax, error)
-    return fit(held_out.mixture(rows), data, held_out.traits(rows), spurious)
+    data = ParallaxInErrors.of(*(np.tile(values, len(copies)) for values in (mine["G_0"], parallax, error)))
+    seen = [(held_out.mixture(rows, copy), held_out.traits(rows, copy)) for copy in copies]
+    mixture, traits = jax.tree.map(lambda *parts: np.concatenate(parts), *seen)
+    return fit(mixture, data, traits, spurious)
 
 
 def _prior(context: Context, calibration: Calibration, held_out: _HeldOut) -> Prior | None:
@@ -163,7 +177,7 @@ def _prior(context: Context, calibration: Calibration, held_out: _HeldOut) -> Pr
     parts = []
     for block in ranges(len(rows), _RELEASED_BLOCK):
         some = rows[block]
-        few = _released(calibration, held_out.mixture(some), held_out.traits(some))
+        few = _released(calibration, held_out.mixture(some), held_out.traits(some, None))
         parts.append(few._replace(sigma=jnp.hypot(few.sigma, stars["A_G_ERR"][some][:, None])))
     found = Mixture._make(np.concatenate(values) for values in zip(*parts, strict=True))
     return prior_of(found, stars["G_0"][rows], galactic_direction(stars["RA"][rows], stars["DEC"][rows]), config.prior)
@@ -194,6 +208,17 @@ def _held_out_labels(ensemble: LabelEnsemble, inputs: Float32, fold: Int) -> Flo
     return np.concatenate([np.asarray(part, np.float64) for part in parts], axis=1)
 
 
+def _with_copies(
+    store: CoefficientStore, rows: Int64, coefficients: Float32, fit: Fit, basis: Basis
+) -> tuple[Float32, Fit]:
+    """Add the copies for other instruments of some stars to their coefficients and the quality of these."""
+    copied, numbers = store.with_copies(rows), range(store.n_copies)
+    copies = (store.inputs(copied, number) * np.float32(basis.scale) for number in numbers)
+    fits = (store.fit(copied, number) for number in numbers)
+    joined: Fit = jax.tree.map(lambda *values: jnp.concatenate(values), fit, *fits)
+    return np.concatenate([coefficients, *copies]), joined
+
+
 def _domain(context: Context, stars: Stars, rows: Int64, grid: PixelGrid, basis: Basis) -> Domain:
     """Measure the domain from a part of the training stars."""
     ranges_of: dict[Parameter, tuple[float, float]] = {}
@@ -204,8 +229,10 @@ def _domain(context: Context, stars: Stars, rows: Int64, grid: PixelGrid, basis:
             ranges_of[name] = (float(low), float(high))
     chance = rng.uniform(rng.stream(context.config.run.seed, "domain"), stars["STAR_ID"])
     chosen = np.sort(np.argsort(chance, kind="stable")[:_MEASURED])
-    fit = context.coefficients.fit(rows[chosen])
     coefficients = context.coefficients.inputs(rows[chosen]) * np.float32(basis.scale)
     reference = reference_directions(coefficients, chance[chosen])
+    fit = context.coefficients.fit(rows[chosen])
+    if context.config.training.instruments.on:
+        coefficients, fit = _with_copies(context.coefficients, rows[chosen], coefficients, fit, basis)
     widths = {arm.name: float(np.median(np.diff(arm.native))) for arm in grid.arms}
     return Domain(measure_domain(coefficients, fit, reference, ranges_of, widths), reference)

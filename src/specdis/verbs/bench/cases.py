@@ -245,8 +245,8 @@ def _coefficients(made: _Bench, limits: MachineLimits) -> Rate:
     kept, n_components = len(model.transform.kept), model.basis.n_components
     velocity = made.store.velocity
     none = np.zeros(len(velocity), bool)
-    copies = np.empty((0, len(velocity), 2)), np.empty((0, len(velocity)))
-    blocks = [EncodeBlock(rows, none[rows], *(values[:, rows] for values in copies)) for rows in made.blocks]
+    keys, factor = np.empty((0, len(velocity), 2)), np.empty((0, len(velocity)))
+    blocks = [EncodeBlock(rows, none[rows], keys[:, rows], factor[:, rows]) for rows in made.blocks]
     rate, memory = made.passes(Encode(made.config, made.paths.coefficients, made.paths.basis), blocks)
     work = Work(flops=kept * (4.0 * n_components + 20), memory=5.0 * len(made.store.grid.wavelength))
     flux, sigma, bad = (values[:, model.transform.kept] for values in (flux, sigma, bad))
