@@ -217,6 +217,22 @@ def test_noisy_copies_are_of_stars_that_may_be_trained_on_and_are_trained_on(cop
     assert (one - other).std() > 0.5 * one.std()
 
 
+def test_copies_for_other_instruments_differ_by_more_than_noise(copied, config):
+    paths = RunPaths(copied)
+
+    def copies(*overrides):
+        assert start(config, copied, "training.noisy_copies=1", *overrides, last="components") == ["components"]
+        store = open_group(paths.coefficients, "coefficients")
+        return values(store, "copies")[:, 0], values(store, "copies_broadening")[:, 0], values(store, "coefficients")
+
+    other, broader, plain = copies("training.instruments.fwhm=6")
+    same, usual, _ = copies("training.instruments.fwhm=0")
+    made = np.isfinite(same).all(1)
+    np.testing.assert_array_equal(made, np.isfinite(other).all(1))
+    assert np.abs(other - plain)[made].mean() > 1.2 * np.abs(same - plain)[made].mean()
+    assert np.median(broader[made]) > np.median(usual[made]) + 0.5  # of up to 6.5 A^2, each star its own
+
+
 def test_a_second_run_does_nothing(reported, config):
     made = {
         path: path.stat().st_mtime_ns
@@ -250,6 +266,7 @@ def test_the_command_line_finds_nothing_left_to_do(reported, config):
         ("spectra.bad_fraction_max=0.2", "spectra"),
         ("components.n_components=6", "components"),
         ("training.noisy_copies=2", "components"),
+        ("training.instruments.fwhm=3", "components"),
         ("network.label.output=linear", "training"),
         ("training.epochs=4", "training"),
         ("photometry.nuisances=none", "training"),
