@@ -209,7 +209,7 @@ def _read_survey(folder: Path) -> None:
 
 
 def _read_references(folder: Path) -> list[Unread]:
-    read = References(ReferencesSettings(directory=folder), None, "dr3")
+    read = References(ReferencesSettings(directory=folder), "dr3")
     every = {name: np.zeros(6) for name in ("PMRA", "PMDEC", "VRAD", "PHOT_G_MEAN_MAG", "A_G")}
     stars = every | {"TARGETID": np.arange(6)} | {name.upper(): values for name, values in MATCHED.items()}
     find_members(read.members(), stars, read.settings, "dr3")

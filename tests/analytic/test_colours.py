@@ -138,6 +138,7 @@ def without(bands):
     return bands._replace(known=np.zeros_like(bands.known))
 
 
+@pytest.mark.slow
 def test_draws_and_derivatives_agree_on_the_errors_of_colours():
     """Spectra without noise: all of the scatter comes from photometry and E(B-V)."""
     count, block = 24, spectra(24, seed=3, snr=1e6, noise=False)
@@ -260,6 +261,7 @@ def test_a_column_of_the_table_is_a_colour_of_its_own():
     assert "V_I" in wanted.columns
 
 
+@pytest.mark.slow
 def test_keys_of_stars_make_their_colours_independent_of_their_neighbours():
     made, block = model(colours=ALL), spectra(9, seed=4)
     pixels = normalise(block, made.grid, made.settings.spectra)

@@ -115,7 +115,7 @@ def rivals_folder_not_searchable(folder: Path) -> str:
     rival = list_of_stars(folder / "rivals" / "a.csv")
     rival.parent.chmod(0o644)  # names can be seen, files not
     try:
-        read = References(ReferencesSettings(directory=folder))
+        read = References(ReferencesSettings(directory=folder), "dr3")
         none = np.zeros(0)
         found = read.rivals(dict.fromkeys(("SOURCE_ID", "TARGETID", "RA", "DEC", "PMRA", "PMDEC"), none))
         assert not found
@@ -154,7 +154,7 @@ def newline_in_a_name(folder: Path) -> str:
     path = folder / "members" / "clusters" / "NGC\n6205.csv"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"\0")
-    read = References(ReferencesSettings(directory=folder))
+    read = References(ReferencesSettings(directory=folder), "dr3")
     read.members()
     (unread,) = read.unread
     assert "\n" not in unread.place + unread.message, repr(unread)

@@ -265,7 +265,7 @@ def mock600(folder: Path) -> str:
     from specdis.references import References, ReferencesSettings
 
     write_mock(folder / "survey", MockSettings(stars=600))
-    read = References(ReferencesSettings(directory=folder / "survey"))
+    read = References(ReferencesSettings(directory=folder / "survey"), "dr3")
     read.members()
     assert not read.unread, read.unread[0]
     return "all lists are read"

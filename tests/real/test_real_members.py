@@ -50,7 +50,7 @@ def streamfinder() -> dict[str, np.ndarray]:
 
 
 def test_the_folder_s_lists_are_found_by_themselves() -> None:
-    references = References(ReferencesSettings(), beside=REAL)
+    references = References(ReferencesSettings(), "dr3", REAL)
     lists = {members.file.path.name: members for members in references.members()}
     assert lists["pal5_members_gaia.ecsv"].file.kind == "cluster"
     assert set(lists["pal5_members_gaia.ecsv"].columns["SYSTEM"]) == {"Pal 5"}

@@ -182,7 +182,7 @@ def test_rr_lyrae_stars_are_a_list_with_types_and_distances(large: tuple[Path, C
 def test_the_pipeline_reads_the_list_of_rr_lyrae_stars(large: tuple[Path, Columns], tmp_path: Path) -> None:
     (tmp_path / MEMBERS_FOLDER).mkdir()
     shutil.copy(large[0] / RRLYRAE, tmp_path / MEMBERS_FOLDER)
-    references = References(ReferencesSettings(directory=tmp_path))
+    references = References(ReferencesSettings(directory=tmp_path), "dr3")
     (found,) = references.members()
     assert (found.file.kind, set(found.columns["SYSTEM"]), references.unread) == ("rrlyrae", {"RR Lyrae"}, [])
     listed = fitsio.read(str(large[0] / RRLYRAE), ext="RRLYRAE")

@@ -391,7 +391,7 @@ def lists(tmp_path: Path, catalogue: dict[str, np.ndarray]) -> list[Any]:
     fitsio.write(str(folder / "sgr.fits"), {"source_id": source[8:12], "dist": np.full(4, 30.0)})
     (folder / "README.txt.md").write_text("no table")
     (folder / "broken.csv").write_text("a\n1\n")
-    references = References(ReferencesSettings(), tmp_path, "dr3")
+    references = References(ReferencesSettings(), "dr3", tmp_path)
     found = references.members()
     assert [unread.place for unread in references.unread] == ["broken.csv"]
     return found
@@ -435,7 +435,7 @@ def test_a_whole_publication_of_lists_names_the_systems_of_unknown_distance_once
     folder.mkdir(parents=True)
     for name in ("NGC_6205_M_13", "Terzan_8", "Arp_2"):
         Table({"source_id": [1], "memberprob": [1.0]}).write(folder / f"{name}.txt", format="ascii.tab")
-    references = References(ReferencesSettings(), tmp_path, "dr3")
+    references = References(ReferencesSettings(), "dr3", tmp_path)
     assert [set(members.columns["SYSTEM"]) for members in references.members()] == [{"NGC 6205"}]
     (unread,) = references.unread
     assert unread.message.startswith(
@@ -443,7 +443,7 @@ def test_a_whole_publication_of_lists_names_the_systems_of_unknown_distance_once
     )
     table = tmp_path / "more.csv"
     table.write_text("name,distance\nArp 2,28.7\nTerzan 8,27.5\n")
-    references = References(ReferencesSettings(systems=ReferenceFile(path=table)), tmp_path, "dr3")
+    references = References(ReferencesSettings(systems=ReferenceFile(path=table)), "dr3", tmp_path)
     assert len(references.members()) == 3
     table.write_text("name,distance\nArp 2,28.7\nTerzan 8,27.5\nNGC 6205,1.0\n")
     (cluster,) = (m for m in references.members() if set(m.columns["SYSTEM"]) == {"NGC 6205"})
@@ -454,12 +454,12 @@ def test_a_whole_publication_of_lists_names_the_systems_of_unknown_distance_once
 def test_what_the_configuration_names_must_be_readable(tmp_path: Path) -> None:
     named = {"x": MemberFile(path=tmp_path / "nowhere.csv", kind="dwarf")}
     with pytest.raises(InputError, match=r"nowhere.csv: expected a table, found no file"):
-        References(ReferencesSettings(members=named), None, "dr3").members()
-    (problem,) = References(ReferencesSettings(members=named), None, "dr3").problems()
+        References(ReferencesSettings(members=named), "dr3").members()
+    (problem,) = References(ReferencesSettings(members=named), "dr3").problems()
     assert "found no file" in problem
     Table({"x": [1]}).write(tmp_path / "bare.csv", format="ascii.csv")
     bare = ReferencesSettings(rivals={"bare": ReferenceFile(path=tmp_path / "bare.csv")})
-    (problem,) = References(bare, None, "dr3").problems()
+    (problem,) = References(bare, "dr3").problems()
     assert "expected SOURCE_ID, TARGETID, or RA and DEC, found the columns x" in problem
 
 
@@ -468,16 +468,16 @@ def test_files_that_the_configuration_names_are_not_read_twice(tmp_path: Path) -
     path = tmp_path / "rivals" / "xue.csv"
     Table({"source_id": stars(1)["SOURCE_ID"], "distmod": [15.0]}).write(path, format="ascii.csv")
     named = ReferencesSettings(rivals={"Xue et al. 2014": ReferenceFile(path=path)})
-    assert list(References(named, tmp_path, "dr3").rivals(stars(1))) == ["Xue et al. 2014"]
-    assert list(References(ReferencesSettings(), tmp_path, "dr3").rivals(stars(1))) == ["xue"]
-    assert References(named, tmp_path, "dr3").files == [path]
+    assert list(References(named, "dr3", tmp_path).rivals(stars(1))) == ["Xue et al. 2014"]
+    assert list(References(ReferencesSettings(), "dr3", tmp_path).rivals(stars(1))) == ["xue"]
+    assert References(named, "dr3", tmp_path).files == [path]
 
 
 def test_dwarfs_come_from_their_table(tmp_path: Path) -> None:
     path = tmp_path / "members" / "dwarfs" / "draco_1.dat"
     path.parent.mkdir(parents=True)
     Table({"source_id": [3], "mem_fixed": [0.99]}).write(path, format="ascii.commented_header")
-    (found,) = References(ReferencesSettings(), tmp_path, "dr3").members()
+    (found,) = References(ReferencesSettings(), "dr3", tmp_path).members()
     assert (found.file.kind, found.columns["SYSTEM"].tolist()) == ("dwarf", ["Draco"])
     assert found.columns["DIST_REF"].tolist() == [DWARFS[0].distance]
 
@@ -820,6 +820,6 @@ def test_lists_lie_where_the_archives_unpack_them(tmp_path: Path) -> None:
     (folder / "NGC_104_47Tuc.txt").write_text("# source_id\tmemberprob\n1\t1.0\n")
     table = tmp_path / "more.csv"
     table.write_text("name,distance\nNGC 104,4.5\n")
-    references = References(ReferencesSettings(systems=ReferenceFile(path=table)), tmp_path, "dr3")
+    references = References(ReferencesSettings(systems=ReferenceFile(path=table)), "dr3", tmp_path)
     (found,) = references.members()
     assert (found.file.kind, found.columns["SYSTEM"].tolist()) == ("cluster", ["NGC 104"])

@@ -592,7 +592,7 @@ def test_stars_without_an_identifier_match_on_the_sky_in_every_format(tmp_path: 
         table.write(path, format={"vot": "votable", "csv": "ascii.csv", "ecsv": "ascii.ecsv"}.get(form, form))
     ours = {"TARGETID": np.arange(1, n + 1), "SOURCE_ID": source, "RA": ra, "DEC": dec}
     ours |= {name: np.zeros(n) for name in ("PMRA", "PMDEC", "PHOT_G_MEAN_MAG", "A_G")}
-    assert match_rival(ReferenceFile(path=path), ours, SurveyStars(ours), 1.0)["ROW"].tolist() == list(range(n))
+    assert match_rival(ReferenceFile(path=path), ours, SurveyStars(ours, "dr3"), 1.0)["ROW"].tolist() == list(range(n))
     np.testing.assert_array_equal(np.isnan(Quantities(ReferenceTable.open(path)).read("VRAD")["VRAD"]), none)
 
 

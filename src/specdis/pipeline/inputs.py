@@ -66,7 +66,7 @@ def truth_of(config: Config, paths: RunPaths) -> dict[str, Array] | None:
 def references_of(config: Config) -> References:
     """Return the lists of members and rival catalogues named in a configuration or found beside the survey."""
     stars = config.survey.catalogue or config.survey.spectra
-    return References(config.references, stars and stars.parent, config.gaia)
+    return References(config.references, config.gaia, stars and stars.parent)
 
 
 def known_files(config: Config) -> list[Path]:

@@ -50,7 +50,7 @@ class References:
         Gaia release of the survey's catalogue.
     """
 
-    def __init__(self, settings: ReferencesSettings, beside: Path | None, release: Release) -> None:
+    def __init__(self, settings: ReferencesSettings, release: Release, beside: Path | None = None) -> None:
         self.settings = settings
         self.release = release
         self.folder = settings.directory or beside

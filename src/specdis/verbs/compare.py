@@ -131,5 +131,5 @@ def _stars(path: Path) -> dict[str, Array]:
 
 def _members(folder: Path, stars: Mapping[str, Array], release: Release) -> dict[str, Array]:
     settings = ReferencesSettings(directory=folder)
-    found = find_members(References(settings, None, release).members(), dict(stars), settings, release)
+    found = find_members(References(settings, release).members(), dict(stars), settings, release)
     return validation.with_stars(found.columns, stars)
