@@ -212,8 +212,8 @@ def summarise(
     Returns
     -------
     dict
-        The columns of that kind; LABEL, FRACTION_UNBOUND, PROB_GIANT and all MIX_; and DIST, DISTERR, M_G_NN
-        and M_G_NN_ERR of either, with the suffixes _LABEL and _MIX. FLAGS are those of both, because
+        The columns of that kind; LABEL, FRACTION_UNBOUND, PROB_GIANT and the Gaussians; and DIST, DISTERR, M_G_NN
+        and M_G_NN_ERR of either, with the suffixes `_LABEL` and `_MIX`. FLAGS are those of both, because
         the columns _LABEL, and with them binaries, always depend on the label network.
     """
     chosen = labels if kind == "label" else mixture
