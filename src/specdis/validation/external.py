@@ -38,8 +38,8 @@ TABLE_A1_COLUMNS = (
     *("NAME", "N", "N_HELD_OUT", "N_RECALIBRATION", "D_REF", "D_REF_ERR", "D_NN", "D_NN_ERR", "BIAS_MAG"),
     *("DIFFERENCE", "DIFFERENCE_IN_ERRORS", "D_PAPER", "DIFFERENCE_PAPER", "SOURCE"),
 )
-"""Columns of Table A1. Distances are in kpc, BIAS_MAG in mag; DIFFERENCE is predicted over reference distance minus 1, and
-DIFFERENCE_PAPER the same of the paper's predicted distance D_PAPER."""
+"""Columns of Table A1. Distances are in kpc, BIAS_MAG in mag; DIFFERENCE is predicted over reference distance minus 1,
+and DIFFERENCE_PAPER the same of the paper's predicted distance D_PAPER."""
 
 
 def with_stars(reference: Columns, catalogue: Columns) -> dict[str, Array]:
