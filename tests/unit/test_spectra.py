@@ -189,6 +189,8 @@ def test_spectra_of_unknown_velocity_take_no_part_in_the_stack():
         {"join": "both"},
         {"grid": {"step": 0.0}},
         {"grid": {"stopp": 1.0}},
+        {"noise_max": 0.0},
+        {"noise_max": 0.3, "missing": "zeros"},
     ],
 )
 def test_settings_out_of_range_are_refused(key):

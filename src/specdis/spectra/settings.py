@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from specdis.settings import Settings, departs
 
@@ -49,6 +49,12 @@ class SpectraSettings(Settings):
     """Apply Eq. 1."""
     unit_norm: bool = True
     """Divide by the root of the sum of squares."""
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> Self:
+        if self.noise_max is not None and self.missing != "estimated":
+            raise ValueError(f'noise_max would do nothing with missing = "{self.missing}": set missing = "estimated"')
+        return self
 
     @property
     def continuum_half(self) -> int:
