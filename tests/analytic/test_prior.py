@@ -316,7 +316,7 @@ def fitted(stars: int, seed: int) -> np.ndarray:
     return under(fit_prior(made.answers, made.magnitude, nowhere(stars), SMOOTHNESS), made)
 
 
-@pytest.mark.parametrize("stars", [5_000, MANY])
+@pytest.mark.parametrize("stars", [pytest.param(5_000, marks=pytest.mark.slow), MANY])
 def test_the_fitted_density_removes_the_bias_by_predicted_distance(stars):
     made = universe(stars, 5)
     before, after = bias_by_predicted(alone(made)[2], made), bias_by_predicted(fitted(stars, 5)[2], made)

@@ -151,6 +151,7 @@ def test_anchors_are_compared_where_there_are_lists_of_them(path, tmp_path):
     assert all(applies(one, full) for one in of_anchors)
 
 
+@pytest.mark.slow
 def test_where_no_truth_is_known_stars_with_precise_parallaxes_are_compared(tmp_path, table_run):
     """The full method is `table_run`, so that it need not run once more."""
     path, stars = tmp_path / "table.toml", table_run.with_name("spectra.fits")
