@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import fitsio
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from real_data import REAL
 from specdis.mock.colours import intrinsic_colours
 from specdis.mock.stars import SUN_M_BOL, bolometric_correction, isochrones, surface_gravity
 
-REAL = Path(os.environ.get("SPECDIS_REAL_DATA", Path(__file__).parents[3] / "shared" / "real"))
 BASTI = REAL / "isochrones" / "3000z132y264p00o0d0e0.isc_gaia-dr3-new"
 HIPPARCOS = REAL / "hipparcos.parquet"
 MILES = REAL / "miles.fits"

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
+from real_data import REAL, needs_real_data
 from specdis.arrays import Float, Float64
 from specdis.mock.atmospheres import load_grid, spectra
 from specdis.surveys import open_file
 from specdis.surveys.table import ARM
 
-REAL = Path(os.environ.get("SPECDIS_REAL_DATA", Path(__file__).parents[3] / "shared" / "real"))
-
-pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason=f"real data not in {REAL}: set SPECDIS_REAL_DATA")
+pytestmark = needs_real_data
 
 STEP = 0.9  # Angstrom per pixel of MILES
 RESOLUTION = 2.5  # FWHM of MILES in Angstrom

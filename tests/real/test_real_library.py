@@ -6,24 +6,17 @@ are in docs/library-model.md.
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import fitsio
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
 import specdis
+from real_data import REAL, needs_real_data, run_of
 from specdis.catalogue import read_catalogue, verify_catalogue
 from specdis.flags import Flag
-from specdis.pipeline.config import Config
-from specdis.pipeline.runner import run_stages
-from specdis.pipeline.stages import STAGES
-from specdis.pipeline.templates import template
 from specdis.verbs.predict import predict_files
 
-REAL = Path(os.environ.get("SPECDIS_REAL_DATA", Path(__file__).parents[3] / "shared" / "real"))
 CHEAP = (
     "components.n_components=40",
     "training.batch=64",
@@ -37,7 +30,7 @@ MAIN_SEQUENCE = ((3850, 8.10), (4440, 6.85), (5280, 5.55), (5930, 4.33), (6550, 
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not REAL.is_dir(), reason=f"real data not in {REAL}: set SPECDIS_REAL_DATA"),
+    needs_real_data,
 ]
 
 
@@ -45,10 +38,7 @@ pytestmark = [
 def model(tmp_path_factory):
     """Return the folder of a trained model."""
     directory = tmp_path_factory.mktemp("library") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPECDIS_REAL_DATA", str(REAL))
-        config = Config.load(template("library"), [f"run.directory={directory}", *CHEAP])
-    run_stages(config, STAGES, last="model")
+    run_of("library", directory, CHEAP, last="model")
     return directory / "model"
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from real_data import REAL
 from specdis.references import (
     TABLE_A1,
     MemberFile,
@@ -22,7 +20,6 @@ from specdis.references import (
 )
 from specdis.references.quantities import horizontal_branch_distance
 
-REAL = Path(os.environ.get("SPECDIS_REAL_DATA", Path(__file__).parents[3] / "shared" / "real"))
 MEMBERS = REAL / "members"
 ZERO_POINT = -0.04
 """Gaia's parallaxes of faint stars are too small by some 0.04 mas (Lindegren et al. 2021)."""

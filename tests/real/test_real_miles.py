@@ -7,28 +7,22 @@ of the whole one, and how its hyper-parameters were chosen, are in docs/decision
 from __future__ import annotations
 
 import logging
-import os
-from pathlib import Path
 
 import fitsio
 import numpy as np
 import pytest
 
+from real_data import REAL, needs_real_data, run_of
 from specdis.catalogue import read_catalogue, verify_catalogue
 from specdis.flags import DESCRIPTIONS, Flag
-from specdis.pipeline.config import Config
-from specdis.pipeline.runner import run_stages
-from specdis.pipeline.stages import STAGES
-from specdis.pipeline.templates import template
 from specdis.statistics import robust_scatter
 from specdis.verbs.predict import predict_files
 
-REAL = Path(os.environ.get("SPECDIS_REAL_DATA", Path(__file__).parents[3] / "shared" / "real"))
 CHEAP = ("components.n_components=20", "training.epochs=40", "training.n_seeds=2", "distances.n_draws=2")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not REAL.is_dir(), reason=f"real data not in {REAL}: set SPECDIS_REAL_DATA"),
+    needs_real_data,
 ]
 
 
@@ -36,10 +30,7 @@ pytestmark = [
 def finished(tmp_path_factory):
     """Return the directory of a finished run."""
     directory = tmp_path_factory.mktemp("miles") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPECDIS_REAL_DATA", str(REAL))
-        config = Config.load(template("miles"), [f"run.directory={directory}", *CHEAP])
-    run_stages(config, STAGES, last="validation")
+    run_of("miles", directory, CHEAP, last="validation")
     return directory
 
 

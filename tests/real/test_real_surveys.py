@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import fitsio
@@ -10,16 +9,16 @@ import numpy as np
 import pytest
 
 import desi_files as fake
+from real_data import REAL, needs_real_data
 from specdis.surveys import Spectra, open_file
 from specdis.surveys.coadd import ARMS
 from specdis.surveys.desi import CoaddSurvey, DesiSurvey
 from specdis.surveys.layout import NATIVE_GRID
 from specdis.surveys.table import ARM, TableSurvey
 
-REAL = Path(os.environ.get("SPECDIS_REAL_DATA", Path(__file__).parents[3] / "shared" / "real"))
 DESI = REAL / "desi" / "coadd-special-dark-27247.fits"
 
-pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason=f"real data not in {REAL}: set SPECDIS_REAL_DATA")
+pytestmark = needs_real_data
 
 
 def test_miles_reads_as_a_table_in_air_at_rest_without_errors() -> None:

@@ -141,14 +141,18 @@ def test_flags_and_diagnostics(everything, stored):
     assert np.isnan(everything["CHI2_RECONSTRUCTION"][5])
 
 
-def test_spectra_unlike_those_of_the_training_are_flagged(made):
+def test_spectra_unlike_those_of_the_training_are_flagged_and_get_a_width_of_their_own(made):
+    widened = replace(made, calibration=Calibration(np.zeros(10), np.log(2.0) * (np.arange(10) == 9)))
     block = spectra(4, seed=3, snr=300.0)
     ramp = 1 + 0.3 * np.sin(block.arms["B"].wavelength / 3)
     arms = {**block.arms, "B": Arm.cleaned(SMALL["B"], block.arms["B"].flux * ramp, None, block.arms["B"].bad)}
     strange = Spectra(block.row, arms, block.velocity, block.observed_velocity)
     for given, expected in ((block, 0), (strange, Flag.OUTSIDE_DOMAIN)):
-        found = made.predict_spectra(given, TARGETS.take(slice(4))._replace(magnitude=np.full(4, 15.0)))
+        four = TARGETS.take(slice(4))._replace(magnitude=np.full(4, 15.0))
+        found, wide = (one.predict_spectra(given, four) for one in (made, widened))
         assert (found["FLAGS"] & Flag.OUTSIDE_DOMAIN == expected).all()
+        ratio = wide["M_G_NN_ERR_MIX"] / found["M_G_NN_ERR_MIX"]
+        np.testing.assert_allclose(ratio, 2.0 if expected else 1.0, rtol=1e-3)
 
 
 @pytest.mark.parametrize("snr", [3.0, 30.0, 300.0])
