@@ -89,7 +89,7 @@ def scored(run: Path) -> Scored:
     if config.network.kind == "mixture":
         store = CoefficientStore.open(paths.coefficients)
         scaled = store.inputs(rows)
-        outside = model.domain.outside(scaled * np.float32(model.scale), store.fit(rows))
+        outside = model.domain.outside(store.coefficients_of(rows), store.fit(rows))
         targets = model.targets_of({name: values[rows] for name, values in stars.items()})
         log_p = mixture(model, model.inputs_of(scaled, targets.bands), targets, outside, true[rows])
     else:

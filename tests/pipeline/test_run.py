@@ -29,13 +29,14 @@ from specdis.pipeline.config import Config, config_of
 from specdis.pipeline.manifest import Manifest
 from specdis.pipeline.stages import STAGES
 from specdis.pipeline.stages.binaries import Trial
+from specdis.pipeline.stages.model import traits_of
 from specdis.pipeline.staleness import stage_statuses
 from specdis.storage import column_names, read_arrays, read_json, read_table
 from specdis.stores.coefficients import CoefficientStore
 from specdis.stores.paths import RunPaths
 from specdis.stores.pixels import PixelStore
 from specdis.stores.zarr import open_group, values
-from specdis.surveys import IDENTIFIER
+from specdis.surveys import IDENTIFIER, Stars
 from tiny_run import ALL, products, start
 
 
@@ -235,6 +236,24 @@ def test_copies_for_other_instruments_differ_by_more_than_noise(copied, config):
     np.testing.assert_array_equal(made, np.isfinite(other).all(1))
     assert np.abs(other - plain)[made].mean() > 1.2 * np.abs(same - plain)[made].mean()
     assert np.median(broader[made]) > np.median(usual[made]) + 0.5  # of up to 6.5 A^2, each star its own
+
+
+def test_the_recalibration_knows_the_snr_of_copies(finished, config):
+    paths = RunPaths(finished)
+    stars = Stars(read_table(paths.sample, [*IDENTIFIER, "SN", "FEH"]))
+    store = CoefficientStore.open(paths.coefficients)
+    rows = store.with_copies(np.arange(len(stars)))
+    context = SimpleNamespace(coefficients=store, config=Config.load(config))
+    domain = load_model(paths.model).domain
+    own, copy = traits_of(context, stars, domain, rows), traits_of(context, stars, domain, rows, 0)
+    # The noise measured from residuals knows nothing of the random numbers. Eq. 1 and the norm compress it, most in the
+    # noisiest spectra, so that the two go together, but not one to one.
+    noisier = np.sqrt(np.asarray(store.fit(rows, 0).noise) / np.asarray(store.fit(rows).noise))
+    factor, usual = own.snr / copy.snr, (own.snr > 20) & (own.snr < 80)
+    assert (factor >= 1).all()
+    assert np.corrcoef(np.log(factor[usual]), np.log(noisier[usual]))[0, 1] > 0.6
+    np.testing.assert_array_equal(own.feh, copy.feh)
+    assert not own.outside.all()
 
 
 def test_a_second_run_does_nothing(reported, config):

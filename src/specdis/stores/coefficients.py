@@ -125,6 +125,15 @@ class CoefficientStore:
         fit = Fit(*map(column, Fit._fields))
         return Encoded(column("coefficients"), fit, column("pixel_noise"), column("shrink"))
 
+    @property
+    def scale(self) -> np.float32:
+        """Divisor of the coefficients at the input of the networks."""
+        return np.float32(values(self._group, "scale")[0])
+
+    def coefficients_of(self, rows: Int64, copy: int | None = None) -> Float32:
+        """Return the coefficients of some stars, shape (star, component); arguments as of `inputs`."""
+        return self.inputs(rows, copy) * self.scale
+
     def inputs(self, rows: Int64, copy: int | None = None, into: Float32 | None = None) -> Float32:
         """Return the networks' inputs of some stars, read block by block so that memory holds them once.
 
@@ -143,8 +152,7 @@ class CoefficientStore:
             Coefficients over the one scale of the components, shape (star, component).
         """
         inputs = aligned_empty((len(rows), self.n_components), np.float32) if into is None else into
-        scale = np.float32(values(self._group, "scale")[0])
-        name = "coefficients" if copy is None else "copies"
+        scale, name = self.scale, "coefficients" if copy is None else "copies"
         for block in ranges(len(self), BLOCK):
             mine = slice(*np.searchsorted(rows, (block.start, block.stop)))
             if mine.start < mine.stop:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -64,16 +65,9 @@ def run(context: Context) -> Outcome:
             found[:, : basis.n_components] = 0
         return found
 
-    domain = _domain(context, stars.take(rows), rows, store.grid, basis)
+    domain = _domain(context, stars.take(rows), rows, store.grid)
 
-    def traits(rows: Int64, copy: int | None = None) -> Traits:
-        mine = stars.take(rows)
-        coefficients = context.coefficients.inputs(rows, copy) * np.float32(basis.scale)
-        outside = domain.outside(coefficients, context.coefficients.fit(rows, copy))
-        factor = 1.0 if copy is None else copies_factor(config.run.seed, copy, mine.columns)
-        return Traits(mine["SN"] / factor, mine["FEH"], outside)
-
-    held_out = _HeldOut(networks.mixture, stars, rows, inputs, traits)
+    held_out = _HeldOut(networks.mixture, stars, rows, inputs, partial(traits_of, context, stars, domain))
     labels = _held_out_labels(networks.label, inputs(rows), stars["FOLD"][rows])
     card = {"training_stars": len(rows), "explained": basis.explained}
     recalibration = _calibration(context, held_out)
@@ -107,6 +101,14 @@ def _networks(context: Context) -> Networks:
     """Read the trained networks."""
     paths = sorted(context.paths.networks.glob("*.npz"))
     return Networks.of({path.stem: read_arrays(path, "networks")[1] for path in paths}, context.config.network)
+
+
+def traits_of(context: Context, stars: Stars, domain: Domain, rows: Int64, copy: int | None = None) -> Traits:
+    """Return what the recalibration knows of some stars of the sample, or of their noisier copies of a number."""
+    mine, store = stars.take(rows), context.coefficients
+    outside = domain.outside(store.coefficients_of(rows, copy), store.fit(rows, copy))
+    factor = 1.0 if copy is None else copies_factor(context.config.run.seed, copy, mine.columns)
+    return Traits(mine["SN"] / factor, mine["FEH"], outside)
 
 
 class _HeldOut(NamedTuple):
@@ -208,18 +210,16 @@ def _held_out_labels(ensemble: LabelEnsemble, inputs: Float32, fold: Int) -> Flo
     return np.concatenate([np.asarray(part, np.float64) for part in parts], axis=1)
 
 
-def _with_copies(
-    store: CoefficientStore, rows: Int64, coefficients: Float32, fit: Fit, basis: Basis
-) -> tuple[Float32, Fit]:
+def _with_copies(store: CoefficientStore, rows: Int64, coefficients: Float32, fit: Fit) -> tuple[Float32, Fit]:
     """Add the copies for other instruments of some stars to their coefficients and the quality of these."""
     copied, numbers = store.with_copies(rows), range(store.n_copies)
-    copies = (store.inputs(copied, number) * np.float32(basis.scale) for number in numbers)
+    copies = (store.coefficients_of(copied, number) for number in numbers)
     fits = (store.fit(copied, number) for number in numbers)
     joined: Fit = jax.tree.map(lambda *values: jnp.concatenate(values), fit, *fits)
     return np.concatenate([coefficients, *copies]), joined
 
 
-def _domain(context: Context, stars: Stars, rows: Int64, grid: PixelGrid, basis: Basis) -> Domain:
+def _domain(context: Context, stars: Stars, rows: Int64, grid: PixelGrid) -> Domain:
     """Measure the domain from a part of the training stars."""
     ranges_of: dict[Parameter, tuple[float, float]] = {}
     for name in _PARAMETERS:
@@ -229,10 +229,10 @@ def _domain(context: Context, stars: Stars, rows: Int64, grid: PixelGrid, basis:
             ranges_of[name] = (float(low), float(high))
     chance = rng.uniform(rng.stream(context.config.run.seed, "domain"), stars["STAR_ID"])
     chosen = np.sort(np.argsort(chance, kind="stable")[:_MEASURED])
-    coefficients = context.coefficients.inputs(rows[chosen]) * np.float32(basis.scale)
+    coefficients = context.coefficients.coefficients_of(rows[chosen])
     reference = reference_directions(coefficients, chance[chosen])
     fit = context.coefficients.fit(rows[chosen])
     if context.config.training.instruments.on:
-        coefficients, fit = _with_copies(context.coefficients, rows[chosen], coefficients, fit, basis)
+        coefficients, fit = _with_copies(context.coefficients, rows[chosen], coefficients, fit)
     widths = {arm.name: float(np.median(np.diff(arm.native))) for arm in grid.arms}
     return Domain(measure_domain(coefficients, fit, reference, ranges_of, widths), reference)
