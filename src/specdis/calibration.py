@@ -1,8 +1,9 @@
-"""Recalibration: shift and stretch of predicted distributions of magnitude that make them agree with parallaxes.
+"""Recalibration: corrections of predicted distributions of magnitude that make them agree with parallaxes.
 
-The networks are trained on all stars together; their distributions for one kind of star may be too narrow, too wide or
-biased. The correction maximises the parallax likelihood of Eq. 8 of held-out stars, with shifted and stretched
-distributions. This accounts for the parallax errors, and needs no precise parallaxes.
+The networks are trained on all stars together; their distributions for one kind of star may be too narrow, too wide,
+biased, or too sure of one of several magnitudes. The correction shifts and stretches the distributions and raises the
+weights of their components to a power. It maximises the parallax likelihood of Eq. 8 of held-out stars. This accounts
+for the parallax errors, and needs no precise parallaxes.
 """
 
 from __future__ import annotations
@@ -31,11 +32,15 @@ _TYPICAL_FEH, _FEH_SCALE, _FARTHEST_FEH = -1.0, 0.5, 3.0
 _TYPICAL_SPREAD = -1.0
 """ln of the spread between networks over the width of the whole, usually; and where there is one network only."""
 _FEATURES = 10
+_CORRECTIONS = 3 * _FEATURES
+_NOTHING = -1e4
+"""ln of the weight of a network that does not predict a star, finite so that derivatives are."""
 _PRIOR = 0.5
-"""Standard deviation of shift (mag) and log-stretch per feature, without data."""
+"""Standard deviation of shift (mag), log-stretch and log-power per feature, without data."""
 _PRIOR_OF_SPURIOUS = np.array([1.0, 0.5])
 """Standard deviation of ln(share / (1 - share)) and ln(width - 1) of spurious parallaxes about the settings."""
 _NO_SPURIOUS = np.array([0.0, 1.0])
+_NO_CHANGE = np.zeros(_FEATURES)
 
 
 class CalibrationSettings(Settings):
@@ -68,12 +73,12 @@ class Traits(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """A shift and a stretch that depend smoothly on S/N and on predicted magnitude.
+    """A shift, a stretch and a power of the weights that depend smoothly on S/N and on predicted magnitude.
 
     Parameters
     ----------
-    shift, log_stretch
-        Coefficients of the features 1, x, x^2, g, g x, h, (1 - g) f, g f, s and o; mag, and natural logarithm. Here x
+    shift, log_stretch, log_power
+        Coefficients of the features 1, x, x^2, g, g x, h, (1 - g) f, g f, s and o; mag, and natural logarithms. Here x
         is ln(S/N / 20), g goes from 0 for dwarf stars to 1 for giants, h is a bump at core helium burning, f is
         ([Fe/H] + 1) / 0.5, s tells the spread between networks relative to the width of the distribution, and o is 1
         for spectra outside the domain.
@@ -83,12 +88,14 @@ class Calibration(NamedTuple):
 
     shift: Float64
     log_stretch: Float64
+    log_power: Float64 = _NO_CHANGE
     share_and_width: Float64 = _NO_SPURIOUS
 
     @classmethod
     def identity(cls, spurious: Spurious | None = None) -> Calibration:
         """Return the recalibration without effect, with these spurious parallaxes."""
-        return cls(np.zeros(_FEATURES), np.zeros(_FEATURES), _NO_SPURIOUS if spurious is None else np.array(spurious))
+        share_and_width = _NO_SPURIOUS if spurious is None else np.array(spurious)
+        return cls(_NO_CHANGE, _NO_CHANGE, share_and_width=share_and_width)
 
     @property
     def spurious(self) -> Spurious | None:
@@ -96,8 +103,8 @@ class Calibration(NamedTuple):
         share, width = self.share_and_width
         return Spurious(float(share), float(width)) if share else None
 
-    def corrections(self, mixture: Mixture, traits: Traits) -> tuple[jax.Array, jax.Array]:
-        """Return the shift in mag and the factor by which each distribution is widened, both of shape (star,).
+    def corrections(self, mixture: Mixture, traits: Traits) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Return the shift in mag, the factor of the widths and the power of the weights, each of shape (star,).
 
         Parameters
         ----------
@@ -107,12 +114,14 @@ class Calibration(NamedTuple):
             What else is known of the stars.
         """
         features = _features(mixture, traits)
-        shift, log_stretch = (features @ jnp.asarray(values, features.dtype) for values in self[:2])
-        return shift, jnp.exp(log_stretch)
+        shift, log_stretch, log_power = (features @ jnp.asarray(values, features.dtype) for values in self[:3])
+        return shift, jnp.exp(log_stretch), jnp.exp(log_power)
 
     def apply(self, mixture: Mixture, traits: Traits) -> Mixture:
-        """Return the mixture shifted, and stretched about its mean; arguments as of `corrections`."""
-        shift, stretch = (values[:, None, None] for values in self.corrections(mixture, traits))
+        """Return the mixture with new weights, stretched about its mean and shifted; arguments as of `corrections`."""
+        shift, stretch, power = (values[:, None, None] for values in self.corrections(mixture, traits))
+        log_weight = power * jnp.maximum(mixture.log_weight, _NOTHING)
+        mixture = mixture._replace(log_weight=log_weight - jax.nn.logsumexp(log_weight, axis=(1, 2), keepdims=True))
         centre = _centre(mixture)[:, None, None]
         return mixture._replace(mean=centre + shift + stretch * (mixture.mean - centre), sigma=stretch * mixture.sigma)
 
@@ -164,13 +173,13 @@ def fit(mixture: Mixture, data: ParallaxInErrors, traits: Traits, spurious: Spur
     """
     stars = len(mixture.mean)
     tiles = [jax.tree.map(lambda v, rows=rows: v[rows], (mixture, data, traits)) for rows in ranges(stars, _TILE)]
-    start, prior = np.zeros(2 * _FEATURES), np.full(2 * _FEATURES, _PRIOR)
+    start, prior = np.zeros(_CORRECTIONS), np.full(_CORRECTIONS, _PRIOR)
     if spurious is not None:
         start, prior = np.append(start, _unbounded(spurious)), np.append(prior, _PRIOR_OF_SPURIOUS)
 
     @jax.jit
     def surprise(parameters: jax.Array, tile: tuple[Mixture, ParallaxInErrors, Traits]) -> jax.Array:
-        correction, more = parameters[: 2 * _FEATURES].reshape(2, -1), parameters[2 * _FEATURES :]
+        correction, more = parameters[:_CORRECTIONS].reshape(3, -1), parameters[_CORRECTIONS:]
         moved = Calibration(*correction).apply(tile[0], tile[2]).pooled()
         bad = None if spurious is None else Spurious(jax.nn.sigmoid(more[0]), 1 + jnp.exp(more[1]))
         found = jax.nn.logsumexp(log_probabilities(moved, tile[1], spurious=bad), axis=-1)
@@ -187,9 +196,9 @@ def fit(mixture: Mixture, data: ParallaxInErrors, traits: Traits, spurious: Spur
 
     bounds = [(value - 3, value + 3) for value in start]
     best = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
-    shift, log_stretch = best.x[: 2 * _FEATURES].reshape(2, -1)
-    more = _NO_SPURIOUS if spurious is None else _share_and_width(best.x[2 * _FEATURES :])
-    return Calibration(shift, log_stretch, more)
+    shift, log_stretch, log_power = best.x[:_CORRECTIONS].reshape(3, -1)
+    more = _NO_SPURIOUS if spurious is None else _share_and_width(best.x[_CORRECTIONS:])
+    return Calibration(shift, log_stretch, log_power, more)
 
 
 def _unbounded(spurious: Spurious) -> Float64:

@@ -27,7 +27,7 @@ from specdis import __version__
 from specdis.arrays import Array
 from specdis.errors import InputError, ProductError, SpecdisError
 
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 
 UNPACKED_RATIO, UNPACKED_FREE = 50, 1 << 30
 """A file may take this multiple of its size in memory, and this number of bytes whatever its size: real data are not

@@ -257,7 +257,7 @@ corrections = jax.jit(Calibration.corrections)
 
 def test_recalibration_finds_a_known_shift_and_stretch():
     given, data, traits = predicted_and_seen(stretch=1.5, shift=0.1)
-    shift, stretch = corrections(fit(given, data, traits), given, traits)
+    shift, stretch, _ = corrections(fit(given, data, traits), given, traits)
     # The parallaxes, good to 0.33 mag, know 0.3 mag of width to 0.006 mag times 2 in 20,000 stars: 4 %.
     assert np.median(stretch) == pytest.approx(1.5, rel=0.06)
     assert np.median(shift) == pytest.approx(0.1, abs=0.02)
@@ -276,7 +276,7 @@ def test_spurious_parallaxes_do_not_widen_honest_distributions():
 
 def test_recalibration_leaves_honest_distributions_alone():
     given, data, traits = predicted_and_seen(stretch=1.0, shift=0.0, seed=2)
-    shift, stretch = corrections(fit(given, data, traits), given, traits)
+    shift, stretch, _ = corrections(fit(given, data, traits), given, traits)
     assert np.median(stretch) == pytest.approx(1.0, abs=0.1)
     assert np.abs(np.median(shift)) < 0.02
 
@@ -289,7 +289,7 @@ def test_stars_outside_the_domain_get_a_width_of_their_own():
     given, data, traits = predicted_and_seen(stretch=1.0, shift=0.0, seed=4)
     # They, and nobody else, have half the width that they need.
     narrow = given._replace(sigma=np.where(traits.outside[:, None, None], 0.5, 1) * given.sigma)
-    _, stretch = corrections(fit(narrow, data, traits), narrow, traits)
+    _, stretch, _ = corrections(fit(narrow, data, traits), narrow, traits)
     inside, outside = (np.median(np.asarray(stretch)[rows]) for rows in (~traits.outside, traits.outside))
     # A thousand stars know their width to 9 %, and the prior takes half of that of ln 2 = 0.7 standard deviations.
     assert inside == pytest.approx(1.0, abs=0.06)
@@ -301,7 +301,7 @@ def test_recalibration_knows_metallicity_clump_and_spread():
     poor = traits.feh < -1.1
     # Metal-poor stars have half the width that they need.
     narrow = given._replace(sigma=np.where(poor[:, None, None], 0.5, 1) * given.sigma)
-    _, stretch = corrections(fit(narrow, data, traits), narrow, traits)
+    _, stretch, _ = corrections(fit(narrow, data, traits), narrow, traits)
     least, most = (np.median(np.asarray(stretch)[rows]) for rows in (traits.feh > -0.2, traits.feh < -2))
     # A straight line in [Fe/H] through a step: more than the half of it.
     assert most / least > 1.5
@@ -318,6 +318,33 @@ def test_recalibration_knows_metallicity_clump_and_spread():
     found = calibration.corrections(apart, traits_of_one())[1]
     # Means 0.4 mag apart: a standard deviation between two of 0.283, and a width of hypot(0.2, 0.2).
     assert float(found[0]) == pytest.approx(2 ** (np.log(0.2828 / 0.2828) + 1), rel=1e-3)
+
+
+def test_recalibration_finds_how_sure_of_one_magnitude_a_star_may_be():
+    """Two magnitudes, the first said to have nine tenths of the weight where three quarters are right: a power of 1/2.
+
+    A second network does not predict these stars; its weight of zero must not spoil the derivatives.
+    """
+    # 3/4 and 1/4 are to each other as the roots of 9/10 and 1/10.
+    kinds = (predicted_and_seen(1.0, shift, stars, seed) for shift, stars, seed in ((0.0, 6000, 5), (2.0, 2000, 6)))
+    given, data, traits = jax.tree.map(lambda *values: np.concatenate(values), *kinds)
+    mean = given.mean[:, 0] + [0.0, 2.0]
+    weight = np.broadcast_to(np.log([0.9, 0.1]), mean.shape)
+    both = Mixture(
+        np.stack([weight, np.full_like(weight, -np.inf)], axis=1),
+        np.stack([mean, mean], axis=1),
+        np.full((len(mean), 2, 2), 0.2),
+    )
+    _, _, power = corrections(fit(both, data, traits), both, traits)
+    assert np.median(power) == pytest.approx(0.5, abs=0.1)
+
+
+def test_recalibration_changes_weights_by_hand():
+    given = Mixture(*(jnp.asarray(v).reshape(1, 2, 1) for v in (np.log([0.2, 0.8]), [4.0, 6.0], [0.1, 0.2])))
+    found = Calibration(*np.zeros((2, 10)), np.log(2.0) * (np.arange(10) == 0)).apply(given, traits_of_one())
+    np.testing.assert_allclose(np.exp(np.ravel(found.log_weight)), [1 / 17, 16 / 17], rtol=1e-6)
+    np.testing.assert_allclose(np.ravel(found.mean), [4.0, 6.0], rtol=1e-6)
+    np.testing.assert_allclose(np.ravel(found.sigma), [0.1, 0.2], rtol=1e-6)
 
 
 def test_recalibration_moves_and_widens_by_hand():

@@ -201,7 +201,7 @@ class Engine:
             completion: Completion | None,
         ) -> Answered:
             predicted = self.networks.mixture.held_out_mixture(inputs, fold)
-            shift, stretch = self.calibration.corrections(predicted, traits)
+            shift, stretch, _ = self.calibration.corrections(predicted, traits)
             mixture = self.calibration.apply(predicted, traits)
             if completion is not None:
                 # Missing pixels make a magnitude less certain.

@@ -28,7 +28,7 @@ CARD, _TRAINED, _PRIOR = "model.json", "trained_stars.npz", "prior"
 
 
 def save_model(model: Model, directory: Path, provenance: Provenance) -> None:
-    """Write the model as a folder of npz files and model.json, which holds their sums and one over itmodel."""
+    """Write the model as a folder of npz files and model.json, which holds their checksums and one of itself."""
     write_arrays(directory / "domain.npz", provenance, {"reference": model.domain.reference})
     native = {f"native_{arm.name}": arm.native for arm in model.grid.arms}
     pixels = {"wavelength": model.grid.wavelength, "kept": np.asarray(model.transform.kept), **native}
