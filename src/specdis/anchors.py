@@ -7,6 +7,9 @@ there.
 A distance modulus known to a few hundredths of a magnitude is as good as a parallax: to first order in its error the
 likelihood of the modulus is that of a parallax 10^((10 - modulus)/5) mas with a relative error of 0.46 times that of
 the modulus. So an anchor enters every likelihood as a better parallax, combined with the star's own.
+
+A probable member counts with its probability: the likelihood of its modulus, a Gaussian, is raised to that power, which
+divides its variance by it. The star's own parallax counts in full.
 """
 
 from __future__ import annotations
@@ -50,7 +53,8 @@ def anchor_columns(members: Mapping[str, Array], stars: int, settings: AnchorsSe
     Parameters
     ----------
     members
-        ROW in the sample, SYSTEM, KIND, DIST_REF and DIST_REF_ERR (kpc), as `references.Members.columns`.
+        ROW in the sample, SYSTEM, KIND, DIST_REF and DIST_REF_ERR (kpc) and PROBABILITY, as
+        `references.Members.columns`.
     stars
         Number of stars of the sample.
     settings
@@ -59,11 +63,12 @@ def anchor_columns(members: Mapping[str, Array], stars: int, settings: AnchorsSe
     Returns
     -------
     dict
-        ANCHOR_DISTMOD and ANCHOR_DISTMOD_ERR (mag, NaN for other stars) and ANCHOR_GROUP, a number that the members of
-        a system share, 0 for other stars and for those that are known one by one; shape (star,).
+        ANCHOR_DISTMOD and ANCHOR_DISTMOD_ERR (mag, NaN for other stars), the latter over the root of the probability,
+        and ANCHOR_GROUP, a number that the members of a system share, 0 for other stars and for those that are known
+        one by one; shape (star,).
     """
-    used = np.isin(members["KIND"], settings.kinds)
-    row, kind, system = (members[name][used] for name in ("ROW", "KIND", "SYSTEM"))
+    used = np.isin(members["KIND"], settings.kinds) & (members["PROBABILITY"] > 0)
+    row, kind, system, probability = (members[name][used] for name in ("ROW", "KIND", "SYSTEM", "PROBABILITY"))
     kpc, kpc_error = (np.asarray(members[name][used], np.float64) for name in ("DIST_REF", "DIST_REF_ERR"))
     error = np.where(np.isfinite(kpc_error), kpc_error / kpc / _RELATIVE, settings.usual_error)
     found = {
@@ -72,7 +77,7 @@ def anchor_columns(members: Mapping[str, Array], stars: int, settings: AnchorsSe
         "ANCHOR_GROUP": np.zeros(stars, np.int64),
     }
     found["ANCHOR_DISTMOD"][row] = 5 * np.log10(kpc) + 10
-    found["ANCHOR_DISTMOD_ERR"][row] = np.maximum(error, settings.least_error)
+    found["ANCHOR_DISTMOD_ERR"][row] = np.maximum(error, settings.least_error) / np.sqrt(probability)
     together = np.isin(kind, _OF_SYSTEMS)
     groups = {str(name): rng.stream(0, f"system {name}") >> 1 for name in np.unique(system[together])}
     found["ANCHOR_GROUP"][row[together]] = [groups[str(name)] for name in system[together]]

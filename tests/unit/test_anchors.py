@@ -18,6 +18,7 @@ MEMBERS = {
     "KIND": np.array(["cluster", "cluster", "dwarf", "bhb", "stream"]),
     "DIST_REF": np.array([18.5, 18.5, 75.8, 40.0, 25.0]),
     "DIST_REF_ERR": np.array([0.18, 0.18, 5.4, np.nan, 2.5]),
+    "PROBABILITY": np.ones(5),
 }
 
 
@@ -36,6 +37,21 @@ def test_columns_hold_modulus_error_and_system():
     assert (group[~anchors] == 0).all()
     few = anchor_columns(MEMBERS, 10, AnchorsSettings(use="both", kinds=("dwarf",)))
     assert np.flatnonzero(is_anchor(few)).tolist() == [3]
+
+
+def test_a_probable_member_counts_with_its_probability():
+    """The likelihood of its modulus is raised to that power; who is surely none is no anchor."""
+    found = anchor_columns({**MEMBERS, "PROBABILITY": np.array([1.0, 0.5, 0.9, 1.0, 0.0])}, 10, SETTINGS)
+    assert np.flatnonzero(is_anchor(found)).tolist() == [2, 3, 7, 9]
+    sure = anchor_columns(MEMBERS, 10, SETTINGS)
+    off = np.linspace(-0.3, 0.3, 7)
+
+    def fall(columns, star):
+        error = columns["ANCHOR_DISTMOD_ERR"][star]
+        return norm.logpdf(off, 0, error) - norm.logpdf(0, 0, error)
+
+    for star, probability in ((7, 1.0), (2, 0.5), (3, 0.9)):
+        np.testing.assert_allclose(fall(found, star), probability * fall(sure, star))
 
 
 def stars(count, **columns):

@@ -52,8 +52,8 @@ class Members:
     Parameters
     ----------
     columns
-        `ROW` in the catalogue, SYSTEM, KIND, DIST_REF and DIST_REF_ERR (kpc, the latter NaN where unknown), shape
-        (member,).
+        `ROW` in the catalogue, SYSTEM, KIND, DIST_REF and DIST_REF_ERR (kpc, the latter NaN where unknown) and the
+        PROBABILITY of a member, 1 where the list gives none, shape (member,).
     counts
         Counts of each system.
     """
@@ -71,7 +71,8 @@ class MemberList:
     file
         Its path, system and matching, with the Gaia release of its identifiers as far as they tell.
     columns
-        SYSTEM, DIST_REF and DIST_REF_ERR (kpc), and those of SOURCE_ID, TARGETID, RA and DEC that the list has.
+        SYSTEM, DIST_REF and DIST_REF_ERR (kpc), PROBABILITY, and those of SOURCE_ID, TARGETID, RA and DEC that the list
+        has.
     epoch
         Year of RA and DEC.
     """
@@ -104,7 +105,9 @@ def read_members(name: str, file: MemberFile, systems: Sequence[System], probabi
     quantities.require_identifier()
     columns = quantities.read("SOURCE_ID", "TARGETID", "RA", "DEC", "PROBABILITY", "PRIMARY", "NAME")
     rows = len(next(iter(columns.values())))
-    chosen = ~(columns.pop("PROBABILITY", np.ones(rows)) < probability_min)
+    probability = np.asarray(columns.pop("PROBABILITY", np.ones(rows)), np.float64)
+    columns["PROBABILITY"] = np.where(np.isfinite(probability), probability, 1)
+    chosen = columns["PROBABILITY"] >= probability_min
     chosen &= columns.pop("PRIMARY", np.ones(rows, dtype=bool))
     named = columns.pop("NAME", np.full(rows, ""))
     named = np.where((named != "") & _are_systems(named, name, file.kind, systems), named, name)
@@ -191,7 +194,7 @@ def _claimed(lists: Sequence[MemberList], targets: SurveyStars, radius: float) -
         row = find_rows(members.columns, members.epoch, members.file, targets, radius)
         _, first = np.unique(row, return_index=True)
         first = first[row[first] >= 0]
-        part = {name: members.columns[name][first] for name in ("SYSTEM", "DIST_REF", "DIST_REF_ERR")}
+        part = {name: members.columns[name][first] for name in _OF_A_LIST}
         part |= {"ROW": row[first], "KIND": np.full(len(first), members.file.kind), "ELSEWHERE": taken[row[first]]}
         taken[row[first]] = True
         parts.append(part)
@@ -208,10 +211,12 @@ def _listed(lists: Sequence[MemberList]) -> dict[tuple[str, Kind], int]:
     return dict(sorted(rows.items(), key=lambda item: (PRIORITY.index(item[0][1]), item[0][0])))
 
 
+_OF_A_LIST = ("SYSTEM", "DIST_REF", "DIST_REF_ERR", "PROBABILITY")
 _NOBODY: ListColumns = {
     "SYSTEM": np.empty(0, "U1"),
     "DIST_REF": np.empty(0),
     "DIST_REF_ERR": np.empty(0),
+    "PROBABILITY": np.empty(0),
     "ROW": np.empty(0, np.int64),
     "KIND": np.empty(0, "U1"),
     "ELSEWHERE": np.empty(0, bool),
