@@ -33,9 +33,10 @@ _TYPICAL_SPREAD = -1.0
 """ln of the spread between networks over the width of the whole, usually; and where there is one network only."""
 _FEATURES = 10
 _CORRECTIONS = 3 * _FEATURES
+_ITERATIONS = 200
 _NOTHING = -1e4
 """ln of the weight of a network that does not predict a star, finite so that derivatives are."""
-_PRIOR = 0.5
+_PRIOR = 0.25
 """Standard deviation of shift (mag), log-stretch and log-power per feature, without data."""
 _PRIOR_OF_SPURIOUS = np.array([1.0, 0.5])
 """Standard deviation of ln(share / (1 - share)) and ln(width - 1) of spurious parallaxes about the settings."""
@@ -113,13 +114,20 @@ class Calibration(NamedTuple):
         traits
             What else is known of the stars.
         """
-        features = _features(mixture, traits)
+        return self._of(_features(mixture, traits))
+
+    def _of(self, features: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Return `corrections` of stars with known features."""
         shift, log_stretch, log_power = (features @ jnp.asarray(values, features.dtype) for values in self[:3])
         return shift, jnp.exp(log_stretch), jnp.exp(log_power)
 
     def apply(self, mixture: Mixture, traits: Traits) -> Mixture:
         """Return the mixture with new weights, stretched about its mean and shifted; arguments as of `corrections`."""
-        shift, stretch, power = (values[:, None, None] for values in self.corrections(mixture, traits))
+        return self.apply_with(mixture, _features(mixture, traits))
+
+    def apply_with(self, mixture: Mixture, features: jax.Array) -> Mixture:
+        """Return `apply` for stars with known features, shape (star, feature)."""
+        shift, stretch, power = (values[:, None, None] for values in self._of(features))
         log_weight = power * jnp.maximum(mixture.log_weight, _NOTHING)
         mixture = mixture._replace(log_weight=log_weight - jax.nn.logsumexp(log_weight, axis=(1, 2), keepdims=True))
         centre = _centre(mixture)[:, None, None]
@@ -171,34 +179,47 @@ def fit(mixture: Mixture, data: ParallaxInErrors, traits: Traits, spurious: Spur
         Where the fit of share and width of spurious parallaxes starts, and the mean of their prior; None if there are
         none.
     """
-    stars = len(mixture.mean)
-    tiles = [jax.tree.map(lambda v, rows=rows: v[rows], (mixture, data, traits)) for rows in ranges(stars, _TILE)]
+    stars, mixture = len(mixture.mean), _predicting(mixture)
+    features = np.asarray(jax.jit(_features)(mixture, traits))
+    tiles = [jax.tree.map(lambda v, rows=rows: v[rows], (mixture, data, features)) for rows in ranges(stars, _TILE)]
     start, prior = np.zeros(_CORRECTIONS), np.full(_CORRECTIONS, _PRIOR)
     if spurious is not None:
         start, prior = np.append(start, _unbounded(spurious)), np.append(prior, _PRIOR_OF_SPURIOUS)
+    # Features are correlated; in these units, a tenth for a typical star, their corrections are not.
+    unit = np.diag(prior)
+    squares = features.T.astype(np.float64) @ features + np.eye(_FEATURES) / _PRIOR**2
+    unit[:_CORRECTIONS, :_CORRECTIONS] = np.kron(np.eye(3), 0.1 * np.linalg.cholesky(np.linalg.inv(squares / stars)))
 
     @jax.jit
-    def surprise(parameters: jax.Array, tile: tuple[Mixture, ParallaxInErrors, Traits]) -> jax.Array:
+    def surprise(parameters: jax.Array, tile: tuple[Mixture, ParallaxInErrors, jax.Array]) -> jax.Array:
         correction, more = parameters[:_CORRECTIONS].reshape(3, -1), parameters[_CORRECTIONS:]
-        moved = Calibration(*correction).apply(tile[0], tile[2]).pooled()
+        moved = Calibration(*correction).apply_with(tile[0], tile[2]).pooled()
         bad = None if spurious is None else Spurious(jax.nn.sigmoid(more[0]), 1 + jnp.exp(more[1]))
         found = jax.nn.logsumexp(log_probabilities(moved, tile[1], spurious=bad), axis=-1)
         return -found.sum(dtype=jnp.float64)
 
     gradient = jax.jit(jax.value_and_grad(surprise))
 
-    def objective(parameters: Float64) -> tuple[float, Float64]:
+    def objective(place: Float64) -> tuple[float, Float64]:
+        parameters = start + unit @ place
         parts = [gradient(jnp.asarray(parameters), tile) for tile in tiles]
         off = (parameters - start) / prior
         value = sum(float(part[0]) for part in parts) + 0.5 * float((off**2).sum())
         slope = np.sum([np.asarray(part[1], np.float64) for part in parts], axis=0) + off / prior
-        return value / stars, slope / stars
+        return value / stars, unit.T @ slope / stars
 
-    bounds = [(value - 3, value + 3) for value in start]
-    best = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
-    shift, log_stretch, log_power = best.x[:_CORRECTIONS].reshape(3, -1)
-    more = _NO_SPURIOUS if spurious is None else _share_and_width(best.x[_CORRECTIONS:])
+    best = minimize(objective, np.zeros_like(start), jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS})
+    found = start + unit @ best.x
+    shift, log_stretch, log_power = found[:_CORRECTIONS].reshape(3, -1)
+    more = _NO_SPURIOUS if spurious is None else _share_and_width(found[_CORRECTIONS:])
     return Calibration(shift, log_stretch, log_power, more)
+
+
+def _predicting(mixture: Mixture) -> Mixture:
+    """Return the mixture without the networks that do not predict a star: of five folds, a fifth is left."""
+    predicts = np.isfinite(np.asarray(mixture.log_weight)).any(axis=2)
+    first = np.argsort(~predicts, axis=1, kind="stable")[:, : predicts.sum(1).max()]
+    return Mixture._make(np.take_along_axis(np.asarray(values), first[..., None], axis=1) for values in mixture)
 
 
 def _unbounded(spurious: Spurious) -> Float64:
