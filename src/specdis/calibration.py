@@ -179,7 +179,7 @@ def fit(mixture: Mixture, data: ParallaxInErrors, traits: Traits, spurious: Spur
         Where the fit of share and width of spurious parallaxes starts, and the mean of their prior; None if there are
         none.
     """
-    stars, mixture = len(mixture.mean), _predicting(mixture)
+    stars = len(mixture.mean)
     features = np.asarray(jax.jit(_features)(mixture, traits))
     tiles = [jax.tree.map(lambda v, rows=rows: v[rows], (mixture, data, features)) for rows in ranges(stars, _TILE)]
     start, prior = np.zeros(_CORRECTIONS), np.full(_CORRECTIONS, _PRIOR)
@@ -213,13 +213,6 @@ def fit(mixture: Mixture, data: ParallaxInErrors, traits: Traits, spurious: Spur
     shift, log_stretch, log_power = found[:_CORRECTIONS].reshape(3, -1)
     more = _NO_SPURIOUS if spurious is None else _share_and_width(found[_CORRECTIONS:])
     return Calibration(shift, log_stretch, log_power, more)
-
-
-def _predicting(mixture: Mixture) -> Mixture:
-    """Return the mixture without the networks that do not predict a star: of five folds, a fifth is left."""
-    predicts = np.isfinite(np.asarray(mixture.log_weight)).any(axis=2)
-    first = np.argsort(~predicts, axis=1, kind="stable")[:, : predicts.sum(1).max()]
-    return Mixture._make(np.take_along_axis(np.asarray(values), first[..., None], axis=1) for values in mixture)
 
 
 def _unbounded(spurious: Spurious) -> Float64:

@@ -306,6 +306,31 @@ def test_draws_and_derivatives_agree_on_missing_pixels():
         assert (propagated > 1.3 * without).all()
 
 
+def test_a_star_has_the_same_answers_beside_any_others():
+    """Some are held out by folds, others by none; the former need the networks of their fold alone."""
+    made, fold = model(), np.array([2, -1, 0, -1, 1])
+    stars, given = lacking(spectra(5, seed=3)), targets(5)._replace(fold=fold)
+    encoded = made.encode(stars)
+    together = made.answers(stars, encoded, given)
+    for star in range(5):
+        one = jax.tree.map(lambda values, rows=slice(star, star + 1): np.asarray(values)[rows], encoded)
+        alone = made.answers(stars.take(slice(star, star + 1)), one, given.take(slice(star, star + 1)))
+        for both, single in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
+            np.testing.assert_allclose(np.asarray(both)[..., star], np.asarray(single)[..., 0], rtol=2e-5, atol=1e-6)
+
+
+def test_networks_of_the_own_fold_are_all_that_predict_a_star():
+    mixtures, fold = model().networks.mixture, np.array([2, 1, 0, 1])
+    inputs = np.random.default_rng(4).standard_normal((4, 10)).astype(np.float32)
+    every, own = (mixtures.held_out_mixture(inputs, fold, own=own) for own in (False, True))
+    assert own.mean.shape == (4, 2, 3)
+    for star in range(4):
+        networks = 2 * fold[star] + np.arange(2)
+        assert np.isneginf(np.delete(every.log_weight[star], networks, axis=0)).all()
+        for all_of_them, mine in zip(every, own, strict=True):
+            np.testing.assert_allclose(mine[star], all_of_them[star][networks], rtol=1e-6)
+
+
 def test_the_mixture_is_wider_by_what_is_missing():
     # A recalibration to 1/200 of the width, and noisy spectra, so that it shows beside the width of the networks.
     narrow = Calibration(np.zeros(10), np.log(0.005) * (np.arange(10) == 0))

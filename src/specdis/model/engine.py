@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
-from specdis.arrays import Array, Columns, Float32, Float64, ranges
+from specdis.arrays import Array, Columns, Float32, Float64, Int64, ranges
 from specdis.binaries import BinariesSettings
 from specdis.calibration import Calibration, Traits
 from specdis.colours import Bands
@@ -132,15 +132,19 @@ class Engine:
     ) -> Answers:
         """Return what the model says of stars; parameters as of `Model.predict_pixels`."""
         native = self._native if native is None else native
+        # A star that a fold holds out needs the networks of that fold alone, whatever stars are beside it.
+        kinds = [np.flatnonzero(targets.fold >= 0), np.flatnonzero(targets.fold < 0)]
         parts = [
             self._answers_of_tile(pixels.take(rows), _rows(encoded, rows), targets.take(rows), native)
-            for rows in ranges(len(pixels.bad), _TILE)
+            for kind in kinds
+            for rows in (kind[tile] for tile in ranges(len(kind), _TILE))
         ]
-        joined: Answers = jax.tree.map(lambda *tiles: np.concatenate(tiles, axis=-1), *parts)
+        place = np.argsort(np.concatenate(kinds))
+        joined: Answers = jax.tree.map(lambda *tiles: np.concatenate(tiles, axis=-1)[..., place], *parts)
         return joined
 
     def _answers_of_tile(self, pixels: Pixels, encoded: Encoded, targets: Targets, native: NativePixels) -> Answers:
-        """Return the answers for at most a tile of stars."""
+        """Return the answers for at most a tile of stars, which are all held out by folds or all not."""
         count, stars = len(pixels.bad), _filled_pixels(pixels)
         encoded = jax.tree.map(lambda values: _filled(np.asarray(values), 0), encoded)
         target: Targets = jax.tree.map(
@@ -151,7 +155,7 @@ class Engine:
         completion = self.completion(stars, encoded)
         bands = self.network_inputs.sound(coefficients / self.scale, target.bands)
         outside = self.domain.outside(np.asarray(coefficients), encoded.fit)
-        answered = self._answer(
+        answered = self._answer[bool((targets.fold >= 0).all())](
             self.network_inputs(coefficients, bands),
             fold,
             target.parallaxes(),
@@ -187,8 +191,12 @@ class Engine:
         )
 
     @cached_property
-    def _answer(self) -> Callable[..., Answered]:
-        """What the networks say of scaled coefficients, compiled."""
+    def _answer(self) -> tuple[Callable[..., Answered], ...]:
+        """What the networks say of scaled coefficients: of stars that folds may hold out, and of those that they do."""
+        return self._compiled_answer(own=False), self._compiled_answer(own=True)
+
+    def _compiled_answer(self, *, own: bool) -> Callable[..., Answered]:
+        """Return a program for `_answer`; `own` as of `held_out_mixture`."""
         settings = self.settings
 
         @jax.jit
@@ -200,7 +208,7 @@ class Engine:
             traits: Traits,
             completion: Completion | None,
         ) -> Answered:
-            predicted = self.networks.mixture.held_out_mixture(inputs, fold)
+            predicted = self.networks.mixture.held_out_mixture(inputs, fold, own=own)
             shift, stretch, _ = self.calibration.corrections(predicted, traits)
             mixture = self.calibration.apply(predicted, traits)
             if completion is not None:
@@ -222,20 +230,20 @@ class Engine:
                 shift=shift,
                 stretch=stretch,
                 released=Mixture(*(values.T for values in released)),
-                binary=self._pairs(inputs, fold, data),
+                binary=self._pairs(inputs, fold, data, own=own),
             )
 
         return answer
 
     @cached_property
-    def _pairs(self) -> Callable[[ArrayLike, ArrayLike, ParallaxInErrors], jax.Array]:
+    def _pairs(self) -> Callable[..., jax.Array]:
         """The probability of a binary (Eq. 9), NaN without a binary network, compiled."""
 
-        @jax.jit
-        def pairs(inputs: jax.Array, fold: jax.Array, data: ParallaxInErrors) -> jax.Array:
+        @partial(jax.jit, static_argnames="own")
+        def pairs(inputs: jax.Array, fold: jax.Array, data: ParallaxInErrors, *, own: bool = False) -> jax.Array:
             if self.networks.binaries is None:
                 return jnp.full(len(inputs), jnp.nan)
-            mixture = self.networks.binaries.held_out_mixture(inputs, fold)
+            mixture = self.networks.binaries.held_out_mixture(inputs, fold, own=own)
             jacobian = self.settings.network.mixture.jacobian
             return binary_probability(mixture, data, jacobian, self.calibration.spurious)
 
@@ -364,7 +372,7 @@ class Engine:
         return method(chain, self.settings.distances)
 
 
-def _rows(encoded: Encoded, rows: slice) -> Encoded:
+def _rows(encoded: Encoded, rows: slice | Int64) -> Encoded:
     """Return what some stars were encoded to."""
     part: Encoded = jax.tree.map(lambda values: np.asarray(values)[rows], encoded)
     return part

@@ -82,18 +82,41 @@ class MixtureEnsemble:
     n_folds: int
     n_seeds: int
 
-    def held_out_mixture(self, inputs: jax.Array, fold: jax.Array) -> Mixture:
+    def held_out_mixture(self, inputs: jax.Array, fold: jax.Array, *, own: bool = False) -> Mixture:
         """Return the mean distribution of all networks not trained on the star, shape (star, network, component).
 
         Fractions add up to 1 over networks and components; those of networks that were trained on the star are 0.
+
+        Parameters
+        ----------
+        inputs
+            The networks' inputs, shape (star, input).
+        fold
+            Fold that holds each star out, shape (star,); -1 for the mean over all folds.
+        own
+            Whether there is no star of fold -1: then the networks of a star's own fold alone are returned, and what
+            follows costs a fraction.
         """
         each = jax.vmap(MixtureNetwork.__call__, in_axes=(0, None))(self.networks, inputs)
+        if own:
+            return self._of_own_fold(each, fold)
         networks_fold = jnp.repeat(jnp.arange(self.n_folds), self.n_seeds)
         unseen = (fold[None, :] < 0) | (fold[None, :] == networks_fold[:, None])
         log_share = jnp.where(unseen, -jnp.log(unseen.sum(0).astype(jnp.float32)), -jnp.inf)
         typical = jnp.repeat(jnp.asarray(self.typical, jnp.float32), self.n_seeds)[:, None, None]
         pooled = Mixture(each.log_weight + log_share[..., None], each.mean + typical, each.sigma)
         return Mixture._make(jnp.moveaxis(values, 0, 1) for values in pooled)
+
+    def _of_own_fold(self, each: Mixture, fold: jax.Array) -> Mixture:
+        """Return the answers of the networks that hold each star out, shape (star, seed, component)."""
+
+        def chosen(values: jax.Array) -> jax.Array:
+            folds = values.reshape(self.n_folds, self.n_seeds, *values.shape[1:])
+            return jnp.moveaxis(jnp.take_along_axis(folds, fold[None, None, :, None], axis=0)[0], 0, 1)
+
+        log_weight, mean, sigma = (chosen(values) for values in each)
+        typical = jnp.asarray(self.typical, jnp.float32)[fold][:, None, None]
+        return Mixture(log_weight - np.float32(np.log(self.n_seeds)), mean + typical, sigma)
 
     def arrays(self) -> dict[str, Array]:
         """Return the arrays to save: `of` is the inverse."""

@@ -133,7 +133,7 @@ class _HeldOut(NamedTuple):
     traits: Callable[[Int64, int | None], Traits]
 
     def mixture(self, rows: Int64, copy: int | None = None) -> Mixture:
-        """Return the mixture of each of some rows or of their copies, shape (star, network, component)."""
+        """Return the mixture of each of some rows that folds hold out, or of their copies, (star, seed, component)."""
         return _held_out_mixture(self.ensemble, self.inputs(rows, copy), self.stars["FOLD"][rows])
 
 
@@ -191,8 +191,8 @@ def _released(calibration: Calibration, mixture: Mixture, traits: Traits) -> Mix
 
 
 def _held_out_mixture(ensemble: MixtureEnsemble, inputs: Float32, fold: Int) -> Mixture:
-    """Return the held-out mixture of each star, shape (star, network, component)."""
-    predict = jax.jit(ensemble.held_out_mixture)
+    """Return the held-out mixture of each star by the networks of its fold, shape (star, seed, component)."""
+    predict = jax.jit(partial(ensemble.held_out_mixture, own=True))
     parts = [
         predict(jnp.asarray(inputs[rows]), jnp.asarray(fold[rows].astype(np.int32)))
         for rows in ranges(len(fold), 1 << 14)

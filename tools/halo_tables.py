@@ -1,0 +1,95 @@
+"""Print what the validation of a finished run says of distances beyond 5 kpc, as Markdown.
+
+    .venv/bin/python tools/halo_tables.py RUN [RUN ...]
+
+Bias and coverage by true and by predicted distance, slopes, ranks, and the coverage in cells of S/N, magnitude and
+[Fe/H]. Held-out stars that took no part in the recalibration.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from closure_tables import table
+
+from specdis.storage import read_json
+from specdis.stores.paths import RunPaths
+
+CELLS = {"by_distance": "true", "by_predicted_distance": "predicted"}
+ESTIMATES = {"likelihood": "DIST", "posterior": "DIST_POST"}
+ENOUGH = 1000
+"""Stars of a cell whose coverage counts."""
+ALLOWED = {"coverage68": (0.64, 0.72), "coverage90": (0.87, 0.93)}
+
+
+def per_cent(found: Mapping[str, Any], name: str, sign: str = "") -> str:
+    """Return a share with its error, in per cent."""
+    value, error = found.get(name), found.get(f"{name}_err")
+    return "–" if value is None or error is None else f"{100 * value:{sign}.1f} ± {100 * error:.1f}"
+
+
+def by_distance(runs: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
+    """Yield a row for every estimate, kind of distance and number."""
+    numbers: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "stars": lambda found: f"{found['n']:,}",
+        "bias, %": lambda found: per_cent(found, "median_bias", "+"),
+        "68 % interval, %": lambda found: per_cent(found, "coverage68"),
+        "z-scatter": lambda found: f"{found['z_scatter']:.2f}" if found.get("z_scatter") is not None else "–",
+    }
+    for halo in runs:
+        for kind, word in CELLS.items():
+            for estimate, column in ESTIMATES.items():
+                for name, text in numbers.items():
+                    yield [f"{column}, {word} distance: {name}", *(text(cell[estimate]) for cell in halo[kind])]
+
+
+def slopes(halo: Mapping[str, Any]) -> Iterator[list[str]]:
+    """Yield the slope of predicted against true modulus of each cell of S/N."""
+    for cell in halo["slopes"]:
+        found = [cell[estimate] for estimate in ESTIMATES]
+        texts = (f"{one['slope']:.3f} ± {one['slope_err']:.3f}" if one.get("slope") else "–" for one in found)
+        yield [f"{cell['snr_min'] or 0:.0f} to {cell['snr_max'] or np.inf:.0f}", f"{found[0]['n']:,}", *texts]
+
+
+def coverage(halo: Mapping[str, Any]) -> Iterator[list[str]]:
+    """Yield, of all stars and of the distant ones, how many cells are in the allowed range, and the worst."""
+    for least in sorted({cell["distance_min_kpc"] for cell in halo["coverage"]}):
+        cells = [cell for cell in halo["coverage"] if cell["distance_min_kpc"] == least and cell["n"] >= ENOUGH]
+        for estimate, column in ESTIMATES.items():
+            for name, (low, high) in ALLOWED.items():
+                shares = np.array([cell[estimate][name] for cell in cells])
+                if not len(shares):
+                    continue
+                good = np.count_nonzero((shares >= low) & (shares <= high))
+                worst = cells[int(np.argmax(np.abs(shares - (low + high) / 2)))]
+                where = ", ".join(
+                    f"{what} {worst[f'{what}_min']} to {worst[f'{what}_max']}" for what in ("snr", "magnitude", "feh")
+                )
+                share = per_cent(worst[estimate], name)
+                yield [f"{least:.0f}", column, name, f"{good} of {len(cells)}", f"{share} ({where})"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    for run in parser.parse_args().runs:
+        halo = read_json(RunPaths(run).metrics)["halo"]
+        print(f"{run}: {halo['n']:,} stars beyond 5 kpc\n")
+        edges = [f"{cell['distance_min_kpc']:.0f}-{cell['distance_max_kpc']:.0f}" for cell in halo["by_distance"]]
+        print(table(["kpc", *edges], by_distance([halo])), end="\n\n")
+        print(table(["S/N", "stars", *(f"slope, {name}" for name in ESTIMATES.values())], slopes(halo)), end="\n\n")
+        ranks = (
+            [f"{r['distance_min_kpc']:.0f}", f"{r['n']:,}", f"{r['chi2']:.0f} of {r['degrees_of_freedom']}"]
+            for r in halo["ranks"]
+        )
+        print(table(["ranks beyond, kpc", "stars", "chi-square"], ranks), end="\n\n")
+        head = ["beyond, kpc", "distance", "interval", "cells in the allowed range", "worst, %"]
+        print(table(head, coverage(halo)), end="\n\n")
+
+
+if __name__ == "__main__":
+    main()
