@@ -9,7 +9,7 @@ Bias and coverage by true and by predicted distance, slopes, ranks, and the cove
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,11 @@ from closure_tables import table
 
 from specdis.storage import read_json
 from specdis.stores.paths import RunPaths
+from specdis.validation.measures import cell_name
+from specdis.validation.verdict import CELL_KINDS, COVERED, LARGE_CELL
 
 CELLS = {"by_distance": "true", "by_predicted_distance": "predicted"}
 ESTIMATES = {"likelihood": "DIST", "posterior": "DIST_POST"}
-ENOUGH = 1000
-"""Stars of a cell whose coverage counts."""
-ALLOWED = {"coverage68": (0.64, 0.72), "coverage90": (0.87, 0.93)}
 
 
 def per_cent(found: Mapping[str, Any], name: str, sign: str = "") -> str:
@@ -32,7 +31,7 @@ def per_cent(found: Mapping[str, Any], name: str, sign: str = "") -> str:
     return "–" if value is None or error is None else f"{100 * value:{sign}.1f} ± {100 * error:.1f}"
 
 
-def by_distance(runs: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
+def by_distance(halo: Mapping[str, Any]) -> Iterator[list[str]]:
     """Yield a row for every estimate, kind of distance and number."""
     numbers: dict[str, Callable[[Mapping[str, Any]], str]] = {
         "stars": lambda found: f"{found['n']:,}",
@@ -40,11 +39,10 @@ def by_distance(runs: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
         "68 % interval, %": lambda found: per_cent(found, "coverage68"),
         "z-scatter": lambda found: f"{found['z_scatter']:.2f}" if found.get("z_scatter") is not None else "–",
     }
-    for halo in runs:
-        for kind, word in CELLS.items():
-            for estimate, column in ESTIMATES.items():
-                for name, text in numbers.items():
-                    yield [f"{column}, {word} distance: {name}", *(text(cell[estimate]) for cell in halo[kind])]
+    for kind, word in CELLS.items():
+        for estimate, column in ESTIMATES.items():
+            for name, text in numbers.items():
+                yield [f"{column}, {word} distance: {name}", *(text(cell[estimate]) for cell in halo[kind])]
 
 
 def slopes(halo: Mapping[str, Any]) -> Iterator[list[str]]:
@@ -58,19 +56,16 @@ def slopes(halo: Mapping[str, Any]) -> Iterator[list[str]]:
 def coverage(halo: Mapping[str, Any]) -> Iterator[list[str]]:
     """Yield, of all stars and of the distant ones, how many cells are in the allowed range, and the worst."""
     for least in sorted({cell["distance_min_kpc"] for cell in halo["coverage"]}):
-        cells = [cell for cell in halo["coverage"] if cell["distance_min_kpc"] == least and cell["n"] >= ENOUGH]
+        cells = [cell for cell in halo["coverage"] if cell["distance_min_kpc"] == least and cell["n"] >= LARGE_CELL]
         for estimate, column in ESTIMATES.items():
-            for name, (low, high) in ALLOWED.items():
+            for percent, (low, high) in COVERED.items() if cells else ():
+                name = f"coverage{percent}"
                 shares = np.array([cell[estimate][name] for cell in cells])
-                if not len(shares):
-                    continue
                 good = np.count_nonzero((shares >= low) & (shares <= high))
                 worst = cells[int(np.argmax(np.abs(shares - (low + high) / 2)))]
-                where = ", ".join(
-                    f"{what} {worst[f'{what}_min']} to {worst[f'{what}_max']}" for what in ("snr", "magnitude", "feh")
-                )
-                share = per_cent(worst[estimate], name)
-                yield [f"{least:.0f}", column, name, f"{good} of {len(cells)}", f"{share} ({where})"]
+                where = (cell_name(name, worst[f"{key}_min"], worst[f"{key}_max"]) for key, name in CELL_KINDS.items())
+                text = f"{per_cent(worst[estimate], name)} ({', '.join(where)})"
+                yield [f"{least:.0f}", column, f"{percent} %", f"{good} of {len(cells)}", text]
 
 
 def main() -> None:
@@ -80,7 +75,7 @@ def main() -> None:
         halo = read_json(RunPaths(run).metrics)["halo"]
         print(f"{run}: {halo['n']:,} stars beyond 5 kpc\n")
         edges = [f"{cell['distance_min_kpc']:.0f}-{cell['distance_max_kpc']:.0f}" for cell in halo["by_distance"]]
-        print(table(["kpc", *edges], by_distance([halo])), end="\n\n")
+        print(table(["kpc", *edges], by_distance(halo)), end="\n\n")
         print(table(["S/N", "stars", *(f"slope, {name}" for name in ESTIMATES.values())], slopes(halo)), end="\n\n")
         ranks = (
             [f"{r['distance_min_kpc']:.0f}", f"{r['n']:,}", f"{r['chi2']:.0f} of {r['degrees_of_freedom']}"]

@@ -63,7 +63,7 @@ def anchor_columns(members: Mapping[str, Array], stars: int, settings: AnchorsSe
     Returns
     -------
     dict
-        ANCHOR_DISTMOD and ANCHOR_DISTMOD_ERR (mag, NaN for other stars), the latter over the root of the probability,
+        ANCHOR_DISTMOD and ANCHOR_DISTMOD_ERR (mag, NaN for other stars), the latter divided by the root of PROBABILITY,
         and ANCHOR_GROUP, a number that the members of a system share, 0 for other stars and for those that are known
         one by one; shape (star,).
     """

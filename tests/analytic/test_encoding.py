@@ -11,6 +11,7 @@ from scipy.stats import norm
 from specdis.calibration import Calibration, Traits
 from specdis.colours import Bands
 from specdis.components import Basis
+from specdis.distances.answers import between_networks
 from specdis.distances.columns import LEVELS
 from specdis.distances.errors import Chain, Linear, MonteCarlo, Perturbed
 from specdis.distances.settings import DistancesSettings
@@ -317,10 +318,13 @@ def test_a_star_has_the_same_answers_beside_any_others():
         alone = made.answers(stars.take(slice(star, star + 1)), one, given.take(slice(star, star + 1)))
         for both, single in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
             np.testing.assert_allclose(np.asarray(both)[..., star], np.asarray(single)[..., 0], rtol=2e-5, atol=1e-6)
+    inputs = (encoded.coefficients / made.scale).astype(np.float32)
+    every = between_networks(made.networks.mixture.held_out_mixture(inputs, fold))
+    np.testing.assert_allclose(together.magnitudes.spread, every, rtol=1e-4)
 
 
 def test_networks_of_the_own_fold_are_all_that_predict_a_star():
-    mixtures, fold = model().networks.mixture, np.array([2, 1, 0, 1])
+    mixtures, fold = replace(model().networks.mixture, typical=np.array([4.0, 5.0, 6.0])), np.array([2, 1, 0, 1])
     inputs = np.random.default_rng(4).standard_normal((4, 10)).astype(np.float32)
     every, own = (mixtures.held_out_mixture(inputs, fold, own=own) for own in (False, True))
     assert own.mean.shape == (4, 2, 3)

@@ -291,7 +291,7 @@ def test_stars_outside_the_domain_get_a_width_of_their_own():
     narrow = given._replace(sigma=np.where(traits.outside[:, None, None], 0.5, 1) * given.sigma)
     _, stretch, _ = corrections(fit(narrow, data, traits), narrow, traits)
     inside, outside = (np.median(np.asarray(stretch)[rows]) for rows in (~traits.outside, traits.outside))
-    # A thousand stars know their width to 9 %, and the prior takes half of that of ln 2 = 0.7 standard deviations.
+    # A thousand stars know their width to 9 %. The prior, 0.25 about 0, takes a ninth of ln 2: 1.85 is expected.
     assert inside == pytest.approx(1.0, abs=0.06)
     assert outside == pytest.approx(2.0, rel=0.2)
 
@@ -337,6 +337,18 @@ def test_recalibration_finds_how_sure_of_one_magnitude_a_star_may_be():
     )
     _, _, power = corrections(fit(both, data, traits), both, traits)
     assert np.median(power) == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_search_that_ends_too_early_says_so(monkeypatch, caplog):
+    given, data, traits = predicted_and_seen(stretch=1.5, shift=0.1, stars=500)
+    monkeypatch.setattr("specdis.calibration._ITERATIONS", 2)
+    fit(given, data, traits)
+    [message] = [record.getMessage() for record in caplog.records]
+    assert "stopped after 2 steps, before it converged" in message
+    caplog.clear()
+    monkeypatch.undo()
+    fit(given, data, traits)
+    assert not caplog.records
 
 
 def test_recalibration_changes_weights_by_hand():

@@ -380,7 +380,7 @@ def lists(tmp_path: Path, catalogue: dict[str, np.ndarray]) -> list[Any]:
     folder = tmp_path / "members"
     (folder / "clusters").mkdir(parents=True)
     source = catalogue["SOURCE_ID"]
-    probability = [1.0, 0.95, 0.9, 0.89, 1.0, 1.0]
+    probability = [1.0, 0.95, 0.9, 0.89, np.nan, 1.0]
     Table({"source_id": source[:6], "memberprob": probability}).write(
         folder / "clusters" / "NGC_6205.txt", format="ascii.tab"
     )
@@ -406,7 +406,8 @@ def test_a_star_belongs_to_one_system_and_counts_add_up(tmp_path: Path) -> None:
     assert by_system == {"NGC 6205": [0, 1, 2, 4, 5], "Sagittarius": [8, 9, 10, 11], "BHB": [6]}
     np.testing.assert_allclose(members.columns["DIST_REF"][members.columns["SYSTEM"] == "NGC 6205"], 7.419)
     probability = dict(zip(members.columns["ROW"], members.columns["PROBABILITY"], strict=True))
-    assert {row: probability[row] for row in (0, 1, 2, 9)} == {0: 1.0, 1: 0.95, 2: 0.9, 9: 1.0}
+    # The stream's list gives none, and the cluster's none for star 4.
+    assert {row: probability[row] for row in (0, 1, 2, 4, 9)} == {0: 1.0, 1: 0.95, 2: 0.9, 4: 1.0, 9: 1.0}
     counts = {count.system: count for count in members.counts}
     assert counts["NGC 6205"][2:] == (5, 5, 0, 0, 0, 5)  # one of six is not probable enough
     assert counts["BHB"][2:] == (6, 6, 4, 1, 0, 1)  # two in the cluster, two in the stream, one without distance

@@ -27,10 +27,14 @@ from specdis.validation.measures import cell_name
 
 CHANCE = 0.05
 """Largest probability that a goal that holds counts as missed, or one that does not counts as met."""
-_LARGE_CELL = 1000
+LARGE_CELL = 1000
 """Least number of stars for judging the coverage of a cell."""
+COVERED = {68: (0.64, 0.72), 90: (0.87, 0.93)}
+"""Limits of the share of true values within an interval, by its percentage."""
 _LEAST = 20
 """Least number of stars for judging the bias of a cell: with fewer its error is uncertain."""
+CELL_KINDS = {"snr": "S/N", "magnitude": "M_G", "feh": "[Fe/H]"}
+"""Quantities of the cells of coverage, by their names in the measurements."""
 _NEAR, _FAR = 40.0, 100.0
 """Ends of the cells with the narrow limit and with the wide one, kpc; farther cells have no goal."""
 
@@ -142,12 +146,12 @@ def _findings(measured: Mapping[str, Any]) -> Iterator[Finding]:
             yield judge(goal.format(word), biases, f"no bin of distance with {_LEAST} such stars")
     goal = (
         "the 68 % interval covers 64 to 72 % in every cell of S/N and log g, of predicted M_G and of [Fe/H] with "
-        f"{_LARGE_CELL:,} stars"
+        f"{LARGE_CELL:,} stars"
     )
     if truth is None:
         yield Finding(goal, Judgement.NOT_MEASURED, "true distances are not known")
     else:
-        yield judge(goal, [*_coverages(truth)], f"no cell with {_LARGE_CELL:,} stars")
+        yield judge(goal, [*_coverages(truth)], f"no cell with {LARGE_CELL:,} stars")
     found, whole = measured["catalogue"], measured["catalogue"]["all"]
     goal = "60 % of the stars have a quoted error < 25 %"
     yield _at_least(goal, 0.60, whole["share_precise"], whole["n_with_error"])
@@ -188,9 +192,9 @@ def _of_the_halo(halo: Mapping[str, Any] | None) -> Iterator[Finding]:
     )
     yield reached(
         "16 to 84 % of DIST cover 64 to 72 %, and 5 to 95 % 87 to 93 %, in every cell of S/N, predicted M_G and [Fe/H] "
-        f"with {_LARGE_CELL:,} stars, at any distance and beyond 20 kpc",
+        f"with {LARGE_CELL:,} stars, at any distance and beyond 20 kpc",
         lambda found: _shares(found["coverage"]),
-        f"no cell with {_LARGE_CELL:,} stars",
+        f"no cell with {LARGE_CELL:,} stars",
     )
 
 
@@ -236,28 +240,23 @@ def _systems(found: Sequence[Mapping[str, Any]]) -> Iterator[Number]:
 
 def _coverages(truth: Mapping[str, Any]) -> Iterator[Number]:
     for where, cell in coverage_cells(truth):
-        if cell["n"] >= _LARGE_CELL:
+        if cell["n"] >= LARGE_CELL:
             yield _covered(cell, 68, cell["n"], where)
 
 
 def _shares(cells: Sequence[Mapping[str, Any]]) -> Iterator[Number]:
     for cell in cells:
-        if cell["n"] >= _LARGE_CELL:
-            kinds = {"snr": "S/N", "magnitude": "M_G", "feh": "[Fe/H]"}
-            words = [cell_name(word, cell[f"{name}_min"], cell[f"{name}_max"]) for name, word in kinds.items()]
+        if cell["n"] >= LARGE_CELL:
+            words = [cell_name(word, cell[f"{name}_min"], cell[f"{name}_max"]) for name, word in CELL_KINDS.items()]
             beyond = f", predicted beyond {cell['distance_min_kpc']:g} kpc" if cell["distance_min_kpc"] else ""
             for percent in (68, 90):
                 yield _covered(cell["likelihood"], percent, cell["n"], ", ".join(words) + beyond)
 
 
-_COVERED = {68: (0.64, 0.72), 90: (0.87, 0.93)}
-"""Limits of the share of true values within intervals."""
-
-
 def _covered(cell: Mapping[str, Any], percent: int, stars: int, where: str) -> Number:
     """Return the share of the true values within the intervals of that many per cent."""
     share, error = (cell[f"coverage{percent}{end}"] for end in ("", "_err"))
-    least, most = _COVERED[percent]
+    least, most = COVERED[percent]
     excess, limit = max((share - most, most), (least - share, least))
     words = f"{100 * share:.1f} ± {100 * error:.1f} %, {stars:,} stars with {where}"
     return Number(excess, _error_at(limit, stars), words)
