@@ -192,7 +192,6 @@ def fit(mixture: Mixture, data: ParallaxInErrors, traits: Traits, spurious: Spur
     squares = features.T.astype(np.float64) @ features + np.eye(_FEATURES) / _PRIOR**2
     unit[:_CORRECTIONS, :_CORRECTIONS] = np.kron(np.eye(3), 0.1 * np.linalg.cholesky(np.linalg.inv(squares / stars)))
 
-    @jax.jit
     def surprise(parameters: jax.Array, tile: tuple[Mixture, ParallaxInErrors, jax.Array]) -> jax.Array:
         correction, more = parameters[:_CORRECTIONS].reshape(3, -1), parameters[_CORRECTIONS:]
         moved = Calibration(*correction)._apply(tile[0], tile[2]).pooled()
@@ -200,14 +199,16 @@ def fit(mixture: Mixture, data: ParallaxInErrors, traits: Traits, spurious: Spur
         found = jax.nn.logsumexp(log_probabilities(moved, tile[1], spurious=bad), axis=-1)
         return -found.sum(dtype=jnp.float64)
 
-    gradient = jax.jit(jax.value_and_grad(surprise))
+    def surprise_of_corrections(parameters: jax.Array) -> jax.Array:
+        return 0.5 * (((parameters - start) / prior) ** 2).sum()
+
+    programs = [jax.jit(jax.value_and_grad(part)) for part in (surprise, surprise_of_corrections)]
 
     def objective(place: Float64) -> tuple[float, Float64]:
-        parameters = start + unit @ place
-        parts = [gradient(jnp.asarray(parameters), tile) for tile in tiles]
-        off = (parameters - start) / prior
-        value = sum(float(part[0]) for part in parts) + 0.0 * float((off**2).sum())
-        slope = np.sum([np.asarray(part[1], np.float64) for part in parts], axis=0) + off / prior
+        parameters = jnp.asarray(start + unit @ place)
+        parts = [programs[0](parameters, tile) for tile in tiles] + [programs[1](parameters)]
+        value = sum(float(part[0]) for part in parts)
+        slope = np.sum([np.asarray(part[1], np.float64) for part in parts], axis=0)
         return value / stars, unit.T @ slope / stars
 
     best = minimize(objective, np.zeros_like(start), jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS})

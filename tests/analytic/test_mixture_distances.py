@@ -14,7 +14,14 @@ from specdis.distances.columns import summarise, summarise_labels, summarise_mix
 from specdis.distances.settings import DistancesSettings
 from specdis.flags import Flag
 from specdis.jaxed import jax, jnp
-from specdis.network.mixture import Mixture, ParallaxInErrors, Spurious, points, points_with_parallax
+from specdis.network.mixture import (
+    Mixture,
+    ParallaxInErrors,
+    Spurious,
+    log_probabilities,
+    points,
+    points_with_parallax,
+)
 from specdis.network.objectives import TrainingStars
 from specdis.network.settings import MixtureSettings, NetworkSettings, TrainingSettings
 from specdis.network.training import train_mixture
@@ -337,6 +344,26 @@ def test_recalibration_finds_how_sure_of_one_magnitude_a_star_may_be():
     )
     _, _, power = corrections(fit(both, data, traits), both, traits)
     assert np.median(power) == pytest.approx(0.5, abs=0.1)
+
+
+def test_recalibration_of_few_stars_is_the_most_probable_one():
+    """No change of one coefficient is more probable, likelihood times a prior of 0.25 about no correction."""
+    given, data, traits = predicted_and_seen(stretch=2.0, shift=0.5, stars=40)
+
+    @jax.jit
+    def surprise(values):
+        moved = Calibration(*values).apply(given, traits).pooled()
+        found = jax.nn.logsumexp(log_probabilities(moved, data, spurious=None), axis=-1)
+        return -found.sum() + 0.5 * jnp.sum((values / 0.25) ** 2)
+
+    best = np.array(fit(given, data, traits)[:3])
+    least = surprise(best)
+    for place in np.ndindex(*best.shape):
+        for step in (-0.03, 0.03):
+            other = best.copy()
+            other[place] += step
+            assert surprise(other) > least, place
+    assert np.abs(best).max() > 0.1
 
 
 def test_a_search_that_ends_too_early_says_so(monkeypatch, caplog):
